@@ -1,0 +1,1 @@
+"""Measures fastgate beside nginx, HAProxy and Caddy on the machine it runs on: ``python -m benchmarks --help``."""

@@ -1,0 +1,201 @@
+"""Contenders in interleaved rounds: A B C A B C, so that what disturbs the machine disturbs all of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from benchmarks.arithmetic import microseconds, ratios, saturated, spread
+from benchmarks.load import Load, Origin
+from benchmarks.machine import Unavailable, cores
+from benchmarks.processes import Cpu
+from benchmarks.proxies import Proxy
+
+BASE = "nginx"
+AGAIN = "nginx again"
+"""The peer against itself: a second nginx, whose ratios show what this machine calls equal."""
+
+FIELD = (BASE, "fastgate", "haproxy", "caddy")
+"""The contenders of every lane, in the order of the table."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for. Durations in seconds."""
+
+    rounds: int = 10
+    duration: float = 2.0
+    quick: bool = False
+    only: tuple[str, ...] = FIELD
+    connections: int = 32
+    idle: int = 10_000
+    starts: int = 10
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One contender's turn in one round.
+
+    ``forwarded`` is what the origin answered meanwhile; ``proxy_busy`` and ``load_busy`` are the shares of their cores
+    that proxy and load side (generator and origin) used.
+    """
+
+    load: Load
+    cpu: Cpu
+    origin: Cpu
+    forwarded: int
+
+    @property
+    def proxy_busy(self) -> float:
+        """Share of its core that the proxy used."""
+        return self.cpu.total / self.load.seconds
+
+    @property
+    def load_busy(self) -> float:
+        """Share of the other core that load generator and origin used."""
+        return (self.load.cpu_seconds + self.origin.total) / self.load.seconds
+
+    def wrong(self, connections: int) -> int:
+        """Answers that were not right, and requests that never reached the origin or reached it twice.
+
+        The load generator may leave one unfinished request a connection behind.
+        """
+        extra = self.forwarded - self.load.requests
+        return self.load.wrong + (0 if 0 <= extra <= connections + self.load.wrong else abs(extra))
+
+
+@dataclass
+class Row:
+    """One contender and its turns."""
+
+    label: str
+    kind: str
+    turns: list[Turn] = field(default_factory=list)
+
+    def values(self, of: Callable[[Turn], float]) -> list[float]:
+        """One figure of every turn."""
+        return [of(turn) for turn in self.turns]
+
+    def cpu_us(self) -> list[float]:
+        """Processor time per request of every turn, microseconds."""
+        return self.values(lambda turn: microseconds(turn.cpu.total, turn.load.requests))
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Contest:
+    """Origin and all contenders, started and idle; a context manager. ``skipped`` says who is absent and why."""
+
+    def __init__(self, options: Options, *, again: bool = True) -> None:
+        self.options = options
+        self.proxy_core, self.load_core = cores()
+        self.skipped: dict[str, str] = {}
+        self.proxies: list[Proxy] = []
+        self._stack = ExitStack()
+        self._wanted = [(kind, kind) for kind in FIELD if kind in options.only]
+        if again and BASE in options.only:
+            self._wanted.insert(1, (BASE, AGAIN))
+
+    def __enter__(self) -> Self:
+        try:
+            self.origin = self._stack.enter_context(Origin(self.load_core))
+            for kind, label in self._wanted:
+                try:
+                    proxy = Proxy(kind, self.origin.port, self.proxy_core, label=label)
+                except Unavailable as reason:
+                    self.skipped[label] = str(reason)
+                    say(f"  skipped: {reason}")
+                else:
+                    self.proxies.append(self._stack.enter_context(proxy))
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def take_turn(self, proxy: Proxy, load: Callable[[Proxy], Load]) -> Turn:
+        """Run ``load`` against one proxy between two readings of every clock and counter."""
+        counted, origin, cpu = self.origin.counts()["requests"], self.origin.cpu(), proxy.process.cpu()
+        seen = load(proxy)
+        cpu, origin = proxy.process.cpu() - cpu, self.origin.cpu() - origin
+        if not proxy.process.running:
+            raise Unavailable(f"{proxy.label} ended under load: {proxy.process.words()}")
+        if seen.requests == 0:
+            raise Unavailable(f"{proxy.label} answered nothing rightly: {seen.errors}")
+        return Turn(seen, cpu, origin, self.origin.counts()["requests"] - counted)
+
+    def interleave(self, what: str, load: Callable[[Proxy], Load], warmup: Callable[[Proxy], object]) -> list[Row]:
+        """``rounds`` rounds in which every proxy has one turn; each round begins with another proxy.
+
+        A contender that ends, or answers nothing rightly, leaves the contest with its reason in ``skipped``.
+        """
+        rows = {proxy.label: Row(proxy.label, proxy.kind.name) for proxy in self.proxies}
+        for proxy in self.proxies:
+            warmup(proxy)
+        for number in range(self.options.rounds):
+            first = number % max(1, len(self.proxies))
+            figures = []
+            for proxy in self.proxies[first:] + self.proxies[:first]:
+                row = rows[proxy.label]
+                try:
+                    row.turns.append(self.take_turn(proxy, load))
+                except Unavailable as reason:
+                    say(f"  {proxy.label} leaves: {reason}")
+                    self.skipped[proxy.label] = str(reason)
+                    self.proxies.remove(proxy)
+                    continue
+                figures.append(f"{row.label} {row.cpu_us()[-1]:.1f}")
+            say(f"  {what}, round {number + 1}/{self.options.rounds}: µs/request: {', '.join(figures)}")
+        return [row for row in rows.values() if row.label not in self.skipped]
+
+
+def table(rows: Sequence[Row], connections: int) -> list[dict[str, object]]:
+    """The rows as JSON, each with medians and spreads, ratios to the base row, and its raw turns."""
+    base = next((row for row in rows if row.label == BASE), None)
+    return [_entry(row, base, connections) for row in rows]
+
+
+def _entry(row: Row, base: Row | None, connections: int) -> dict[str, object]:
+    busy = spread(row.values(lambda turn: turn.proxy_busy)), spread(row.values(lambda turn: turn.load_busy))
+    entry: dict[str, object] = {
+        "label": row.label,
+        "kind": row.kind,
+        "cpu_us": spread(row.cpu_us()),
+        "user_us": spread(row.values(lambda turn: microseconds(turn.cpu.user, turn.load.requests))),
+        "system_us": spread(row.values(lambda turn: microseconds(turn.cpu.system, turn.load.requests))),
+        "rate": spread(row.values(lambda turn: turn.load.rate)),
+        "p50_us": spread(row.values(lambda turn: turn.load.latency["p50"])),
+        "p99_us": spread(row.values(lambda turn: turn.load.latency["p99"])),
+        "proxy_busy": busy[0],
+        "load_busy": busy[1],
+        "saturated": saturated(busy[0]["median"], busy[1]["median"]),
+        "requests": sum(turn.load.requests for turn in row.turns),
+        "wrong": sum(turn.wrong(connections) for turn in row.turns),
+        "errors": _sum_errors(turn.load.errors for turn in row.turns),
+        "turns": [asdict(turn) for turn in row.turns],
+    }
+    if base is not None:
+        entry["cpu_ratio"] = ratios(row.cpu_us(), base.cpu_us())
+        entry["rate_ratio"] = ratios(
+            row.values(lambda turn: turn.load.rate), base.values(lambda turn: turn.load.rate)
+        )
+        entry["p99_ratio"] = ratios(
+            row.values(lambda turn: turn.load.latency["p99"]), base.values(lambda turn: turn.load.latency["p99"])
+        )
+    return entry
+
+
+def _sum_errors(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for errors in counts:
+        for name, count in errors.items():
+            total[name] = total.get(name, 0) + count
+    return total

@@ -1,0 +1,317 @@
+"""Tables and a picture from ``results/*.json``; no figure in any document was typed.
+
+``python -m benchmarks.render`` writes the table of each result between ``<!-- benchmark:NAME -->`` and
+``<!-- /benchmark:NAME -->`` wherever ``benchmarks/README.md`` and ``README.md`` have these marks, and draws
+``results/plain.svg``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import ROOT
+
+RESULTS = Path(__file__).resolve().parent / "results"
+DOCUMENTS = (ROOT / "benchmarks" / "README.md", ROOT / "README.md")
+
+Result = dict[str, Any]
+
+
+def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; every column but the first is aligned right."""
+    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def number(value: float) -> str:
+    """Three significant digits or all before the point, thousands apart."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def ranged(spread: dict[str, float], shape: Callable[[float], str] = number) -> str:
+    """Median with smallest and largest."""
+    return f"{shape(spread['median'])} ({shape(spread['min'])}–{shape(spread['max'])})"
+
+
+def ratio(spread: dict[str, float] | None) -> str:
+    """A ratio with its spread, two decimals; a dash where there is no base."""
+    return "–" if spread is None else ranged(spread, lambda value: f"{value:.2f}")
+
+
+def named(row: Result, versions: dict[str, str]) -> str:
+    """A row's label with the version of the program."""
+    version = versions.get(row["kind"], "")
+    return " ".join(filter(None, [row.get("label", row["kind"]), version]))
+
+
+def contest(rows: list[Result], versions: dict[str, str]) -> str:
+    """Rows of interleaved rounds, closed loop."""
+    heads = ["contender", "CPU µs/request", "of it user + system", "× nginx (min–max)", "requests/s", "p50 µs", "p99 µs"]
+    return grid(
+        [*heads, "full core", "answers", "wrong"],
+        (
+            [
+                named(row, versions),
+                ranged(row["cpu_us"]),
+                f"{number(row['user_us']['median'])} + {number(row['system_us']['median'])}",
+                ratio(row.get("cpu_ratio")),
+                number(row["rate"]["median"]),
+                number(row["p50_us"]["median"]),
+                number(row["p99_us"]["median"]),
+                row["saturated"],
+                f"{row['requests']:,}",
+                f"{row['wrong']:,}",
+            ]
+            for row in rows
+        ),
+    )
+
+
+def fixed_rate(rows: list[Result], versions: dict[str, str]) -> str:
+    """Rows of interleaved rounds, open loop."""
+    heads = ["contender", "requests/s", "p50 µs", "p99 µs", "p99 × nginx (min–max)", "CPU µs/request", "proxy core busy"]
+    return grid(
+        [*heads, "wrong"],
+        (
+            [
+                named(row, versions),
+                number(row["wanted_rate"]),
+                ranged(row["p50_us"]),
+                ranged(row["p99_us"]),
+                ratio(row.get("p99_ratio")),
+                number(row["cpu_us"]["median"]),
+                f"{row['proxy_busy']['median']:.0%}",
+                f"{row['wrong']:,}",
+            ]
+            for row in rows
+        ),
+    )
+
+
+def throughput(rows: list[Result], versions: dict[str, str], size: int) -> str:
+    """Rows of interleaved rounds of large bodies."""
+    heads = ["contender", "MiB/s", "× nginx (min–max)", "CPU µs/body", "CPU × nginx (min–max)", "p99 ms", "full core"]
+    return grid(
+        [*heads, "bodies", "wrong"],
+        (
+            [
+                named(row, versions),
+                ranged(row["rate"], lambda rate: number(rate * size / 2**20)),
+                ratio(row.get("rate_ratio")),
+                ranged(row["cpu_us"]),
+                ratio(row.get("cpu_ratio")),
+                number(row["p99_us"]["median"] / 1000),
+                row["saturated"],
+                f"{row['requests']:,}",
+                f"{row['wrong']:,}",
+            ]
+            for row in rows
+        ),
+    )
+
+
+def plain(result: Result) -> str:
+    """Both tables of the plain lane."""
+    versions = result["machine"]["versions"]
+    return "\n\n".join(
+        [
+            "Closed loop, every connection busy:",
+            contest(result["rows"], versions),
+            "Open loop at a fixed rate, half of what nginx reached (or of their own, if that is less); latency counted "
+            "from the moment a request was due:",
+            fixed_rate(result["fixed_rate_rows"], versions),
+        ]
+    )
+
+
+def bodies(result: Result) -> str:
+    """Both directions."""
+    versions, size = result["machine"]["versions"], result["settings"]["body_bytes"]
+    down, up = (throughput(result[rows], versions, size) for rows in ("down_rows", "up_rows"))
+    return f"Down:\n\n{down}\n\nUp:\n\n{up}"
+
+
+def idle(result: Result) -> str:
+    """Plain and TLS side by side."""
+    secured = {row["kind"]: row for row in result["tls_rows"]}
+    versions = result["machine"]["versions"]
+
+    def cells(row: Result | None) -> list[str]:
+        if row is None:
+            return ["–", "–"]
+        return [number(row["bytes_each_pss"]), number(row["bytes_each_rss"])]
+
+    return grid(
+        ["contender", "plain, bytes each (PSS)", "(RSS)", "TLS, bytes each (PSS)", "(RSS)", "before, MiB RSS"],
+        (
+            [
+                named(row, versions),
+                *cells(row),
+                *cells(secured.get(row["kind"])),
+                number(row["before"]["rss"] / 2**20),
+            ]
+            for row in result["rows"]
+        ),
+    )
+
+
+def start(result: Result) -> str:
+    """Time to the first answer."""
+    versions = result["machine"]["versions"]
+    return grid(
+        ["contender", "ms to the first answer", "starts", "serving process, MiB RSS"],
+        (
+            [
+                named(row, versions),
+                ranged(row["milliseconds"]),
+                str(row["starts"]),
+                number(row["memory"]["rss"] / 2**20),
+            ]
+            for row in result["rows"]
+        ),
+    )
+
+
+def callgrind(result: Result) -> str:
+    """Instructions per request by part, then the costliest functions."""
+    total = result["instructions"]
+    parts = grid(
+        ["part", "instructions/request", "share"],
+        (
+            [part["part"], number(part["instructions"]), f"{part['instructions'] / total:.1%}"]
+            for part in result["parts"]
+        ),
+    )
+    functions = grid(
+        ["function", "part", "instructions/request"],
+        (
+            [f"`{row['function'].replace('|', '/')}`", row["part"], number(row["instructions"])]
+            for row in result["functions"][:20]
+        ),
+    )
+    settings = result["settings"]
+    note = (
+        f"**{total:,.0f} instructions a request** (runs of {settings['short']:,} and {settings['long']:,} requests, "
+        f"{result['repeats']} times: {', '.join(f'{value:,.0f}' for value in result['totals'])})"
+    )
+    return f"{note}\n\n{parts}\n\nThe costliest functions:\n\n{functions}"
+
+
+def connect(result: Result) -> str:
+    """Connection per request."""
+    return contest(result["rows"], result["machine"]["versions"])
+
+
+TABLES: dict[str, Callable[[Result], str]] = {
+    "plain": plain,
+    "connect": connect,
+    "bodies": bodies,
+    "idle": idle,
+    "start": start,
+    "callgrind": callgrind,
+}
+
+
+def wrong_answers(result: Result) -> int:
+    """Wrong answers in all rows of a result."""
+    return sum(
+        row.get("wrong", 0)
+        for rows in result.values()
+        if isinstance(rows, list)
+        for row in rows
+        if isinstance(row, dict)
+    )
+
+
+def provenance(result: Result) -> str:
+    """One line: when, where, of what, with which command."""
+    machine = result["machine"]
+    parts = [
+        machine["date"][:10],
+        f"commit {machine['commit']}" if machine["commit"] else "",
+        f"{machine['processor']}, {machine['cores']} cores",
+        f"Linux {machine['kernel']}",
+        f"Python {machine['versions']['python']}",
+        f"`{result['command']}`",
+    ]
+    return "<sub>" + " · ".join(filter(None, parts)) + "</sub>"
+
+
+def markdown(result: Result) -> str:
+    """Everything a document shows of one result."""
+    table = TABLES[result["lane"]](result)
+    skipped = "; ".join(f"{name}: {reason.splitlines()[0]}" for name, reason in result.get("skipped", {}).items())
+    return "\n\n".join(filter(None, [table, f"Skipped: {skipped}." if skipped else "", provenance(result)]))
+
+
+def insert(document: str, name: str, text: str) -> str:
+    """``document`` with ``text`` between the marks of ``name``; unchanged where it has none."""
+    pattern = re.compile(rf"(<!-- benchmark:{name} -->\n).*?(<!-- /benchmark:{name} -->)", re.DOTALL)
+    return pattern.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", document)
+
+
+def picture(result: Result) -> str:
+    """Processor time per request of the plain lane as an SVG: a bar a contender, user and system, with the spread."""
+    rows = result["rows"]
+    widest = max(row["cpu_us"]["max"] for row in rows)
+    left, width, step, top = 150, 460, 34, 56
+    scale = width / widest
+    versions = result["machine"]["versions"]
+    height = top + step * len(rows) + 44
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" font-family="system-ui, sans-serif" '
+        'font-size="13" role="img">',
+        "<style>text{fill:#24292f}.quiet{fill:#57606a}.user{fill:#1f6feb}.system{fill:#9ec5fe}.span{stroke:#57606a}"
+        "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#9198a1}.system{fill:#274b7a}"
+        ".span{stroke:#9198a1}}</style>",
+        "<title>Processor time per proxied request</title>",
+        '<text x="16" y="24" font-size="15" font-weight="600">Processor time per proxied request, µs</text>',
+        '<rect class="user" x="16" y="34" width="10" height="10"/><text class="quiet" x="30" y="43" font-size="11">user'
+        '</text><rect class="system" x="66" y="34" width="10" height="10"/><text class="quiet" x="80" y="43" '
+        'font-size="11">system</text><text class="quiet" x="134" y="43" font-size="11">line: smallest to largest '
+        "round</text>",
+    ]
+    for index, row in enumerate(rows):
+        y = top + index * step
+        cpu, user = row["cpu_us"], min(row["user_us"]["median"], row["cpu_us"]["median"])
+        low, high, middle = left + cpu["min"] * scale, left + cpu["max"] * scale, y + 10
+        lines += [
+            f'<text x="16" y="{y + 15}">{escape(named(row, versions))}</text>',
+            f'<rect class="user" x="{left}" y="{y}" width="{user * scale:.1f}" height="20"/>',
+            f'<rect class="system" x="{left + user * scale:.1f}" y="{y}" '
+            f'width="{(cpu["median"] - user) * scale:.1f}" height="20"/>',
+            f'<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" stroke-width="1.5"/>',
+            f'<text x="{max(high, left + cpu["median"] * scale) + 8:.1f}" y="{y + 15}">{number(cpu["median"])}</text>',
+        ]
+    machine = result["machine"]
+    place = f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['date'][:10]}"
+    lines.append(f'<text class="quiet" x="16" y="{height - 14}" font-size="11">{escape(place)}</text>')
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def publish(folder: Path = RESULTS, documents: Sequence[Path] = DOCUMENTS) -> None:
+    """Bring documents and picture up to date with the results in ``folder``."""
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    results = [result for result in results if result.get("lane") in TABLES]
+    for document in documents:
+        if not document.exists():
+            continue
+        text = before = document.read_text()
+        for result in results:
+            text = insert(text, result["lane"], markdown(result))
+        if text != before:
+            document.write_text(text)
+    for result in results:
+        if result["lane"] == "plain" and result["rows"]:
+            (folder / "plain.svg").write_text(picture(result))
+
+
+if __name__ == "__main__":
+    publish()

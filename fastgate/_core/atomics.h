@@ -1,0 +1,53 @@
+/* C11 atomics and the clock, as functions that Cython can declare (it has no libc.stdatomic).
+ *
+ * Every word that more than one process writes goes through these; words with a single writer may be written plainly and are read
+ * with atomic_load_relaxed, which on 64-bit machines is an ordinary load that the compiler may not split or repeat.
+ * The words are plain uint64_t at 8-byte aligned addresses, so that the structures around them need no _Atomic types.
+ */
+#ifndef FASTGATE_ATOMICS_H
+#define FASTGATE_ATOMICS_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t atomic_load_relaxed(const uint64_t *word) {
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t atomic_load_acquire(const uint64_t *word) {
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static inline void atomic_store_relaxed(uint64_t *word, uint64_t value) {
+    __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+static inline void atomic_store_release(uint64_t *word, uint64_t value) {
+    __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+/* Returns the value before the addition. */
+static inline uint64_t atomic_add_relaxed(uint64_t *word, uint64_t amount) {
+    return __atomic_fetch_add(word, amount, __ATOMIC_RELAXED);
+}
+
+/* 1 = swapped. 0 = not, and *expected holds what is there now. Strong: it never fails without a reason. */
+static inline int atomic_swap_if_equal(uint64_t *word, uint64_t *expected, uint64_t desired) {
+    return __atomic_compare_exchange_n(word, expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* CLOCK_MONOTONIC in milliseconds: the same clock in every process of the host. */
+static inline uint64_t monotonic_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+/* CLOCK_MONOTONIC in microseconds. */
+static inline uint64_t monotonic_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+#endif

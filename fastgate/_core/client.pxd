@@ -1,0 +1,42 @@
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastgate._core.exchange cimport ClientSide, Exchange
+from fastgate._core.framing cimport Framing
+
+
+cdef enum Mode:
+    IDLE = 0                 # between requests
+    READING_HEAD = 1
+    READING_BODY = 2
+    WAITING = 3              # the request is complete, its answer is not
+    DRAINING = 4             # answered; what is left of the request body is dropped
+    TUNNEL = 5
+    LINGERING = 6            # closed for writing; read and dropped until the client is done
+    CLOSED = 7
+
+
+cdef class ClientConnection(ClientSide):
+    cdef object listener
+    cdef bytes tail                    # bytes that nobody could use yet
+    cdef Framing framing               # of the request body
+    cdef int mode
+    cdef bint running                  # inside `run`
+    cdef bint closing                  # the answer said so
+    cdef bint chunked                  # the answer is sent in chunks
+    cdef bint until_close              # the answer ends with the connection
+    cdef bint bodiless
+    cdef bint blank_line               # one empty line before the request has been skipped
+    cdef uint32_t dropped              # bytes read and dropped
+
+    cdef int run(self, bytes data) except -1
+    cdef bint read_head(self, bytes data, Py_ssize_t* offset) except -1
+    cdef int read_body(self, bytes data, Py_ssize_t* offset) except -1
+    cdef int stash(self, bytes data, Py_ssize_t offset) except -1
+    cdef int begin_head(self) except -1
+    cdef int become_idle(self) except -1
+    cdef int put_out(self, Exchange x) except -1
+    cdef int identify_peer(self) except -1
+    cdef int decide_close(self, Exchange x) except -1
+    cdef int linger(self) except -1
+    cdef int close(self) except -1
+    cdef int rearm(self) except -1

@@ -1,0 +1,48 @@
+from libc.stdint cimport uint64_t
+
+from fastgate._core.buffer cimport Buffer
+from fastgate._core.head cimport Head
+from fastgate._core.route cimport Runtime
+from fastgate._core.shm cimport Segment, Slab
+from fastgate._core.wheel cimport Wheel
+
+
+cdef class Engine:
+    cdef readonly object loop
+    cdef readonly Segment segment
+    cdef readonly int slot
+    cdef Slab* slab
+    cdef readonly Wheel wheel
+    cdef readonly Runtime runtime
+    cdef Buffer buffer                 # scratch for the head that is being assembled
+    cdef list spare                    # exchanges to use again
+    cdef set connections               # of clients
+    cdef readonly int max_connections
+    cdef public bint ready             # what the health path answers
+    cdef public bint draining          # every answer says Connection: close
+    cdef readonly object log           # log(level, message, **fields)
+    cdef public object finished        # an Observer told of every exchange that ended, or None
+    cdef object sink
+    cdef object request_parser
+    cdef object response_parser
+    cdef object feed_request
+    cdef object feed_response
+    cdef uint64_t date_at
+    cdef bytes date_line
+    cdef uint64_t id_state[2]
+    cdef object timer
+
+    cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1
+    cdef bint accept_response(self, Head head, bytes data, Py_ssize_t offset, bint bodiless) except -1
+    cdef bytes date(self)
+    cdef void make_id(self, char* target) noexcept
+    cdef object spawn(self, object coroutine)
+
+
+cdef struct Live:
+    long long connections              # of clients
+    long long exchanges                # between first byte and finish
+    long long upstreams                # connections to upstreams, pooled or busy
+
+
+cdef Live live

@@ -1,0 +1,184 @@
+"""What a worker has one of: loop, wheel, parsers, counters, scratch space and the runtime that new exchanges use.
+
+httptools validates every head, after `Head.index` has read its framing, on exactly the bytes of the head. One request parser and one
+response parser serve the whole worker: no head is ever left half fed. After a head that is not a complete keep-alive message by itself the
+parser waits for a body it will never see, so it is set up anew before the next one.
+"""
+
+import os
+import time
+from email.utils import formatdate
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memcmp, memcpy
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+
+from fastgate._core.head cimport Head
+from fastgate._core.route cimport Runtime
+from fastgate._core.shm cimport Segment
+from fastgate._core.wheel cimport Wheel, clock_us
+
+from fastgate._core.wheel import TICK_MS
+
+# What httptools can read. Every other token is shown to it as POST: the framing rules are the same (RFC 9110 section 9.1).
+_METHODS = frozenset((
+    b"DELETE", b"GET", b"HEAD", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"TRACE", b"COPY", b"LOCK", b"MKCOL", b"MOVE", b"PROPFIND",
+    b"PROPPATCH", b"SEARCH", b"UNLOCK", b"BIND", b"REBIND", b"UNBIND", b"ACL", b"REPORT", b"MKACTIVITY", b"CHECKOUT", b"MERGE",
+    b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE", b"PATCH", b"PURGE", b"MKCALENDAR", b"LINK", b"UNLINK",
+))
+
+
+def live_counts():
+    """How many client connections, exchanges and upstream connections of this process are alive."""
+    return {"connections": live.connections, "exchanges": live.exchanges, "upstreams": live.upstreams}
+
+
+cdef class Engine:
+    """The one of its worker. ``log(level, message, **fields)`` takes what an operator should know."""
+
+    def __cinit__(self, loop, Segment segment, int slot, log, int max_connections=0):
+        self.loop = loop
+        self.segment = segment
+        self.slot = slot
+        self.slab = segment.slab(slot)
+        self.ready = True
+        self.log = log
+        self.max_connections = max_connections
+        self.wheel = Wheel(self.timer_failed)
+        self.spare = []
+        self.connections = set()
+        self.sink = object()
+        self.request_parser = HttpRequestParser(self.sink)
+        self.response_parser = HttpResponseParser(self.sink)
+        self.feed_request = self.request_parser.feed_data
+        self.feed_response = self.response_parser.feed_data
+        memcpy(self.id_state, PyBytes_AS_STRING(os.urandom(16)), 16)
+
+    def __dealloc__(self):
+        free(self.buffer.data)
+
+    def timer_failed(self, error):
+        self.loop.call_exception_handler({"message": "a deadline could not be handled", "exception": error})
+
+    def start(self):
+        """Sets the wheel going."""
+        self.turn()
+
+    def turn(self):
+        self.timer = self.loop.call_later(TICK_MS / 1000, self.turn)
+        self.segment.beat(self.slot)
+        self.wheel.turn()
+
+    def stop(self):
+        """Stops the wheel and lets go of what was kept for later."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.spare.clear()
+
+    def use(self, Runtime runtime):
+        """New exchanges use this runtime; those under way keep theirs."""
+        self.runtime = runtime
+        self.spare.clear()
+
+    def close_idle(self):
+        """Closes the client connections on which nothing is under way and nothing unread."""
+        for connection in list(self.connections):
+            connection.close_idle()
+
+    def abort_connections(self):
+        """Ends every client connection now."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    @property
+    def open_connections(self):
+        """Client connections that are open."""
+        return len(self.connections)
+
+    cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1:
+        """httptools' verdict on a complete request head that begins at ``offset``."""
+        cdef const char* p = PyBytes_AS_STRING(data) + offset
+        cdef bint done = True
+        cdef bytes method = None
+        try:
+            if head.minor_sent > 1 or not (
+                memcmp(p, b"GET ", 4) == 0 or memcmp(p, b"POST ", 5) == 0 or memcmp(p, b"PUT ", 4) == 0 or memcmp(p, b"HEAD ", 5) == 0
+                or p[:head.method.length] in _METHODS
+            ):
+                done = False
+                method = p[:head.method.length]
+                self.feed_request(method if method in _METHODS else b"POST")
+                self.feed_request(p[head.method.length:head.target.start + head.target.length + 1])
+                self.feed_request(b"HTTP/1.1" if head.minor else b"HTTP/1.0")
+                self.feed_request(p[head.target.start + head.target.length + 9:head.length])
+            elif offset == 0 and PyBytes_GET_SIZE(data) == head.length:
+                self.feed_request(data)
+            else:
+                self.feed_request(PyBytes_FromStringAndSize(p, head.length))
+        except HttpParserUpgrade:
+            done = False
+        except HttpParserError:
+            self.request_parser.__init__(self.sink)
+            return False
+        if not done or head.chunked or head.content_length > 0 or head.close or head.upgrade != -1:
+            self.request_parser.__init__(self.sink)
+        return True
+
+    cdef bint accept_response(self, Head head, bytes data, Py_ssize_t offset, bint bodiless) except -1:
+        """httptools' verdict on a complete response head. ``bodiless``: the parser may believe that nothing follows."""
+        cdef const char* p = PyBytes_AS_STRING(data) + offset
+        cdef bint done = True
+        try:
+            if head.minor_sent > 1:
+                self.feed_response(b"HTTP/1.1")
+                self.feed_response(p[8:head.length])
+            elif not bodiless and head.content_length > 0 and not head.close and not head.chunked and offset == 0 \
+                    and PyBytes_GET_SIZE(data) == head.length + head.content_length:
+                # The whole message lies there: shown whole, the parser is ready for the next one by itself.
+                self.feed_response(data)
+                return True
+            elif offset == 0 and PyBytes_GET_SIZE(data) == head.length:
+                self.feed_response(data)
+            else:
+                self.feed_response(PyBytes_FromStringAndSize(p, head.length))
+        except HttpParserUpgrade:
+            pass
+        except HttpParserError:
+            self.response_parser.__init__(self.sink)
+            return False
+        if head.close or head.chunked or head.content_length != 0:
+            self.response_parser.__init__(self.sink)
+        return True
+
+    cdef bytes date(self):
+        """``Date: …`` with its line end, made once a second (RFC 9110 section 6.6.1)."""
+        cdef uint64_t second = self.wheel.now // 1000
+        if self.date_line is None or second != self.date_at:
+            self.date_at = second
+            self.date_line = b"Date: " + formatdate(time.time(), usegmt=True).encode() + b"\r\n"
+        return self.date_line
+
+    cdef void make_id(self, char* target) noexcept:
+        """32 hexadecimal digits that no other request has: xorshift128+ over a seed from the system, twice."""
+        cdef uint64_t one, other, word
+        cdef int i, j
+        cdef int digit
+        for i in range(2):
+            one = self.id_state[0]
+            other = self.id_state[1]
+            self.id_state[0] = other
+            one ^= one << 23
+            self.id_state[1] = one ^ other ^ (one >> 17) ^ (other >> 26)
+            word = self.id_state[1] + other
+            for j in range(16):
+                digit = word & 15
+                target[i * 16 + j] = <char>(48 + digit if digit < 10 else 87 + digit)
+                word >>= 4
+
+    cdef object spawn(self, object coroutine):
+        """A task of this worker's loop."""
+        return self.loop.create_task(coroutine)

@@ -1,0 +1,232 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from fastgate._core.engine cimport Engine
+from fastgate._core.head cimport Head
+from fastgate._core.route cimport Route, Runtime
+from fastgate._core.router cimport Entry, Found, Query
+from fastgate._core.wheel cimport Timed
+
+
+cdef enum Hold:
+    """Why an endpoint is not read: each reason is set and taken away by one place."""
+    HOLD_SINK = 1                      # the other side takes no more
+    HOLD_WAIT = 2                      # nobody can take it yet: policies, connecting, buffering
+    HOLD_PIPELINE = 4                  # later requests wait for this one
+
+
+cdef class Endpoint(Timed):
+    cdef Engine engine
+    cdef readonly object transport
+    cdef Exchange exchange
+    cdef int held                      # Hold
+    cdef bint write_paused
+    cdef bint connected
+    cdef int fd
+    cdef Py_ssize_t unsent             # bytes in the transport when it was last looked at
+    cdef uint64_t progress_at          # milliseconds: when the peer last took a byte
+    cdef bytes peer_address
+
+    cdef int attach(self, object transport) except -1
+    cdef int hold(self, int reason) except -1
+    cdef int release(self, int reason) except -1
+    cdef int write(self, bytes data) except -1
+    cdef bint stalled(self, uint64_t limit) except -1
+    cdef int descriptor(self) except -2
+    cdef bint peer_gone(self) except -1
+    cdef bint quiet(self) except -1
+    cdef int reset(self) except -1
+
+
+cdef class ClientSide(Endpoint):
+    """The client's end of an exchange, as the exchange sees it."""
+    cdef bytes scheme
+    cdef int local_port
+    cdef bint trusted                  # its X-Forwarded-* are believed
+    cdef bytes server_name             # from the TLS handshake; None = none
+
+    cdef int send_response(self, Exchange x, bytes piece, bint last) except -1
+    cdef int send_body(self, Exchange x, bytes piece, bint last) except -1
+    cdef int send_interim(self, Exchange x) except -1
+    cdef int send_continue(self, Exchange x) except -1
+    cdef int cut(self, Exchange x) except -1
+    cdef int open_tunnel(self, Exchange x) except -1
+    cdef int settled(self, Exchange x) except -1
+
+
+cdef class UpstreamSide(Endpoint):
+    """A connection to an upstream, as the exchange sees it."""
+    cdef int start(self, Exchange x) except -1
+    cdef int send_body(self, bytes piece, bint last) except -1
+    cdef int send_raw(self, bytes data) except -1
+    cdef int stop_sending(self) except -1
+    cdef int abandon(self) except -1
+
+
+cdef class Upstream:
+    """Where a route's requests go: targets and the connections to them."""
+    cdef readonly str name
+
+    cdef int acquire(self, Exchange x) except -1
+    cdef int leave(self, Exchange x) except -1
+
+
+cdef class Attempt:
+    """One try of an exchange with one target."""
+    cdef object target
+    cdef UpstreamSide connection
+    cdef object connecting             # the task that connects
+    cdef bint waiting                  # in the pool's queue
+    cdef bint reused
+    cdef long long* in_flight
+
+    cdef void clear(self) noexcept
+
+
+cdef class Observer:
+    """Told once of each exchange that is over, while its heads can still be read."""
+    cdef int exchange_finished(self, Exchange x) except -1
+
+
+cdef class Answer:
+    """A response that does not come from an upstream."""
+    cdef int code                      # the status
+    cdef list fields                   # (name, value) as bytes
+    cdef bytes content
+
+
+cdef enum Phase:
+    PHASE_HEAD = 0
+    PHASE_REQUEST = 1                  # policies, request side
+    PHASE_BODY = 2                     # the body is being read for buffering
+    PHASE_UPSTREAM = 3
+    PHASE_RESPONSE = 4                 # policies, response side
+    PHASE_SENDING = 5
+    PHASE_ERROR = 6
+    PHASE_TUNNEL = 7
+
+
+cdef class Exchange(Timed):
+    cdef Engine engine
+    cdef Runtime runtime
+    cdef ClientSide client
+    cdef readonly Head request
+    cdef readonly Head response
+    cdef Route route
+    cdef Entry entry
+    cdef Found found
+    cdef Attempt attempt
+    cdef int phase
+    cdef int cause
+    cdef bint over
+
+    # the request
+    cdef const unsigned char* host
+    cdef Py_ssize_t host_length
+    cdef const unsigned char* path     # normalised, percent-encoded
+    cdef Py_ssize_t path_length
+    cdef const unsigned char* query    # without "?"
+    cdef Py_ssize_t query_length
+    cdef bint has_query
+    cdef bytes path_owner
+    cdef bytes forward_path            # what the route's path policies made of it; None = as it is
+    cdef bytes client_ip
+    cdef char id[128]
+    cdef int id_length
+    cdef bint is_head
+    cdef bint is_get
+    cdef bint idempotent
+    cdef bint upgrading
+    cdef bint expects_continue
+    cdef bint request_complete
+    cdef bint sending_stopped          # the upstream answered before it had the whole body
+    cdef bint buffering                # the whole body is kept before it goes on
+    cdef list body                     # pieces that can be sent (again)
+    cdef Py_ssize_t body_kept
+    cdef bint body_lost                # some of it is no longer kept
+    cdef int64_t body_bytes
+    cdef list request_extra            # (name, value) fields added by edits and policies
+    cdef object body_waiter
+    cdef Py_ssize_t body_wanted
+
+    # the response
+    cdef readonly int status
+    cdef Answer answer
+    cdef bint response_started         # something of it went to the client
+    cdef bint response_complete        # the upstream has sent all of it
+    cdef bint status_changed
+    cdef list response_extra
+    cdef list response_body            # pieces that wait for policies
+    cdef Py_ssize_t response_kept
+    cdef int64_t bytes_out
+    cdef int interims
+
+    # tries
+    cdef int tries
+    cdef bint replayed
+    cdef bint fresh                    # no pooled connection for this try
+    cdef readonly str target_name
+
+    # policies
+    cdef tuple hooks
+    cdef int step
+    cdef object task
+    cdef object request_view
+    cdef object response_view
+    cdef object error
+    cdef dict state
+
+    # microseconds on CLOCK_MONOTONIC; 0 = never came
+    cdef uint64_t started              # first byte of the head
+    cdef uint64_t head_at
+    cdef uint64_t forwarded_at         # policies passed
+    cdef uint64_t connected_at
+    cdef uint64_t response_at          # response head complete
+    cdef uint64_t ended
+    cdef uint64_t total_due            # milliseconds on the wheel
+
+    # driven by the client's connection
+    cdef int open(self, bytes piece, bint complete) except -1
+    cdef int request_body(self, bytes piece, bint complete) except -1
+    cdef int client_gone(self, int cause) except -1
+    cdef int client_bytes(self, bytes data) except -1
+
+    # driven by the upstream's connection
+    cdef int connected(self, UpstreamSide connection) except -1
+    cdef int attempt_failed(self, int cause) except -1
+    cdef int response_interim(self) except -1
+    cdef int response_arrived(self, bytes piece, bint last) except -1
+    cdef int response_piece(self, bytes piece, bint last) except -1
+
+    cdef int refuse(self, int cause) except -1
+    cdef int finish(self, int cause) except -1
+
+    cdef void reuse(self) noexcept
+    cdef int resolve(self) except -1
+    cdef bint misdirected(self) except -1
+    cdef int answer_options(self) except -1
+    cdef int answer_health(self) except -1
+    cdef bytes allowed(self)
+    cdef void put_query(self, Query* query) noexcept
+    cdef int split_target(self) except -1
+    cdef int identify_client(self) except -1
+    cdef int begin(self) except -1
+    cdef int policies_passed(self) except -1
+    cdef int dispatch(self) except -1
+    cdef int forward(self) except -1
+    cdef int drop_attempt(self) except -1
+    cdef int keep(self, bytes piece) except -1
+    cdef int keep_response(self, bytes piece, bint last) except -1
+    cdef int wake_body(self) except -1
+    cdef int run_hooks(self, tuple hooks, int phase) except -1
+    cdef int advance(self) except -1
+    cdef int took(self, object result) except -1
+    cdef int hooks_done(self) except -1
+    cdef int policy_failed(self, object error) except -1
+    cdef int deliver(self) except -1
+    cdef int respond(self, Answer answer, int cause) except -1
+    cdef int answer_problem(self, int cause) except -1
+    cdef list edit(self, object edits, Head head, list extra)
+    cdef bytes variable(self, int variable, object argument)
+
+
+cdef Exchange take_exchange(Engine engine)

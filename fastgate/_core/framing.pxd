@@ -1,0 +1,33 @@
+from libc.stdint cimport int64_t
+
+
+cdef enum Kind:
+    NO_BODY = 0
+    BY_LENGTH = 1
+    CHUNKED = 2
+    UNTIL_CLOSE = 3
+
+
+cdef enum Progress:
+    MORE = 0                 # everything given was consumed
+    COMPLETE = 1             # the message ends after `consumed`
+    BROKEN = 2               # malformed
+
+
+cdef struct Framing:
+    int kind
+    int state                # of the chunked decoder
+    int64_t remaining        # bytes of the body, or of the chunk
+    int line                 # bytes of the chunk line so far
+    int digits
+    int trailer              # bytes of the trailer section so far
+    int trailer_limit
+    bint done
+
+
+cdef void by_length(Framing* framing, int64_t length) noexcept nogil
+cdef void by_chunks(Framing* framing, int trailer_limit) noexcept nogil
+cdef void until_close(Framing* framing) noexcept nogil
+cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ssize_t* consumed, Py_ssize_t* start,
+              Py_ssize_t* size) noexcept nogil
+cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress)

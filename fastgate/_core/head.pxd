@@ -1,0 +1,120 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+
+
+cdef enum Name:
+    """Fields that the gateway reads or rules itself; everything else is OTHER."""
+    OTHER = 0
+    HOST
+    CONNECTION
+    CONTENT_LENGTH
+    TRANSFER_ENCODING
+    EXPECT
+    UPGRADE
+    KEEP_ALIVE
+    PROXY_CONNECTION
+    PROXY_AUTHENTICATE
+    PROXY_AUTHORIZATION
+    TE
+    TRAILER
+    HTTP2_SETTINGS
+    AUTHORIZATION
+    X_FORWARDED_FOR
+    X_FORWARDED_PROTO
+    X_FORWARDED_HOST
+    X_FORWARDED_PORT
+    FORWARDED
+    VIA
+    ACCEPT
+    DATE
+    SERVER
+    COOKIE
+    USER_AGENT
+    REFERER
+    CONTENT_TYPE
+    X_REQUEST_ID
+    NAMES
+
+
+cdef enum Flag:
+    DROPPED = 1                        # not passed on, not visible to policies
+    RULED = 2                          # visible to policies, but the gateway writes it itself (Host, Content-Length)
+
+
+cdef enum Underscores:
+    UNDERSCORES_DROP = 0
+    UNDERSCORES_PASS = 1
+    UNDERSCORES_REJECT = 2
+
+
+cdef struct Field:
+    uint32_t name                      # offsets from the first byte of the head
+    uint32_t value
+    uint32_t value_length
+    uint16_t name_length
+    uint8_t id                         # Name
+    uint8_t flags
+
+
+cdef struct Span:
+    uint32_t start
+    uint32_t length
+
+
+cdef class Head:
+    cdef bytes data                    # what the pointer points into
+    cdef const unsigned char* p        # first byte of the start line
+    cdef Py_ssize_t length             # of the complete head, with the empty line; 0 until then
+
+    # where the scan stopped
+    cdef Py_ssize_t at
+    cdef Py_ssize_t line
+    cdef int lines
+
+    cdef Field* fields
+    cdef int count
+    cdef int capacity
+    cdef int limit
+
+    # start line
+    cdef Span method                   # requests
+    cdef Span target
+    cdef int minor                     # of the version HTTP/1.minor; 2 to 9 are read as 1
+    cdef int minor_sent
+    cdef int status                    # responses
+    cdef Span reason
+
+    # what the fields say
+    cdef int64_t content_length        # -1: none
+    cdef bint chunked
+    cdef bint close
+    cdef bint keep_alive               # asked for in so many words
+    cdef int host                      # index of the field, -1: none
+    cdef int upgrade
+    cdef int expect
+    cdef int connection
+    cdef bint has_forwarded            # any X-Forwarded-* or Forwarded
+    cdef bint upgrade_named            # Connection names Upgrade
+    cdef uint32_t seen                 # bit set of Name, for the first 32
+
+    cdef void clear(self) noexcept
+    cdef void release(self) noexcept
+    cdef Py_ssize_t scan(self, const unsigned char* p, Py_ssize_t length, bint request, Py_ssize_t max_bytes) noexcept
+    cdef int unfinished_line(self, Py_ssize_t end) noexcept
+    cdef int request_line(self, Py_ssize_t end) noexcept
+    cdef int status_line(self, Py_ssize_t end) noexcept
+    cdef int index(self, bint request, int underscores) noexcept
+    cdef bint grow(self) noexcept
+    cdef bint read_length(self, Field* field) noexcept
+    cdef int read_coding(self, Field* field) noexcept
+    cdef int connection_options(self, bint request) noexcept
+    cdef int find(self, const char* name, Py_ssize_t length, int start) noexcept
+    cdef bytes value_of(self, int field)
+    cdef void keep_alive_timeout(self, int64_t* seconds) noexcept
+
+
+cdef bint same(const unsigned char* text, Py_ssize_t length, const char* lower, Py_ssize_t lower_length) noexcept nogil
+cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil
+cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil
+cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil
+cdef int name_flags_of(int number) noexcept nogil
+cdef bint list_has(const unsigned char* value, Py_ssize_t length, const char* lower, Py_ssize_t lower_length) noexcept nogil

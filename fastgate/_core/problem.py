@@ -1,0 +1,30 @@
+"""The body of an error that the gateway itself reports: RFC 9457, or a small page for a browser."""
+
+from __future__ import annotations
+
+import html
+from http import HTTPStatus
+
+import msgspec
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title></head>
+<body><h1>{status} {title}</h1><p>{detail}</p><p><small>Request {request_id}</small></p></body></html>
+"""
+
+
+def problem(status: int, detail: str, instance: str, request_id: str, as_html: bool) -> tuple[bytes, bytes]:
+    """Media type and body. ``instance`` is the path that was asked for; nothing in it tells about what lies behind the gateway."""
+    try:
+        title = HTTPStatus(status).phrase
+    except ValueError:
+        title = "Error"
+    if as_html:
+        page = _PAGE.format(status=status, title=html.escape(title), detail=html.escape(detail), request_id=html.escape(request_id))
+        return b"text/html; charset=utf-8", page.encode()
+    members: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if instance:
+        members["instance"] = instance
+    if request_id:
+        members["request_id"] = request_id
+    return b"application/problem+json", msgspec.json.encode(members)

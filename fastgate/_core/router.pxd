@@ -1,0 +1,73 @@
+"""C declarations of the router: what compiled callers fill in, and what they get back."""
+
+ctypedef int (*field_lookup)(
+    void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length
+) noexcept
+"""Finds the ``index``-th header field (0, 1, …) of a lower-case name: 1 = found, 0 = no more."""
+
+cdef enum:
+    MAX_CAPTURES = 32
+    MATCH_CAPTURES = 4       # kept inside a Match; more are decoded at once
+    ABSENT = 0xFFFFFFFF  # start of a capture whose named group took no part in the match
+
+cdef struct Query:
+    const char* method
+    Py_ssize_t method_length
+    const char* host             # as sent; port, case and a final dot are ignored; NULL = none
+    Py_ssize_t host_length
+    const char* path             # already normalised, percent-encoded
+    Py_ssize_t path_length
+    const char* query            # without "?"; may be NULL
+    Py_ssize_t query_length
+    field_lookup header          # may be NULL: then no header condition holds
+    void* header_context
+
+cdef struct Capture:
+    unsigned int start           # into the path, still percent-encoded
+    unsigned int length
+
+cdef struct Found:
+    int captures
+    bint method_only             # nothing matched, but a candidate failed by nothing except its method
+    Capture capture[MAX_CAPTURES]
+
+cdef struct Index                # the trees; private to router.pyx
+
+
+cdef class Entry:
+    cdef readonly object value
+    cdef readonly str name
+    cdef readonly tuple params
+    cdef readonly str path
+    cdef readonly tuple methods
+    cdef readonly tuple hosts
+    cdef readonly dict headers
+    cdef readonly dict query
+    cdef readonly int priority
+    cdef object fullmatch
+
+    cdef dict parameters(self, const char* path, Found* found)
+
+
+cdef class Match:
+    cdef readonly Entry route
+    cdef str _path
+    cdef dict _params
+    cdef int _captures
+    cdef Capture _capture[MATCH_CAPTURES]
+
+
+cdef class Router:
+    cdef Index* _index
+    cdef list _entries
+    cdef list _kept
+    cdef readonly bint merge_slashes
+
+    cdef Entry find(self, Query* query, Found* found)
+    cdef set allow(self, Query* query)
+
+
+cdef int normalize_path(
+    const unsigned char* source, Py_ssize_t length, unsigned char* target, bint merge_slashes, Py_ssize_t* out_length
+) noexcept
+cdef str decode_capture(const char* path, Capture capture)

@@ -1,0 +1,58 @@
+from typing import Any
+
+class SegmentError(Exception):
+    """The segment cannot be used: another layout, damaged, not sealed, or full."""
+
+class Segment:
+    """Shared memory of one gateway. Made by create() or attach(); it is unmapped and its descriptor closed with the object."""
+
+    size: int
+    fd: int
+    slots: int
+    targets: int
+    @staticmethod
+    def create(*, slots: int = 1, targets: int = 1024) -> Segment:
+        """A new segment for ``slots`` workers and up to ``targets`` targets, all zeros.
+
+        Raises ValueError when a number is not between 1 and 4096 slots or 1 and 1048576 targets, OSError when memory is refused.
+        """
+    @staticmethod
+    def attach(fd: int) -> Segment:
+        """The segment behind an inherited descriptor, which from now on belongs to the object.
+
+        Raises SegmentError when it is not a segment of this layout version or not sealed.
+        """
+    def occupy(self, slot: int) -> None:
+        """Makes the calling process the worker of this slot: its process id, one start more, a first heartbeat."""
+    def release(self, slot: int) -> None:
+        """Undoes what the worker of this slot left when it died: in-flight words, open connections, heartbeat. Its counters stay.
+
+        To be called when the process is gone: it writes words that otherwise only the worker writes.
+        """
+    def heartbeat(self, slot: int) -> int:
+        """When the worker of this slot last proved to be alive, in milliseconds of ``Segment.now()``; 0 = no worker."""
+    def stamp(self, slot: int) -> None:
+        """What the timer wheel of the core does on every turn: the heartbeat of this slot is now."""
+    def pid(self, slot: int) -> int:
+        """The process id of the worker of this slot; 0 = no worker."""
+    def starts(self, slot: int) -> int:
+        """How many workers have occupied this slot so far."""
+    @staticmethod
+    def now() -> int:
+        """The clock of heartbeats: CLOCK_MONOTONIC in milliseconds, the same in every process."""
+    def target(self, name: str) -> int:
+        """The index of the target of this name, which is entered when it is new. Every process gets the same answer.
+
+        Raises SegmentError when the table is full.
+        """
+    def add_in_flight(self, target: int, slot: int, amount: int) -> None:
+        """Adds to the number of requests that the worker of this slot has with a target; only that worker may."""
+    def requests_in_flight(self, target: int) -> int:
+        """The requests that all workers together have with a target at this moment."""
+    def metrics(self, slot: int | None = None) -> dict[str, Any]:
+        """The counters of one slot, or of all slots together.
+
+        Keys are the counters' names; ``latency`` and ``upstream_latency`` are Histogram objects in microseconds.
+        """
+    def count(self, slot: int, name: str, amount: int = 1) -> None:
+        """Adds to a counter of a slot; only its worker may. Raises KeyError for a name that metrics() does not have."""

@@ -1,0 +1,55 @@
+"""What a transport does not tell: questions to the socket itself."""
+
+from libc.errno cimport EAGAIN, errno
+
+import socket
+import struct
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    int getsockopt(int fd, int level, int option, void* value, socklen_t* length)
+    Py_ssize_t recv(int fd, void* buffer, size_t length, int flags)
+    enum: MSG_PEEK
+    enum: MSG_DONTWAIT
+
+cdef extern from *:
+    """
+    #include <netinet/in.h>
+    #include <netinet/tcp.h>
+    #ifdef __linux__
+    static int tcp_state(int fd) {
+        struct tcp_info info;
+        socklen_t length = sizeof(info);
+        return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_state : -1;
+    }
+    static int tcp_is_closing(int state) {
+        return state == TCP_CLOSE || state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK;
+    }
+    #else
+    static int tcp_state(int fd) { return -1; }
+    static int tcp_is_closing(int state) { return 0; }
+    #endif
+    """
+    int tcp_state(int fd) nogil
+    int tcp_is_closing(int state) nogil
+
+cdef bytes _NO_LINGER = struct.pack("ii", 1, 0)
+
+
+cdef bint is_closing(int fd) noexcept:
+    """Whether the peer has closed or reset the connection. Unread bytes do not hide it, as they do from `recv`."""
+    return tcp_is_closing(tcp_state(fd))
+
+
+cdef bint is_quiet(int fd) noexcept:
+    """Whether a connection is open with nothing to read."""
+    cdef char byte
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+
+
+cdef int reset_on_close(object transport) except -1:
+    """Closing sends RST from now on; `abort` alone sends a clean FIN."""
+    handle = transport.get_extra_info("socket")
+    if handle is not None and handle.family != socket.AF_UNIX:
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    return 0

@@ -1,0 +1,76 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastgate._core.balancer cimport Balancer
+from fastgate._core.buffer cimport Buffer
+from fastgate._core.engine cimport Engine
+from fastgate._core.exchange cimport Exchange, Upstream, UpstreamSide
+from fastgate._core.framing cimport Framing
+from fastgate._core.head cimport Head
+
+
+cdef enum Mode:
+    IDLE = 0                 # in the pool
+    READING_HEAD = 1         # a request is under way, its answer has not begun
+    READING_BODY = 2
+    TUNNEL = 3
+    CLOSED = 4
+
+
+cdef class Target:
+    cdef readonly str name
+    cdef readonly str host
+    cdef readonly int port
+    cdef readonly str path             # of a Unix socket; "" = TCP
+    cdef readonly object tls           # ssl.SSLContext, None = plain
+    cdef readonly str server_name
+    cdef bytes authority               # what Host says
+    cdef list idle
+    cdef object waiting                # deque of exchanges
+    cdef readonly int open             # connections: idle, busy and being made
+    cdef long long* in_flight
+
+
+cdef class Ticket:
+    """What an exchange holds while a connection is made for it."""
+    cdef object task
+    cdef Target target
+
+
+cdef class Pool(Upstream):
+    cdef Engine engine
+    cdef readonly tuple targets
+    cdef Balancer balancer
+    cdef readonly int max_connections  # of one target, this worker's share
+    cdef readonly int max_idle
+    cdef readonly int queue
+    cdef uint32_t queue_timeout        # milliseconds
+    cdef uint32_t idle_timeout
+    cdef int max_requests
+    cdef bint closed
+
+    cdef int connect(self, Target target, Exchange x) except -1
+    cdef int serve(self, Target target) except -1
+    cdef int put_back(self, UpstreamConnection connection) except -1
+
+
+cdef class UpstreamConnection(UpstreamSide):
+    cdef Pool pool
+    cdef Target target
+    cdef bytes tail
+    cdef Framing framing
+    cdef int mode
+    cdef bint made                     # connection_made was called
+    cdef bint reusable
+    cdef bint answered                 # bytes of the answer have come
+    cdef int requests
+    cdef int64_t keep_seconds          # what the upstream's Keep-Alive says; -1 = nothing
+
+    cdef int read_head(self, bytes data) except -1
+    cdef int read_body(self, bytes data, Py_ssize_t offset) except -1
+    cdef int finished(self) except -1
+    cdef int fail(self, int cause) except -1
+    cdef int close(self) except -1
+    cdef int rearm(self) except -1
+    cdef int put_appended(self, Exchange x, Buffer* buffer) except -1
+    cdef int put_forwarded(self, Exchange x, Buffer* buffer) except -1
+    cdef int put_request(self, Exchange x, Buffer* buffer) except -1

@@ -1,0 +1,48 @@
+"""The CONFIG argument that commands share, and how the file behind it is found."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fastgate.config.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from fastgate.config import GatewayConfig
+    from fastgate.config.documents import Document
+
+DEFAULT_FILE = "fastgate.toml"
+
+
+def config_argument(function: Any) -> Any:
+    """The optional argument CONFIG, given to the command as ``config: str | None``."""
+    return click.argument("config", required=False, type=str)(function)
+
+
+def find(path: str | None) -> Path:
+    """The file that is meant. Raises `ConfigError`, which says how to make one, when there is none."""
+    if path is not None:
+        return Path(path)
+    if Path(DEFAULT_FILE).exists():
+        return Path(DEFAULT_FILE)
+    message = f"no configuration: no {DEFAULT_FILE} here; `fastgate init` makes one, `fastgate demo` needs none"
+    raise ConfigError([Problem(path="", message=message)])
+
+
+def load(path: str | None) -> "GatewayConfig":
+    """The configuration of CONFIG, with the files it names looked at. Raises `ConfigError`."""
+    return load_with_document(path)[0]
+
+
+def load_with_document(path: str | None) -> "tuple[GatewayConfig, Document]":
+    """As `load`, with the parsed file, whose lines warnings need."""
+    from fastgate.config.documents import read_document
+    from fastgate.config.files import check_files
+    from fastgate.config.load import load_document, locate
+
+    document = read_document(find(path))
+    config = load_document(document)
+    missing = check_files(config)
+    if missing:
+        raise ConfigError(locate(document, missing))
+    return config, document

@@ -1,0 +1,82 @@
+"""``fastgate routes``: the routes of a configuration as a table."""
+
+import click
+
+from fastgate.cli.configuration import config_argument, load
+from fastgate.config.schema import GatewayConfig, Route, Target
+
+
+@click.command()
+@config_argument
+def routes(config: str | None) -> None:
+    """Show the routes of CONFIG, by default fastgate.toml, in the order of the file."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    loaded = load(config)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = [("name", _name_of), ("methods", _methods_of), ("match", _match_of), ("upstream", _upstream_of)]
+    if any(route.priority for route in loaded.routes):
+        columns.append(("priority", _priority_of))
+    columns.append(("policies", _policies_of))
+    for title, _ in columns:
+        table.add_column(title, overflow="fold", justify="right" if title == "priority" else "left")
+    for route in loaded.routes:
+        table.add_row(*(Text(cell(route, loaded)) for _, cell in columns))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # a pipe has no width; lines stay whole for grep and awk
+    if loaded.routes:
+        with console.capture() as capture:
+            console.print(table)
+        for line in capture.get().splitlines():
+            click.echo(line.rstrip())
+    else:
+        click.echo("no routes")
+
+
+def _name_of(route: Route, config: GatewayConfig) -> str:
+    return route.name
+
+
+def _methods_of(route: Route, config: GatewayConfig) -> str:
+    return " ".join(route.methods) or "any"
+
+
+def _priority_of(route: Route, config: GatewayConfig) -> str:
+    return str(route.priority)
+
+
+def _match_of(route: Route, config: GatewayConfig) -> str:
+    conditions = [f"{name}: {value}" for name, value in route.headers.items()]
+    conditions += [f"?{name}={value}" for name, value in route.query.items()]
+    return "\n".join(
+        f"{host}{' ' if route.path.startswith('~') else ''}{route.path}" for host in route.hosts or [""]
+    ) + (f"\n  {', '.join(conditions)}" if conditions else "")
+
+
+def _upstream_of(route: Route, config: GatewayConfig) -> str:
+    targets = config.upstreams[route.upstream].targets
+    shown = ", ".join(_target_of(target) for target in targets[:2])
+    return f"{route.upstream} ({shown}{f' and {len(targets) - 2} more' if len(targets) > 2 else ''})"
+
+
+def _target_of(target: Target) -> str:
+    if target.unix:
+        return f"unix:{target.unix}"
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{'https://' if target.tls else ''}{host}:{target.port}"
+
+
+def _policies_of(route: Route, config: GatewayConfig) -> str:
+    parts = []
+    if route.strip_prefix:
+        parts.append(f"strip {route.strip_prefix}")
+    if route.add_prefix:
+        parts.append(f"add {route.add_prefix}")
+    if route.rewrite:
+        parts.append("rewrite")
+    parts += [name for name in ("request_headers", "response_headers") if getattr(route, name)]
+    parts += [policy.use for policy in route.policies]
+    return ", ".join(parts)

@@ -1,0 +1,25 @@
+"""``fastgate schema``: the JSON Schema of the configuration."""
+
+import click
+
+
+@click.command()
+@click.option("--reference", is_flag=True, help="Print the reference page (Markdown) instead.")
+def schema(reference: bool) -> None:
+    r"""Print the JSON Schema of the configuration, for editors.
+
+    \b
+    fastgate schema > fastgate.schema.json
+    and as the first line of a TOML file (Taplo, Even Better TOML):
+    #:schema fastgate.schema.json
+    """
+    if reference:
+        from fastgate.config.reference import render_reference
+
+        click.echo(render_reference(), nl=False)
+        return
+    import json
+
+    from fastgate.config.json_schema import make_schema
+
+    click.echo(json.dumps(make_schema(), indent=2, ensure_ascii=False))

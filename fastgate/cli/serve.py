@@ -1,0 +1,70 @@
+"""``fastgate serve``: runs a gateway until it is told to stop."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from fastgate.cli import CommandError
+from fastgate.cli.configuration import config_argument, load
+
+if TYPE_CHECKING:
+    from fastgate.config import GatewayConfig
+
+
+class Workers(click.ParamType):
+    """A number of processes, or ``auto``."""
+
+    name = "workers"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """How ``--help`` shows the value."""
+        return "N|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Reads the value, or fails with what is allowed."""
+        if value == "auto" or isinstance(value, int):
+            return value
+        text = str(value)
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1024:
+            self.fail(f'"{text}" is neither a number from 1 to 1024 nor "auto"', param, ctx)
+        return int(text)
+
+
+@click.command()
+@config_argument
+@click.option("--workers", type=Workers(), help="Worker processes; auto is one for each usable CPU.")
+@click.option("--host", help="Listen address: 0.0.0.0, ::1, host:port, unix:/path.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen port; 0 takes a free one.")
+def serve(config: str | None, workers: int | str | None, host: str | None, port: int | None) -> None:
+    """Run a gateway.
+
+    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Options win over the file. SIGTERM and Ctrl-C drain,
+    a second one stops at once; SIGUSR1 reopens log files.
+    """
+    loaded = overridden(load(config), workers, host, port)
+    from fastgate.server.supervisor import GatewayServer, StartError
+
+    try:
+        code = GatewayServer(loaded).run()
+    except StartError as error:
+        raise CommandError(str(error)) from None
+    sys.exit(code)
+
+
+def overridden(
+    config: "GatewayConfig", workers: int | str | None, host: str | None, port: int | None
+) -> "GatewayConfig":
+    """The configuration with what was given on the command line."""
+    from msgspec.structs import replace
+
+    from fastgate.config.addresses import parse_listen
+
+    if host is not None:
+        try:
+            parse_listen(host, 0)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--host") from None
+    given = {"workers": workers, "host": host, "port": port}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(config, gateway=replace(config.gateway, **changes)) if changes else config

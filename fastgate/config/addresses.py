@@ -1,0 +1,143 @@
+"""Where the gateway listens and where targets are: the spellings of an address, parsed."""
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), without its NUL
+
+
+class Address(NamedTuple):
+    """One address to listen on: ``host`` and ``port``, or ``unix``, the path of a Unix socket ("" for TCP)."""
+
+    host: str
+    port: int
+    unix: str = ""
+
+    def __str__(self) -> str:
+        if self.unix:
+            return f"unix:{self.unix}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Endpoint(NamedTuple):
+    """One target: as `Address`; ``tls`` is None where the spelling leaves it to the upstream's ``tls`` table."""
+
+    host: str
+    port: int
+    unix: str
+    tls: bool | None
+
+
+def parse_listen(text: str, port: int) -> Address:
+    """``host``, ``host:port``, ``[::1]``, ``[::1]:8080``, ``::1`` or ``unix:/path``; ``port`` where none is written.
+
+    Raises ValueError with the reason.
+    """
+    if not text:
+        raise ValueError('an address is empty; "0.0.0.0" is every IPv4 address, "::" every IPv6 address')
+    if text.startswith("unix:"):
+        return Address("", 0, _socket_path(text))
+    if "://" in text:
+        raise ValueError("an address to listen on has no scheme; TLS is switched on by [gateway.tls]")
+    host, own = split_port(text)
+    if host == "*":
+        raise ValueError('"*" is no address; "0.0.0.0" is every IPv4 address, "::" every IPv6 address')
+    return Address(check_host(host), port if own is None else own)
+
+
+def parse_target(text: str) -> Endpoint:
+    """``host:port``, ``http://host[:port]``, ``https://host[:port]``, ``[::1]:80`` or ``unix:/path``.
+
+    Raises ValueError with the reason.
+    """
+    if text.startswith("unix:"):
+        return Endpoint("", 0, _socket_path(text), None)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        rest = text
+        tls = None
+    elif scheme.lower() in ("http", "https"):
+        tls = scheme.lower() == "https"
+    else:
+        raise ValueError(f'unknown scheme "{scheme}", use http://, https:// or unix:')
+    rest, slash, path = rest.partition("/")
+    if path:
+        raise ValueError(f'a target has no path; use add_prefix = "/{path.rstrip("/")}" on the route')
+    if slash and not separator:
+        raise ValueError("a target is host:port, without a path")
+    if "@" in rest:
+        raise ValueError("a target has no user name or password")
+    host, port = split_port(rest)
+    if port is None:
+        if tls is None:
+            raise ValueError(f'the port is missing: write "{rest}:80", "http://{rest}" or "https://{rest}"')
+        port = 443 if tls else 80
+    if port == 0:
+        raise ValueError("port 0 cannot be connected to")
+    return Endpoint(check_host(host), port, "", tls)
+
+
+def split_port(text: str) -> tuple[str, int | None]:
+    """Host (without brackets) and port, None where none is written."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError('an IPv6 address is written "[::1]" or "[::1]:8080"')
+        if not _is_ip(host, 6):
+            raise ValueError(f'"{host}" is no IPv6 address')
+        return host, _parse_port(rest[1:]) if rest else None
+    if text.count(":") > 1:
+        if _is_ip(text, 6):
+            return text, None
+        raise ValueError('an IPv6 address with a port is written "[::1]:8080"')
+    host, colon, number = text.partition(":")
+    return host, _parse_port(number) if colon else None
+
+
+def _parse_port(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise ValueError(f'"{text}" is no port; ports are 0 to 65535')
+    return int(text)
+
+
+def check_host(host: str) -> str:
+    """The host name or IP address as it is; ValueError when it is neither."""
+    if not host:
+        raise ValueError("the host is missing")
+    if ":" in host:
+        if not _is_ip(host, 6):
+            raise ValueError(f'"{host}" is no IPv6 address')
+        return host
+    if re.fullmatch(r"[0-9.]+", host):
+        if not _is_ip(host, 4):
+            raise ValueError(f'"{host}" is no IPv4 address')
+        return host
+    if not host.isascii():
+        try:
+            hint = f': write "{host.encode("idna").decode()}"'
+        except UnicodeError:
+            hint = ""
+        raise ValueError(f'"{host}" is not ASCII{hint}')
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
+        raise ValueError(f'"{host}" is no host name')
+    return host
+
+
+def _socket_path(text: str) -> str:
+    path = text.removeprefix("unix:")
+    if path.startswith("//"):
+        path = "/" + path.lstrip("/")
+    if not path.startswith("/"):
+        raise ValueError('the path of a Unix socket must be absolute: "unix:/run/fastgate.sock"')
+    if len(path.encode()) > _SOCKET_PATH_LIMIT:
+        raise ValueError(f"the path of a Unix socket has at most {_SOCKET_PATH_LIMIT} bytes")
+    return path
+
+
+def _is_ip(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False

@@ -1,0 +1,235 @@
+"""What no single key can know: names that refer to each other, and keys that only make sense together.
+
+Runs over a configuration that may have `INVALID` in places (so its parts are `Any` here): every check looks at what it
+can and is silent about the rest.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastgate.config.errors import PathKeys, quote
+from fastgate.config.patterns import compile_expression, path_parameters
+from fastgate.config.schema import HeaderEdits, Plugin, PolicyUse, Route, Upstream
+from fastgate.config.suggest import did_you_mean
+from fastgate.config.templates import Variable, parse_template
+from fastgate.config.walker import Reading
+
+_GROUP = re.compile(r"\\(?:([0-9]+)|g<([^>]*)>|(.))", re.DOTALL)
+
+
+def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
+    """Reports every contradiction between keys."""
+    _check_gateway(config, reading)
+    _check_upstreams(config, reading)
+    _check_names(config.plugins, "plugins", reading)
+    _check_names(config.routes, "routes", reading)
+    upstreams = set(_names_of(data.get("upstreams"))) | set(_names_of(config.upstreams))
+    plugins = {plugin.name for plugin in items(config.plugins) if isinstance(plugin, Plugin)}
+    plugins.update(_named(data.get("plugins")))
+    _check_plugins(config, reading)
+    check_policies(config.defaults, ("defaults",), plugins, reading)
+    for number, route in enumerate(items(config.routes)):
+        if isinstance(route, Route):
+            keys = ("routes", number)
+            _check_slashes(route, keys, config, reading)
+            _check_upstream_name(route, keys, upstreams, reading)
+            check_policies(route, keys, plugins, reading, config.defaults)
+            check_templates(route, keys, config.defaults, reading)
+            _check_buffering(route, keys, config, reading)
+
+
+def items(value: object) -> list[Any]:
+    """The list, or an empty one where there is none."""
+    return value if isinstance(value, list) else []
+
+
+def _names_of(value: object) -> Iterable[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, Mapping) else []
+
+
+def _named(value: object) -> Iterable[str]:
+    for entry in items(value):
+        if isinstance(entry, Mapping) and isinstance(entry.get("name"), str):
+            yield entry["name"]
+
+
+def _check_gateway(config: Any, reading: Reading) -> None:
+    gateway = config.gateway
+    if isinstance(gateway.host, list) and isinstance(gateway.port, int):
+        seen = set()
+        for number, host in enumerate(gateway.host):
+            if not isinstance(host, str):
+                continue
+            address = _parse_address(host, gateway.port)
+            if address in seen and address.port != 0:
+                reading.report(("gateway", "host", number), f"{address} is listed twice")
+            seen.add(address)
+    tls = gateway.tls
+    if tls is not None:
+        if tls.client_auth in ("optional", "required") and tls.client_ca == "":
+            reading.report(("gateway", "tls", "client_ca"), f'is missing: client_auth = "{tls.client_auth}" needs it')
+        if tls.client_auth == "none" and isinstance(tls.client_ca, str) and tls.client_ca:
+            reading.report(
+                ("gateway", "tls", "client_auth"), 'must be "optional" or "required" for client_ca to be used'
+            )
+
+
+def _parse_address(host: str, port: int) -> Any:
+    from fastgate.config.addresses import parse_listen
+
+    return parse_listen(host, port)
+
+
+def _check_names(entries: object, table: str, reading: Reading) -> None:
+    first: dict[str, int] = {}
+    for number, entry in enumerate(items(entries)):
+        name = getattr(entry, "name", None)
+        if isinstance(name, str) and first.setdefault(name, number) != number:
+            reading.report((table, number, "name"), f"{quote(name)} is already the name of {table}[{first[name]}]")
+
+
+def _check_upstream_name(route: Any, keys: PathKeys, known: set[str], reading: Reading) -> None:
+    name = route.upstream
+    if not isinstance(name, str) or name in known:
+        return
+    if "://" in name or re.fullmatch(r"[\w.-]+:[0-9]+", name):
+        hint = f": targets = [{quote(name)}] belongs in an [upstreams.NAME] table, and its NAME here"
+    elif known:
+        hint = did_you_mean(name, known) or f" ({_listed(known)})"
+    else:
+        hint = f": add [upstreams.{name}] with its targets"
+    reading.report((*keys, "upstream"), f"there is no upstream {quote(name)}{hint}")
+
+
+def _listed(names: set[str]) -> str:
+    shown = sorted(names)[:5]
+    more = ", …" if len(names) > 5 else ""
+    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(shown)}{more}"
+
+
+def _check_upstreams(config: Any, reading: Reading) -> None:
+    if not isinstance(config.upstreams, dict):
+        return
+    for name, upstream in config.upstreams.items():
+        if not isinstance(upstream, Upstream):
+            continue
+        keys = ("upstreams", name)
+        seen = set()
+        for number, target in enumerate(items(upstream.targets)):
+            place = (getattr(target, "host", None), getattr(target, "port", None), getattr(target, "unix", None))
+            if all(isinstance(part, str | int) for part in place):
+                if place in seen:
+                    reading.report((*keys, "targets", number), "is the same target as one before it")
+                seen.add(place)
+        tls = upstream.tls
+        if tls is not None:
+            if tls.cert and tls.key == "":
+                reading.report((*keys, "tls", "key"), "is missing: cert needs its private key")
+            if tls.key and tls.cert == "":
+                reading.report((*keys, "tls", "cert"), "is missing: key needs its certificate")
+
+
+def _check_plugins(config: Any, reading: Reading) -> None:
+    for number, plugin in enumerate(items(config.plugins)):
+        if isinstance(plugin, Plugin) and plugin.use == "" and isinstance(plugin.name, str):
+            installed = installed_plugins()
+            if plugin.name not in installed:
+                reading.report(
+                    ("plugins", number, "use"),
+                    f"is missing, and no installed package has a plugin {quote(plugin.name)}"
+                    f"{did_you_mean(plugin.name, installed)}",
+                )
+
+
+def check_policies(table: Any, keys: PathKeys, known: set[str], reading: Reading, defaults: Any = None) -> None:
+    """Plugins and rewrites of one table; what a route took from `[defaults]` has been looked at there."""
+    if defaults is None or table.policies is not defaults.policies:
+        for number, policy in enumerate(items(table.policies)):
+            name = getattr(policy, "use", None)
+            if isinstance(policy, PolicyUse) and isinstance(name, str) and name not in known:
+                installed = installed_plugins()
+                if name not in installed:
+                    hint = did_you_mean(name, known | installed) or ": name it in [[plugins]]"
+                    reading.report((*keys, "policies", number, "use"), f"there is no plugin {quote(name)}{hint}")
+    rewrite = table.rewrite
+    if rewrite is not None and (defaults is None or rewrite is not defaults.rewrite):
+        _check_rewrite(
+            getattr(rewrite, "pattern", None), getattr(rewrite, "to", None), (*keys, "rewrite", "to"), reading
+        )
+
+
+def _check_rewrite(pattern: object, to: object, keys: PathKeys, reading: Reading) -> None:
+    if not isinstance(pattern, str) or not isinstance(to, str):
+        return
+    expression = compile_expression(pattern)
+    for match in _GROUP.finditer(to):
+        number, name, other = match.groups()
+        if number is not None and int(number) > expression.groups:
+            reading.report(keys, f"\\{number} is not a group of the pattern, which has {expression.groups or 'none'}")
+        elif (
+            name is not None
+            and name not in expression.groupindex
+            and not (name.isdigit() and int(name) <= expression.groups)
+        ):
+            reading.report(
+                keys, f"\\g<{name}> is not a group of the pattern{did_you_mean(name, expression.groupindex)}"
+            )
+        elif other is not None and other != "\\":
+            reading.report(keys, f'"\\{other}" means nothing here; groups are \\1 and \\g<name>')
+
+
+def installed_plugins() -> set[str]:
+    """Names in the entry-point group of installed packages. Their code is not imported."""
+    from importlib.metadata import entry_points
+
+    return {entry.name for entry in entry_points(group="fastgate.policies")}
+
+
+def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
+    """``{param.NAME}`` must be a parameter of this route's path."""
+    if not isinstance(route.path, str):
+        return
+    known: tuple[str, ...] | None = None
+    for name in ("request_headers", "response_headers"):
+        edits = getattr(route, name)
+        if not isinstance(edits, HeaderEdits):
+            continue
+        inherited = edits is getattr(defaults, name)
+        for where, text in _edited_values(edits):
+            if "{param." not in text:
+                continue
+            known = path_parameters(route.path) if known is None else known
+            for part in parse_template(text):
+                if isinstance(part, Variable) and part.name == "param" and part.argument not in known:
+                    hint = did_you_mean(part.argument, known) or ("" if known else ", it has none")
+                    place = ("defaults", name, *where) if inherited else (*keys, name, *where)
+                    whose = f"the path of route {quote(route.name)}" if inherited else f"the path {quote(route.path)}"
+                    reading.report(place, f"{{param.{part.argument}}} is no parameter of {whose}{hint}")
+
+
+def _edited_values(edits: Any) -> Iterable[tuple[PathKeys, str]]:
+    for name, value in edits.set.items() if isinstance(edits.set, dict) else ():
+        if isinstance(value, str):
+            yield ("set", name), value
+    for name, values in edits.add.items() if isinstance(edits.add, dict) else ():
+        if isinstance(values, str):
+            yield ("add", name), values
+        for number, value in enumerate(items(values)):
+            if isinstance(value, str):
+                yield ("add", name, number), value
+
+
+def _check_slashes(route: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
+    path = route.path
+    if isinstance(path, str) and path.startswith("/") and "//" in path and config.gateway.merge_slashes is True:
+        reading.report(
+            (*keys, "path"),
+            '"//" is read as "/" before routes are matched (merge_slashes), so that this would never match',
+        )
+
+
+def _check_buffering(route: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
+    limit = config.gateway.max_body if route.max_body is None else route.max_body
+    if route.buffer_request is True and limit == 0:
+        reading.report((*keys, "buffer_request"), "needs a max_body that is not 0: the whole body is kept in memory")

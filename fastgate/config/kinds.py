@@ -1,0 +1,49 @@
+"""The types that keys are made of: a plain type, its bounds, the check that its text must pass.
+
+``extra["kind"]`` names how a leaf is read (see `fastgate.config.leaves`). The other marks: ``also`` (names that other
+gateways use for the key, for suggestions), ``policy`` (``false`` switches a default off), ``internal`` (filled in by
+loading, never written), ``low`` (the least that may be written, where a filled-in value may be lower), ``show`` (the
+default as it is written, where the value itself would mislead).
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+Duration = Annotated[float, Meta(ge=0, extra={"kind": "duration"})]
+"""Seconds, 0 or more."""
+Wait = Annotated[float, Meta(gt=0, extra={"kind": "duration"})]
+"""Seconds, more than 0."""
+Size = Annotated[int, Meta(ge=0, extra={"kind": "size"})]
+"""Bytes."""
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Secret = Annotated[str, Meta(extra={"kind": "secret"})]
+"""Text, or a table that says where the text is."""
+
+Text = Annotated[str, Meta(min_length=1, max_length=128, extra={"kind": "text"})]
+Path = Annotated[str, Meta(extra={"kind": "path"})]
+LogPath = Annotated[str, Meta(extra={"kind": "log path"})]
+Mode = Annotated[int, Meta(ge=0, le=0o777, extra={"kind": "mode"})]
+Listen = Annotated[str, Meta(extra={"kind": "listen address"})]
+Network = Annotated[str, Meta(extra={"kind": "network"})]
+HeaderName = Annotated[str, Meta(extra={"kind": "header name"})]
+EditedHeader = Annotated[str, Meta(extra={"kind": "edited header"})]
+HeaderValue = Annotated[str, Meta(extra={"kind": "header value"})]
+HeaderTemplate = Annotated[str, Meta(extra={"kind": "header template"})]
+Condition = Annotated[str, Meta(extra={"kind": "condition"})]
+PathPattern = Annotated[str, Meta(extra={"kind": "path pattern"})]
+HostPattern = Annotated[str, Meta(extra={"kind": "host pattern"})]
+Method = Annotated[str, Meta(extra={"kind": "method"})]
+PathPrefix = Annotated[str, Meta(extra={"kind": "path prefix"})]
+PlainPath = Annotated[str, Meta(extra={"kind": "plain path"})]
+Expression = Annotated[str, Meta(extra={"kind": "expression"})]
+HostHeader = Annotated[str, Meta(extra={"kind": "host header"})]
+Protocol = Annotated[str, Meta(extra={"kind": "upgrade protocol"})]
+PluginClass = Annotated[str, Meta(extra={"kind": "plugin class"})]
+ServerName = Annotated[str, Meta(extra={"kind": "server name"})]
+
+
+def about(description: str, *, examples: list[Any] | None = None, **extra: Any) -> Meta:
+    """The description of a key, with its marks."""
+    return Meta(description=description, examples=examples, extra=extra or None)

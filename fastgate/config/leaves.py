@@ -1,0 +1,140 @@
+"""How the text of a leaf is checked, by the kind that the schema gives it (see `fastgate.config.kinds`).
+
+Each check takes the text, references already replaced, and gives the value; it raises ValueError with the reason.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from fastgate.config.addresses import check_host, parse_listen, split_port
+from fastgate.config.headers import check_edited_header, check_header_name, check_header_value
+from fastgate.config.patterns import (
+    check_condition,
+    check_host_pattern,
+    check_method,
+    check_path_pattern,
+    check_path_prefix,
+    check_plain_path,
+    check_token,
+    compile_expression,
+)
+from fastgate.config.templates import parse_template
+
+_PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
+
+
+def _check_text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed here")
+    if text != text.strip():
+        raise ValueError("it cannot begin or end with white space")
+    return text
+
+
+def _check_listen(text: str) -> str:
+    parse_listen(text, 0)
+    return text
+
+
+def _check_network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        pass
+    try:
+        loose = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f'"{text}" is no address or network, such as "10.0.0.0/8" or "::1"') from None
+    raise ValueError(f'"{text}" has bits set beyond its prefix: did you mean "{loose}"?')
+
+
+def _check_expression(text: str) -> str:
+    compile_expression(text)
+    return text
+
+
+def _check_template(text: str) -> str:
+    parse_template(text)
+    return check_header_value(text)
+
+
+def _check_optional_header_name(text: str) -> str:
+    return check_header_name(text) if text else text
+
+
+def _check_host_header(text: str) -> str:
+    if not text:
+        raise ValueError('expected "upstream", "client" or a host')
+    host, _ = split_port(text)
+    check_host(host)
+    return text
+
+
+def _check_protocol(text: str) -> str:
+    name = check_token(text, "protocol").lower()
+    if name == "h2c":
+        raise ValueError("h2c cannot be listed: requests inside such a connection would pass no route and no policy")
+    return name
+
+
+def _check_plugin_class(text: str) -> str:
+    if not text:
+        return text
+    match = _PLUGIN_CLASS.fullmatch(text)
+    if match is None:
+        raise ValueError('expected "module:Class", such as "mypackage.tenant:TenantPolicy"')
+    if match.group(1) == "__main__":
+        raise ValueError("a class of __main__ cannot be loaded: workers are other processes; move it into a module")
+    return text
+
+
+def _check_server_name(text: str) -> str:
+    return check_host(text) if text else text
+
+
+def _check_target_host(text: str) -> str:
+    if "://" in text or text.startswith("unix:"):
+        raise ValueError(f'a table has a host and a port; write the target as a string instead: "{text}"')
+    host, port = split_port(text)
+    if port is not None:
+        raise ValueError(f'the port has its own key: host = "{host}", port = {port}')
+    return check_host(host)
+
+
+def _check_path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a path cannot have a NUL character")
+    return text
+
+
+CHECKS: dict[str, Callable[[str], str]] = {
+    "text": _check_text,
+    "listen address": _check_listen,
+    "network": _check_network,
+    "header name": check_header_name,
+    "optional header name": _check_optional_header_name,
+    "edited header": check_edited_header,
+    "header value": check_header_value,
+    "header template": _check_template,
+    "condition": check_condition,
+    "path pattern": check_path_pattern,
+    "host pattern": check_host_pattern,
+    "method": check_method,
+    "path prefix": check_path_prefix,
+    "plain path": check_plain_path,
+    "expression": _check_expression,
+    "host header": _check_host_header,
+    "upgrade protocol": _check_protocol,
+    "plugin class": _check_plugin_class,
+    "server name": _check_server_name,
+    "host": _check_target_host,
+    "path": _check_path,
+    "log path": _check_path,
+}
+
+
+def resolve_path(text: str, base: Path) -> str:
+    """A relative path in a file starts at the file's folder; ``""`` and ``"-"`` are no paths."""
+    return text if text in ("", "-") else str(base / text)

@@ -1,0 +1,90 @@
+"""From a file or a dict to a `GatewayConfig`: parse, walk, apply defaults, cross-check, raise everything at once."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fastgate.config.checks import cross_check
+from fastgate.config.documents import Document, read_document
+from fastgate.config.errors import ConfigError, PathKeys, Problem, render_path
+from fastgate.config.schema import GatewayConfig, PolicyKeys, Route, Target, Upstream
+from fastgate.config.walker import Reading, struct_reader
+
+
+def load_dict(data: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> GatewayConfig:
+    """See `GatewayConfig.from_dict`."""
+    return load_document(Document(data=data), environ)
+
+
+def load_file(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> GatewayConfig:
+    """See `GatewayConfig.from_file`."""
+    return load_document(read_document(Path(path)), environ)
+
+
+def load_document(document: Document, environ: Mapping[str, str] | None = None) -> GatewayConfig:
+    """The configuration of a parsed document. Raises `ConfigError`."""
+    reading = Reading(os.environ if environ is None else environ, document.base)
+    config = struct_reader(GatewayConfig).read(reading, document.data, ())
+    if not isinstance(config, GatewayConfig):
+        raise ConfigError(problems(document, reading))
+    config = resolve(config, document.data)
+    cross_check(config, document.data, reading)
+    if reading.problems:
+        raise ConfigError(problems(document, reading))
+    return config
+
+
+def problems(document: Document, reading: Reading) -> list[Problem]:
+    """What was found, in the order of the document's lines."""
+    return locate(document, reading.problems)
+
+
+def locate(document: Document, found: list[tuple[PathKeys, str]]) -> list[Problem]:
+    """Findings with their lines, sorted by them; those without a line keep their order."""
+    line_of: Callable[[PathKeys], int | None] = document.line_of if found else lambda keys: None
+    made = [
+        Problem(path=render_path(keys), message=message, line=line_of(keys), source=document.source)
+        for keys, message in found
+    ]
+    return sorted(dict.fromkeys(made), key=lambda problem: problem.line or 0)
+
+
+def resolve(config: Any, data: Mapping[str, Any]) -> GatewayConfig:
+    """The configuration with `[defaults]` applied to each route and the scheme of each target decided."""
+    changes: dict[str, Any] = {}
+    given = data.get("defaults")
+    if isinstance(given, Mapping) and isinstance(config.routes, list) and isinstance(config.defaults, PolicyKeys):
+        defaults = {name: getattr(config.defaults, name) for name in PolicyKeys.__struct_fields__ if name in given}
+        if defaults:
+            changes["routes"] = [
+                _with_defaults(route, raw, defaults)
+                for route, raw in zip(config.routes, data.get("routes", ()), strict=False)
+            ]
+    if isinstance(config.upstreams, dict):
+        changes["upstreams"] = {name: _with_schemes(upstream) for name, upstream in config.upstreams.items()}
+    made: GatewayConfig = msgspec.structs.replace(config, **changes)
+    return made
+
+
+def _with_defaults(route: Any, raw: Any, defaults: dict[str, Any]) -> Any:
+    if not isinstance(route, Route):
+        return route
+    taken = {name: value for name, value in defaults.items() if name not in raw}
+    return msgspec.structs.replace(route, **taken) if taken else route
+
+
+def _with_schemes(upstream: Any) -> Any:
+    """Targets that were written without a scheme follow the upstream's ``tls`` table."""
+    if not isinstance(upstream, Upstream) or not isinstance(upstream.targets, list):
+        return upstream
+    secure = upstream.tls is not None
+    targets = [_with_scheme(target, secure) for target in upstream.targets]
+    return msgspec.structs.replace(upstream, targets=targets)
+
+
+def _with_scheme(target: Any, secure: bool) -> Any:
+    undecided = isinstance(target, Target) and getattr(target, "tls", False) is None
+    return msgspec.structs.replace(target, tls=secure) if undecided else target

@@ -1,0 +1,257 @@
+"""The reference page of the configuration, in Markdown, made from the schema: run ``fastgate schema --reference``."""
+
+import inspect as python_inspect
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from msgspec import NODEFAULT, inspect, to_builtins
+
+from fastgate.config import schema
+from fastgate.config.literals import in_written_order
+from fastgate.config.units import format_duration, format_size
+from fastgate.config.unknown import marks, struct_fields
+
+INTRODUCTION = """\
+# Configuration
+
+<!-- Made by `make docs` from fastgate/config/schema.py. Do not edit. -->
+
+A configuration is a TOML, JSON or YAML file (YAML needs `pip install 'fastgate[yaml]'`), or a Python dict with the same
+keys. This is a whole one:
+
+```toml
+[[routes]]
+name = "api"
+path = "/api/*"
+upstream = "backend"
+
+[upstreams.backend]
+targets = ["127.0.0.1:5000"]
+```
+
+`fastgate check FILE` says everything that is wrong with a file at once, each with its line, and exits with 2; `fastgate
+serve FILE` runs it; `fastgate schema` prints a JSON Schema for editors.
+
+| value | is written |
+|---|---|
+| duration | a number of seconds, or `"250ms"`, `"2s"`, `"5m"`, `"1h"`, `"1d"`, `"1m30s"` |
+| size | a number of bytes, or `"64KB"`, `"10MB"`, `"1GB"` (powers of 1024) |
+| environment | `"${NAME}"` and `"${NAME:-default}"` inside any string; `"$${"` is a literal `${` |
+| number, true or false | also a string that is one reference, as in `port = "${PORT:-8080}"` |
+| secret | where a header's value is wanted, also `{ env = "NAME" }` or `{ file = "path" }` |
+| file | relative paths start at the folder of the configuration file |
+
+```toml
+[gateway]
+port = "${PORT:-8080}"
+
+[[routes]]
+name = "api"
+path = "/api/*"
+upstream = "backend"
+request_headers = { set = { x-region = "${REGION:-local}" } }
+
+[upstreams.backend]
+targets = ["${BACKEND:-127.0.0.1:5000}"]
+```
+
+A key that does not exist is an error, so that a mistyped one cannot go unnoticed.
+"""
+
+UPSTREAM = '\n[upstreams.backend]\ntargets = ["127.0.0.1:5000"]\n'
+
+
+class Section(NamedTuple):
+    """One table of the page: its heading, how its block starts, what the block shows, what makes it whole."""
+
+    title: str
+    cls: type
+    lines: Iterable[str]
+    examples: bool = False
+    skip: Iterable[str] = ()
+    tail: str = ""
+    level: int = 2
+
+
+ROUTE = ["[[routes]]", 'name = "api"', 'path = "/api/*"', 'upstream = "backend"']
+
+SECTIONS = (
+    Section("`[gateway]`", schema.GatewayTable, ["[gateway]"], skip=("tls", "log", "access_log")),
+    Section("`[gateway.tls]`", schema.TLS, ["[gateway.tls]"], examples=True, skip=("client_ca",), level=3),
+    Section("`[[gateway.tls.certificates]]`", schema.Certificate, ["[[gateway.tls.certificates]]"], True, level=3),
+    Section("`[gateway.log]`", schema.Log, ["[gateway.log]"], level=3),
+    Section("`[gateway.access_log]`", schema.AccessLog, ["[gateway.access_log]"], level=3),
+    Section("`[[routes]]`", schema.Route, ["[[routes]]"], examples=True, skip=("policies",), tail=UPSTREAM),
+    Section("`timeouts`", schema.Timeouts, [*ROUTE, "[routes.timeouts]"], tail=UPSTREAM, level=3),
+    Section(
+        "`request_headers` and `response_headers`",
+        schema.HeaderEdits,
+        [*ROUTE, "[routes.request_headers]"],
+        examples=True,
+        tail=UPSTREAM,
+        level=3,
+    ),
+    Section("`rewrite`", schema.Rewrite, [*ROUTE, "[routes.rewrite]"], examples=True, tail=UPSTREAM, level=3),
+    Section(
+        "`policies`",
+        schema.PolicyUse,
+        ["[[plugins]]", 'name = "tenant"', 'use = "mypackage.tenant:TenantPolicy"', "", *ROUTE, "[[routes.policies]]"],
+        examples=True,
+        tail=UPSTREAM,
+        level=3,
+    ),
+    Section("`[defaults]`", schema.Defaults, ["[defaults]"], examples=True, skip=("policies", "rewrite")),
+    Section("`[[plugins]]`", schema.Plugin, ["[[plugins]]"], examples=True),
+    Section("`[upstreams.NAME]`", schema.Upstream, ["[upstreams.backend]"], examples=True, skip=("tls",)),
+    Section("`targets`", schema.Target, ["[[upstreams.backend.targets]]"], examples=True, level=3),
+    Section(
+        "`tls`",
+        schema.UpstreamTLS,
+        ["[upstreams.backend]", 'targets = ["api.example.com:443"]', "", "[upstreams.backend.tls]"],
+        examples=True,
+        level=3,
+    ),
+    Section(
+        "`pool`",
+        schema.Pool,
+        ["[upstreams.backend]", 'targets = ["127.0.0.1:5000"]', "", "[upstreams.backend.pool]"],
+        level=3,
+    ),
+)
+
+
+def render_reference() -> str:
+    """The whole page."""
+    return "\n".join([INTRODUCTION, *(_render_section(section) for section in SECTIONS)])
+
+
+def _render_section(section: Section) -> str:
+    fields = [field for field in struct_fields(section.cls) if not marks(field.type).get("internal")]
+    own = section.cls.__annotations__
+    fields.sort(key=lambda field: field.encode_name not in own)
+    prose = " ".join(python_inspect.cleandoc(section.cls.__doc__ or "").split())
+    lines = [f"{'#' * section.level} {section.title}", "", prose]
+    lines += ["", "```toml", *section.lines]
+    for field in fields:
+        if field.encode_name not in section.skip and not (
+            field.encode_name == "name" and section.cls is schema.PolicyUse
+        ):
+            value = block_value(field, section.examples)
+            if value is not None:
+                lines.append(f"{field.encode_name} = {value}")
+    lines += [*section.tail.rstrip("\n").split("\n"), "```", ""] if section.tail else ["```", ""]
+    if section.cls is schema.Defaults:
+        names = [f"`{field.encode_name}`" for field in fields]
+        return "\n".join([*lines, f"The keys are those of a route: {', '.join(names)}.", ""])
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for field in fields:
+        cells = (f"`{field.encode_name}`", type_name(field.type), _default_name(field), _description(field))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def block_value(field: inspect.Field, examples: bool) -> str | None:
+    """What a block shows for a key: its first example, or its default; None where there is neither."""
+    about = _extra_schema(field.type)
+    if examples and about.get("examples"):
+        return toml(about["examples"][0])
+    default = _default_of(field)
+    if default is NODEFAULT or default is None:
+        return None
+    if isinstance(default, Mapping):
+        return None
+    return _toml_default(field, default)
+
+
+def _default_of(field: inspect.Field) -> Any:
+    if field.default is not NODEFAULT:
+        return field.default
+    if field.default_factory is not NODEFAULT:
+        return to_builtins(field.default_factory())
+    return NODEFAULT
+
+
+def _toml_default(field: inspect.Field, default: Any) -> str:
+    extra = marks(field.type)
+    if "show" in extra:
+        return str(extra["show"])
+    match extra.get("kind"):
+        case "duration":
+            return toml(format_duration(default)) if default else "0"
+        case "size" if default:
+            return toml(format_size(default))
+    return toml(default)
+
+
+def _default_name(field: inspect.Field) -> str:
+    default = _default_of(field)
+    if default is NODEFAULT:
+        return "required"
+    if default is None or isinstance(default, Mapping) or default in ([], ""):
+        return f"`{toml(default)}`" if default in ([], "") and not isinstance(default, Mapping) else ""
+    return f"`{_toml_default(field, default)}`"
+
+
+def _description(field: inspect.Field) -> str:
+    return str(_extra_schema(field.type).get("description", ""))
+
+
+def _extra_schema(kind: inspect.Type) -> Mapping[str, Any]:
+    return kind.extra_json_schema or {} if isinstance(kind, inspect.Metadata) else {}
+
+
+def type_name(kind: inspect.Type) -> str:
+    """A type as the page names it."""
+    match kind:
+        case inspect.Metadata():
+            name = marks(kind).get("kind")
+            if name in ("duration", "size"):
+                return str(name)
+            if name == "mode":
+                return "octal string"
+            if name == "target":
+                return "table or string"
+            return type_name(kind.type)
+        case inspect.UnionType():
+            members = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
+            return " or ".join(type_name(member) for member in members)
+        case inspect.ListType():
+            item = type_name(kind.item_type)
+            return "list of " + {"table": "tables", "string": "strings", "table or string": "tables or strings"}.get(
+                item, item
+            )
+        case inspect.LiteralType():
+            return " or ".join(f"`{json.dumps(value)}`" for value in in_written_order(kind.values))
+        case inspect.StructType():
+            return "table"
+        case inspect.DictType():
+            return "table"
+        case inspect.IntType():
+            return "integer"
+        case inspect.FloatType():
+            return "number"
+        case inspect.BoolType():
+            return "true or false"
+    return "string"
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it, tables inline."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case int() | float():
+            return str(value)
+        case list() | tuple():
+            return f"[{', '.join(toml(item) for item in value)}]"
+        case Mapping():
+            pairs = ", ".join(f"{name} = {toml(item)}" for name, item in value.items())
+            return f"{{ {pairs} }}" if pairs else "{}"
+    raise TypeError(f"not a TOML value: {value!r}")
+
+
+if __name__ == "__main__":
+    print(render_reference(), end="")

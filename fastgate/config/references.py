@@ -1,0 +1,83 @@
+"""Values from outside the file: ``${NAME}``, ``${NAME:-default}``, ``{ env = "NAME" }``, ``{ file = "path" }``.
+
+As in the shell, ``:-`` gives its default when the variable is unset or empty. ``$${`` is a literal ``${``.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+SINGLE = re.compile(r"\$\{[^{}]*\}")
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}?")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def expand(text: str, environ: Mapping[str, str], escape: Callable[[str], str] | None = None) -> str:
+    """The text with every reference replaced; ``escape`` is applied to what comes from the environment.
+
+    Raises ValueError for a variable that is not set and has no default, and for a reference that is not well formed.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        whole = match.group()
+        if whole == "$${":
+            return "${"
+        if not whole.endswith("}"):
+            raise ValueError(f'"{whole}" has no closing brace (write "$${{" for a literal "${{")')
+        name, separator, default = match.group(1).partition(":-")
+        value = lookup(name, environ, default if separator else None)
+        if separator and value is default:
+            return value
+        return escape(value) if escape else value
+
+    return _REFERENCE.sub(replace, text)
+
+
+def lookup(name: str, environ: Mapping[str, str], default: str | None = None) -> str:
+    """The variable's value; ``default`` when it is unset or empty. Raises ValueError when there is neither."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f'"{name}" is not the name of an environment variable')
+    value = environ.get(name)
+    if default is not None and not value:
+        return default
+    if value is None:
+        raise ValueError(f'environment variable {name} is not set ("${{{name}:-default}}" would give a default)')
+    return value
+
+
+def resolve_secret(table: Mapping[Any, Any], environ: Mapping[str, str], base: Path) -> str:
+    """The text that ``{ env = "NAME" }`` or ``{ file = "path" }`` stands for; one newline at a file's end is dropped.
+
+    Raises ValueError with the reason; it never repeats any part of the secret.
+    """
+    if len(table) != 1 or next(iter(table)) not in ("env", "file"):
+        raise ValueError('expected a string, { env = "NAME" } or { file = "path" }')
+    ((kind, source),) = table.items()
+    if not isinstance(source, str) or not source:
+        raise ValueError(f"{kind} must be a string that is not empty")
+    if kind == "env":
+        value = _lookup_secret(source, environ)
+    else:
+        value = _read_secret(base / expand(source, environ))
+    if not value:
+        raise ValueError(f"the secret from {kind} {source} is empty")
+    return value
+
+
+def _lookup_secret(name: str, environ: Mapping[str, str]) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f'"{name}" is not the name of an environment variable')
+    if name not in environ:
+        raise ValueError(f"environment variable {name} is not set")
+    return environ[name]
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text") from None
+    return text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,424 @@
+"""The walk over schema and document together: converts leaf by leaf and collects every problem.
+
+`reader_for` turns a type of the schema, as `msgspec.inspect` describes it, into a `Reader` once; a Reader then turns
+raw values (what TOML, JSON, YAML or a dict give) into converted ones. A reader never raises: it notes a problem
+and returns `INVALID`, which stays in the half-made Struct, so that later checks can go on around it.
+"""
+
+import datetime as dt
+import functools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from msgspec import inspect
+
+from fastgate.config.addresses import parse_target
+from fastgate.config.errors import PathKeys, quote
+from fastgate.config.leaves import CHECKS, resolve_path
+from fastgate.config.literals import in_written_order
+from fastgate.config.references import SINGLE, expand, resolve_secret
+from fastgate.config.suggest import did_you_mean
+from fastgate.config.templates import escape_braces
+from fastgate.config.units import format_duration, format_size, parse_duration, parse_size
+from fastgate.config.unknown import marks, unknown_key
+
+
+class Invalid:
+    """The type of `INVALID`, the place of a value that could not be read. False; its attributes are itself."""
+
+    def __repr__(self) -> str:
+        return "INVALID"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __getattr__(self, name: str) -> "Invalid":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+
+INVALID: Final = Invalid()
+
+
+class Reading:
+    """One walk: where references are looked up, where relative paths start, and what was found wrong."""
+
+    def __init__(self, environ: Mapping[str, str], base: Path | None = None) -> None:
+        self.environ = environ
+        self.base = base
+        self.problems: list[tuple[PathKeys, str]] = []
+
+    def report(self, keys: PathKeys, message: str) -> Invalid:
+        """Notes a problem; gives INVALID, to be returned in the value's place."""
+        self.problems.append((keys, message))
+        return INVALID
+
+    def unexpected(self, keys: PathKeys, expected: str, value: object, hint: str = "") -> Invalid:
+        """Notes that a value is not of the kind that its key takes."""
+        return self.report(keys, f"expected {expected}, got {describe(value)}{hint}")
+
+
+Read = Callable[[Reading, Any, PathKeys], Any]
+
+
+class Reader(NamedTuple):
+    """``read(reading, value, keys)`` gives the value or INVALID; ``accepts`` are the raw types it is meant for."""
+
+    read: Read
+    expected: str
+    accepts: tuple[type, ...]
+    optional: bool = False
+
+
+def describe(value: object) -> str:
+    """A raw value as an error message names it."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"the string {quote(value)}"
+        case int() | float():
+            return f"the number {value}"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "a table"
+        case dt.date() | dt.time():
+            return "a date or time"
+    return f"a {type(value).__name__}"
+
+
+@functools.cache
+def struct_reader(cls: type) -> Reader:
+    """The reader of one table of the schema."""
+    info = inspect.type_info(cls)
+    assert isinstance(info, inspect.StructType)
+    fields = {field.encode_name: field for field in info.fields if not marks(field.type).get("internal")}
+    readers = {name: reader_for(field.type) for name, field in fields.items()}
+    required = [name for name, field in fields.items() if field.required]
+    switchable = {name for name, field in fields.items() if marks(field.type).get("policy") and not field.required}
+    expected = f"a table with {', '.join(required)}" if required and len(required) < 4 else "a table"
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        if not isinstance(value, Mapping):
+            return reading.unexpected(keys, expected, value)
+        values: dict[str, Any] = {}
+        meant: set[str] = set()
+        for name, item in value.items():
+            reader = readers.get(name)
+            if reader is None:
+                message, suggestion = unknown_key(cls, name)
+                reading.report((*keys, str(name)), message)
+                if suggestion:
+                    meant.add(suggestion)
+            elif item is None:
+                if not reader.optional:
+                    reading.report((*keys, name), "has no value: give it one, or leave the key out")
+                    values[name] = INVALID
+            elif item is not False or name not in switchable:
+                values[name] = reader.read(reading, item, (*keys, name))
+        for name in required:
+            if name not in values:
+                values[name] = INVALID
+                if name not in meant:
+                    reading.report((*keys, name), "is missing")
+        return cls(**values)
+
+    return Reader(read, expected, (dict,))
+
+
+def reader_for(kind: inspect.Type, extra: Mapping[str, Any] | None = None) -> Reader:
+    """The reader of one type; ``extra`` are the marks of the `Metadata` around it."""
+    extra = extra or {}
+    name = extra.get("kind", "")
+    match kind:
+        case inspect.Metadata():
+            return reader_for(kind.type, {**extra, **(kind.extra or {})})
+        case inspect.StructType():
+            reader = struct_reader(kind.cls)
+            return target_reader(reader, kind.cls) if name == "target" else reader
+        case inspect.UnionType():
+            return union_reader(kind)
+        case inspect.ListType():
+            return _list_reader(reader_for(kind.item_type), kind.min_length or 0, marks(kind.item_type))
+        case inspect.DictType():
+            return _dict_reader(reader_for(kind.key_type), reader_for(kind.value_type), marks(kind.key_type))
+        case inspect.StrType():
+            return _text_reader(name, kind.min_length or 0, kind.max_length)
+        case inspect.BoolType():
+            return Reader(_read_bool, "true or false", (bool,))
+        case inspect.IntType() | inspect.FloatType():
+            return _number_reader(kind, name, extra.get("low"))
+        case inspect.LiteralType():
+            return _literal_reader(in_written_order(kind.values))
+        case inspect.AnyType():
+            return Reader(read_any, "a value", (object,))
+    raise TypeError(f"the schema uses a type that cannot be read: {kind}")
+
+
+# --- leaves ----------------------------------------------------------------------------------------------------------
+
+
+def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
+    check = CHECKS.get(kind)
+    secret = kind in ("secret", "header template")
+    escape = escape_braces if kind == "header template" else None
+    located = kind in ("path", "log path")
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        try:
+            if type(value) is not str:
+                if not (secret and isinstance(value, Mapping)):
+                    return reading.unexpected(keys, "a string", value, _quotes_hint(value))
+                value = resolve_secret(value, reading.environ, reading.base or Path())
+                if escape:
+                    value = escape(value)
+            elif "${" in value:
+                value = expand(value, reading.environ, escape)
+            if len(value) < shortest:
+                raise ValueError("cannot be empty")
+            if longest is not None and len(value) > longest:
+                raise ValueError(f"has more than {longest} characters")
+            if check is not None:
+                value = check(value)
+            if located and reading.base is not None:
+                return resolve_path(value, reading.base)
+            return value
+        except ValueError as error:
+            return reading.report(keys, str(error))
+
+    return Reader(read, "a string", (str, dict) if secret else (str,))
+
+
+def _quotes_hint(value: object) -> str:
+    return f' (write it in quotes: "{value}")' if type(value) in (int, float) else ""
+
+
+def _number_reader(kind: inspect.IntType | inspect.FloatType, name: str, least: int | None = None) -> Reader:
+    whole = isinstance(kind, inspect.IntType)
+    expected = {
+        "duration": 'a duration such as "250ms", "2s", "5m" or a number of seconds',
+        "size": 'a size such as "64KB", "10MB" or a number of bytes',
+        "mode": 'permissions in octal such as "0660"',
+    }.get(name, "an integer" if whole else "a number")
+    units: Callable[[Any], str] = {"duration": format_duration, "size": format_size, "mode": '"{:04o}"'.format}.get(
+        name, str
+    )
+    parse = {"duration": parse_duration, "size": parse_size, "mode": _parse_mode}.get(name)
+    low, high, above = (kind.ge if least is None else least), kind.le, kind.gt
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        try:
+            given = value
+            if type(value) is str:
+                single = SINGLE.fullmatch(value)
+                if single or (parse and "${" in value):
+                    value = expand(value, reading.environ)
+                if parse is None:
+                    if not single:
+                        hint = " (remove the quotes)" if _is_number(value, whole) else ""
+                        return reading.unexpected(keys, expected, value, hint)
+                    if not _is_number(value, whole):
+                        return reading.unexpected(keys, expected, value, f" from {given}")
+                    value = int(value) if whole else float(value)
+            elif type(value) is not int and (type(value) is not float or (whole and name != "duration")):
+                return reading.unexpected(keys, expected, value)
+            if parse is not None:
+                value = parse(value)
+            elif not math.isfinite(value):
+                raise ValueError("must be a finite number")
+        except ValueError as error:
+            return reading.report(keys, str(error))
+        if (low is not None and value < low) or (high is not None and value > high):
+            if low is not None and high is not None:
+                bounds = f"{units(low)} to {units(high)}"
+            else:
+                bounds = f"at least {units(low)}" if low is not None else f"at most {units(high)}"
+            return reading.report(keys, f"must be {bounds}, got {units(value)}")
+        if above is not None and value <= above:
+            return reading.report(keys, f"must be more than {units(above)}")
+        return value if whole else float(value)
+
+    return Reader(read, expected, (int, str) if whole and parse else (int, float, str) if parse else (int, float))
+
+
+def _is_number(text: str, whole: bool) -> bool:
+    try:
+        int(text) if whole else float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_mode(value: int | str) -> int:
+    if isinstance(value, str):
+        digits = value.removeprefix("0o")
+        if not digits or not all(digit in "01234567" for digit in digits):
+            raise ValueError('expected permissions in octal such as "0660"')
+        return int(digits, 8)
+    if value > 0o777:
+        raise ValueError(f'permissions are octal: write "0{value}"')
+    return value
+
+
+def _read_bool(reading: Reading, value: Any, keys: PathKeys) -> Any:
+    if type(value) is bool:
+        return value
+    if type(value) is str and SINGLE.fullmatch(value):
+        try:
+            text = expand(value, reading.environ)
+        except ValueError as error:
+            return reading.report(keys, str(error))
+        if text.lower() in ("true", "1", "false", "0"):
+            return text.lower() in ("true", "1")
+        return reading.unexpected(keys, "true or false", text, f" from {value}")
+    hint = " (remove the quotes)" if value in ("true", "false") else ""
+    return reading.unexpected(keys, "true or false", value, hint)
+
+
+def _literal_reader(values: tuple[str, ...]) -> Reader:
+    quoted = [f'"{value}"' for value in values]
+    expected = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        if type(value) is str and "${" in value:
+            try:
+                value = expand(value, reading.environ)
+            except ValueError as error:
+                return reading.report(keys, str(error))
+        if type(value) is str and value in values:
+            return value
+        if type(value) is str:
+            return reading.unexpected(keys, expected, value, did_you_mean(value, values))
+        return reading.unexpected(keys, expected, value, _quotes_hint(value) if str(value) in values else "")
+
+    return Reader(read, expected, (str,))
+
+
+def read_any(reading: Reading, value: Any, keys: PathKeys) -> Any:
+    """Anything, with the references in its strings replaced."""
+    if isinstance(value, str):
+        try:
+            return expand(value, reading.environ) if "${" in value else value
+        except ValueError as error:
+            return reading.report(keys, str(error))
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str):
+                reading.report(keys, f"the key {name!r} is not a string (write it in quotes)")
+        return {str(name): read_any(reading, item, (*keys, str(name))) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [read_any(reading, item, (*keys, number)) for number, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | dt.date | dt.time):
+        return value
+    return reading.report(keys, f"{describe(value)} cannot be part of a configuration")
+
+
+# --- containers ------------------------------------------------------------------------------------------------------
+
+
+def _list_reader(item: Reader, shortest: int, item_marks: Mapping[str, Any]) -> Reader:
+    distinct = item_marks.get("kind") in ("method", "host pattern", "network", "upgrade protocol")
+    expected = "a list of tables" if item.accepts == (dict,) else "a list"
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        if not isinstance(value, list | tuple):
+            if isinstance(value, Mapping) and len(keys) == 1:
+                return reading.unexpected(keys, expected, value, f": each is headed [[{keys[0]}]]")
+            hint = f": write [{quote(value)}]" if isinstance(value, str) and str in item.accepts else ""
+            return reading.unexpected(keys, expected, value, hint)
+        if len(value) < shortest:
+            return reading.report(keys, "is an empty list: give it a value, or leave the key out")
+        read_item = item.read
+        made = [read_item(reading, element, (*keys, number)) for number, element in enumerate(value)]
+        if distinct and len(made) > 1:
+            seen: set[str] = set()
+            for number, element in enumerate(made):
+                if isinstance(element, str):
+                    if element in seen:
+                        reading.report((*keys, number), f"{quote(element)} is listed twice")
+                    seen.add(element)
+        return made
+
+    return Reader(read, expected, (list, tuple))
+
+
+def _dict_reader(key: Reader, item: Reader, key_marks: Mapping[str, Any]) -> Reader:
+    caseless = "header" in key_marks.get("kind", "")
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        if not isinstance(value, Mapping):
+            return reading.unexpected(keys, "a table", value)
+        values: dict[str, Any] = {}
+        seen: dict[str, str] = {}
+        for name, element in value.items():
+            here = (*keys, str(name))
+            if not isinstance(name, str):
+                reading.report(here, f"the key {name!r} is not a string (write it in quotes)")
+                continue
+            converted = key.read(reading, name, here)
+            if caseless and seen.setdefault(name.lower(), name) != name:
+                reading.report(here, f'is the same field as "{seen[name.lower()]}"')
+            if element is None:
+                reading.report(here, "has no value: give it one, or leave the key out")
+                continue
+            result = item.read(reading, element, here)
+            if isinstance(converted, str):
+                values[converted] = result
+        return values
+
+    return Reader(read, "a table", (dict,))
+
+
+def union_reader(kind: inspect.UnionType) -> Reader:
+    """The first member that is meant for the raw value's type; a reference is tried as text, then as a number."""
+    members = [reader_for(member) for member in kind.types if not isinstance(member, inspect.NoneType)]
+    optional = len(members) < len(kind.types)
+    if len(members) == 1:
+        return members[0]._replace(optional=optional)
+    expected = " or ".join(member.expected for member in members)
+    accepts = tuple(accepted for member in members for accepted in member.accepts)
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        if type(value) is str and SINGLE.fullmatch(value) and int in accepts:
+            try:
+                value = expand(value, reading.environ)
+            except ValueError as error:
+                return reading.report(keys, str(error))
+            if _is_number(value, whole=True):
+                value = int(value)
+        for member in members:
+            if isinstance(value, member.accepts) and not (isinstance(value, bool) and bool not in member.accepts):
+                attempt = Reading(reading.environ, reading.base)
+                result = member.read(attempt, value, keys)
+                if attempt.problems and type(value) is str and int in accepts:
+                    hint = " (remove the quotes)" if _is_number(value, whole=True) else ""
+                    return reading.unexpected(keys, expected, value, hint)
+                reading.problems += attempt.problems
+                return result
+        return reading.unexpected(keys, expected, value)
+
+    return Reader(read, expected, accepts, optional)
+
+
+def target_reader(table: Reader, cls: type) -> Reader:
+    """A target as a table or as a string. ``tls`` is None until the upstream's own table has been seen."""
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        if type(value) is not str:
+            if not isinstance(value, Mapping):
+                return reading.unexpected(keys, 'a table with host and port, or a string such as "127.0.0.1:80"', value)
+            made = table.read(reading, value, keys)
+            return cls(host=made.host, port=made.port, tls=None)
+        try:
+            host, port, unix, tls = parse_target(expand(value, reading.environ) if "${" in value else value)
+        except ValueError as error:
+            return reading.report(keys, str(error))
+        return cls(host=host, port=port, unix=unix, tls=tls)
+
+    return Reader(read, "a table or a string", (dict, str))

@@ -1,0 +1,144 @@
+"""What is allowed and suspicious: routes that no request reaches, memory that buffers may take, secrets in clear."""
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastgate.config.errors import PathKeys, quote
+from fastgate.config.overlap import covers
+from fastgate.config.schema import GatewayConfig, Route
+from fastgate.config.suggest import nearest
+from fastgate.config.units import format_size
+
+Finding = tuple[PathKeys, str]
+
+SECRET_FIELDS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "x-auth-token", "cookie")
+
+
+def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Finding]:
+    """Every warning about a valid configuration; ``data`` is what it was read from."""
+    return [
+        *_gateway_warnings(config),
+        *_route_warnings(config),
+        *_upstream_warnings(config),
+        *unreachable_routes(config.routes),
+        *_secrets_in_clear(data),
+    ]
+
+
+def _gateway_warnings(config: GatewayConfig) -> Iterator[Finding]:
+    gateway = config.gateway
+    for number, network in enumerate(gateway.trusted_proxies):
+        if ipaddress.ip_network(network).prefixlen == 0:
+            yield (
+                ("gateway", "trusted_proxies", number),
+                f"{network} believes everybody: any client can claim any address",
+            )
+    if gateway.proxy_protocol and not gateway.trusted_proxies:
+        yield ("gateway", "proxy_protocol"), "closes every connection: trusted_proxies is empty"
+    if gateway.max_body == 0:
+        yield ("gateway", "max_body"), "0 lets clients send bodies without end"
+    if gateway.underscore_headers == "pass":
+        yield (
+            ("gateway", "underscore_headers"),
+            "many applications cannot tell x_user from x-user, so clients may forge fields",
+        )
+    if not config.routes:
+        yield ("routes",), "there are none: every request is answered 404"
+
+
+def _route_warnings(config: GatewayConfig) -> Iterator[Finding]:
+    used = {policy.use for route in config.routes for policy in route.policies}
+    for number, plugin in enumerate(config.plugins):
+        if plugin.name not in used:
+            yield ("plugins", number), f"no route uses the plugin {quote(plugin.name)}"
+    for number, route in enumerate(config.routes):
+        keys = ("routes", number)
+        if route.buffer_request:
+            limit = config.gateway.max_body if route.max_body is None else route.max_body
+            yield (*keys, "buffer_request"), f"keeps up to {format_size(limit)} in memory for each request"
+        if route.strip_prefix and not route.path.startswith("~") and not _under(route.path, route.strip_prefix):
+            yield (*keys, "strip_prefix"), f"{quote(route.strip_prefix)} is no prefix of the path {quote(route.path)}"
+        literal = route.host_header
+        if literal not in ("upstream", "client") and "." not in literal and ":" not in literal:
+            meant = nearest(literal, ("upstream", "client"))
+            if meant:
+                yield (*keys, "host_header"), f'{quote(literal)} is sent as it is; did you mean "{meant}"?'
+
+
+def _under(path: str, prefix: str) -> bool:
+    segments, wanted = path.split("/"), prefix.split("/")
+    return len(segments) >= len(wanted) and all(
+        one == other or one.startswith("{") for one, other in zip(segments, wanted, strict=False)
+    )
+
+
+def _upstream_warnings(config: GatewayConfig) -> Iterator[Finding]:
+    used = {route.upstream for route in config.routes}
+    for name, upstream in config.upstreams.items():
+        if name not in used:
+            yield ("upstreams", name), "no route uses it"
+        if upstream.tls is not None:
+            if not upstream.tls.verify:
+                yield ("upstreams", name, "tls", "verify"), "false accepts any server that answers at these addresses"
+            if not any(target.tls for target in upstream.targets):
+                yield ("upstreams", name, "tls"), "is never used: every target is written with http://"
+
+
+def unreachable_routes(routes: list[Route]) -> Iterator[Finding]:
+    """Routes all of whose requests go to another one.
+
+    A route that covers another is the less specific of the two, so it wins only by a higher priority, or, where the two
+    say the same, by standing first in the file.
+    """
+    same: dict[Any, int] = {}
+    by_priority: dict[int, list[int]] = defaultdict(list)
+    for number, route in enumerate(routes):
+        by_priority[route.priority].append(number)
+    ladder = sorted(by_priority, reverse=True)
+    for number, route in enumerate(routes):
+        first = same.setdefault(criteria(route), number)
+        winner: int | None = first if first != number else None
+        for priority in ladder:
+            if priority <= route.priority or winner is not None:
+                break
+            winner = next((other for other in by_priority[priority] if covers(routes[other], route)), None)
+        if winner is not None:
+            by = routes[winner]
+            why = f"priority {by.priority}" if by.priority != route.priority else "the same conditions, and comes first"
+            yield ("routes", number), f"no request reaches it: routes[{winner}] {quote(by.name)} has {why}"
+
+
+def criteria(route: Route) -> Any:
+    """What decides which requests match; equal for routes that match the same ones with the same rank."""
+    path = route.path
+    if not path.startswith("~"):
+        path = "/".join(
+            segment if not segment.startswith("{") else "{*}" if segment.endswith("*}") else "{}"
+            for segment in path.split("/")
+        )
+    return (
+        route.priority,
+        path,
+        frozenset(route.methods),
+        frozenset(route.hosts),
+        frozenset(route.headers.items()),
+        frozenset(route.query.items()),
+    )
+
+
+def _secrets_in_clear(data: Mapping[str, Any]) -> Iterator[Finding]:
+    tables: list[tuple[PathKeys, Any]] = [(("defaults",), data.get("defaults"))]
+    routes = data.get("routes")
+    tables += [(("routes", number), route) for number, route in enumerate(routes if isinstance(routes, list) else [])]
+    for keys, table in tables:
+        edits = table.get("request_headers") if isinstance(table, Mapping) else None
+        for action in ("set", "add"):
+            fields = edits.get(action) if isinstance(edits, Mapping) else None
+            for name, value in fields.items() if isinstance(fields, Mapping) else ():
+                if name.lower() in SECRET_FIELDS and isinstance(value, str) and "{" not in value:
+                    yield (
+                        (*keys, "request_headers", action, name),
+                        'a secret in clear: use "${NAME}" or { file = "path" }',
+                    )

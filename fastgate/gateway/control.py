@@ -1,0 +1,68 @@
+"""What a gateway needs from whoever runs it: the same questions, answered in its own process or by a supervisor."""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from fastgate._core.shm import Segment
+from fastgate.config import GatewayConfig
+from fastgate.gateway.listeners import Listener
+from fastgate.gateway.sockets import open_listening
+
+_log = logging.getLogger("fastgate")
+
+TARGETS = 16384  # room in the table of targets; the memory is only taken when it is used
+
+
+class ControlPlane(Protocol):
+    """The side of the control plane that a gateway sees.
+
+    In this order: `listeners` once, `ready` when every listener was started; `may_close` when it stops, after
+    it began to report that it is not ready and before it stops a listener.
+    """
+
+    slot: int
+    slots: int
+    segment: Segment
+
+    def listeners(self, config: GatewayConfig) -> list[Listener]:
+        """The listeners of this process, bound and listening, not started. Raises ListenError."""
+        ...
+
+    def ready(self) -> None:
+        """Every connection is served from now on."""
+        ...
+
+    async def may_close(self, delay: float) -> None:
+        """Returns when the listening sockets may be closed: after ``delay`` seconds, in step with the other workers."""
+        ...
+
+    def event(self, name: str, **fields: object) -> None:
+        """Something happened that an operator wants to know."""
+        ...
+
+
+class LocalControl:
+    """A gateway on its own: one slot, its own memory and sockets, no supervisor."""
+
+    def __init__(self) -> None:
+        self.slot = 0
+        self.slots = 1
+        self.segment = Segment.create(slots=1, targets=TARGETS)
+        self.segment.occupy(0)
+
+    def listeners(self, config: GatewayConfig) -> list[Listener]:
+        """Opens every address of the configuration. Raises ListenError."""
+        return [Listener(listening, 0, config) for listening in open_listening(config, 1)]
+
+    def ready(self) -> None:
+        """Nobody waits for it."""
+
+    async def may_close(self, delay: float) -> None:
+        """Returns after ``delay`` seconds."""
+        if delay > 0:
+            await asyncio.sleep(delay)
+
+    def event(self, name: str, **fields: object) -> None:
+        """Logs the event."""
+        _log.info("%s%s", name, "".join(f" {key}={value}" for key, value in fields.items()))

@@ -1,0 +1,191 @@
+"""A running gateway: one event loop, one process. What a worker runs, and what tests and embedders run alone."""
+
+import asyncio
+import logging
+import resource
+from types import TracebackType
+from typing import Self
+
+from fastgate._core.client import ClientConnection
+from fastgate._core.engine import Engine
+from fastgate._core.upstream import Pool
+from fastgate.config import GatewayConfig
+from fastgate.gateway.control import ControlPlane, LocalControl
+from fastgate.gateway.listeners import Listener
+from fastgate.gateway.plugins import load_plugins, start_plugins, stop_plugins
+from fastgate.gateway.policy import Policy
+from fastgate.gateway.runtime import compile_runtime
+from fastgate.gateway.sockets import TCPAddress
+from fastgate.gateway.tls import ServerTLS
+from fastgate.observe.access_log import LogWriter
+
+_log = logging.getLogger("fastgate")
+
+_GRACE = 1.0  # how long idle connections stay open after the listening sockets were closed
+_POLL = 0.02
+_FILES_KEPT = 64  # descriptors that are not connections
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Gateway:
+    """A gateway in this process: ``async with Gateway(config) as gateway``, or `start` and `drain` or `close`.
+
+    ``control`` is given by a supervisor; without one the gateway opens its own sockets and keeps its own counters. A gateway
+    can be started once.
+    """
+
+    def __init__(self, config: GatewayConfig, *, control: ControlPlane | None = None) -> None:
+        self.config = config
+        self._control = control
+        self._listeners: list[Listener] = []
+        self._engine: Engine | None = None
+        self._pools: list[Pool] = []
+        self._policies: list[Policy] = []
+        self._tls: ServerTLS | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._access_log: LogWriter | None = None
+        self._closed = False
+
+    # -- life
+
+    async def start(self) -> None:
+        """Serves from now on.
+
+        Raises ConfigError for what only shows when it is used (certificates, plugins), ListenError for an address that cannot
+        be had, and whatever a plugin's ``on_startup`` raises; nothing stays open then.
+        """
+        config = self.config
+        control = self._control = self._control or LocalControl()
+        loop = asyncio.get_running_loop()
+        policies = load_plugins(config.plugins)
+        self._tls = ServerTLS(config.gateway.tls) if config.gateway.tls is not None else None
+        engine = Engine(loop, control.segment, control.slot, _write_log, config.gateway.max_connections or _connections_possible())
+        compiled = compile_runtime(config, engine, control.slots, policies)
+        engine.use(compiled.runtime)
+        self._engine = engine
+        self._pools = compiled.pools
+        try:
+            self._open_access_log(engine)
+            await start_plugins(list(policies.values()), self)
+            self._policies = list(policies.values())
+            self._listeners = control.listeners(config)
+            engine.start()
+            context = self._tls.context if self._tls is not None else None
+            for listener in self._listeners:
+                await listener.start(loop, self._connection, context)
+        except BaseException:
+            await self.close()
+            raise
+        if self._tls is not None:
+            self._watch = loop.create_task(self._tls.watch())
+        control.ready()
+
+    async def drain(self) -> None:
+        """Stops gracefully: no new connections, what is in flight finishes, at most for ``drain_timeout``."""
+        engine, control = self._engine, self._control
+        if engine is None or control is None or self._closed:
+            return
+        gateway = self.config.gateway
+        engine.ready = False
+        await control.may_close(gateway.drain_delay)
+        engine.draining = True
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
+        loop = asyncio.get_running_loop()
+        closed_at = loop.time()
+        while engine.open_connections and loop.time() - closed_at < gateway.drain_timeout:
+            await asyncio.sleep(_POLL)
+            if loop.time() - closed_at >= _GRACE:
+                engine.close_idle()
+        if engine.open_connections:
+            control.event("drain_timeout", connections=engine.open_connections)
+        await self.close()
+
+    async def close(self) -> None:
+        """Stops now: open connections are cut."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
+        engine = self._engine
+        if engine is not None:
+            engine.draining = True
+            engine.abort_connections()
+            for pool in self._pools:
+                pool.close()
+            # Transports close in the loop's next turns; nothing of ours is left behind.
+            for _ in range(100):
+                if not engine.open_connections and not any(pool.open for pool in self._pools):
+                    break
+                await asyncio.sleep(0.01)
+            engine.stop()
+        await stop_plugins(self._policies, self)
+        self._policies = []
+        if self._access_log is not None:
+            await asyncio.to_thread(self._access_log.close)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    # -- what is asked of it
+
+    @property
+    def addresses(self) -> list[TCPAddress | str]:
+        """Where it listens: (host, port), or the path of a Unix socket."""
+        return [listener.address for listener in self._listeners]
+
+    @property
+    def port(self) -> int:
+        """The first TCP port; 0 when there is none."""
+        return next((listener.port for listener in self._listeners if listener.port), 0)
+
+    @property
+    def url(self) -> str:
+        """The first address as a URL."""
+        return self._listeners[0].url if self._listeners else ""
+
+    @property
+    def open_connections(self) -> int:
+        """Client connections that are open."""
+        return self._engine.open_connections if self._engine is not None else 0
+
+    def metrics(self) -> dict[str, object]:
+        """Counters of all workers, summed."""
+        assert self._control is not None
+        return dict(self._control.segment.metrics())
+
+    def reopen_logs(self) -> None:
+        """Opens the access log by its name again, after it was moved away."""
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    # -- parts
+
+    def _connection(self, listener: Listener, peer: object, local: object) -> ClientConnection:
+        return ClientConnection(self._engine, listener, peer, local)
+
+    def _open_access_log(self, engine: Engine) -> None:
+        settings = self.config.gateway.access_log
+        if settings.path:
+            from fastgate._core.accesslog import AccessLog
+
+            self._access_log = LogWriter(settings.path)
+            engine.finished = AccessLog(self._access_log, settings.format, settings.sample)
+
+
+def _write_log(level: str, message: str, exception: BaseException | None = None) -> None:
+    """The core's way to the log."""
+    _log.log(_LEVELS[level], message, exc_info=exception)
+
+
+def _connections_possible() -> int:
+    """How many client connections the limit of open files allows, each with one to an upstream."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 0
+    return max(16, (soft - _FILES_KEPT) // 2)

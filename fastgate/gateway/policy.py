@@ -1,0 +1,64 @@
+"""The policy contract: what a plugin author writes.
+
+A policy is a class with any of five hooks. One object is made for each ``[[plugins]]`` entry in each worker and serves every
+route that uses it, so what it keeps on itself is shared by all requests of that worker. Its life::
+
+    __init__(options) → on_startup(gateway) → on_request / on_response / on_error … → on_shutdown(gateway)
+
+Request hooks run in the order in which the route names its policies; response and error hooks in the reverse order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from fastgate._core.messages import ExchangeError, Request, Response
+
+if TYPE_CHECKING:
+    from fastgate.gateway.gateway import Gateway
+
+__all__ = ["HOOKS", "ExchangeError", "Policy", "Request", "Response", "defines"]
+
+HOOKS = ("on_startup", "on_request", "on_response", "on_error", "on_shutdown")
+
+
+class Policy:
+    """Base class of policies. Every hook is optional; one that is not defined costs nothing.
+
+    ``on_request``, ``on_response`` and ``on_error`` may be ordinary or async functions. They return None (go on), a
+    `Response` (answer with it) or an awaitable of either. An ordinary function runs inside the event loop and must not
+    block. What a hook raises is logged with the route, and the client gets 500; the worker goes on.
+    """
+
+    body: ClassVar[Literal["none", "peek", "full"]] = "none"
+    """Which bodies the policy reads. ``"none"``: they stream past. ``"peek"``: ``await request.body()`` gives the first 16 KB
+    while the rest streams. ``"full"``: the request body is buffered up to the route's ``max_body`` where the policy defines
+    ``on_request``, and the response body where it defines ``on_response``."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        """``options`` of the ``[[plugins]]`` entry. Raise ValueError for what cannot be used: the gateway does not start."""
+
+    async def on_startup(self, gateway: Gateway) -> None:
+        """Before the first request. Raising keeps the worker from starting."""
+
+    def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
+        """A request that matched the route; nothing has been sent to the upstream. A `Response` answers it here."""
+
+    def on_response(self, request: Request, response: Response) -> Response | Awaitable[Response | None] | None:
+        """The head of the answer, from the upstream or from a policy; nothing has been sent to the client.
+
+        Edit ``response.headers`` and ``response.status``, or return another `Response` in its place.
+        """
+
+    def on_error(self, request: Request, error: ExchangeError) -> Response | Awaitable[Response | None] | None:
+        """The exchange failed and nothing has been sent to the client. The first `Response` wins over the gateway's own."""
+
+    async def on_shutdown(self, gateway: Gateway) -> None:
+        """After the last request. Also called when another policy's ``on_startup`` failed, if this one's had succeeded."""
+
+
+def defines(policy: object, hook: str) -> bool:
+    """Whether the policy's class has a hook of its own."""
+    own = getattr(type(policy), hook, None)
+    return own is not None and own is not getattr(Policy, hook)

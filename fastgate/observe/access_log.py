@@ -1,0 +1,237 @@
+"""Where access log lines go: memory first, then a thread that writes them, so that no disk or pipe holds up a request.
+
+The worker appends whole lines; the thread writes them in the order in which they came, in batches, at most
+`FLUSH_INTERVAL` seconds later. At most ``capacity`` bytes wait; what does not fit is dropped and counted. What holds:
+
+* Only whole lines are dropped, and whole lines are written in one call where the system allows it: files are opened
+  for appending, so that several workers can share one; pipes and sockets get pieces of at most PIPE_BUF bytes, which
+  the kernel does not mix with those of others.
+* The flags of an inherited standard output are never changed: they belong to everybody who shares it. It is asked
+  whether it has room before it is written to, so that a reader that has stopped reading holds up the log alone.
+* A place that cannot be written to (disk full, reader gone) is said once and tried again every `RETRY_INTERVAL`
+  seconds. When it works again, that is said with the number of lines that were lost.
+"""
+
+import errno
+import logging
+import os
+import select
+import stat
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from fastgate.config import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CAPACITY = 8 * 1024 * 1024
+FLUSH_INTERVAL = 0.5
+RETRY_INTERVAL = 1.0
+BATCH = 256 * 1024
+
+_log = logging.getLogger("fastgate.access_log")
+
+
+class LogWriter:
+    """Writes lines to a file, or to standard output for ``"-"``, from a thread of its own.
+
+    ``collect`` is called in that thread before each flush, for lines that are gathered elsewhere: it appends them.
+    Whoever gathers calls `wake` with the first. Raises `ConfigError` when the file cannot be opened.
+    """
+
+    def __init__(self, path: str, *, capacity: int = CAPACITY, where: str = "gateway.access_log.path") -> None:
+        self.path = path
+        self.dropped = 0
+        """Lines that were not written, for want of room or because their file went away in the middle of one."""
+        self.collect: Callable[[], object] | None = None
+        self._name = "access log on standard output" if path == "-" else f"access log {path}"
+        self._capacity = capacity
+        self._changed = threading.Condition()
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._signalled = False
+        self._reopen = False
+        self._closing = False
+        self._give_up_at = 0.0
+        # Of the thread alone:
+        self._rest = memoryview(b"")
+        self._torn = False
+        self._failure: str | None = None
+        self._reported = 0
+        self._output: _Output | None = None
+        try:
+            self._output = _Output(path)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a FIFO without a reader may get one later
+                raise ConfigError([Problem(path=where, message=f"cannot open {path}: {error.strerror}")]) from error
+        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread.start()
+
+    def append(self, lines: bytes, count: int = 1) -> bool:
+        """Takes ``count`` whole lines, each with its line feed. False: there is no room, they are dropped."""
+        with self._changed:
+            if self._closing or self._size + len(lines) > self._capacity:
+                self.dropped += count
+                return False
+            self._waiting.append(lines)
+            self._size += len(lines)
+            if not self._signalled or self._size >= BATCH > self._size - len(lines):
+                self._signalled = True
+                self._changed.notify()
+        return True
+
+    def wake(self) -> None:
+        """Says that ``collect`` has something to append."""
+        with self._changed:
+            self._signalled = True
+            self._changed.notify()
+
+    def reopen(self) -> None:
+        """Opens the path again, after the file was renamed. When that fails, the old file goes on being used."""
+        with self._changed:
+            self._reopen = True
+            self._changed.notify()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Writes what waits and closes the file; gives up after ``timeout`` seconds on a place that takes nothing."""
+        if self.collect is not None:
+            self.collect()
+        with self._changed:
+            self._give_up_at = time.monotonic() + timeout
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout + 0.5)
+
+    # --- in the thread ---
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wait()
+            if self._reopen:
+                self._reopen = False
+                self._open()
+            if self.collect is not None and not self._closing:
+                self.collect()
+            self._flush()
+            self._report_dropped()
+        lost = self._lines_left()
+        if lost:
+            self.dropped += lost
+            _log.error("%s: %d lines could not be written", self._name, lost)
+        if self._output is not None:
+            self._output.close()
+
+    def _wait(self) -> None:
+        """Until there are lines and some more have gathered, or until it is time to try again."""
+        with self._changed:
+            if self._failure is not None:
+                self._changed.wait_for(lambda: self._reopen or self._closing, RETRY_INTERVAL)
+            else:
+                self._changed.wait_for(lambda: self._signalled or self._reopen or self._closing)
+                self._changed.wait_for(lambda: self._size >= BATCH or self._reopen or self._closing, FLUSH_INTERVAL)
+            self._signalled = False
+
+    def _flush(self) -> None:
+        if self._output is None and not self._open():
+            return
+        while self._rest or self._next_batch():
+            assert self._output is not None
+            try:
+                written = self._output.write(self._rest)
+            except OSError as error:
+                self._failed(error.strerror or str(error))
+                return
+            if written:
+                self._wrote(written)
+            elif self._reopen or (self._closing and time.monotonic() > self._give_up_at):
+                return
+
+    def _next_batch(self) -> bool:
+        with self._changed:
+            batch = b"".join(self._waiting)
+            self._waiting.clear()
+        self._rest = memoryview(batch)
+        return bool(batch)
+
+    def _wrote(self, written: int) -> None:
+        self._torn = self._rest[written - 1] != ord("\n")
+        self._rest = self._rest[written:]
+        with self._changed:
+            self._size -= written
+        if self._failure is not None:
+            self._failure = None
+            _log.warning("%s: works again, %d lines were lost", self._name, self.dropped - self._reported)
+            self._reported = self.dropped
+
+    def _failed(self, reason: str) -> None:
+        if reason != self._failure:
+            _log.error("%s: %s; trying again", self._name, reason)
+            self._failure = reason
+
+    def _open(self) -> bool:
+        try:
+            output = _Output(self.path)
+        except OSError as error:
+            self._failed(f"cannot be opened: {error.strerror}")
+            return False
+        if self._output is not None:
+            self._output.close()
+        self._output = output
+        if self._torn:
+            self._drop_torn_line()
+        return True
+
+    def _drop_torn_line(self) -> None:
+        """The first part of a line lies in the old file: its rest makes no sense in the new one."""
+        end = bytes(self._rest).find(b"\n") + 1
+        with self._changed:
+            self._size -= end
+            self.dropped += 1
+        self._rest = self._rest[end:]
+        self._torn = False
+
+    def _report_dropped(self) -> None:
+        if self._failure is None and self.dropped > self._reported:
+            _log.warning("%s: too slow, %d lines were dropped", self._name, self.dropped - self._reported)
+            self._reported = self.dropped
+
+    def _lines_left(self) -> int:
+        with self._changed:
+            return bytes(self._rest).count(b"\n") + sum(lines.count(b"\n") for lines in self._waiting)
+
+
+class _Output:
+    """An open file, or a stream that is written to in pieces that others' lines are not mixed with."""
+
+    def __init__(self, path: str) -> None:
+        self._owned = path != "-"
+        if self._owned:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+            self._fd = os.open(path, flags, 0o644)
+        else:
+            self._fd = 1
+        self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLOUT)
+
+    def write(self, lines: memoryview) -> int:
+        """The number of bytes that were taken; 0 when a stream has had no room for a tenth of a second."""
+        if self._is_file:
+            return os.write(self._fd, lines)
+        if not self._poll.poll(100):
+            return 0
+        piece = lines[: select.PIPE_BUF]
+        if len(piece) < len(lines):
+            end = bytes(piece).rfind(b"\n") + 1
+            piece = piece[: end or len(piece)]
+        try:
+            return os.write(self._fd, piece)
+        except BlockingIOError:
+            return 0
+
+    def close(self) -> None:
+        if self._owned:
+            os.close(self._fd)

@@ -1,0 +1,24 @@
+"""Header transforms: ``request_headers`` and ``response_headers``, compiled into edits that the core applies to spans."""
+
+from fastgate._core.route import VARIABLES, Edits, Template
+from fastgate.config import HeaderEdits
+from fastgate.config.templates import Variable, parse_template
+
+
+def compile_edits(edits: HeaderEdits | None) -> Edits | None:
+    """None for no edits at all. ``set`` replaces, ``remove`` takes away, ``add`` appends; in this order."""
+    if edits is None or not (edits.set or edits.add or edits.remove):
+        return None
+    added: list[tuple[str, bytes | Template]] = [(name, _value(value)) for name, value in edits.set.items()]
+    for name, values in edits.add.items():
+        added.extend((name, _value(value)) for value in ([values] if isinstance(values, str) else values))
+    return Edits(removed=[*edits.set, *edits.remove], added=added)
+
+
+def _value(text: str) -> bytes | Template:
+    parts = parse_template(text)
+    if not any(isinstance(part, Variable) for part in parts):
+        return "".join(str(part) for part in parts).encode("latin-1")
+    return Template([
+        (VARIABLES[part.name], part.argument) if isinstance(part, Variable) else part.encode("latin-1") for part in parts
+    ])

@@ -1,0 +1,161 @@
+"""The control channel between supervisor and worker: messages and descriptors over a pair of Unix stream sockets.
+
+A frame is the length of the message (4 bytes, big-endian), the number of descriptors that travel with it (1 byte), and
+the message in MessagePack. Descriptors are attached to the first byte of their frame; the kernel never merges
+the data of two sends of which one carries descriptors, so their order is the order of the frames.
+
+Sending never blocks: what the peer does not take yet waits in a buffer, because neither side may be stopped by the
+other one being stopped.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from fastgate.server.messages import Message, decode, encode
+
+_HEAD = 5
+_MAX_DESCRIPTORS = 250  # the kernel's limit is 253 (SCM_MAX_FD)
+
+Handler = Callable[[Message, list[int]], None]
+
+
+class Channel:
+    """One end of the control channel. The descriptors that come with a message belong to its handler."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.closed = False
+        self._received = bytearray()
+        self._descriptors: deque[int] = deque()
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handler: Handler | None = None
+        self._gone: Callable[[], None] | None = None
+        self._writing = False
+
+    def wait(self) -> tuple[Message, list[int]] | None:
+        """Blocks until a message is there; None when the peer is gone. For a process that has no event loop yet."""
+        self.sock.setblocking(True)
+        while (message := self._next()) is None:
+            if not self._receive():
+                return None
+        return message
+
+    def attach(self, loop: asyncio.AbstractEventLoop, handler: Handler, gone: Callable[[], None]) -> None:
+        """From now on messages go to ``handler``, and ``gone`` is called once when the peer is gone."""
+        self.sock.setblocking(False)
+        self._loop, self._handler, self._gone = loop, handler, gone
+        loop.add_reader(self.sock, self._readable)
+        self._flush()
+        self._deliver()
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Sends a message with copies of these descriptors. A peer that is gone is ignored."""
+        if self.closed:
+            return
+        if len(descriptors) > _MAX_DESCRIPTORS:
+            raise ValueError(f"at most {_MAX_DESCRIPTORS} descriptors go with a message")
+        body = encode(message)
+        frame = len(body).to_bytes(4, "big") + bytes([len(descriptors)]) + body
+        self._unsent.append((frame, [os.dup(each) for each in descriptors]))
+        self._flush()
+
+    def finish(self) -> None:
+        """Delivers what a peer that is gone has still said, then closes this end."""
+        while not self.closed:
+            try:
+                alive = self._receive()
+            except (BlockingIOError, InterruptedError):
+                break
+            self._deliver()
+            if not alive:
+                break
+        self.close()
+
+    def close(self) -> None:
+        """Closes this end; messages that were not sent or not read are lost."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._loop is not None:
+            self._loop.remove_reader(self.sock)
+            if self._writing:
+                self._loop.remove_writer(self.sock)
+        for _, descriptors in self._unsent:
+            _close(descriptors)
+        self._unsent.clear()
+        _close(self._descriptors)
+        self.sock.close()
+
+    def _flush(self) -> None:
+        while self._unsent:
+            data, descriptors = self._unsent[0]
+            try:
+                if descriptors:
+                    sent = socket.send_fds(self.sock, [data], descriptors, socket.MSG_DONTWAIT)
+                else:
+                    sent = self.sock.send(data, socket.MSG_DONTWAIT)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                # The reading side notices that the peer is gone, after it read what the peer still said.
+                for _, left in self._unsent:
+                    _close(left)
+                self._unsent.clear()
+                break
+            _close(descriptors)
+            if sent == len(data):
+                self._unsent.popleft()
+            else:
+                self._unsent[0] = (data[sent:], [])
+        if self._loop is not None and self._writing != bool(self._unsent):
+            self._writing = not self._writing
+            if self._writing:
+                self._loop.add_writer(self.sock, self._flush)
+            else:
+                self._loop.remove_writer(self.sock)
+
+    def _readable(self) -> None:
+        try:
+            alive = self._receive()
+        except (BlockingIOError, InterruptedError):
+            return
+        self._deliver()
+        if not alive and not self.closed:
+            gone = self._gone
+            self.close()
+            if gone is not None:
+                gone()
+
+    def _receive(self) -> bool:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.sock, 262144, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionError:
+            return False
+        self._descriptors.extend(descriptors)
+        self._received += data
+        return bool(data)
+
+    def _next(self) -> tuple[Message, list[int]] | None:
+        if len(self._received) < _HEAD:
+            return None
+        end = _HEAD + int.from_bytes(self._received[:4], "big")
+        if len(self._received) < end:
+            return None
+        message = decode(memoryview(self._received)[_HEAD:end].tobytes())
+        descriptors = [self._descriptors.popleft() for _ in range(self._received[4])]
+        del self._received[:end]
+        return message, descriptors
+
+    def _deliver(self) -> None:
+        while not self.closed and self._handler is not None and (message := self._next()) is not None:
+            self._handler(*message)
+
+
+def _close(descriptors: "deque[int] | list[int]") -> None:
+    for each in descriptors:
+        os.close(each)
+    descriptors.clear()

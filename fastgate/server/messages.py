@@ -1,0 +1,77 @@
+"""What supervisor and workers say to each other: tagged Structs, MessagePack on the wire."""
+
+from msgspec import Struct, msgpack
+
+
+class Start(Struct, tag=True, frozen=True):
+    """To a worker, first of all: who it is and what to run."""
+
+    slot: int
+    slots: int
+    config: bytes  # a GatewayConfig in MessagePack
+    segment: int  # its descriptor
+    listeners: list["Inherited"]
+    path: list[str]  # sys.path of the supervisor
+    python_path: str | None  # PYTHONPATH as the supervisor found it
+    factory: str  # what to run, as "module:name"
+
+
+class Inherited(Struct, frozen=True):
+    """A listening socket by its descriptor: its address is (host, port) or the path of a Unix socket."""
+
+    fd: int
+    address: tuple[str, int] | str
+
+
+class Drain(Struct, tag=True, frozen=True):
+    """To a worker: report that you are not ready; stop when `Close` comes."""
+
+
+class Close(Struct, tag=True, frozen=True):
+    """To a worker: nobody else has the listening sockets open any more; empty and close them, finish, leave."""
+
+
+class Stop(Struct, tag=True, frozen=True):
+    """To a worker: leave now."""
+
+
+class ReopenLogs(Struct, tag=True, frozen=True):
+    """To a worker: open the log files by their names again."""
+
+
+class Lend(Struct, tag=True, frozen=True):
+    """To a worker, with the descriptors of another slot: accept from them too. One for each address, None if shared."""
+
+    slot: int
+    addresses: list[int]  # for each descriptor, the index of its address in `Start.listeners`
+
+
+class GiveBack(Struct, tag=True, frozen=True):
+    """To a worker: the slot that was lent to you has its own worker again."""
+
+    slot: int
+
+
+class Ready(Struct, tag=True, frozen=True):
+    """From a worker: every connection is served from now on."""
+
+
+class Failed(Struct, tag=True, frozen=True):
+    """From a worker: it cannot start, and why, in one line."""
+
+    reason: str
+
+
+class Event(Struct, tag=True, frozen=True):
+    """From a worker: something that an operator wants to know."""
+
+    name: str
+    fields: dict[str, str | int | float | bool | None]
+
+
+ToWorker = Start | Drain | Close | Stop | ReopenLogs | Lend | GiveBack
+FromWorker = Ready | Failed | Event
+Message = ToWorker | FromWorker
+
+encode = msgpack.Encoder().encode
+decode = msgpack.Decoder(Message).decode

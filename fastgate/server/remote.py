@@ -1,0 +1,64 @@
+"""The control plane as a worker sees it: everything is asked of the supervisor, over the control channel."""
+
+import asyncio
+import socket
+
+from fastgate._core.shm import Segment
+from fastgate.config import GatewayConfig
+from fastgate.gateway.listeners import Listener
+from fastgate.gateway.sockets import Listening
+from fastgate.server.channel import Channel
+from fastgate.server.messages import Event, GiveBack, Lend, Ready, Start
+
+_PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told that it may close its listeners
+
+
+class RemoteControl:
+    """The `ControlPlane` of a worker. Its sockets and its memory were inherited; `Start` says where they are."""
+
+    def __init__(self, channel: Channel, start: Start) -> None:
+        self.slot = start.slot
+        self.slots = start.slots
+        self.segment = Segment.attach(start.segment)
+        self.segment.occupy(self.slot)
+        self.closing = asyncio.Event()
+        self._channel = channel
+        self._inherited = start.listeners
+        self._listeners: list[Listener] = []
+        self._lent: dict[int, list[tuple[Listener, socket.socket]]] = {}
+
+    def listeners(self, config: GatewayConfig) -> list[Listener]:
+        """The listeners of this slot, as inherited."""
+        for each in self._inherited:
+            listening = Listening(each.address, [socket.socket(fileno=each.fd)])
+            self._listeners.append(Listener(listening, 0, config))
+        return self._listeners
+
+    def ready(self) -> None:
+        """Tells the supervisor that this worker serves."""
+        self._channel.send(Ready())
+
+    async def may_close(self, delay: float) -> None:
+        """Returns when the supervisor has closed its copies of the listening sockets, or is gone."""
+        try:
+            await asyncio.wait_for(self.closing.wait(), delay + _PATIENCE)
+        except TimeoutError:
+            self.event("the supervisor does not answer; closing the listening sockets", delay=delay)
+
+    def event(self, name: str, **fields: object) -> None:
+        """Tells the supervisor what happened."""
+        plain = {key: value if isinstance(value, (str, int, float)) else str(value) for key, value in fields.items()}
+        self._channel.send(Event(name, plain))
+
+    async def lend(self, message: Lend, descriptors: list[int]) -> None:
+        """Accepts from the sockets of another slot too."""
+        for index, descriptor in zip(message.addresses, descriptors, strict=True):
+            listener = self._listeners[index]
+            sock = socket.socket(fileno=descriptor)
+            self._lent.setdefault(message.slot, []).append((listener, sock))
+            await listener.borrow(sock)
+
+    def give_back(self, message: GiveBack) -> None:
+        """Leaves the sockets of that slot to its own worker."""
+        for listener, sock in self._lent.pop(message.slot, []):
+            listener.give_back(sock)

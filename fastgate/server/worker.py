@@ -1,0 +1,189 @@
+"""A worker: one event loop with one gateway, started by the supervisor as ``python -m fastgate.server.worker``.
+
+Its first argument is the descriptor of the control channel; everything else comes over that. It leaves when it is told
+to drain (by the supervisor or by a signal), when it is told to stop, and when the supervisor is gone; with exit code 0
+when it could finish what it had begun.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import gc
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Protocol
+
+import msgspec
+import uvloop
+
+from fastgate.config import GatewayConfig
+from fastgate.gateway.control import ControlPlane
+from fastgate.observe.log import LogHandler, configure
+from fastgate.server.channel import Channel
+from fastgate.server.messages import Close, Drain, Failed, GiveBack, Lend, Message, ReopenLogs, Start, Stop
+from fastgate.server.remote import RemoteControl
+
+_log = logging.getLogger("fastgate.worker")
+
+
+class Runnable(Protocol):
+    """What a worker needs of a gateway."""
+
+    async def start(self) -> None:
+        """Serves from now on. Whatever it raises is the reason why the worker cannot start."""
+
+    async def drain(self) -> None:
+        """Finishes what is in flight, then closes."""
+
+    async def close(self) -> None:
+        """Closes everything now."""
+
+    def reopen_logs(self) -> None:
+        """Opens log files by their names again."""
+
+
+class Factory(Protocol):
+    """`fastgate.gateway.Gateway`, or what stands in for it."""
+
+    def __call__(self, config: GatewayConfig, *, control: ControlPlane) -> Runnable:
+        """Makes the gateway, not started."""
+        ...
+
+
+class Worker:
+    """The life of one worker process."""
+
+    def __init__(self, channel: Channel, start: Start, config: GatewayConfig, log: LogHandler) -> None:
+        self._channel = channel
+        self._config = config
+        self._log = log
+        self._factory = start.factory
+        self._control = RemoteControl(channel, start)
+        self._leave = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._gateway: Runnable | None = None
+        self._loans: asyncio.Queue[tuple[Lend | GiveBack, list[int]]] = asyncio.Queue()
+
+    async def run(self) -> int:
+        """Serves until told to leave; the exit code of the process."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._leave.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # The supervisor starts workers with these blocked, so that a Ctrl-C during the imports waits until here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+        try:
+            gateway = self._gateway = load_factory(self._factory)(self._config, control=self._control)
+            await gateway.start()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor has to say it
+            _log.debug("cannot start", exc_info=True)
+            self._channel.send(Failed(one_line(error)))
+            return 1
+        gc.collect()
+        gc.freeze()
+        self._channel.attach(loop, self._receive, self._orphaned)
+        self._control.ready()
+        loans = loop.create_task(self._settle_loans())
+        await self._leave.wait()
+        draining = loop.create_task(gateway.drain())
+        stopping = loop.create_task(self._stop.wait())
+        await asyncio.wait([draining, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            draining.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await draining
+            await gateway.close()
+            return 1
+        stopping.cancel()
+        loans.cancel()
+        draining.result()
+        return 0
+
+    def _receive(self, message: Message, descriptors: list[int]) -> None:
+        if isinstance(message, Drain):
+            self._leave.set()
+        elif isinstance(message, Close):
+            self._control.closing.set()
+            self._leave.set()
+        elif isinstance(message, Stop):
+            self._leave.set()
+            self._stop.set()
+        elif isinstance(message, ReopenLogs):
+            self._reopen_logs()
+        elif isinstance(message, Lend | GiveBack):
+            self._loans.put_nowait((message, descriptors))
+
+    async def _settle_loans(self) -> None:
+        while True:
+            message, descriptors = await self._loans.get()
+            if isinstance(message, Lend):
+                await self._control.lend(message, descriptors)
+            else:
+                self._control.give_back(message)
+
+    def _orphaned(self) -> None:
+        _log.error("the supervisor is gone: closing the listening sockets and finishing what is in flight")
+        self._control.closing.set()
+        self._leave.set()
+
+    def _reopen_logs(self) -> None:
+        try:
+            self._log.reopen()
+            faulthandler.enable(self._log.stream)
+        except OSError as error:
+            _log.error("cannot reopen the log: %s", error)
+        if self._gateway is not None:
+            self._gateway.reopen_logs()
+
+
+def load_factory(name: str) -> Factory:
+    """The object that ``module:name`` stands for."""
+    module, _, attribute = name.partition(":")
+    factory: Factory = getattr(importlib.import_module(module), attribute)
+    return factory
+
+
+def one_line(error: BaseException) -> str:
+    """The error for a log line: its message where it has one, with its type where that says more."""
+    text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    if type(error).__module__.startswith("fastgate.") and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def main(descriptor: int) -> int:
+    """Runs a worker on this control channel; its exit code."""
+    faulthandler.enable()
+    channel = Channel(socket.socket(fileno=descriptor))
+    received = channel.wait()
+    if received is None:
+        return 0  # the supervisor left before it said anything
+    start, _ = received
+    assert isinstance(start, Start)
+    sys.path[:] = start.path
+    if start.python_path is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = start.python_path
+    config = msgspec.msgpack.decode(start.config, type=GatewayConfig)
+    try:
+        log = configure(config.gateway.log, f"worker {start.slot}")
+    except OSError as error:
+        channel.send(Failed(f"cannot open the log: {error}"))
+        return 1
+    faulthandler.enable(log.stream)
+
+    async def run() -> int:
+        return await Worker(channel, start, config, log).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,67 @@
+"""The harness for those who test policies, or gateways: clients and upstreams that know nothing of HTTP's manners.
+
+:func:`gateway_to` runs a gateway in the test's own event loop. :class:`RecordingUpstream` stands behind it and records
+what reaches it; :class:`RawClient` stands before it and sends whatever bytes a test is about; :class:`FaultProxy`
+breaks connections between any two. All work with any asyncio event loop, on free ports of the loopback interface.
+"""
+
+from fastgate.testing.client import RawClient
+from fastgate.testing.faults import Direction, FaultProxy
+from fastgate.testing.gateway import gateway_to, proxy_config, start_gateway
+from fastgate.testing.messages import CutShort, Fields, Malformed, MessageReader, RecordedRequest, RecordedResponse
+from fastgate.testing.steps import (
+    EventStream,
+    close,
+    echo,
+    echo_stream,
+    half_close,
+    pause,
+    pieces,
+    read_body,
+    read_slowly,
+    reflect,
+    reset,
+    respond,
+    stall,
+    wait_for,
+)
+from fastgate.testing.upstream import Answer, RecordingUpstream, Step, UpstreamConnection, UpstreamExchange
+from fastgate.testing.wire import Address, Wire, connect, listen
+
+__all__ = [
+    "Address",
+    "Answer",
+    "CutShort",
+    "Direction",
+    "EventStream",
+    "FaultProxy",
+    "Fields",
+    "Malformed",
+    "MessageReader",
+    "RawClient",
+    "RecordedRequest",
+    "RecordedResponse",
+    "RecordingUpstream",
+    "Step",
+    "UpstreamConnection",
+    "UpstreamExchange",
+    "Wire",
+    "close",
+    "connect",
+    "echo",
+    "echo_stream",
+    "gateway_to",
+    "half_close",
+    "listen",
+    "pause",
+    "pieces",
+    "proxy_config",
+    "read_body",
+    "read_slowly",
+    "reflect",
+    "reset",
+    "respond",
+    "stall",
+    "start_gateway",
+    "wait_for",
+]

@@ -1,0 +1,56 @@
+"""Builds the compiled core: one extension module for each ``fastgate/_core/*.pyx``.
+
+``FASTGATE_DEBUG=1`` (see ``make debug``) builds with bounds checks, assertions, live counters and symbols. The C files
+that Cython writes lie under ``build/``, apart for the two kinds, so that neither build spoils the other.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("FASTGATE_DEBUG") == "1"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "cdivision": not DEBUG,
+    "initializedcheck": DEBUG,
+    "nonecheck": DEBUG,
+    "infer_types": False,
+    "freethreading_compatible": False,
+}
+
+# The three that are off fire in the code that Cython itself writes.
+COMPILE = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-cast-function-type"]
+COMPILE += ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g1", "-fno-semantic-interposition"]
+
+CORE = Path("fastgate", "_core")
+
+
+def extensions() -> list[Extension]:
+    """One extension for each module of the core; every header and declaration file rebuilds them all."""
+    return [
+        Extension(
+            f"fastgate._core.{source.stem}",
+            [str(source)],
+            depends=sorted(str(header) for header in CORE.glob("*.h")),
+            include_dirs=[str(CORE)],
+            extra_compile_args=COMPILE,
+            define_macros=[("FASTGATE_DEBUG", "1")] if DEBUG else [],
+        )
+        for source in sorted(CORE.glob("*.pyx"))
+    ]
+
+
+setup(
+    ext_modules=cythonize(
+        extensions(),
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
+        compiler_directives=DIRECTIVES,
+        show_all_warnings=True,
+    ),
+    options={"build_ext": {"parallel": os.cpu_count()}},
+)

@@ -1,0 +1,59 @@
+"""What every test runs under: the gateway's event loop, a check for leaks, no silent skip of what was installed."""
+
+import asyncio
+import gc
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+
+PARTS = frozenset(os.environ.get("FASTGATE_TEST_PARTS", "").split())
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def live_counts() -> dict[str, int]:
+    """Live objects of the core by kind; nothing as long as no test of this process has loaded it."""
+    engine = sys.modules.get("fastgate._core.engine")
+    return dict(engine.live_counts()) if engine is not None else {}
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fails the test that leaves connections, exchanges or pooled sockets behind."""
+    before = live_counts()
+    yield
+    after = live_counts()
+    left = {kind: count - before.get(kind, 0) for kind, count in after.items() if count > before.get(kind, 0)}
+    gc.collect()
+    assert not left, f"left behind by this test: {left}"
+
+
+def is_there(part: str) -> bool:
+    """Whether a program is on the path, or a module can be imported."""
+    return shutil.which(part) is not None or importlib.util.find_spec(part) is not None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for part in marker.args:
+            if not is_there(part):
+                pytest.skip(f"{part} is not installed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Where parts were installed for the tests (``FASTGATE_TEST_PARTS``), a skip for want of one is a failure."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        missing = PARTS & set(report.longrepr[2].replace("'", " ").split())
+        if missing:
+            report.outcome = "failed"
+            report.longrepr = f"skipped, but {', '.join(sorted(missing))} was installed for it: {report.longrepr[2]}"
+    return report

@@ -1,0 +1,61 @@
+"""What lies in the repository and what does not."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "fastgate" / "_core"
+LONGEST = 700
+
+
+def tracked() -> list[Path]:
+    """Everything git follows or would follow, or every file where the sources came without git."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode != 0:
+        pytest.skip("the sources are not in a working tree of git")
+    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_generated_file_is_tracked() -> None:
+    generated = {".so", ".o", ".a", ".pyc", ".pyo", ".pyd", ".whl", ".gz"}
+    found = [path.relative_to(ROOT) for path in tracked() if path.suffix in generated]
+    found += [path.relative_to(ROOT) for path in tracked() if path.suffix in {".c", ".cpp"} and CORE in path.parents]
+    assert found == []
+
+
+def test_no_binary_is_tracked_but_pictures() -> None:
+    pictures = {".png", ".svg", ".ico", ".webp"}
+    texts = [path for path in tracked() if path.suffix not in pictures]
+    assert [path.relative_to(ROOT) for path in texts if b"\0" in path.read_bytes()] == []
+
+
+def test_no_source_file_is_longer_than_a_reader_bears() -> None:
+    kinds = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".h", ".c", ".js", ".sh"}
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tracked()
+        if path.suffix in kinds and (lines := len(path.read_text().splitlines())) > LONGEST
+    }
+    assert long == {}
+
+
+@pytest.mark.parametrize("kind", [".pyi", ".pxd"])
+def test_every_compiled_module_is_described(kind: str) -> None:
+    modules = sorted(CORE.glob("*.pyx"))
+    assert modules
+    assert [module.name for module in modules if not module.with_suffix(kind).exists()] == []
+
+
+def test_every_compiled_module_begins_with_its_theory() -> None:
+    lacking = []
+    for module in CORE.glob("*.pyx"):
+        code = [line for line in module.read_text().splitlines() if line.strip() and not line.startswith("#")]
+        if not code or not code[0].startswith(('"""', 'r"""')):
+            lacking.append(module.name)
+    assert lacking == []

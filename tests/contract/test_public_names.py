@@ -1,0 +1,61 @@
+"""The names of ``import fastgate``: all there, and each loads no more than it must."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fastgate
+
+NAMES = ["Gateway", "GatewayConfig", "GatewayServer", "Policy", "Request", "Response", "Router"]
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded because of a statement."""
+    program = f"import sys; before = set(sys.modules); {statement}; print(*(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def rooms_after(statement: str) -> set[str]:
+    """The rooms of the package, its direct children, among them."""
+    return {name.split(".")[1] for name in modules_after(statement) if name.startswith("fastgate.")}
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(fastgate.__all__) == NAMES
+    assert set(NAMES) <= set(dir(fastgate))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_name_resolves_to_what_it_says(name: str) -> None:
+    assert getattr(fastgate, name).__name__ == name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Gatewy'"):
+        _ = fastgate.Gatewy
+
+
+def test_importing_the_package_loads_nothing_of_it() -> None:
+    assert {name for name in modules_after("import fastgate") if name.startswith("fastgate")} == {"fastgate"}
+
+
+def test_importing_the_router_loads_the_router_alone() -> None:
+    loaded = modules_after("from fastgate import Router")
+    assert {name for name in loaded if name.startswith("fastgate")} == {
+        "fastgate",
+        "fastgate._core",
+        "fastgate._core.router",
+    }
+    others = {name.partition(".")[0] for name in loaded}
+    assert not others & {"asyncio", "uvloop", "httptools", "msgspec", "click", "rich"}
+
+
+def test_importing_the_configuration_starts_no_loop_and_no_server() -> None:
+    assert rooms_after("from fastgate import GatewayConfig") <= {"config", "_core"}
+    assert not {"uvloop", "asyncio"} & modules_after("from fastgate import GatewayConfig")
+
+
+def test_importing_the_server_loads_no_policy_and_no_command_line() -> None:
+    assert not rooms_after("from fastgate import GatewayServer") & {"policies", "cli", "testing"}

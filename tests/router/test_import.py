@@ -1,0 +1,24 @@
+"""The router is usable without the rest of the package."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+from fastgate._core.router import Router
+router = Router()
+router.add("/users/{id}", 1)
+assert router.match("GET", "/users/42").params == {"id": "42"}
+print(*sorted(name for name in sys.modules if name.split(".")[0] == "fastgate"))
+"""
+
+
+def test_importing_the_router_loads_nothing_else_of_fastgate() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["fastgate", "fastgate._core", "fastgate._core.router"]
+
+
+def test_the_public_name_is_that_router() -> None:
+    program = PROGRAM.replace("from fastgate._core.router import Router", "from fastgate import Router")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["fastgate", "fastgate._core", "fastgate._core.router"]

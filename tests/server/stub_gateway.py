@@ -1,0 +1,90 @@
+"""A gateway as small as can be: answers every request with its process id. For tests of what is around a gateway."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from fastgate.config import GatewayConfig
+from fastgate.gateway.control import ControlPlane
+from fastgate.gateway.listeners import Listener
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, gateway: "StubGateway", peer: tuple[str, int] | None) -> None:
+        self.gateway = gateway
+        self.peer = peer
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.gateway.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.gateway.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while b"\r\n\r\n" in self.buffer:
+            head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+            path = head.split(b" ")[1].decode()
+            if path == "/slow":
+                asyncio.get_running_loop().call_later(1, self.answer, path)
+            else:
+                self.gateway.behave(path)
+                self.answer(path)
+
+    def answer(self, path: str) -> None:
+        body = f"{os.getpid()} {self.gateway.control.slot} {self.peer} {path}".encode()
+        close = b"Connection: close\r\n" if self.gateway.draining else b""
+        self.transport.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (close, len(body), body))
+        if self.gateway.draining:
+            self.transport.close()
+
+
+class StubGateway:
+    def __init__(self, config: GatewayConfig, *, control: ControlPlane) -> None:
+        self.config = config
+        self.control = control
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.listeners: list[Listener] = []
+
+    def behave(self, path: str) -> None:
+        actions: dict[str, Callable[[], object]] = {
+            "/hang": lambda: time.sleep(60),
+            "/die": lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "/event": lambda: self.control.event("hello", number=7),
+        }
+        actions.get(path, lambda: None)()
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.beat()
+        self.listeners = self.control.listeners(self.config)
+        for listener in self.listeners:
+            await listener.start(loop, lambda listener, peer, local: Connection(self, peer))
+
+    def beat(self) -> None:
+        self.control.segment.stamp(self.control.slot)
+        asyncio.get_running_loop().call_later(0.1, self.beat)
+
+    async def drain(self) -> None:
+        await self.control.may_close(self.config.gateway.drain_delay)
+        self.draining = True
+        for listener in self.listeners:
+            await listener.stop()
+        until = time.monotonic() + self.config.gateway.drain_timeout
+        while self.connections and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        await self.close()
+
+    async def close(self) -> None:
+        for listener in self.listeners:
+            await listener.stop()
+        for connection in list(self.connections):
+            connection.transport.abort()
+
+    def reopen_logs(self) -> None:
+        self.control.event("reopened")

@@ -1,0 +1,18 @@
+from contextlib import AsyncExitStack
+
+import pytest
+from wire.support import DELIVERIES, Stand
+
+pytest.importorskip("fastgate._core.engine")
+
+
+@pytest.fixture
+async def stand():
+    async with AsyncExitStack() as stack:
+        yield Stand(stack)
+
+
+@pytest.fixture(params=DELIVERIES)
+def delivery(request):
+    """How the client's bytes come: whole, byte by byte, or with another request behind them."""
+    return request.param
