@@ -18,7 +18,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 PYTEST := pytest -n 2 --dist loadgroup
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 CORE := $(foreach kind,pyx pxd pxi h,$(wildcard fastgate/_core/*.$(kind)))
 PYTHON_SOURCES = $(shell find fastgate -name '*.py' -o -name '*.pyi')

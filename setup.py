@@ -25,7 +25,7 @@ DIRECTIVES = {
 
 # The three that are off fire in the code that Cython itself writes.
 COMPILE = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-cast-function-type"]
-COMPILE += ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g1", "-fno-semantic-interposition"]
+COMPILE += ["-O0", "-g", "-UNDEBUG", "-fstack-protector-all"] if DEBUG else ["-O2", "-g1", "-fno-semantic-interposition"]
 
 CORE = Path("fastgate", "_core")
 
@@ -50,7 +50,6 @@ setup(
         extensions(),
         build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives=DIRECTIVES,
-        show_all_warnings=True,
     ),
     options={"build_ext": {"parallel": os.cpu_count()}},
 )

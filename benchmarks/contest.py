@@ -10,7 +10,7 @@ from typing import Self
 
 from benchmarks.arithmetic import microseconds, ratios, saturated, spread
 from benchmarks.load import Load, Origin
-from benchmarks.machine import Unavailable, cores
+from benchmarks.machine import Unavailable, busy, cores
 from benchmarks.processes import Cpu
 from benchmarks.proxies import Proxy
 
@@ -39,14 +39,15 @@ class Options:
 class Turn:
     """One contender's turn in one round.
 
-    ``forwarded`` is what the origin answered meanwhile; ``proxy_busy`` and ``load_busy`` are the shares of their cores
-    that proxy and load side (generator and origin) used.
+    ``forwarded`` is what the origin answered meanwhile; ``foreign`` the larger share of the two cores that went to
+    processes which do not belong to the contest.
     """
 
     load: Load
     cpu: Cpu
     origin: Cpu
     forwarded: int
+    foreign: float
 
     @property
     def proxy_busy(self) -> float:
@@ -61,10 +62,10 @@ class Turn:
     def wrong(self, connections: int) -> int:
         """Answers that were not right, and requests that never reached the origin or reached it twice.
 
-        The load generator may leave one unfinished request a connection behind.
+        The load generator may leave one unfinished request a connection behind, and asks one before it starts.
         """
         extra = self.forwarded - self.load.requests
-        return self.load.wrong + (0 if 0 <= extra <= connections + self.load.wrong else abs(extra))
+        return self.load.wrong + (0 if 0 <= extra <= connections + 1 + self.load.wrong else abs(extra))
 
 
 @dataclass
@@ -123,14 +124,21 @@ class Contest:
 
     def take_turn(self, proxy: Proxy, load: Callable[[Proxy], Load]) -> Turn:
         """Run ``load`` against one proxy between two readings of every clock and counter."""
-        counted, origin, cpu = self.origin.counts()["requests"], self.origin.cpu(), proxy.process.cpu()
+        counted = self.origin.counts()["requests"]
+        sides = busy(self.proxy_core), busy(self.load_core)
+        origin, cpu = self.origin.cpu(), proxy.process.cpu()
         seen = load(proxy)
         cpu, origin = proxy.process.cpu() - cpu, self.origin.cpu() - origin
+        others = (
+            busy(self.proxy_core) - sides[0] - cpu.total,
+            busy(self.load_core) - sides[1] - origin.total - seen.cpu_seconds,
+        )
         if not proxy.process.running:
             raise Unavailable(f"{proxy.label} ended under load: {proxy.process.words()}")
         if seen.requests == 0:
             raise Unavailable(f"{proxy.label} answered nothing rightly: {seen.errors}")
-        return Turn(seen, cpu, origin, self.origin.counts()["requests"] - counted)
+        forwarded = self.origin.counts()["requests"] - counted
+        return Turn(seen, cpu, origin, forwarded, max(0.0, *others) / seen.seconds)
 
     def interleave(self, what: str, load: Callable[[Proxy], Load], warmup: Callable[[Proxy], object]) -> list[Row]:
         """``rounds`` rounds in which every proxy has one turn; each round begins with another proxy.
@@ -164,7 +172,7 @@ def table(rows: Sequence[Row], connections: int) -> list[dict[str, object]]:
 
 
 def _entry(row: Row, base: Row | None, connections: int) -> dict[str, object]:
-    busy = spread(row.values(lambda turn: turn.proxy_busy)), spread(row.values(lambda turn: turn.load_busy))
+    sides = spread(row.values(lambda turn: turn.proxy_busy)), spread(row.values(lambda turn: turn.load_busy))
     entry: dict[str, object] = {
         "label": row.label,
         "kind": row.kind,
@@ -174,9 +182,10 @@ def _entry(row: Row, base: Row | None, connections: int) -> dict[str, object]:
         "rate": spread(row.values(lambda turn: turn.load.rate)),
         "p50_us": spread(row.values(lambda turn: turn.load.latency["p50"])),
         "p99_us": spread(row.values(lambda turn: turn.load.latency["p99"])),
-        "proxy_busy": busy[0],
-        "load_busy": busy[1],
-        "saturated": saturated(busy[0]["median"], busy[1]["median"]),
+        "proxy_busy": sides[0],
+        "load_busy": sides[1],
+        "saturated": saturated(sides[0]["median"], sides[1]["median"]),
+        "foreign": spread(row.values(lambda turn: turn.foreign)),
         "requests": sum(turn.load.requests for turn in row.turns),
         "wrong": sum(turn.wrong(connections) for turn in row.turns),
         "errors": _sum_errors(turn.load.errors for turn in row.turns),
@@ -184,9 +193,7 @@ def _entry(row: Row, base: Row | None, connections: int) -> dict[str, object]:
     }
     if base is not None:
         entry["cpu_ratio"] = ratios(row.cpu_us(), base.cpu_us())
-        entry["rate_ratio"] = ratios(
-            row.values(lambda turn: turn.load.rate), base.values(lambda turn: turn.load.rate)
-        )
+        entry["rate_ratio"] = ratios(row.values(lambda turn: turn.load.rate), base.values(lambda turn: turn.load.rate))
         entry["p99_ratio"] = ratios(
             row.values(lambda turn: turn.load.latency["p99"]), base.values(lambda turn: turn.load.latency["p99"])
         )

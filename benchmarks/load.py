@@ -13,6 +13,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -60,7 +61,11 @@ def native(name: str) -> Path:
     if compiler is None:
         raise Unavailable("no C compiler: the origin and the load generator cannot be built")
     WORK.mkdir(exist_ok=True)
-    subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)], check=True)
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        # Another process may be doing the same; whoever is last replaces a complete program by a complete one.
+        fresh = Path(folder, name)
+        subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(source)], check=True)
+        fresh.replace(program)
     return program
 
 
@@ -165,14 +170,11 @@ def run_load(
     rate: float = 0.0,
 ) -> Load:
     """Run ``native/load.c`` on ``core``: see its opening comment for the meaning of the options."""
-    WORK.mkdir(exist_ok=True)
-    request = WORK / "request"
-    request.write_bytes(head)
-    command = [str(native("load")), "--port", str(port), "--head", str(request)]
+    command = [str(native("load")), "--port", str(port), "--head", "/dev/stdin"]
     command += ["--connections", str(connections), "--duration", str(duration), "--body", str(body)]
     command += ["--length", str(length), *(["--fresh"] if fresh else []), *(["--rate", str(rate)] if rate else [])]
-    done = subprocess.run(pinned(core, command), capture_output=True, text=True, timeout=duration + 30, check=True)
-    return parse_load(done.stdout)
+    done = subprocess.run(pinned(core, command), input=head, capture_output=True, timeout=duration + 30, check=True)
+    return parse_load(done.stdout.decode())
 
 
 SCRIPT = """\

@@ -20,7 +20,7 @@ class Unavailable(Exception):
 
 
 def cores() -> tuple[int, int]:
-    """The core of the proxy and the core of load generator and origin: the first and the last this process may use.
+    """The core of the proxy, and that of load generator and origin: the first and the last this process may use.
 
     Raises ``Unavailable`` on a machine with one core, where the two would measure each other.
     """
@@ -36,6 +36,20 @@ def pinned(core: int, command: list[str]) -> list[str]:
     if taskset is None:
         raise Unavailable("taskset is not installed: processes cannot be pinned")
     return [taskset, "-c", str(core), *command]
+
+
+def parse_busy(text: str, core: int) -> float:
+    """Seconds that ``core`` was not idle since boot, from the text of ``/proc/stat``; what a host stole included."""
+    match = re.search(rf"^cpu{core} (.+)$", text, re.MULTILINE)
+    if match is None:
+        raise ValueError(f"/proc/stat does not know core {core}")
+    ticks = [int(word) for word in match[1].split()]
+    return (sum(ticks[:8]) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def busy(core: int) -> float:
+    """Seconds that ``core`` was not idle since boot."""
+    return parse_busy(Path("/proc/stat").read_text(), core)
 
 
 def raise_file_limit(wanted: int) -> int:
@@ -108,7 +122,7 @@ def facts() -> dict[str, object]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count(),
         "memory_gib": round(memory / 2**30, 1),
         "kernel": platform.release(),
         "versions": versions(),

@@ -8,7 +8,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -134,5 +133,3 @@ class Process:
         except ProcessLookupError:
             pass
         self.child.wait()
-
-

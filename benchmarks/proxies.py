@@ -108,7 +108,13 @@ def _fastgate_tls(certificate: Certificate | None) -> dict[str, object]:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("nginx", "nginx.conf", lambda path: [found("nginx"), "-p", str(path.parent), "-c", str(path)], _nginx_tls, {}),
+        Kind(
+            "nginx",
+            "nginx.conf",
+            lambda path: [found("nginx"), "-p", str(path.parent), "-c", str(path)],
+            _nginx_tls,
+            {},
+        ),
         Kind("haproxy", "haproxy.cfg", lambda path: [found("haproxy"), "-db", "-f", str(path)], _haproxy_tls, {}),
         Kind(
             "caddy",

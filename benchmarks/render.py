@@ -1,8 +1,8 @@
 """Tables and a picture from ``results/*.json``; no figure in any document was typed.
 
-``python -m benchmarks.render`` writes the table of each result between ``<!-- benchmark:NAME -->`` and
-``<!-- /benchmark:NAME -->`` wherever ``benchmarks/README.md`` and ``README.md`` have these marks, and draws
-``results/plain.svg``.
+``python -m benchmarks.render`` writes the table of each result between ``<!-- NAME:begin -->`` and
+``<!-- NAME:end -->`` of ``benchmarks/README.md``, a summary between ``<!-- benchmarks:begin -->`` and
+``<!-- benchmarks:end -->`` of ``README.md``, and draws ``results/plain.svg``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from benchmarks.machine import ROOT
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DOCUMENTS = (ROOT / "benchmarks" / "README.md", ROOT / "README.md")
+SMALL = 0.005
+"""Parts of a profile below this share are shown as one."""
 
 Result = dict[str, Any]
 
@@ -53,9 +55,9 @@ def named(row: Result, versions: dict[str, str]) -> str:
 
 def contest(rows: list[Result], versions: dict[str, str]) -> str:
     """Rows of interleaved rounds, closed loop."""
-    heads = ["contender", "CPU µs/request", "of it user + system", "× nginx (min–max)", "requests/s", "p50 µs", "p99 µs"]
+    heads = ["contender", "CPU µs/request", "of it user + system", "× nginx (min–max)", "requests/s", "p50 µs"]
     return grid(
-        [*heads, "full core", "answers", "wrong"],
+        [*heads, "p99 µs", "full core", "answers", "wrong"],
         (
             [
                 named(row, versions),
@@ -76,9 +78,9 @@ def contest(rows: list[Result], versions: dict[str, str]) -> str:
 
 def fixed_rate(rows: list[Result], versions: dict[str, str]) -> str:
     """Rows of interleaved rounds, open loop."""
-    heads = ["contender", "requests/s", "p50 µs", "p99 µs", "p99 × nginx (min–max)", "CPU µs/request", "proxy core busy"]
+    heads = ["contender", "requests/s", "p50 µs", "p99 µs", "p99 × nginx (min–max)", "CPU µs/request"]
     return grid(
-        [*heads, "wrong"],
+        [*heads, "proxy core busy", "wrong"],
         (
             [
                 named(row, versions),
@@ -120,14 +122,10 @@ def throughput(rows: list[Result], versions: dict[str, str], size: int) -> str:
 def plain(result: Result) -> str:
     """Both tables of the plain lane."""
     versions = result["machine"]["versions"]
-    return "\n\n".join(
-        [
-            "Closed loop, every connection busy:",
-            contest(result["rows"], versions),
-            "Open loop at a fixed rate, half of what nginx reached (or of their own, if that is less); latency counted "
-            "from the moment a request was due:",
-            fixed_rate(result["fixed_rate_rows"], versions),
-        ]
+    closed, opened = contest(result["rows"], versions), fixed_rate(result["fixed_rate_rows"], versions)
+    return (
+        f"Closed loop, every connection busy:\n\n{closed}\n\nOpen loop at a fixed rate, half of what nginx reached (or "
+        f"of their own, if that is less); latency counted from the moment a request was due:\n\n{opened}"
     )
 
 
@@ -182,11 +180,13 @@ def start(result: Result) -> str:
 def callgrind(result: Result) -> str:
     """Instructions per request by part, then the costliest functions."""
     total = result["instructions"]
+    large = [part for part in result["parts"] if part["instructions"] >= SMALL * total]
+    rest = sum(part["instructions"] for part in result["parts"]) - sum(part["instructions"] for part in large)
     parts = grid(
         ["part", "instructions/request", "share"],
         (
             [part["part"], number(part["instructions"]), f"{part['instructions'] / total:.1%}"]
-            for part in result["parts"]
+            for part in [*large, {"part": "all others", "instructions": rest}]
         ),
     )
     functions = grid(
@@ -204,6 +204,24 @@ def callgrind(result: Result) -> str:
     return f"{note}\n\n{parts}\n\nThe costliest functions:\n\n{functions}"
 
 
+def router(result: Result) -> str:
+    """The routers of other frameworks beside ours, nanoseconds a match."""
+    sets = result["sets"]
+    labels = [row["label"] for row in sets[0]["rows"]]
+
+    def cells(label: str) -> Iterable[str]:
+        for one in sets:
+            row = next((row for row in one["rows"] if row["label"] == label), None)
+            yield "skipped" if row is None else ranged(row["ns"])
+
+    def speedup(label: str) -> str:
+        row = next(row for row in sets[0]["rows"] if row["label"] == label)
+        return ratio(row["speedup"])
+
+    heads = ["ns a match", *(one["set"] for one in sets), f"falcon ÷ it, {sets[0]['set']}"]
+    return grid(heads, ([label, *cells(label), speedup(label)] for label in labels))
+
+
 def connect(result: Result) -> str:
     """Connection per request."""
     return contest(result["rows"], result["machine"]["versions"])
@@ -216,18 +234,24 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "idle": idle,
     "start": start,
     "callgrind": callgrind,
+    "router": router,
 }
 
 
 def wrong_answers(result: Result) -> int:
     """Wrong answers in all rows of a result."""
-    return sum(
-        row.get("wrong", 0)
-        for rows in result.values()
-        if isinstance(rows, list)
-        for row in rows
-        if isinstance(row, dict)
-    )
+    return sum(row.get("wrong", 0) for row in rows_of(result))
+
+
+def rows_of(result: Result) -> list[Result]:
+    """The rows of all tables of a result."""
+    return [row for rows in result.values() if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+
+
+def disturbance(result: Result) -> str:
+    """A warning when processes that do not belong to the contest had more than 5 % of a core in an ordinary round."""
+    worst = max((row["foreign"]["median"] for row in rows_of(result) if "foreign" in row), default=0.0)
+    return f"**Disturbed**: other processes had {worst:.0%} of a core in the median round." if worst > 0.05 else ""
 
 
 def provenance(result: Result) -> str:
@@ -248,13 +272,101 @@ def markdown(result: Result) -> str:
     """Everything a document shows of one result."""
     table = TABLES[result["lane"]](result)
     skipped = "; ".join(f"{name}: {reason.splitlines()[0]}" for name, reason in result.get("skipped", {}).items())
-    return "\n\n".join(filter(None, [table, f"Skipped: {skipped}." if skipped else "", provenance(result)]))
+    return "\n\n".join(
+        filter(None, [table, disturbance(result), f"Skipped: {skipped}." if skipped else "", provenance(result)])
+    )
+
+
+def summary(results: dict[str, Result]) -> str:
+    """What the project's README shows: the picture, the plain lane, one line for each other lane."""
+    paragraphs = []
+    if "plain" in results:
+        result = results["plain"]
+        paragraphs = [
+            "![Processor time per proxied request](benchmarks/results/plain.svg)",
+            contest(result["rows"], result["machine"]["versions"]),
+            disturbance(result),
+        ]
+    points = [f"- {line(results[name])}" for name, line in LINES.items() if name in results]
+    last = results.get("plain") or next(iter(results.values()))
+    more = "All tables, and how each figure is taken: [benchmarks/README.md](benchmarks/README.md)."
+    return "\n\n".join(filter(None, [*paragraphs, "\n".join(points), more, provenance(last)]))
+
+
+def _ours(rows: list[Result]) -> Result | None:
+    return next((row for row in rows if row["kind"] == "fastgate"), None)
+
+
+def _connect_line(result: Result) -> str:
+    row = _ours(result["rows"])
+    return f"A new connection for each request: {ratio(row.get('cpu_ratio') if row else None)} × nginx in CPU."
+
+
+def _bodies_line(result: Result) -> str:
+    down, up = (_ours(result[rows]) for rows in ("down_rows", "up_rows"))
+    ratios = [ratio(row.get("rate_ratio") if row else None) for row in (down, up)]
+    return f"Bodies of 1 MiB: {ratios[0]} × nginx in throughput down, {ratios[1]} × up."
+
+
+def _idle_line(result: Result) -> str:
+    plain, secured = (_ours(result[rows]) for rows in ("rows", "tls_rows"))
+    sizes = [f"{row['bytes_each_pss']:,.0f} bytes" if row else "not measured" for row in (plain, secured)]
+    return f"An idle keep-alive connection: {sizes[0]} (with TLS: {sizes[1]})."
+
+
+def _start_line(result: Result) -> str:
+    row = _ours(result["rows"])
+    return f"Start to first answer: {ranged(row['milliseconds']) + ' ms' if row else 'not measured'}."
+
+
+def _callgrind_line(result: Result) -> str:
+    return f"Instructions per request, without the kernel: {result['instructions']:,.0f}."
+
+
+def _router_line(result: Result) -> str:
+    first = result["sets"][0]
+    row = next((row for row in first["rows"] if row["label"] == "fastgate"), None)
+    speed = ratio(row["speedup"]) if row else "–"
+    return f"The router called from Python, {first['routes']} {first['set']} routes: {speed} × as fast as falcon's."
+
+
+LINES: dict[str, Callable[[Result], str]] = {
+    "connect": _connect_line,
+    "bodies": _bodies_line,
+    "idle": _idle_line,
+    "start": _start_line,
+    "callgrind": _callgrind_line,
+    "router": _router_line,
+}
 
 
 def insert(document: str, name: str, text: str) -> str:
     """``document`` with ``text`` between the marks of ``name``; unchanged where it has none."""
-    pattern = re.compile(rf"(<!-- benchmark:{name} -->\n).*?(<!-- /benchmark:{name} -->)", re.DOTALL)
+    pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     return pattern.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", document)
+
+
+OPENING = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" font-family="system-ui, sans-serif" font-size="13">
+<title>Processor time per proxied request</title>
+<style>
+text {{ fill: #24292f }} .quiet {{ fill: #57606a; font-size: 11px }} .span {{ stroke: #57606a; stroke-width: 1.5 }}
+.user {{ fill: #1f6feb }} .system {{ fill: #9ec5fe }}
+@media (prefers-color-scheme: dark) {{
+text {{ fill: #e6edf3 }} .quiet {{ fill: #9198a1 }} .span {{ stroke: #9198a1 }} .system {{ fill: #274b7a }}
+}}
+</style>
+<text x="16" y="24" font-size="15" font-weight="600">Processor time per proxied request, µs</text>
+<rect class="user" x="16" y="34" width="10" height="10"/><text class="quiet" x="30" y="43">user</text>
+<rect class="system" x="66" y="34" width="10" height="10"/><text class="quiet" x="80" y="43">system</text>
+<text class="quiet" x="134" y="43">line: smallest to largest round</text>"""
+
+BAR = """\
+<text x="16" y="{baseline}">{label}</text>
+<rect class="user" x="{left}" y="{y}" width="{user:.1f}" height="20"/>
+<rect class="system" x="{system_at:.1f}" y="{y}" width="{system:.1f}" height="20"/>
+<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>
+<text x="{value_at:.1f}" y="{baseline}">{value}</text>"""
 
 
 def picture(result: Result) -> str:
@@ -265,52 +377,50 @@ def picture(result: Result) -> str:
     scale = width / widest
     versions = result["machine"]["versions"]
     height = top + step * len(rows) + 44
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" font-family="system-ui, sans-serif" '
-        'font-size="13" role="img">',
-        "<style>text{fill:#24292f}.quiet{fill:#57606a}.user{fill:#1f6feb}.system{fill:#9ec5fe}.span{stroke:#57606a}"
-        "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#9198a1}.system{fill:#274b7a}"
-        ".span{stroke:#9198a1}}</style>",
-        "<title>Processor time per proxied request</title>",
-        '<text x="16" y="24" font-size="15" font-weight="600">Processor time per proxied request, µs</text>',
-        '<rect class="user" x="16" y="34" width="10" height="10"/><text class="quiet" x="30" y="43" font-size="11">user'
-        '</text><rect class="system" x="66" y="34" width="10" height="10"/><text class="quiet" x="80" y="43" '
-        'font-size="11">system</text><text class="quiet" x="134" y="43" font-size="11">line: smallest to largest '
-        "round</text>",
-    ]
+    lines = [OPENING.format(height=height)]
     for index, row in enumerate(rows):
         y = top + index * step
         cpu, user = row["cpu_us"], min(row["user_us"]["median"], row["cpu_us"]["median"])
         low, high, middle = left + cpu["min"] * scale, left + cpu["max"] * scale, y + 10
-        lines += [
-            f'<text x="16" y="{y + 15}">{escape(named(row, versions))}</text>',
-            f'<rect class="user" x="{left}" y="{y}" width="{user * scale:.1f}" height="20"/>',
-            f'<rect class="system" x="{left + user * scale:.1f}" y="{y}" '
-            f'width="{(cpu["median"] - user) * scale:.1f}" height="20"/>',
-            f'<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" stroke-width="1.5"/>',
-            f'<text x="{max(high, left + cpu["median"] * scale) + 8:.1f}" y="{y + 15}">{number(cpu["median"])}</text>',
-        ]
+        lines.append(
+            BAR.format(
+                label=escape(named(row, versions)),
+                left=left,
+                y=y,
+                baseline=y + 15,
+                middle=middle,
+                user=user * scale,
+                system=(cpu["median"] - user) * scale,
+                system_at=left + user * scale,
+                low=low,
+                high=high,
+                value_at=max(high, left + cpu["median"] * scale) + 8,
+                value=number(cpu["median"]),
+            )
+        )
     machine = result["machine"]
     place = f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['date'][:10]}"
-    lines.append(f'<text class="quiet" x="16" y="{height - 14}" font-size="11">{escape(place)}</text>')
+    lines.append(f'<text class="quiet" x="16" y="{height - 14}">{escape(place)}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
 def publish(folder: Path = RESULTS, documents: Sequence[Path] = DOCUMENTS) -> None:
     """Bring documents and picture up to date with the results in ``folder``."""
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    results = [result for result in results if result.get("lane") in TABLES]
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    results = {result["lane"]: result for result in found if result.get("lane") in TABLES}
+    if not results:
+        return
+    texts = {name: markdown(result) for name, result in results.items()} | {"benchmarks": summary(results)}
     for document in documents:
         if not document.exists():
             continue
         text = before = document.read_text()
-        for result in results:
-            text = insert(text, result["lane"], markdown(result))
+        for name, part in texts.items():
+            text = insert(text, name, part)
         if text != before:
             document.write_text(text)
-    for result in results:
-        if result["lane"] == "plain" and result["rows"]:
-            (folder / "plain.svg").write_text(picture(result))
+    if "plain" in results and results["plain"]["rows"]:
+        (folder / "plain.svg").write_text(picture(results["plain"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A connection for each request: connect, one request that says ``Connection: close``, its answer, the server's close."""
+"""A connection for each request: connect, a request that says ``Connection: close``, its answer, the server's close."""
 
 from __future__ import annotations
 

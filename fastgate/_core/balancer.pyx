@@ -1,12 +1,15 @@
 """Balancers: which target gets the next request.
 
-Theory of operation. A balancer is made for a fixed list of targets and answers with an index into it; what a target is, it does not
-know. ``pick()`` is the C-level question, asked once an attempt on the request path: it makes no Python object and cannot fail. A
-balancer belongs to one worker. The order of picks is therefore exact in a worker and only statistical over all of them, which nobody
-can observe from outside; ``offset`` (the worker's slot) keeps fresh workers from all starting with the same target.
+Theory of operation. A balancer is made for a fixed list of targets and answers with an index into it; what a target is,
+it does not know. ``pick()`` is the C-level question, asked once an attempt on the request path: it makes no Python object
+and cannot fail. A balancer belongs to one worker. The order of picks is therefore exact in a worker and only statistical
+over all of them, which nobody can observe from outside; ``offset`` (the worker's slot) keeps fresh workers from all
+starting with the same target.
 
 RoundRobin: one integer, the next index. O(1); over any ``size`` picks in a row every target is picked exactly once.
 """
+
+from types import GenericAlias
 
 
 cdef class Balancer:
@@ -18,6 +21,8 @@ cdef class Balancer:
 
     def __init__(self, targets):
         pass
+
+    __class_getitem__ = classmethod(GenericAlias)
 
     cdef int pick(self) noexcept:
         return 0 if self.size else -1

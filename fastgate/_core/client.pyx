@@ -49,6 +49,8 @@ from fastgate._core.head cimport (
     same,
 )
 
+from fastgate._core.resolve cimport identify_client
+
 cdef enum:
     MAX_TURNS = 32             # pipelined requests before others get their turn
     MAX_TAIL = 65536           # bytes of later requests that wait
@@ -216,7 +218,8 @@ cdef class ClientConnection(ClientSide):
             self.stash(data, offset[0])
             return False
         if size < 0:
-            x.identify_client()
+            head.data = data
+            identify_client(x)
             x.refuse(<int>-size)
             return False
         if length - size > 4096:
@@ -231,7 +234,7 @@ cdef class ClientConnection(ClientSide):
         if cause == OK and not engine.accept_request(head, head.data, head.p - <const unsigned char*>PyBytes_AS_STRING(head.data)):
             cause = BAD_REQUEST
         if cause != OK:
-            x.identify_client()
+            identify_client(x)
             x.refuse(cause)
             return False
         offset[0] += size
@@ -251,9 +254,10 @@ cdef class ClientConnection(ClientSide):
                 self.mode = WAITING
         if self.mode == READING_BODY:
             engine.wheel.arm(self, x.runtime.body_timeout)
-        x.open(piece, progress == COMPLETE)
-        if progress == BROKEN and self.exchange is x and not x.over:
-            x.refuse(BAD_CHUNK)
+        if progress == BROKEN:
+            x.open_broken(piece)
+        else:
+            x.open(piece, progress == COMPLETE)
         return True
 
     cdef int begin_head(self) except -1:
@@ -275,7 +279,7 @@ cdef class ClientConnection(ClientSide):
                 self.linger()
             return 0
         if progress == BROKEN:
-            x.refuse(BAD_CHUNK)
+            x.broke_off(piece)
             return 0
         if progress == COMPLETE:
             self.mode = WAITING
@@ -296,7 +300,7 @@ cdef class ClientConnection(ClientSide):
             self.scheme = b"https"
             connection = self.transport.get_extra_info("ssl_object")
             name = getattr(connection, "sni_name", None)
-            self.server_name = name.lower().encode("idna") if name else None
+            self.server_name = name.lower().encode("ascii", "replace") if name else None
         if self.peer_address is not None:
             return 0
         address = self.transport.get_extra_info("peername")
@@ -363,6 +367,10 @@ cdef class ClientConnection(ClientSide):
             put_bytes(buffer, engine.date())
         if x.answer is not None:
             put_bytes(buffer, x.runtime.server_line)
+        elif x.runtime.via:
+            put(buffer, b"Via: 1.", 7)
+            put_number(buffer, head.minor)
+            put(buffer, b" fastgate\r\n", 11)
         if x.runtime.request_id is not None and not head.seen & (1 << X_REQUEST_ID) and x.id_length:
             put_bytes(buffer, x.runtime.request_id)
             put(buffer, b": ", 2)
@@ -631,7 +639,7 @@ cdef class ClientConnection(ClientSide):
             if x is None:
                 self.close()
             else:
-                x.identify_client()
+                identify_client(x)
                 x.refuse(HEAD_TIMEOUT)
         elif self.mode == READING_BODY:
             x.refuse(BODY_TIMEOUT)

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from fastgate._core.engine cimport Engine
 from fastgate._core.head cimport Head
 from fastgate._core.route cimport Route, Runtime
-from fastgate._core.router cimport Entry, Found, Query
+from fastgate._core.router cimport Entry, Found
 from fastgate._core.wheel cimport Timed
 
 
@@ -186,6 +186,8 @@ cdef class Exchange(Timed):
 
     # driven by the client's connection
     cdef int open(self, bytes piece, bint complete) except -1
+    cdef int open_broken(self, bytes piece) except -1
+    cdef int broke_off(self, bytes piece) except -1
     cdef int request_body(self, bytes piece, bint complete) except -1
     cdef int client_gone(self, int cause) except -1
     cdef int client_bytes(self, bytes data) except -1
@@ -201,14 +203,8 @@ cdef class Exchange(Timed):
     cdef int finish(self, int cause) except -1
 
     cdef void reuse(self) noexcept
-    cdef int resolve(self) except -1
-    cdef bint misdirected(self) except -1
     cdef int answer_options(self) except -1
     cdef int answer_health(self) except -1
-    cdef bytes allowed(self)
-    cdef void put_query(self, Query* query) noexcept
-    cdef int split_target(self) except -1
-    cdef int identify_client(self) except -1
     cdef int begin(self) except -1
     cdef int policies_passed(self) except -1
     cdef int dispatch(self) except -1
@@ -225,8 +221,6 @@ cdef class Exchange(Timed):
     cdef int deliver(self) except -1
     cdef int respond(self, Answer answer, int cause) except -1
     cdef int answer_problem(self, int cause) except -1
-    cdef list edit(self, object edits, Head head, list extra)
-    cdef bytes variable(self, int variable, object argument)
 
 
 cdef Exchange take_exchange(Engine engine)

@@ -24,58 +24,39 @@ Invariants
 
 from asyncio import CancelledError
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.causes cimport (
-    BAD_EXPECTATION,
+    BAD_CHUNK,
     BAD_REQUEST,
     BODY_TOO_LARGE,
     CLIENT_GONE,
     CONNECT_TIMEOUT,
     GATEWAY_ANSWERED,
     IDEMPOTENT,
-    MISDIRECTED,
     NEVER,
     NO_METHOD,
-    NO_ROUTE,
-    NO_TARGET,
     OK,
     POLICY_ANSWERED,
     POLICY_FAILED,
     POOL_TIMEOUT,
     RESPONSE_CUT,
     RESPONSE_TOO_LARGE,
-    STOPPED,
     TOTAL_TIMEOUT,
     UPSTREAM_STALE,
     detail_of,
     outcomes,
     reason_of,
 )
-from fastgate._core.buffer cimport reserve
+from fastgate._core.edits cimport edit
 from fastgate._core.engine cimport Engine, live
-from fastgate._core.head cimport (
-    ACCEPT,
-    DROPPED,
-    EXPECT,
-    FORWARDED,
-    RULED,
-    X_FORWARDED_FOR,
-    X_FORWARDED_PORT,
-    Field,
-    Head,
-    is_host,
-    is_token,
-    same,
-)
+from fastgate._core.head cimport ACCEPT, Head, same
 from fastgate._core.histogram cimport histogram_record
-from fastgate._core.route cimport CLIENT_IP, PARAMETER, REQUEST_HOST, REQUEST_ID, REQUEST_PATH, Edits, Template
-from fastgate._core.router cimport Query, normalize_path
+from fastgate._core.resolve cimport allowed, resolve
+from fastgate._core.route cimport Edits, Route
 from fastgate._core.sockets cimport is_closing, is_quiet, reset_on_close
-from fastgate._core.wheel cimport clock_us
+from fastgate._core.wheel cimport Timed, clock_us
 
 from fastgate._core.problem import problem
 
@@ -86,193 +67,13 @@ cdef enum:
     TRIES = 2                  # on connect failures and resets
     MAX_INTERIM = 8
 
+# From `messages`, which is loaded when a policy first needs it.
 cdef object _Request = None
 cdef object _UpstreamResponse = None
 cdef object _ExchangeError = None
 
 
-cdef class Endpoint(Timed):
-    """One end of an exchange with a transport: what both sides have in common.
-
-    It alone pauses and resumes reading: reading goes on while no reason is set in ``held``.
-    """
-
-    cdef int attach(self, object transport) except -1:
-        self.transport = transport
-        self.connected = True
-        self.fd = -1
-        return 0
-
-    cdef int hold(self, int reason) except -1:
-        if self.held == 0 and self.connected:
-            self.transport.pause_reading()
-        self.held |= reason
-        return 0
-
-    cdef int release(self, int reason) except -1:
-        if not self.held & reason:
-            return 0
-        self.held &= ~reason
-        if self.held == 0 and self.connected:
-            self.transport.resume_reading()
-        return 0
-
-    cdef int write(self, bytes data) except -1:
-        if self.connected:
-            self.transport.write(data)
-        return 0
-
-    cdef bint stalled(self, uint64_t limit) except -1:
-        """Whether the peer has taken no byte for ``limit`` milliseconds; to be asked about once a second while writing is paused."""
-        cdef Py_ssize_t unsent = self.transport.get_write_buffer_size()
-        cdef uint64_t now = self.engine.wheel.now
-        if unsent != self.unsent or self.progress_at == 0:
-            self.unsent = unsent
-            self.progress_at = now
-            return False
-        return limit > 0 and now - self.progress_at >= limit
-
-    cdef int descriptor(self) except -2:
-        if self.fd < 0:
-            self.fd = self.transport.get_extra_info("socket").fileno()
-        return self.fd
-
-    cdef bint peer_gone(self) except -1:
-        """Whether the peer has closed or reset: a transport that does not read reports neither."""
-        return is_closing(self.descriptor())
-
-    cdef bint quiet(self) except -1:
-        """Whether the connection is open and nothing unread lies in it."""
-        return is_quiet(self.descriptor())
-
-    cdef int reset(self) except -1:
-        """Ends the connection so that the peer cannot take what it got for complete."""
-        if self.connected:
-            reset_on_close(self.transport)
-            self.transport.abort()
-        return 0
-
-    def pause_writing(self):
-        self.write_paused = True
-        self.progress_at = 0
-        self.engine.wheel.arm(self, 1000)
-        self.sink_changed(HOLD_SINK)
-
-    def resume_writing(self):
-        self.write_paused = False
-        self.sink_changed(0)
-
-    def sink_changed(self, int hold):
-        """Passes back-pressure on to whoever feeds this side."""
-
-
-cdef class ClientSide(Endpoint):
-    cdef int send_response(self, Exchange x, bytes piece, bint last) except -1:
-        """Head of ``x.response`` or ``x.answer``, and the first body bytes with it."""
-        return 0
-
-    cdef int send_body(self, Exchange x, bytes piece, bint last) except -1:
-        return 0
-
-    cdef int send_interim(self, Exchange x) except -1:
-        """The 1xx response that lies in ``x.response``."""
-        return 0
-
-    cdef int send_continue(self, Exchange x) except -1:
-        return 0
-
-    cdef int cut(self, Exchange x) except -1:
-        """Ends a response that has begun so that it cannot be taken for complete."""
-        return 0
-
-    cdef int open_tunnel(self, Exchange x) except -1:
-        """The 101 of ``x.response``; from now on bytes."""
-        return 0
-
-    cdef int settled(self, Exchange x) except -1:
-        """The exchange is over and must not be touched."""
-        return 0
-
-    def sink_changed(self, int hold):
-        cdef Exchange x = self.exchange
-        if x is not None and x.attempt.connection is not None:
-            if hold:
-                x.attempt.connection.hold(HOLD_SINK)
-            else:
-                x.attempt.connection.release(HOLD_SINK)
-
-
-cdef class UpstreamSide(Endpoint):
-    cdef int start(self, Exchange x) except -1:
-        """Sends the request head and what is kept of the body."""
-        return 0
-
-    cdef int send_body(self, bytes piece, bint last) except -1:
-        return 0
-
-    cdef int send_raw(self, bytes data) except -1:
-        return 0
-
-    cdef int stop_sending(self) except -1:
-        """The rest of the request will not come: the connection cannot be used again."""
-        return 0
-
-    cdef int abandon(self) except -1:
-        """The exchange no longer wants the answer."""
-        return 0
-
-    def sink_changed(self, int hold):
-        cdef Exchange x = self.exchange
-        if x is not None and x.client is not None:
-            if hold:
-                x.client.hold(HOLD_SINK)
-            else:
-                x.client.release(HOLD_SINK)
-
-
-cdef class Upstream:
-    cdef int acquire(self, Exchange x) except -1:
-        """Finds a connection for ``x.attempt``: `Exchange.connected` or `Exchange.attempt_failed` follows, now or later."""
-        return 0
-
-    cdef int leave(self, Exchange x) except -1:
-        """The exchange no longer waits for a connection."""
-        return 0
-
-
-cdef class Observer:
-    cdef int exchange_finished(self, Exchange x) except -1:
-        return 0
-
-
-cdef class Attempt:
-    cdef void clear(self) noexcept:
-        self.target = None
-        self.connection = None
-        self.connecting = None
-        self.waiting = self.reused = False
-        self.in_flight = NULL
-
-
-cdef class Answer:
-    def __cinit__(self):
-        self.code = 200
-        self.fields = []
-        self.content = b""
-
-
-cdef int lookup(void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length) noexcept:
-    """The router's way to the fields of a head."""
-    cdef Head head = <Head>context
-    cdef int at = head.find(name, length, 0)
-    while at >= 0 and index > 0:
-        at = head.find(name, length, at + 1)
-        index -= 1
-    if at < 0:
-        return 0
-    value[0] = <const char*>head.p + head.fields[at].value
-    value_length[0] = head.fields[at].value_length
-    return 1
+include "exchange_sides.pxi"
 
 
 cdef Exchange take_exchange(Engine engine):
@@ -344,162 +145,25 @@ cdef class Exchange(Timed):
         self.request_complete = complete
         if piece is not None:
             self.keep(piece)
-        cause = self.resolve()
+        cause = resolve(self)
         if cause != OK:
             return self.refuse(cause) if cause > 0 else 0
         return self.begin()
 
-    cdef int resolve(self) except -1:
-        """Target, host, client and route. OK, the cause to refuse with, or -2 when the request has been answered."""
-        cdef Head head = self.request
-        cdef const unsigned char* method = head.p
-        cdef Py_ssize_t length = head.method.length
-        cdef Query query
-        cdef Py_ssize_t normal
-        cdef int changed
-        cdef int cause = self.split_target()
-        self.is_get = length == 3 and memcmp(method, b"GET", 3) == 0
-        self.is_head = length == 4 and memcmp(method, b"HEAD", 4) == 0
-        self.idempotent = self.is_get or self.is_head or (length == 3 and memcmp(method, b"PUT", 3) == 0) \
-            or (length == 6 and memcmp(method, b"DELETE", 6) == 0) or (length == 7 and memcmp(method, b"OPTIONS", 7) == 0) \
-            or (length == 5 and memcmp(method, b"TRACE", 5) == 0)
-        self.expects_continue = head.expect >= 0 and head.minor == 1 and not self.request_complete
-        self.identify_client()
+    cdef int open_broken(self, bytes piece) except -1:
+        """The head is accepted, but what came of the body with it is malformed: nothing of it goes anywhere."""
+        cdef int cause
+        self.engine.slab.requests += 1
+        cause = resolve(self)
         if cause != OK:
-            return cause
-        reserve(&self.engine.buffer, self.path_length)
-        changed = normalize_path(self.path, self.path_length, <unsigned char*>self.engine.buffer.data, self.runtime.merge_slashes, &normal)
-        if changed < 0:
-            return BAD_REQUEST
-        if changed:
-            self.path_owner = PyBytes_FromStringAndSize(self.engine.buffer.data, normal)
-            self.path = <const unsigned char*>PyBytes_AS_STRING(self.path_owner)
-            self.path_length = normal
-        if head.expect >= 0 and head.minor == 1 and not same(head.p + head.fields[head.expect].value,
-                                                             head.fields[head.expect].value_length, b"100-continue", 12):
-            return BAD_EXPECTATION
-        if self.runtime.check_server_name and self.misdirected():
-            return MISDIRECTED
-        if self.runtime.health_path is not None and self.path_length == PyBytes_GET_SIZE(self.runtime.health_path) \
-                and memcmp(self.path, PyBytes_AS_STRING(self.runtime.health_path), self.path_length) == 0 and (self.is_get or self.is_head):
-            return self.answer_health()
-        self.put_query(&query)
-        self.entry = self.runtime.router.find(&query, &self.found)
-        if self.entry is None:
-            return NO_METHOD if self.found.method_only else NO_ROUTE
-        self.route = <Route>self.entry.value
-        if length == 5 and memcmp(method, b"TRACE", 5) == 0 and not self.route.names_trace:
-            return NO_METHOD
-        return OK
+            return self.refuse(cause) if cause > 0 else 0
+        return self.broke_off(piece)
 
-    cdef void put_query(self, Query* query) noexcept:
-        query.method = <const char*>self.request.p
-        query.method_length = self.request.method.length
-        query.host = <const char*>self.host
-        query.host_length = self.host_length
-        query.path = <const char*>self.path
-        query.path_length = self.path_length
-        query.query = <const char*>self.query
-        query.query_length = self.query_length
-        query.header = lookup
-        query.header_context = <void*>self.request
-
-    cdef int split_target(self) except -1:
-        """Host, path and query from the request target (RFC 9112 section 3.2) and the Host field."""
-        cdef Head head = self.request
-        cdef const unsigned char* p = head.p + head.target.start
-        cdef const unsigned char* end = p + head.target.length
-        cdef const unsigned char* start
-        if head.host >= 0:
-            self.host = head.p + head.fields[head.host].value
-            self.host_length = head.fields[head.host].value_length
-            if not is_host(self.host, self.host_length):
-                return BAD_REQUEST
-        elif head.minor == 1:
-            return BAD_REQUEST
-        if p[0] == b"/":
-            pass
-        elif head.method.length == 7 and memcmp(head.p, b"CONNECT", 7) == 0:
-            return NO_METHOD
-        elif head.target.length == 1 and p[0] == b"*":
-            if head.method.length == 7 and memcmp(head.p, b"OPTIONS", 7) == 0:
-                return self.answer_options()
-            return BAD_REQUEST
-        else:
-            if end - p > 7 and same(p, 7, b"http://", 7):
-                p += 7
-            elif end - p > 8 and same(p, 8, b"https://", 8):
-                p += 8
-            else:
-                return BAD_REQUEST
-            start = p
-            while p < end and p[0] != b"/" and p[0] != b"?":
-                p += 1
-            # Userinfo fails here too: "@" is no byte of a host.
-            if not is_host(start, p - start):
-                return BAD_REQUEST
-            self.host = start
-            self.host_length = p - start
-        start = p
-        p = <const unsigned char*>memchr(start, b"?", end - start) if end > start else NULL
-        if p == NULL:
-            p = end
-            self.has_query = False
-        else:
-            self.has_query = True
-            self.query = p + 1
-            self.query_length = end - p - 1
-        self.path = start
-        self.path_length = p - start
-        if self.path_length == 0:
-            self.path = <const unsigned char*>b"/"
-            self.path_length = 1
-        return OK
-
-    cdef int identify_client(self) except -1:
-        """Client address and request id: from the peer itself, or from what a trusted peer says."""
-        cdef Head head = self.request
-        cdef int i
-        cdef list hops
-        cdef str hop
-        cdef bytes value
-        self.client_ip = self.client.peer_address
-        if self.client.trusted:
-            if head.has_forwarded:
-                hops = []
-                for i in range(head.count):
-                    if head.fields[i].id == X_FORWARDED_FOR and not head.fields[i].flags & DROPPED:
-                        hops.extend(head.value_of(i).decode("latin-1").split(","))
-                for hop in reversed(hops):
-                    hop = address_of(hop)
-                    if hop is None:
-                        break
-                    self.client_ip = hop.encode("ascii")
-                    if not self.runtime.trusted(hop):
-                        break
-            if self.runtime.request_id is not None:
-                i = head.find(PyBytes_AS_STRING(self.runtime.request_id_lower), PyBytes_GET_SIZE(self.runtime.request_id_lower), 0)
-                if i >= 0 and 0 < head.fields[i].value_length <= sizeof(self.id) and visible(head.p + head.fields[i].value,
-                                                                                            head.fields[i].value_length):
-                    self.id_length = head.fields[i].value_length
-                    memcpy(self.id, head.p + head.fields[i].value, self.id_length)
-        if self.id_length == 0:
-            self.engine.make_id(self.id)
-            self.id_length = 32
-        return 0
-
-    cdef bint misdirected(self) except -1:
-        """Whether the Host is not the name that the TLS connection was opened for (RFC 9110 section 7.4)."""
-        cdef bytes name = self.client.server_name
-        cdef const unsigned char* colon
-        cdef Py_ssize_t length = self.host_length
-        if name is None:
-            return False
-        if length and self.host[0] != b"[":
-            colon = <const unsigned char*>memchr(self.host, b":", length)
-            if colon != NULL:
-                length = colon - self.host
-        return not same(self.host, length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    cdef int broke_off(self, bytes piece) except -1:
+        """The body is malformed after this piece."""
+        if piece is not None and self.route.max_body and self.body_bytes + PyBytes_GET_SIZE(piece) > self.route.max_body:
+            return self.refuse(BODY_TOO_LARGE)
+        return self.refuse(BAD_CHUNK)
 
     cdef int answer_options(self) except -1:
         """OPTIONS * (RFC 9110 section 9.3.7)."""
@@ -550,7 +214,7 @@ cdef class Exchange(Timed):
         """Everything is ready for the upstream: the route's edits, then the first try."""
         self.forwarded_at = clock_us() if self.hooks is not None or self.phase == PHASE_BODY else self.head_at
         if self.route.request_edits is not None:
-            self.request_extra = self.edit(self.route.request_edits, self.request, self.request_extra)
+            self.request_extra = edit(self, self.route.request_edits, self.request, self.request_extra)
         if self.route.rewrite is not None:
             self.forward_path = self.route.rewrite(self.path[:self.path_length])
             if self.forward_path is None:
@@ -739,7 +403,7 @@ cdef class Exchange(Timed):
             self.keep_response(piece, last)
             return self.run_hooks(route.on_response, PHASE_RESPONSE)
         if route.response_edits is not None:
-            self.response_extra = self.edit(route.response_edits, self.response, None)
+            self.response_extra = edit(self, route.response_edits, self.response, None)
         self.phase = PHASE_SENDING
         self.response_started = True
         self.client.send_response(self, piece, last)
@@ -890,7 +554,7 @@ cdef class Exchange(Timed):
         if self.answer is not None:
             return self.respond(self.answer, self.cause or POLICY_ANSWERED)
         if self.route.response_edits is not None:
-            self.response_extra = self.edit(self.route.response_edits, self.response, self.response_extra)
+            self.response_extra = edit(self, self.route.response_edits, self.response, self.response_extra)
         piece = b"".join(self.response_body) if self.response_body is not None else None
         self.response_body = None
         self.phase = PHASE_SENDING
@@ -928,28 +592,23 @@ cdef class Exchange(Timed):
         """RFC 9457."""
         cdef Answer answer = Answer.__new__(Answer)
         cdef Head head = self.request
-        cdef bint html = self.runtime.html_errors
+        cdef bint html = False
         cdef int i
         self.cause = cause
         answer.code = outcomes[cause].status
-        for i in range(head.count):
-            if head.fields[i].id == ACCEPT:
-                html = b"text/html" in head.value_of(i)
+        if self.runtime.html_errors:
+            for i in range(head.count):
+                if head.fields[i].id == ACCEPT and b"text/html" in head.value_of(i):
+                    html = True
         kind, answer.content = problem(
             answer.code, detail_of(cause), self.path[:self.path_length].decode("ascii", "replace") if self.path_length else "",
             self.id[:self.id_length].decode("ascii") if self.id_length else "", html)
         answer.fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store")]
         if cause == NO_METHOD and self.path_length:
-            answer.fields.append((b"Allow", self.allowed()))
+            answer.fields.append((b"Allow", allowed(self)))
         if outcomes[cause].retry_after:
             answer.fields.append((b"Retry-After", b"%d" % outcomes[cause].retry_after))
         return self.respond(answer, cause)
-
-    cdef bytes allowed(self):
-        """The methods that some route would take here."""
-        cdef Query query
-        self.put_query(&query)
-        return ", ".join(sorted(self.runtime.router.allow(&query) - {"TRACE"})).encode()
 
     cdef int respond(self, Answer answer, int cause) except -1:
         """An answer that is complete."""
@@ -964,7 +623,7 @@ cdef class Exchange(Timed):
             edits = self.route.response_edits
             if edits is not None:
                 answer.fields = [field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]))]
-                answer.fields.extend(self.edit(edits, None, None))
+                answer.fields.extend(edit(self, edits, None, None))
         self.answer = answer
         self.status = answer.code
         self.phase = PHASE_SENDING
@@ -998,47 +657,6 @@ cdef class Exchange(Timed):
         body = b"".join(self.body) if self.body is not None else b""
         self.body = [body] if body else None
         return body if whole else body[:PEEK]
-
-    # -- edits
-
-    cdef list edit(self, object edits, Head head, list extra):
-        """Applies a route's edits: flags what goes, returns what is added, beside what was."""
-        cdef Edits change = edits
-        cdef Field* field
-        cdef int i
-        cdef object value
-        if head is not None and change.removed:
-            for i in range(head.count):
-                field = &head.fields[i]
-                if not field.flags & RULED and change.removes(head.p + field.name, field.name_length):
-                    field.flags |= DROPPED
-            if extra is not None:
-                extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]))]
-        if extra is None:
-            extra = []
-        for pair in change.added:
-            value = pair[1]
-            if isinstance(value, Template):
-                value = b"".join([part if isinstance(part, bytes) else self.variable(part[0], part[1]) for part in (<Template>value).parts])
-            extra.append((pair[0], value))
-        return extra
-
-    cdef bytes variable(self, int variable, object argument):
-        """The value of a variable in a field; bytes that cannot stand in one are left out."""
-        cdef bytes value = b""
-        cdef int i
-        if variable == CLIENT_IP:
-            value = self.client_ip or b""
-        elif variable == REQUEST_ID:
-            value = self.id[:self.id_length]
-        elif variable == REQUEST_HOST:
-            value = self.host[:self.host_length]
-        elif variable == REQUEST_PATH:
-            value = self.path[:self.path_length]
-        elif variable == PARAMETER and self.entry is not None and argument in self.entry.params:
-            i = self.entry.params.index(argument)
-            value = self.path[self.found.capture[i].start:self.found.capture[i].start + self.found.capture[i].length]
-        return value
 
     # -- the end
 
@@ -1085,25 +703,3 @@ cdef class Exchange(Timed):
                     engine.spare.append(self)
             client.settled(self)
         return 0
-
-
-cdef bint visible(const unsigned char* p, Py_ssize_t length) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(length):
-        if p[i] < 0x21 or p[i] > 0x7E:
-            return False
-    return True
-
-
-cdef str address_of(str hop):
-    """The address in an element of X-Forwarded-For, without port and brackets; None where there is none."""
-    import ipaddress
-    hop = hop.strip()
-    if hop.startswith("["):
-        hop = hop[1:].partition("]")[0]
-    elif hop.count(":") == 1:
-        hop = hop.partition(":")[0]
-    try:
-        return str(ipaddress.ip_address(hop))
-    except ValueError:
-        return None

@@ -16,6 +16,8 @@ from libc.stdint cimport int64_t
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
+from fastgate._core.head cimport is_token
+
 cdef enum:
     SIZE = 0                 # hexadecimal digits
     EXTENSION = 1
@@ -24,7 +26,8 @@ cdef enum:
     DATA_CR = 4
     DATA_LF = 5
     TRAILER = 6              # at the start of a trailer line
-    TRAILER_LINE = 7
+    TRAILER_NAME = 11
+    TRAILER_LINE = 7         # after the colon
     TRAILER_LF = 8
     LAST_LF = 9
     SIZE_SPACE = 10          # after the size only white space may stand before ";"
@@ -138,18 +141,23 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
             if c != b"\n":
                 return BROKEN
             framing.state = SIZE
-        elif framing.state == TRAILER or framing.state == TRAILER_LINE:
+        elif framing.state == TRAILER or framing.state == TRAILER_NAME or framing.state == TRAILER_LINE:
             framing.trailer += 1
             if framing.trailer > framing.trailer_limit:
                 return BROKEN
-            if c == b"\r":
-                framing.state = LAST_LF if framing.state == TRAILER else TRAILER_LF
-            elif c == b"\n" or (c < 0x20 and c != b"\t") or c == 0x7F:
-                return BROKEN
-            elif framing.state == TRAILER and (c == b" " or c == b"\t" or c == b":"):
-                return BROKEN
-            else:
+            if framing.state == TRAILER_LINE:
+                if c == b"\r":
+                    framing.state = TRAILER_LF
+                elif (c < 0x20 and c != b"\t") or c == 0x7F:
+                    return BROKEN
+            elif framing.state == TRAILER and c == b"\r":
+                framing.state = LAST_LF
+            elif framing.state == TRAILER_NAME and c == b":":
                 framing.state = TRAILER_LINE
+            elif is_token(&c, 1):
+                framing.state = TRAILER_NAME
+            else:
+                return BROKEN
         elif framing.state == TRAILER_LF:
             if c != b"\n":
                 return BROKEN
@@ -167,7 +175,7 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
 cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress):
     """The body bytes of ``data`` from ``offset`` on, as one object: ``data`` itself where all of it is body. None: there are none.
 
-    Moves ``offset`` behind what was consumed. After BROKEN nothing of the rest may be used.
+    Moves ``offset`` behind what was consumed. After BROKEN there is what came before the fault, and nothing of the rest may be used.
     """
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(data)
     cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
@@ -180,7 +188,7 @@ cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress)
         consumed = start = size = 0
         progress[0] = feed(framing, p + offset[0], length - offset[0], &consumed, &start, &size)
         if progress[0] == BROKEN:
-            return None
+            break
         if size:
             start += offset[0]
             if total == 0:

@@ -113,6 +113,7 @@ cdef class Head:
 
 
 cdef bint same(const unsigned char* text, Py_ssize_t length, const char* lower, Py_ssize_t lower_length) noexcept nogil
+cdef bint same_text(const unsigned char* one, const unsigned char* other, Py_ssize_t length) noexcept nogil
 cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil

@@ -115,6 +115,7 @@ cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil:
     """uri-host [ ":" port ] of RFC 9110 section 7.2; an empty host is refused."""
     cdef Py_ssize_t i = 0
     cdef Py_ssize_t digits = 0
+    cdef int port = 0
     if length == 0:
         return False
     if text[0] == b"[":
@@ -138,6 +139,9 @@ cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil:
         if text[i] < 48 or text[i] > 57:
             return False
         digits += 1
+        port = port * 10 + text[i] - 48
+        if port > 65535:
+            return False
         i += 1
     return digits <= 5
 
@@ -248,6 +252,8 @@ cdef class Head:
                 return -BAD_REQUEST
             if i == self.line:
                 if self.lines > 0:
+                    if i + 2 > max_bytes:
+                        return -HEAD_TOO_LARGE
                     self.length = i + 2
                     return self.length
                 return -BAD_REQUEST
@@ -275,8 +281,10 @@ cdef class Head:
         cdef Py_ssize_t method = space - self.p if space != NULL else end
         if method > MAX_METHOD or (method > 0 and not is_token(self.p, method)) or (space != NULL and method == 0):
             return BAD_REQUEST
-        if space != NULL and end - method - 1 > MAX_TARGET + 9:
-            return TARGET_TOO_LONG
+        if space != NULL and end - method - 1 > MAX_TARGET:
+            space = <const unsigned char*>memchr(space + 1, b" ", MAX_TARGET + 1)
+            if space == NULL:
+                return TARGET_TOO_LONG
         return OK
 
     cdef int request_line(self, Py_ssize_t end) noexcept:
@@ -399,7 +407,7 @@ cdef class Head:
                         return bad
                 elif number == TRANSFER_ENCODING:
                     codings += 1
-                    cause = self.read_coding(field)
+                    cause = BAD_REQUEST if self.minor == 0 else self.read_coding(field)
                     if cause != OK:
                         return cause if request else BAD_RESPONSE
                 elif number == CONNECTION:
@@ -420,7 +428,7 @@ cdef class Head:
             count += 1
         self.count = count
         if codings:
-            if codings > 1 or self.content_length >= 0 or (request and self.minor == 0):
+            if codings > 1 or self.content_length >= 0:
                 return bad
             self.chunked = True
         if self.connection >= 0:
@@ -557,6 +565,7 @@ cdef class Head:
 
 
 cdef bint same_text(const unsigned char* one, const unsigned char* other, Py_ssize_t length) noexcept nogil:
+    """Whether two texts of one length are equal but for case."""
     cdef Py_ssize_t i
     for i in range(length):
         if LOWER[one[i]] != LOWER[other[i]]:

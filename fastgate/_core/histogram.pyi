@@ -7,7 +7,7 @@ class Histogram:
     def merge(self, other: Histogram) -> None:
         """Adds what the other one counted."""
     def percentile(self, percent: float) -> float:
-        """The duration in microseconds that ``percent`` of the recorded ones do not exceed; 0.0 when nothing was recorded.
+        """The duration in microseconds that ``percent`` of the recorded ones do not exceed; 0.0 when there is none.
 
         It is the nearest rank: ``percentile(50)`` of 1, 2, 3, 4 is 2. Raises ValueError outside 0 to 100.
         """

@@ -289,13 +289,7 @@ cdef class Request:
     def params(self):
         """Parameters of the route's path, percent-decoded: name → value."""
         cdef Exchange x = self.live()
-        cdef dict values = {}
-        cdef int i
-        if x.entry is not None:
-            for i in range(x.found.captures):
-                values[x.entry.params[i]] = unquote(
-                    x.path[x.found.capture[i].start:x.found.capture[i].start + x.found.capture[i].length].decode("ascii"))
-        return values
+        return x.entry.parameters(<const char*>x.path, &x.found) if x.entry is not None else {}
 
     @property
     def client_ip(self):
@@ -453,6 +447,10 @@ class ExchangeError(Exception):
 
     ``__cause__`` is the exception of a policy that raised.
     """
+
+    cause = ""
+    status = 0
+    detail = ""
 
     def __init__(self, cause, status, detail, exception=None):
         super().__init__(detail)

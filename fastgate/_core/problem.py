@@ -14,7 +14,7 @@ _PAGE = """<!doctype html>
 
 
 def problem(status: int, detail: str, instance: str, request_id: str, as_html: bool) -> tuple[bytes, bytes]:
-    """Media type and body. ``instance`` is the path that was asked for; nothing in it tells about what lies behind the gateway."""
+    """Media type and body. ``instance`` is the path that was asked for, "" where it could not be read; nothing in it tells about what lies behind the gateway."""
     try:
         title = HTTPStatus(status).phrase
     except ValueError:
@@ -22,9 +22,7 @@ def problem(status: int, detail: str, instance: str, request_id: str, as_html: b
     if as_html:
         page = _PAGE.format(status=status, title=html.escape(title), detail=html.escape(detail), request_id=html.escape(request_id))
         return b"text/html; charset=utf-8", page.encode()
-    members: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    if instance:
-        members["instance"] = instance
-    if request_id:
-        members["request_id"] = request_id
+    members = {
+        "type": "about:blank", "title": title, "status": status, "detail": detail, "instance": instance, "request_id": request_id,
+    }
     return b"application/problem+json", msgspec.json.encode(members)

@@ -1,9 +1,9 @@
 """C declarations of the router: what compiled callers fill in, and what they get back."""
 
+# Finds the index-th header field (0, 1, …) of a lower-case name: 1 = found, 0 = no more.
 ctypedef int (*field_lookup)(
     void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length
 ) noexcept
-"""Finds the ``index``-th header field (0, 1, …) of a lower-case name: 1 = found, 0 = no more."""
 
 cdef enum:
     MAX_CAPTURES = 32

@@ -5,9 +5,9 @@ Theory of operation
 
 Data structure. The literal parts of all patterns of one host lie in a compressed radix tree. An edge is a run of bytes,
 not of segments, so that ``/users`` and ``/user-groups`` share ``/user``. A node is one cache line of 64 bytes: up to 20
-bytes of its literal, its children (a lone child by its address; several by an array of first bytes, searched with
-``memchr``, followed by the addresses), one ``parameter`` child that takes exactly one non-empty segment, and the leaves
-of the patterns that end here. Parameter names belong to the route, not to the node: ``/users/{id}`` and
+bytes of its literal, its children (a lone child by its address; several by an array of first bytes followed by the
+addresses, one more line for up to seven), one ``parameter`` child that takes exactly one non-empty segment, and the
+leaves of the patterns that end here. Parameter names belong to the route, not to the node: ``/users/{id}`` and
 ``/users/{name}/posts`` share their parameter node. Regular expressions lie beside each tree in an ordered list.
 
 Order of candidates. A route competes by (priority, host, path, methods given, number of header conditions, number of
@@ -43,7 +43,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_SetItem
 from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.tuple cimport PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport INT64_MIN, int64_t, uint64_t
@@ -381,8 +380,9 @@ cdef class Router:
         candidate.conditions = compile_conditions(index, header_items, query_items, self._kept)
         candidate.entry = <PyObject*>entry
         candidate.priority = entry.priority
-        candidate.detail = <unsigned int>(
-            ((entry.methods is not None) << 20) | (len(header_items) << 10) | len(query_items)
+        candidate.captures = <unsigned short>len(entry.params)
+        candidate.detail = <unsigned short>(
+            ((entry.methods is not None) << 14) | (len(header_items) << 7) | len(query_items)
         )
         self._entries.append(entry)
         if entry.hosts is None:
@@ -394,7 +394,6 @@ cdef class Router:
     cdef Entry find(self, Query* query, Found* found):
         """The best route for a request, or None. Creates no Python object unless a regular expression is tried."""
         cdef Search search
-        cdef Entry entry
         prepare_search(&search, query, found)
         search.method = <uint64_t>1 << method_number(self._index, query.method, query.method_length)
         search_index(&search, self._index)
@@ -402,10 +401,9 @@ cdef class Router:
             found.captures = 0
             found.method_only = search.method_only
             return None
-        entry = <Entry>search.hit.entry
-        found.captures = <int>PyTuple_GET_SIZE(entry.params)  # without the rest that "/*" took
+        found.captures = search.hit.captures  # without the rest that "/*" took
         found.method_only = False
-        return entry
+        return <Entry>search.hit.entry
 
     cdef set allow(self, Query* query):
         """The methods with which the request would match, whatever ``query.method`` is; empty: no path fits."""
@@ -437,7 +435,7 @@ cdef class Router:
         cdef Found found
         cdef Match match
         cdef Entry entry
-        cdef object kept
+        cdef object _kept
         cdef int i
         request.method = PyUnicode_AsUTF8AndSize(method, &request.method_length)
         path = normal_text(path, self.merge_slashes)
@@ -449,7 +447,7 @@ cdef class Router:
         request.query = NULL
         request.header = NULL
         if host is not None or headers is not None or query is not None:
-            kept = fill_query(&request, self._index, host, headers, query)
+            _kept = fill_query(&request, self._index, host, headers, query)
         entry = self.find(&request, &found)
         if entry is None:
             return None
@@ -479,7 +477,7 @@ cdef class Router:
         request.query = NULL
         request.header = NULL
         if host is not None or headers is not None or query is not None:
-            kept = fill_query(&request, self._index, host, headers, query)
+            _kept = fill_query(&request, self._index, host, headers, query)
         return self.allow(&request)
 
 

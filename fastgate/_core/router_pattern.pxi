@@ -1,7 +1,7 @@
 # Patterns and conditions as they are written, checked and turned into what the trees hold.
 
 cdef enum:
-    MAX_CONDITIONS = 1000
+    MAX_CONDITIONS = 100
     MAX_LITERAL = 60000
 
 cdef enum End:
@@ -167,7 +167,7 @@ cdef tuple checked_hosts(object hosts):
         name = host.lower().removesuffix(".")
         if HOST.fullmatch(name) is None or len(name) > 255:
             raise ValueError(
-                f'hosts: {host!r} is not a host name, "*." and a host name, or an IPv6 address in brackets (without port)'
+                f'hosts: {host!r} is not a host name, "*." before a host name or an IPv6 address in brackets; no port'
             )
         values.append(name)
     return strings(values, "hosts")

@@ -28,7 +28,8 @@ cdef struct Candidate:
     Conditions* conditions       # NULL: none
     PyObject* entry              # owned by Router._entries
     int priority
-    unsigned int detail          # methods given, header conditions, query conditions: more is more specific
+    unsigned short detail        # methods given, header conditions, query conditions: more is more specific
+    unsigned short captures
 
 cdef struct Leaf:                # candidates of one pattern, best first
     int count
@@ -278,7 +279,7 @@ cdef inline void note_methods(Search* search, uint64_t methods) noexcept:
         search.methods |= methods
 
 
-cdef inline int weigh(Search* search, Leaf* leaf, int captures) except -1:
+cdef inline int weigh(Search* search, Leaf* leaf) except -1:
     """Lets the candidates of a leaf that the path reached compete with the best found so far."""
     cdef int i, k
     cdef Candidate* candidate
@@ -290,8 +291,7 @@ cdef inline int weigh(Search* search, Leaf* leaf, int captures) except -1:
             if candidate.conditions == NULL or conditions_hold(candidate.conditions, search.query):
                 search.best = candidate.priority
                 search.hit = candidate
-                search.found.captures = captures
-                for k in range(captures):
+                for k in range(candidate.captures):
                     search.found.capture[k] = search.capture[k]
                 return 0
         elif search.collect or not search.method_only:
@@ -323,14 +323,14 @@ cdef int walk(Search* search, Node* node, Py_ssize_t at, int captures) except -1
             at += end
         if at == length:
             if node.leaf != NULL:
-                weigh(search, node.leaf, captures)
+                weigh(search, node.leaf)
             if node.extra != NULL:
                 if node.extra.bare != NULL:
-                    weigh(search, node.extra.bare, captures)
+                    weigh(search, node.extra.bare)
                 if node.extra.rest != NULL:
                     search.capture[captures].start = <unsigned int>at
                     search.capture[captures].length = 0
-                    weigh(search, node.extra.rest, captures + 1)
+                    weigh(search, node.extra.rest)
             return 0
         child = child_slot(node, spelled(path + at, length - at, &width) if search.escaped else path[at])
         if node.parameter == NULL and node.extra == NULL:
@@ -355,7 +355,7 @@ cdef int walk(Search* search, Node* node, Py_ssize_t at, int captures) except -1
         if node.extra != NULL and node.extra.rest != NULL:
             search.capture[captures].start = <unsigned int>at
             search.capture[captures].length = <unsigned int>(length - at)
-            weigh(search, node.extra.rest, captures + 1)
+            weigh(search, node.extra.rest)
         return 0
     return 0
 
@@ -385,8 +385,7 @@ cdef int try_regexes(Search* search, Leaf* leaf) except -1:
             continue
         search.best = candidate.priority
         search.hit = candidate
-        search.found.captures = <int>len(entry.params)
-        for k in range(search.found.captures):
+        for k in range(candidate.captures):
             start, end = matched.span(entry.params[k])
             if start < 0:
                 search.found.capture[k].start = ABSENT

@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 
 from fastgate._core.histogram cimport HISTOGRAM_WORDS
 
-# The metrics of one worker slot: written by that worker alone, with plain additions. Every field is made of 64-bit words.
+# The metrics of one worker slot: written by that worker alone, with plain additions. Every field is 64-bit words.
 cdef struct Slab:
     uint64_t accepted               # client connections
     uint64_t closed
@@ -38,11 +38,12 @@ cdef class Segment:
     cdef size_t slab_stride
     cdef size_t words_stride
 
-    # None of these checks its arguments: 0 <= slot < slots, 0 <= target < targets. The pointers live as long as the segment.
+    # None of these checks its arguments: 0 <= slot < slots, 0 <= target < targets. The pointers live as long as the
+    # segment does.
     cdef Slab* slab(self, int slot) noexcept
     cdef long long* in_flight(self, int target, int slot) noexcept
     cdef void beat(self, int slot) noexcept
 
-    cdef int map(self, size_t size) except -1
+    cdef int map(self, int fd, size_t size) except -1
     cdef int find_parts(self) except -1
     cdef int check(self, int slot, int target) except -1

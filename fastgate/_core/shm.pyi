@@ -4,28 +4,28 @@ class SegmentError(Exception):
     """The segment cannot be used: another layout, damaged, not sealed, or full."""
 
 class Segment:
-    """Shared memory of one gateway. Made by create() or attach(); it is unmapped and its descriptor closed with the object."""
+    """Shared memory of one gateway, made by create() or attach(). Unmapped, its descriptor closed, with the object."""
 
     size: int
     fd: int
     slots: int
     targets: int
     @staticmethod
-    def create(*, slots: int = 1, targets: int = 1024) -> Segment:
+    def create(*, slots: int = 1, targets: int = 16384) -> Segment:
         """A new segment for ``slots`` workers and up to ``targets`` targets, all zeros.
 
-        Raises ValueError when a number is not between 1 and 4096 slots or 1 and 1048576 targets, OSError when memory is refused.
+        Raises ValueError when these are not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
         """
     @staticmethod
     def attach(fd: int) -> Segment:
         """The segment behind an inherited descriptor, which from now on belongs to the object.
 
-        Raises SegmentError when it is not a segment of this layout version or not sealed.
+        Raises SegmentError when it is not a segment of this layout version or not sealed; the descriptor is left alone.
         """
     def occupy(self, slot: int) -> None:
         """Makes the calling process the worker of this slot: its process id, one start more, a first heartbeat."""
     def release(self, slot: int) -> None:
-        """Undoes what the worker of this slot left when it died: in-flight words, open connections, heartbeat. Its counters stay.
+        """Undoes what a dead worker left in its slot: in-flight words, open connections, heartbeat. Its counters stay.
 
         To be called when the process is gone: it writes words that otherwise only the worker writes.
         """

@@ -1,8 +1,9 @@
 """The shared-memory segment: what makes N workers one gateway.
 
-Theory of operation. One file in memory (a sealed memfd), created by the supervisor and inherited by every worker as a descriptor. Its size is
-fixed when it is created, pages come into being when they are first touched, and the seals forbid to shrink or grow it, so that no process
-can make another one fault. The layout is declared here once, as C structures, and carries a version; attach() refuses another one.
+Theory of operation. One file in memory (a sealed memfd), created by the supervisor and inherited by every worker as a
+descriptor. Its size is fixed when it is created, pages come into being when they are first touched, and the seals forbid
+to shrink or grow it, so that no process can make another one fault. The layout is declared here once, as C structures,
+and carries a version; attach() refuses another one.
 
     header      what this is: magic, version, sizes, a random key
     workers     one cache line a slot: heartbeat, process id, number of starts
@@ -10,13 +11,15 @@ can make another one fault. The layout is declared here once, as C structures, a
     targets     the table of targets: a key each, found or entered by name
     in flight   for each slot one 64-bit word a target
 
-Safety. A worker writes only the words of its own slot, so those need no atomic operation; others read them with relaxed loads. In
-flight is laid out slot by slot, because a worker writes its words twice a request and must not share their cache lines; a reader adds
-up one word a slot. The words of a slot whose worker died are zeroed by the supervisor (release()), once the process is gone; its counters
-go on with the next worker. The target table is append-only: a free key is taken with one compare-and-swap, and whoever loses it
-reads who won. Any process may therefore enter a target, and all of them get the same index for the same name.
+Safety. A worker writes only the words of its own slot, so those need no atomic operation; others read them with relaxed
+loads. In flight is laid out slot by slot, because a worker writes its words twice a request and must not share their
+cache lines; a reader adds up one word a slot. The words of a slot whose worker died are zeroed by the supervisor
+(release()), once the process is gone; its counters go on with the next worker. The target table is append-only: a free
+key is taken with one compare-and-swap, and whoever loses it reads who won. Any process may therefore enter a target, and
+all of them get the same index for the same name.
 
-Cost: every access from the core is one addition to a base address. Entering a target is O(1) expected, O(targets) at worst.
+Cost: every access from the core is one addition to a base address. Entering a target is O(1) expected, O(targets) at
+worst.
 """
 
 import os
@@ -82,8 +85,8 @@ cdef struct Layout:
 _COUNTERS = (
     "accepted", "closed", "requests",
     "responses_none", "responses_1xx", "responses_2xx", "responses_3xx", "responses_4xx", "responses_5xx",
-    "bytes_in", "bytes_out", "upstream_connects", "upstream_reuses", "upstream_failures", "replays", "client_gone", "policy_errors",
-    "log_lines_dropped", "refused_connections",
+    "bytes_in", "bytes_out", "upstream_connects", "upstream_reuses", "upstream_failures", "replays", "client_gone",
+    "policy_errors", "log_lines_dropped", "refused_connections",
 )
 
 
@@ -108,7 +111,7 @@ class SegmentError(Exception):
 
 
 cdef class Segment:
-    """Shared memory of one gateway. Made by create() or attach(); it is unmapped and its descriptor closed with the object."""
+    """Shared memory of one gateway, made by create() or attach(). Unmapped, its descriptor closed, with the object."""
 
     def __cinit__(self):
         self.base = NULL
@@ -124,10 +127,10 @@ cdef class Segment:
             os.close(self.fd)
 
     @staticmethod
-    def create(*, int slots=1, int targets=1024) -> Segment:
+    def create(*, int slots=1, int targets=16384) -> Segment:
         """A new segment for ``slots`` workers and up to ``targets`` targets, all zeros.
 
-        Raises ValueError when a number is not between 1 and 4096 slots or 1 and 1048576 targets, OSError when memory is refused.
+        Raises ValueError when these are not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
         """
         if not 1 <= slots <= 4096 or not 1 <= targets <= 1048576:
             raise ValueError("a segment has 1 to 4096 slots and 1 to 1048576 targets")
@@ -138,7 +141,7 @@ cdef class Segment:
         cdef int index
         cdef size_t size = layout(slots, targets).size
         self.fd = _memory_file(size)
-        self.map(size)
+        self.map(self.fd, size)
         header = <Header*>self.base
         header.magic = MAGIC
         header.version = VERSION
@@ -155,7 +158,7 @@ cdef class Segment:
     def attach(int fd) -> Segment:
         """The segment behind an inherited descriptor, which from now on belongs to the object.
 
-        Raises SegmentError when it is not a segment of this layout version or not sealed.
+        Raises SegmentError when it is not a segment of this layout version or not sealed; the descriptor is left alone.
         """
         cdef Segment self = Segment.__new__(Segment)
         cdef Header* header
@@ -164,21 +167,22 @@ cdef class Segment:
         size = os.fstat(fd).st_size
         if size < PAGE:
             raise SegmentError(f"a segment of {size} bytes is too small")
-        self.fd = fd
-        self.map(size)
+        self.map(fd, size)
         header = <Header*>self.base
         if header.magic != MAGIC:
             raise SegmentError("not a segment of fastgate")
         if header.version != VERSION or header.slab_size != sizeof(Slab):
-            raise SegmentError(f"layout version {header.version} of the segment is not {VERSION}: two versions of fastgate met")
+            raise SegmentError(f"layout {header.version} of the segment is not {VERSION}: two versions of fastgate met")
         if header.size != size or layout(header.slots, header.targets).size != size:
             raise SegmentError("the segment's header contradicts its size")
         self.find_parts()
+        self.fd = fd
         return self
 
-    cdef int map(self, size_t size) except -1:
+    cdef int map(self, int fd, size_t size) except -1:
         cdef void* address
-        address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | (MAP_ANONYMOUS if self.fd < 0 else 0), self.fd, 0)
+        cdef int flags = MAP_SHARED | (MAP_ANONYMOUS if fd < 0 else 0)
+        address = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0)
         if address == MAP_FAILED:
             raise OSError(errno, os.strerror(errno))
         self.base = <unsigned char*>address
@@ -227,7 +231,7 @@ cdef class Segment:
         self.beat(slot)
 
     def release(self, int slot) -> None:
-        """Undoes what the worker of this slot left when it died: in-flight words, open connections, heartbeat. Its counters stay.
+        """Undoes what a dead worker left in its slot: in-flight words, open connections, heartbeat. Its counters stay.
 
         To be called when the process is gone: it writes words that otherwise only the worker writes.
         """
@@ -270,7 +274,7 @@ cdef class Segment:
         Raises SegmentError when the table is full.
         """
         cdef uint64_t key, found
-        cdef int step, index
+        cdef int _step, index
         cdef TargetEntry* entries = <TargetEntry*>self.table
         cdef Header* header = <Header*>self.base
         from hashlib import blake2b     # on use: it loads OpenSSL
@@ -278,7 +282,7 @@ cdef class Segment:
         digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8, key=header.key[:16]).digest()
         key = int.from_bytes(digest, "little") or 1
         index = <int>(key % <uint64_t>self.targets)
-        for step in range(self.targets):
+        for _step in range(self.targets):
             found = atomic_load_acquire(&entries[index].key)
             if found == 0 and atomic_swap_if_equal(&entries[index].key, &found, key):
                 return index

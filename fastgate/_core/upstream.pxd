@@ -1,7 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.balancer cimport Balancer
-from fastgate._core.buffer cimport Buffer
 from fastgate._core.engine cimport Engine
 from fastgate._core.exchange cimport Exchange, Upstream, UpstreamSide
 from fastgate._core.framing cimport Framing
@@ -28,6 +27,8 @@ cdef class Target:
     cdef object waiting                # deque of exchanges
     cdef readonly int open             # connections: idle, busy and being made
     cdef long long* in_flight
+    cdef uint64_t reported             # milliseconds: when a failure to connect was last logged
+    cdef int unreported
 
 
 cdef class Ticket:
@@ -49,6 +50,7 @@ cdef class Pool(Upstream):
     cdef bint closed
 
     cdef int connect(self, Target target, Exchange x) except -1
+    cdef int report(self, Target target, object reason) except -1
     cdef int serve(self, Target target) except -1
     cdef int put_back(self, UpstreamConnection connection) except -1
 
@@ -59,18 +61,16 @@ cdef class UpstreamConnection(UpstreamSide):
     cdef bytes tail
     cdef Framing framing
     cdef int mode
-    cdef bint made                     # connection_made was called
+    cdef bint forgotten                # no longer counted in Target.open
     cdef bint reusable
     cdef bint answered                 # bytes of the answer have come
     cdef int requests
     cdef int64_t keep_seconds          # what the upstream's Keep-Alive says; -1 = nothing
 
+    cdef int forget(self) except -1
     cdef int read_head(self, bytes data) except -1
     cdef int read_body(self, bytes data, Py_ssize_t offset) except -1
     cdef int finished(self) except -1
     cdef int fail(self, int cause) except -1
     cdef int close(self) except -1
     cdef int rearm(self) except -1
-    cdef int put_appended(self, Exchange x, Buffer* buffer) except -1
-    cdef int put_forwarded(self, Exchange x, Buffer* buffer) except -1
-    cdef int put_request(self, Exchange x, Buffer* buffer) except -1

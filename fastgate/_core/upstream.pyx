@@ -23,7 +23,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.balancer cimport Balancer
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, put_number, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, reserve
 from fastgate._core.causes cimport (
     BAD_RESPONSE,
     CONNECT_FAILED,
@@ -41,28 +41,15 @@ from fastgate._core.causes cimport (
 )
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.exchange cimport HOLD_WAIT, ClientSide, Endpoint, Exchange, Upstream, UpstreamSide
+from fastgate._core.forwarding cimport put_request
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
-from fastgate._core.head cimport (
-    DROPPED,
-    FORWARDED,
-    HOST,
-    OTHER,
-    RULED,
-    VIA,
-    X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PORT,
-    X_FORWARDED_PROTO,
-    Field,
-    Head,
-    same,
-)
-from fastgate._core.route cimport HOST_CLIENT, HOST_LITERAL, Runtime
+from fastgate._core.head cimport Field, Head, same_text
 from fastgate._core.route import milliseconds
 
 cdef enum:
     MAX_HEAD = 65536
     INLINE_BODY = 16384
+    REPORT_EVERY = 10000       # milliseconds
 
 
 cdef class Target:
@@ -128,6 +115,7 @@ cdef class Pool(Upstream):
         target.in_flight[0] += 1
         while target.idle and not x.fresh:
             connection = <UpstreamConnection>target.idle.pop()
+            connection.mode = READING_HEAD
             if not x.idempotent and not connection.quiet():
                 connection.close()
                 continue
@@ -153,7 +141,8 @@ cdef class Pool(Upstream):
         if x.attempt.connecting is not None:
             ticket = <Ticket>x.attempt.connecting
             x.attempt.connecting = None
-            ticket.task.cancel()
+            if ticket.task is not None:
+                ticket.task.cancel()
         return 0
 
     cdef int connect(self, Target target, Exchange x) except -1:
@@ -176,10 +165,8 @@ cdef class Pool(Upstream):
             else:
                 await loop.create_connection(lambda: connection, target.host, target.port, ssl=target.tls, server_hostname=server_name)
         except asyncio.CancelledError:
-            if not connection.made:
-                target.open -= 1
-            else:
-                connection.close()
+            # The loop has closed the transport by itself, and connection_lost does not follow.
+            connection.forget()
             self.serve(target)
             raise
         except socket.gaierror as error:
@@ -191,10 +178,12 @@ cdef class Pool(Upstream):
         except (OSError, asyncio.TimeoutError) as error:
             cause = CONNECT_FAILED
             reason = error
+        finally:
+            # The task holds this coroutine, and the ticket the task.
+            ticket.task = None
         if cause != OK:
-            if not connection.made:
-                target.open -= 1
-            self.engine.log("warning", f"upstream {self.name!r}: cannot connect to {target.name}: {reason}")
+            connection.forget()
+            self.report(target, reason)
         if x.attempt.connecting is not ticket:
             # Given up in the meantime.
             if cause == OK:
@@ -208,6 +197,17 @@ cdef class Pool(Upstream):
             self.serve(target)
         else:
             x.connected(connection)
+
+    cdef int report(self, Target target, object reason) except -1:
+        """Logs that a target cannot be reached, at most once in `REPORT_EVERY`."""
+        if target.reported and self.engine.wheel.now - target.reported < REPORT_EVERY:
+            target.unreported += 1
+            return 0
+        more = f" ({target.unreported} more since the last report)" if target.unreported else ""
+        target.reported = self.engine.wheel.now
+        target.unreported = 0
+        self.engine.log("warning", f"upstream {self.name!r}: cannot connect to {target.name}: {reason}{more}")
+        return 0
 
     cdef int serve(self, Target target) except -1:
         """Something of this target came free: the next in the queue."""
@@ -266,8 +266,10 @@ cdef class UpstreamConnection(UpstreamSide):
     # -- asyncio's side
 
     def connection_made(self, transport):
+        if self.forgotten:
+            transport.abort()
+            return
         self.attach(transport)
-        self.made = True
 
     def data_received(self, bytes data):
         if self.mode == READING_BODY:
@@ -302,9 +304,7 @@ cdef class UpstreamConnection(UpstreamSide):
     def connection_lost(self, error):
         cdef Exchange x = self.exchange
         cdef int mode = self.mode
-        self.connected = False
-        self.unlink()
-        self.target.open -= 1
+        self.forget()
         if self.mode == IDLE and self in self.target.idle:
             self.target.idle.remove(self)
         if x is not None:
@@ -314,9 +314,18 @@ cdef class UpstreamConnection(UpstreamSide):
             else:
                 self.fail(UPSTREAM_RESET)
         self.mode = CLOSED
-        self.transport = None
         self.tail = None
         self.pool.serve(self.target)
+
+    cdef int forget(self) except -1:
+        """The connection is no more, or was never made."""
+        self.connected = False
+        self.transport = None
+        self.unlink()
+        if not self.forgotten:
+            self.forgotten = True
+            self.target.open -= 1
+        return 0
 
     # -- the exchange's side
 
@@ -332,7 +341,7 @@ cdef class UpstreamConnection(UpstreamSide):
         self.reusable = True
         self.tail = None
         buffer.length = 0
-        self.put_request(x, buffer)
+        put_request(x, self.target.authority, buffer)
         if x.body is not None and size <= INLINE_BODY:
             reserve(buffer, size + 32)
             if chunked and size:
@@ -444,7 +453,7 @@ cdef class UpstreamConnection(UpstreamSide):
             if offset == PyBytes_GET_SIZE(data):
                 return 0
         if head.status == 101:
-            if not x.upgrading or head.upgrade < 0:
+            if not x.upgrading or head.upgrade < 0 or not same_protocol(x.request, head):
                 return self.fail(BAD_RESPONSE)
             self.mode = TUNNEL
             self.reusable = False
@@ -523,6 +532,8 @@ cdef class UpstreamConnection(UpstreamSide):
         return x.attempt_failed(cause)
 
     cdef int close(self) except -1:
+        if self.mode == IDLE and self in self.target.idle:
+            self.target.idle.remove(self)
         self.mode = CLOSED
         self.due = 0
         if self.connected:
@@ -566,8 +577,6 @@ cdef class UpstreamConnection(UpstreamSide):
         if not self.connected:
             return 0
         if self.mode == IDLE:
-            if self in self.target.idle:
-                self.target.idle.remove(self)
             return self.close()
         if x is None:
             return 0
@@ -586,136 +595,9 @@ cdef class UpstreamConnection(UpstreamSide):
             x.finish(IDLE_TIMEOUT)
         return 0
 
-    # -- the request head on the wire
 
-    cdef int put_request(self, Exchange x, Buffer* buffer) except -1:
-        cdef Head head = x.request
-        cdef ClientSide client = x.client
-        cdef Runtime runtime = x.runtime
-        cdef Field* field
-        cdef Py_ssize_t begin = -1
-        cdef Py_ssize_t room = head.length + 512 + x.path_length + x.host_length * 2
-        cdef bint keep_length = not x.buffering
-        cdef bint trusted = client.trusted
-        cdef bint chunked = head.chunked and not x.buffering
-        cdef bytes name, value, port
-        cdef int i
-        cdef bint skip
-        if x.forward_path is not None:
-            room += PyBytes_GET_SIZE(x.forward_path)
-        if x.request_extra is not None:
-            for name, value in x.request_extra:
-                room += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 4
-        if x.route.host is not None:
-            room += PyBytes_GET_SIZE(x.route.host)
-        room += PyBytes_GET_SIZE(self.target.authority) + 2 * PyBytes_GET_SIZE(client.peer_address)
-        reserve(buffer, room)
-        # request line
-        put(buffer, head.p, head.method.length)
-        put(buffer, b" ", 1)
-        if x.forward_path is not None:
-            put_bytes(buffer, x.forward_path)
-        else:
-            put(buffer, x.path, x.path_length)
-        if x.has_query:
-            put(buffer, b"?", 1)
-            put(buffer, x.query, x.query_length)
-        put(buffer, b" HTTP/1.1\r\nHost: ", 17)
-        if x.route.host_mode == HOST_CLIENT and x.host_length:
-            put(buffer, x.host, x.host_length)
-        elif x.route.host_mode == HOST_LITERAL:
-            put_bytes(buffer, x.route.host)
-        else:
-            put_bytes(buffer, self.target.authority)
-        put(buffer, b"\r\n", 2)
-        # the client's fields, neighbours in one go
-        for i in range(head.count):
-            field = &head.fields[i]
-            skip = field.flags & DROPPED or (field.flags & RULED and (field.id == HOST or not keep_length))
-            if not skip and X_FORWARDED_FOR <= field.id <= FORWARDED:
-                skip = not trusted or field.id == X_FORWARDED_FOR
-            elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(runtime.request_id_lower):
-                skip = same(head.p + field.name, field.name_length, PyBytes_AS_STRING(runtime.request_id_lower), field.name_length)
-            if skip:
-                if begin >= 0:
-                    put(buffer, head.p + begin, field.name - begin)
-                    begin = -1
-            elif begin < 0:
-                begin = field.name
-        if begin >= 0:
-            put(buffer, head.p + begin, head.length - 2 - begin)
-        # where the request comes from
-        if not trusted or not head.has_forwarded:
-            put(buffer, b"X-Forwarded-For: ", 17)
-            put_bytes(buffer, client.peer_address)
-            put(buffer, b"\r\n", 2)
-        else:
-            self.put_appended(x, buffer)
-        if not trusted or not head.seen & (1 << X_FORWARDED_PROTO):
-            put(buffer, b"X-Forwarded-Proto: ", 19)
-            put_bytes(buffer, client.scheme)
-            put(buffer, b"\r\n", 2)
-        if x.host_length and (not trusted or not head.seen & (1 << X_FORWARDED_HOST)):
-            put(buffer, b"X-Forwarded-Host: ", 18)
-            put(buffer, x.host, x.host_length)
-            put(buffer, b"\r\n", 2)
-        if client.local_port and (not trusted or not head.seen & (1 << X_FORWARDED_PORT)):
-            put(buffer, b"X-Forwarded-Port: ", 18)
-            put_number(buffer, client.local_port)
-            put(buffer, b"\r\n", 2)
-        if runtime.forwarded:
-            self.put_forwarded(x, buffer)
-        if runtime.via:
-            put(buffer, b"Via: 1.", 7)
-            put_number(buffer, head.minor)
-            put(buffer, b" fastgate\r\n", 11)
-        if runtime.request_id is not None:
-            reserve(buffer, 512)
-            put_bytes(buffer, runtime.request_id)
-            put(buffer, b": ", 2)
-            put(buffer, x.id, x.id_length)
-            put(buffer, b"\r\n", 2)
-        if x.request_extra is not None:
-            reserve(buffer, room)
-            for name, value in x.request_extra:
-                put_bytes(buffer, name)
-                put(buffer, b": ", 2)
-                put_bytes(buffer, value)
-                put(buffer, b"\r\n", 2)
-        # framing
-        if chunked:
-            put(buffer, b"Transfer-Encoding: chunked\r\n", 28)
-        elif x.buffering:
-            put(buffer, b"Content-Length: ", 16)
-            put_number(buffer, x.body_kept)
-            put(buffer, b"\r\n", 2)
-        if x.upgrading:
-            put(buffer, b"Connection: Upgrade\r\nUpgrade: ", 30)
-            put(buffer, head.p + head.fields[head.upgrade].value, head.fields[head.upgrade].value_length)
-            put(buffer, b"\r\n", 2)
-        put(buffer, b"\r\n", 2)
-        return 0
-
-    cdef int put_appended(self, Exchange x, Buffer* buffer) except -1:
-        """X-Forwarded-For as a trusted peer sent it, and that peer."""
-        cdef Head head = x.request
-        cdef int i
-        put(buffer, b"X-Forwarded-For: ", 17)
-        for i in range(head.count):
-            if head.fields[i].id == X_FORWARDED_FOR:
-                put(buffer, head.p + head.fields[i].value, head.fields[i].value_length)
-                put(buffer, b", ", 2)
-        put_bytes(buffer, x.client.peer_address)
-        put(buffer, b"\r\n", 2)
-        return 0
-
-    cdef int put_forwarded(self, Exchange x, Buffer* buffer) except -1:
-        """One element of RFC 7239."""
-        cdef bytes address = x.client.peer_address
-        cdef bytes node = b'"[' + address + b']"' if b":" in address and address != b"unix:" else \
-            b"_unix" if address == b"unix:" else address
-        cdef bytes host = x.host[:x.host_length]
-        cdef bytes line = b"Forwarded: for=" + node + b";host=\"" + host + b"\";proto=" + x.client.scheme + b"\r\n"
-        reserve(buffer, PyBytes_GET_SIZE(line) + 512)
-        put_bytes(buffer, line)
-        return 0
+cdef bint same_protocol(Head request, Head response) noexcept:
+    """Whether a 101 switches to the protocol that was asked for."""
+    cdef Field* asked = &request.fields[request.upgrade]
+    cdef Field* given = &response.fields[response.upgrade]
+    return asked.value_length == given.value_length and same_text(request.p + asked.value, response.p + given.value, asked.value_length)

@@ -23,6 +23,7 @@ cdef class Wheel:
     cdef void arm(self, Timed entry, uint64_t delay) noexcept
     cdef void place(self, Timed entry, uint64_t visit) noexcept
     cpdef int turn(self) except -1
+    cdef int turn_to(self, uint64_t now) except -1
 
 
 cdef uint64_t clock_us() noexcept nogil

@@ -111,10 +111,14 @@ cdef class Wheel:
 
     cpdef int turn(self) except -1:
         """Fires what is due. Entries fire in no particular order within a tick."""
+        return self.turn_to(clock_us() // 1000)
+
+    cdef int turn_to(self, uint64_t now) except -1:
+        """`turn` at a given time, in milliseconds; never back."""
         cdef uint64_t target
         cdef Timed entry
         cdef PyObject** slot
-        self.now = clock_us() // 1000
+        self.now = now
         target = self.now // TICK
         if target > self.tick + SLOTS:
             # The loop stood still for a whole turn: every slot is looked at once.

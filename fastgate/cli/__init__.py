@@ -76,7 +76,7 @@ class Commands(click.Group):
             return super().main(words, prog_name, standalone_mode=standalone_mode, **extra)
         try:
             sys.exit(super().main(words, prog_name, standalone_mode=False, **extra) or 0)
-        except Exception as error:  # noqa: BLE001 - the last resort, which turns anything into one line
+        except Exception as error:
             fail(error)
         except KeyboardInterrupt:
             sys.exit(130)
@@ -124,6 +124,7 @@ def _lower_first(message: str) -> str:
 
 
 @click.group(
+    "fastgate",
     cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -52,7 +52,7 @@ def _match_of(route: Route, config: GatewayConfig) -> str:
     conditions = [f"{name}: {value}" for name, value in route.headers.items()]
     conditions += [f"?{name}={value}" for name, value in route.query.items()]
     return "\n".join(
-        f"{host}{' ' if route.path.startswith('~') else ''}{route.path}" for host in route.hosts or [""]
+        f"{host}{' ' if host and route.path.startswith('~') else ''}{route.path}" for host in route.hosts or [""]
     ) + (f"\n  {', '.join(conditions)}" if conditions else "")
 
 

@@ -12,28 +12,20 @@ if TYPE_CHECKING:
     from fastgate.config import GatewayConfig
 
 
-class Workers(click.ParamType):
+def read_workers(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
     """A number of processes, or ``auto``."""
-
-    name = "workers"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """How ``--help`` shows the value."""
-        return "N|auto"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        """Reads the value, or fails with what is allowed."""
-        if value == "auto" or isinstance(value, int):
-            return value
-        text = str(value)
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1024:
-            self.fail(f'"{text}" is neither a number from 1 to 1024 nor "auto"', param, ctx)
-        return int(text)
+    if value is None or value == "auto":
+        return value
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 1024:
+        raise click.BadParameter(f'"{value}" is neither a number from 1 to 1024 nor "auto"', ctx, param)
+    return int(value)
 
 
 @click.command()
 @config_argument
-@click.option("--workers", type=Workers(), help="Worker processes; auto is one for each usable CPU.")
+@click.option(
+    "--workers", metavar="N|auto", callback=read_workers, help="Worker processes; auto is one for each usable CPU."
+)
 @click.option("--host", help="Listen address: 0.0.0.0, ::1, host:port, unix:/path.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen port; 0 takes a free one.")
 def serve(config: str | None, workers: int | str | None, host: str | None, port: int | None) -> None:

@@ -72,7 +72,8 @@ def parse_target(text: str) -> Endpoint:
     host, port = split_port(rest)
     if port is None:
         if tls is None:
-            raise ValueError(f'the port is missing: write "{rest}:80", "http://{rest}" or "https://{rest}"')
+            name = f"[{host}]" if ":" in host else host
+            raise ValueError(f'the port is missing: write "{name}:80", "http://{name}" or "https://{name}"')
         port = 443 if tls else 80
     if port == 0:
         raise ValueError("port 0 cannot be connected to")

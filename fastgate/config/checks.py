@@ -25,7 +25,7 @@ def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
     _check_names(config.plugins, "plugins", reading)
     _check_names(config.routes, "routes", reading)
     upstreams = set(_names_of(data.get("upstreams"))) | set(_names_of(config.upstreams))
-    plugins = {plugin.name for plugin in items(config.plugins) if isinstance(plugin, Plugin)}
+    plugins = {plugin.name for plugin in items(config.plugins) if isinstance(plugin.name, str)}
     plugins.update(_named(data.get("plugins")))
     _check_plugins(config, reading)
     check_policies(config.defaults, ("defaults",), plugins, reading)

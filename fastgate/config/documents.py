@@ -14,6 +14,15 @@ from fastgate.config.errors import ConfigError, PathKeys, Problem
 FORMATS = {".toml": "TOML", ".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}
 
 
+_TOML_REASONS = {
+    "Cannot overwrite a value": "this key was given already",
+    "Expected newline or end of document after a statement": "the line goes on after a whole value",
+    "Invalid value": "this is no value",
+    "Invalid statement": "this is neither a key nor a table",
+}
+_BARE_VALUE = re.compile(r"\s*[\w.-]+\s*=\s*[^\s\"'\[{]")
+
+
 class Document:
     """Parsed data, the name it is called by in messages, and the folder in which its relative paths start."""
 
@@ -95,7 +104,10 @@ def _parse_toml(text: str, source: str) -> Any:
         line = int(match.group(2)) if match else text.count("\n") + 1
         reason = match.group(1) if match else reason.removesuffix(" (at end of document)")
         where = f", at column {match.group(3)}" if match else ", at the end of the file"
-        raise _failure(source, f"not TOML: {reason[:1].lower()}{reason[1:]}{where}", line) from None
+        reason = _TOML_REASONS.get(reason, f"{reason[:1].lower()}{reason[1:]}")
+        bare = _BARE_VALUE.match(text.split("\n")[line - 1]) if match else None
+        hint = " (text is written in quotes)" if bare else ""
+        raise _failure(source, f"not TOML: {reason}{where}{hint}", line) from None
     except RecursionError:
         raise _failure(source, "not TOML: nested too deeply") from None
 

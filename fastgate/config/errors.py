@@ -7,7 +7,7 @@ import msgspec
 PathKeys = tuple[str | int, ...]
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class Problem(msgspec.Struct, frozen=True):
     """One finding. ``line`` counts from 1 and is None where the format has no lines; ``source`` is the file's name."""
 
     path: str

@@ -1,7 +1,8 @@
 """The types that keys are made of: a plain type, its bounds, the check that its text must pass.
 
 ``extra["kind"]`` names how a leaf is read (see `fastgate.config.leaves`). The other marks: ``also`` (names that other
-gateways use for the key, for suggestions), ``policy`` (``false`` switches a default off), ``internal`` (filled in by
+gateways use for the key, for suggestions), ``policy`` (``false`` switches a default off, to ``off``
+where the key's own default is not that), ``internal`` (filled in by
 loading, never written), ``low`` (the least that may be written, where a filled-in value may be lower), ``show`` (the
 default as it is written, where the value itself would mislead).
 """

@@ -67,6 +67,8 @@ def _check_optional_header_name(text: str) -> str:
 def _check_host_header(text: str) -> str:
     if not text:
         raise ValueError('expected "upstream", "client" or a host')
+    if "/" in text:
+        raise ValueError("a host has no scheme and no path")
     host, _ = split_port(text)
     check_host(host)
     return text

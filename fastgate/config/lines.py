@@ -6,6 +6,7 @@ key's entry is ``("routes", 3, "path") → line``, counted from 1; elements of l
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 
 from fastgate.config.errors import PathKeys
@@ -158,40 +159,38 @@ _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|\n|[^\s"\[\]{},:]+')
 def json_lines(text: str) -> dict[PathKeys, int]:
     """The lines of a JSON text."""
     lines: dict[PathKeys, int] = {}
-    line = 1
-    stack: list[PathKeys] = []
-    here: PathKeys = ()
-    key = ""
-    expects_key = False
-    for match in _JSON_TOKEN.finditer(text):
-        token = match.group()
-        if token == "\n":
-            line += 1
-        elif token in "{[":
-            stack.append(here)
-            expects_key = token == "{"
-            if token == "[":
-                here = (*here, 0)
-                lines[here] = line
-        elif token in "}]":
-            here = stack.pop()
-            expects_key = False
-        elif token == ",":
-            parent = stack[-1]
-            last = here[-1]
-            if len(here) > len(parent) and isinstance(last, int):
-                here = (*parent, last + 1)
-            else:
-                here = parent
-                expects_key = True
-        elif token == ":":
-            here = (*stack[-1], key)
-        elif expects_key:
-            key = json.loads(token)
-            lines.setdefault((*stack[-1], key), line)
-            expects_key = False
-        elif here and isinstance(here[-1], int):
-            lines[here] = line
-        if token == "{" and here and isinstance(here[-1], int):
-            lines[here] = line
+    tokens = _numbered_tokens(text)
+
+    def value(path: PathKeys, token: str, line: int) -> None:
+        if path:
+            lines.setdefault(path, line)
+        if token == "{":
+            for key, line in tokens:
+                if key == "}":
+                    return
+                if key != ",":
+                    inner = (*path, json.loads(key))
+                    lines[inner] = line
+                    next(tokens)  # the colon
+                    value(inner, *next(tokens))
+        elif token == "[":
+            number = 0
+            for element, line in tokens:
+                if element == "]":
+                    return
+                if element != ",":
+                    value((*path, number), element, line)
+                    number += 1
+
+    with suppress(ValueError, StopIteration, RecursionError):
+        value((), *next(tokens))
     return lines
+
+
+def _numbered_tokens(text: str) -> Iterator[tuple[str, int]]:
+    line = 1
+    for match in _JSON_TOKEN.finditer(text):
+        if match.group() == "\n":
+            line += 1
+        else:
+            yield match.group(), line

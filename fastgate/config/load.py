@@ -10,7 +10,7 @@ import msgspec
 from fastgate.config.checks import cross_check
 from fastgate.config.documents import Document, read_document
 from fastgate.config.errors import ConfigError, PathKeys, Problem, render_path
-from fastgate.config.schema import GatewayConfig, PolicyKeys, Route, Target, Upstream
+from fastgate.config.schema import GatewayConfig, Plugin, PolicyKeys, Route, Target, Upstream
 from fastgate.config.walker import Reading, struct_reader
 
 
@@ -34,7 +34,7 @@ def load_document(document: Document, environ: Mapping[str, str] | None = None) 
     cross_check(config, document.data, reading)
     if reading.problems:
         raise ConfigError(problems(document, reading))
-    return config
+    return _with_installed_plugins(config)
 
 
 def problems(document: Document, reading: Reading) -> list[Problem]:
@@ -67,6 +67,14 @@ def resolve(config: Any, data: Mapping[str, Any]) -> GatewayConfig:
         changes["upstreams"] = {name: _with_schemes(upstream) for name, upstream in config.upstreams.items()}
     made: GatewayConfig = msgspec.structs.replace(config, **changes)
     return made
+
+
+def _with_installed_plugins(config: GatewayConfig) -> GatewayConfig:
+    """Installed plugins that routes use without naming them in `[[plugins]]` become entries there, without options."""
+    named = {plugin.name for plugin in config.plugins}
+    used = dict.fromkeys(policy.use for route in config.routes for policy in route.policies if policy.use not in named)
+    added = [Plugin(name=name) for name in used]
+    return msgspec.structs.replace(config, plugins=[*config.plugins, *added]) if added else config
 
 
 def _with_defaults(route: Any, raw: Any, defaults: dict[str, Any]) -> Any:

@@ -131,7 +131,8 @@ def check_host_pattern(text: str) -> str:
     if "*" in host:
         raise ValueError('a wildcard stands for the first labels, as in "*.example.com"')
     if host.startswith("["):
-        split_port(host)
+        if split_port(host)[1] is not None:
+            raise ValueError("hosts are matched without their port; leave it out")
         return name
     if ":" in host:
         raise ValueError("hosts are matched without their port; leave it out")

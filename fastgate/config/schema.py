@@ -312,7 +312,8 @@ class Rewrite(Table, frozen=True, kw_only=True):
     pattern: Annotated[
         Expression,
         about(
-            "Searched in the normalised path; the first match is replaced. No match leaves the path as it is.",
+            "Searched in the path, percent-encoded as it was matched; the first match is replaced. No match leaves the "
+            "path as it is.",
             examples=["^/old/(.*)"],
             also=["regex", "match", "from"],
         ),
@@ -358,19 +359,19 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
     strip_prefix: Annotated[
         PathPrefix,
         about(
-            "Taken from the front of the path before it is forwarded.",
+            "Taken from the front of the path, on a segment border, before it is forwarded.",
             examples=["/api"],
             policy=True,
             also=["strip_path", "prefix_rewrite", "stripprefix"],
         ),
     ] = ""
     add_prefix: Annotated[
-        PathPrefix, about("Put in front of the path before it is forwarded.", examples=["/v2"], policy=True)
+        PathPrefix, about("Put in front of the path, after `strip_prefix`.", examples=["/v2"], policy=True)
     ] = ""
     rewrite: Annotated[
         Rewrite | None,
         about(
-            "Replaces a part of the path by a regular expression.",
+            "Replaces a part of the path by a regular expression, after `strip_prefix` and `add_prefix`.",
             examples=[{"pattern": "^/old/(.*)", "to": "/new/\\1"}],
             policy=True,
             also=["regex_rewrite", "uri_rewrite"],
@@ -436,6 +437,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
         about(
             "Protocols that a connection may be upgraded to. `false` or `[]` allows none; `h2c` cannot be listed.",
             policy=True,
+            off=(),
             also=["upgrade", "websocket", "upgrade_configs"],
         ),
     ] = field(default_factory=lambda: ["websocket"])

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that an operator most likely meant, or None when none is near."""
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that an operator most likely meant, or None when none is near; ``cutoff`` as difflib has it."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     lower = word.lower().replace("-", "_") if "-" not in "".join(by_lower) else word.lower()
-    found = get_close_matches(lower, by_lower, n=1, cutoff=0.6 if len(word) > 3 else 0.5)
+    found = get_close_matches(lower, by_lower, n=1, cutoff=cutoff)
     return by_lower[found[0]] if found else None
 
 

@@ -16,12 +16,19 @@ def unknown_key(cls: type, name: object) -> tuple[str, str | None]:
     keys = table_keys(cls)
     own = [key for key, _ in keys]
     meant = next((key for key, also in keys if name.lower() in also), None)
-    meant = meant or nearest(name, own)
+    meant = meant or nearest(name, own, 0.75)
+    if not meant:
+        others = [(place, [key for key, _ in table_keys(table)]) for place, table in tables() if table is not cls]
+        places = [place for place, names in others if name in names]
+        if places:
+            return f'unknown key here, "{name}" belongs {" or ".join(dict.fromkeys(places))}', None
+        meant = nearest(name, own)
+        for place, names in others:
+            better = nearest(name, names, 0.75)
+            if better:
+                return f'unknown key, did you mean "{better}" {place}?', None
     if meant:
         return f'unknown key, did you mean "{meant}"?', meant
-    places = [place for place, table in tables() if table is not cls and name in {key for key, _ in table_keys(table)}]
-    if places:
-        return f'unknown key here, "{name}" belongs in {" or ".join(dict.fromkeys(places))}', None
     if len(own) <= 8:
         return f"unknown key, known are {', '.join(own)}", None
     return "unknown key", None
@@ -46,7 +53,7 @@ def tables() -> tuple[tuple[str, type], ...]:
 
 
 def _walk(path: str, cls: type, listed: bool) -> Iterator[tuple[str, type]]:
-    heading = f"[[{path}]]" if listed else f"[{path}]" if path else "the top level"
+    heading = f"in [[{path}]]" if listed else f"in [{path}]" if path else "at the top level"
     yield heading, cls
     for field in struct_fields(cls):
         for kind, is_list, is_map in struct_types(field.type):

@@ -101,8 +101,10 @@ def struct_reader(cls: type) -> Reader:
     fields = {field.encode_name: field for field in info.fields if not marks(field.type).get("internal")}
     readers = {name: reader_for(field.type) for name, field in fields.items()}
     required = [name for name, field in fields.items() if field.required]
-    switchable = {name for name, field in fields.items() if marks(field.type).get("policy") and not field.required}
-    expected = f"a table with {', '.join(required)}" if required and len(required) < 4 else "a table"
+    switchable = {
+        name: marks(field.type).get("off") for name, field in fields.items() if marks(field.type).get("policy")
+    }
+    expected = f"a table with {' and '.join(required)}" if 0 < len(required) < 4 else "a table"
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         if not isinstance(value, Mapping):
@@ -120,7 +122,11 @@ def struct_reader(cls: type) -> Reader:
                 if not reader.optional:
                     reading.report((*keys, name), "has no value: give it one, or leave the key out")
                     values[name] = INVALID
-            elif item is not False or name not in switchable:
+            elif item is False and name in switchable:
+                off = switchable[name]
+                if off is not None:
+                    values[name] = list(off)
+            else:
                 values[name] = reader.read(reading, item, (*keys, name))
         for name in required:
             if name not in values:
@@ -196,7 +202,9 @@ def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
 
 
 def _quotes_hint(value: object) -> str:
-    return f' (write it in quotes: "{value}")' if type(value) in (int, float) else ""
+    if isinstance(value, bool):
+        return " (write it in quotes)"
+    return f' (write it in quotes: "{value}")' if isinstance(value, int | float) else ""
 
 
 def _number_reader(kind: inspect.IntType | inspect.FloatType, name: str, least: int | None = None) -> Reader:
@@ -213,8 +221,8 @@ def _number_reader(kind: inspect.IntType | inspect.FloatType, name: str, least: 
     low, high, above = (kind.ge if least is None else least), kind.le, kind.gt
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        given = value
         try:
-            given = value
             if type(value) is str:
                 single = SINGLE.fullmatch(value)
                 if single or (parse and "${" in value):
@@ -224,7 +232,7 @@ def _number_reader(kind: inspect.IntType | inspect.FloatType, name: str, least: 
                         hint = " (remove the quotes)" if _is_number(value, whole) else ""
                         return reading.unexpected(keys, expected, value, hint)
                     if not _is_number(value, whole):
-                        return reading.unexpected(keys, expected, value, f" from {given}")
+                        return reading.report(keys, f"expected {expected}{_got(given, value)}")
                     value = int(value) if whole else float(value)
             elif type(value) is not int and (type(value) is not float or (whole and name != "duration")):
                 return reading.unexpected(keys, expected, value)
@@ -233,7 +241,8 @@ def _number_reader(kind: inspect.IntType | inspect.FloatType, name: str, least: 
             elif not math.isfinite(value):
                 raise ValueError("must be a finite number")
         except ValueError as error:
-            return reading.report(keys, str(error))
+            reason = str(error)
+            return reading.report(keys, f"{reason}{_got(given, value)}" if reason.startswith("expected") else reason)
         if (low is not None and value < low) or (high is not None and value > high):
             if low is not None and high is not None:
                 bounds = f"{units(low)} to {units(high)}"
@@ -245,6 +254,11 @@ def _number_reader(kind: inspect.IntType | inspect.FloatType, name: str, least: 
         return value if whole else float(value)
 
     return Reader(read, expected, (int, str) if whole and parse else (int, float, str) if parse else (int, float))
+
+
+def _got(given: object, value: object) -> str:
+    """What was read, and the reference it came from."""
+    return f", got {describe(value)}{'' if given == value else f' from {given}'}"
 
 
 def _is_number(text: str, whole: bool) -> bool:
@@ -276,7 +290,7 @@ def _read_bool(reading: Reading, value: Any, keys: PathKeys) -> Any:
             return reading.report(keys, str(error))
         if text.lower() in ("true", "1", "false", "0"):
             return text.lower() in ("true", "1")
-        return reading.unexpected(keys, "true or false", text, f" from {value}")
+        return reading.report(keys, f"expected true or false{_got(value, text)}")
     hint = " (remove the quotes)" if value in ("true", "false") else ""
     return reading.unexpected(keys, "true or false", value, hint)
 
@@ -286,6 +300,7 @@ def _literal_reader(values: tuple[str, ...]) -> Reader:
     expected = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        given = value
         if type(value) is str and "${" in value:
             try:
                 value = expand(value, reading.environ)
@@ -294,7 +309,7 @@ def _literal_reader(values: tuple[str, ...]) -> Reader:
         if type(value) is str and value in values:
             return value
         if type(value) is str:
-            return reading.unexpected(keys, expected, value, did_you_mean(value, values))
+            return reading.report(keys, f"expected {expected}{_got(given, value)}{did_you_mean(value, values)}")
         return reading.unexpected(keys, expected, value, _quotes_hint(value) if str(value) in values else "")
 
     return Reader(read, expected, (str,))
@@ -385,6 +400,7 @@ def union_reader(kind: inspect.UnionType) -> Reader:
     accepts = tuple(accepted for member in members for accepted in member.accepts)
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        given = value
         if type(value) is str and SINGLE.fullmatch(value) and int in accepts:
             try:
                 value = expand(value, reading.environ)
@@ -398,7 +414,7 @@ def union_reader(kind: inspect.UnionType) -> Reader:
                 result = member.read(attempt, value, keys)
                 if attempt.problems and type(value) is str and int in accepts:
                     hint = " (remove the quotes)" if _is_number(value, whole=True) else ""
-                    return reading.unexpected(keys, expected, value, hint)
+                    return reading.report(keys, f"expected {expected}{_got(given, value)}{hint}")
                 reading.problems += attempt.problems
                 return result
         return reading.unexpected(keys, expected, value)

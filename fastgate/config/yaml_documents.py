@@ -25,6 +25,8 @@ def load_yaml(text: str, source: str) -> Any:
         raise _failure(source, f"not YAML: {reason}{column}", mark.line + 1 if mark else None) from None
     except yaml.YAMLError as error:
         raise _failure(source, f"not YAML: {str(error).splitlines()[0]}") from None
+    except ConfigError:
+        raise
     except RecursionError:
         raise _failure(source, "not YAML: nested too deeply") from None
     except ValueError as error:

@@ -11,8 +11,6 @@ from fastgate.gateway.sockets import open_listening
 
 _log = logging.getLogger("fastgate")
 
-TARGETS = 16384  # room in the table of targets; the memory is only taken when it is used
-
 
 class ControlPlane(Protocol):
     """The side of the control plane that a gateway sees.
@@ -48,7 +46,7 @@ class LocalControl:
     def __init__(self) -> None:
         self.slot = 0
         self.slots = 1
-        self.segment = Segment.create(slots=1, targets=TARGETS)
+        self.segment = Segment.create()
         self.segment.occupy(0)
 
     def listeners(self, config: GatewayConfig) -> list[Listener]:

@@ -14,6 +14,7 @@ from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import load_plugins, start_plugins, stop_plugins
 from fastgate.gateway.policy import Policy
+from fastgate.gateway.proxy_protocol import Endpoint
 from fastgate.gateway.runtime import compile_runtime
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.gateway.tls import ServerTLS
@@ -119,6 +120,7 @@ class Gateway:
                 if not engine.open_connections and not any(pool.open for pool in self._pools):
                     break
                 await asyncio.sleep(0.01)
+            await asyncio.sleep(0.001)
             engine.stop()
         await stop_plugins(self._policies, self)
         self._policies = []
@@ -166,7 +168,8 @@ class Gateway:
 
     # -- parts
 
-    def _connection(self, listener: Listener, peer: object, local: object) -> ClientConnection:
+    def _connection(self, listener: Listener, peer: Endpoint | None, local: Endpoint | None) -> ClientConnection:
+        assert self._engine is not None
         return ClientConnection(self._engine, listener, peer, local)
 
     def _open_access_log(self, engine: Engine) -> None:

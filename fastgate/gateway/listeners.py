@@ -23,6 +23,7 @@ _log = logging.getLogger("fastgate.listeners")
 _ACCEPTS_A_TURN = 64
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _WAIT_FOR_FILES = 0.1
+_HANDSHAKE_GRACE = 1.0  # how long stop() waits for TLS handshakes of the last connections it accepted
 
 
 class Listener:
@@ -102,7 +103,7 @@ class Listener:
         for reader in list(self._readers):
             reader.finish()
         if self._handing_over:
-            await asyncio.wait(self._handing_over, timeout=self._header_timeout)
+            await asyncio.wait(self._handing_over, timeout=_HANDSHAKE_GRACE)
 
     def hand_over(self, client: socket.socket, peer: Endpoint | None, local: Endpoint | None) -> None:
         """Makes an accepted socket a connection of the event loop."""

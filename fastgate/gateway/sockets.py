@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import stat
-from dataclasses import dataclass, field
 
 from fastgate.config import GatewayConfig
 
@@ -21,16 +20,21 @@ class ListenError(Exception):
     """An address cannot be listened on; the message is one line."""
 
 
-@dataclass(slots=True)
 class Listening:
     """One address that is listened on.
 
-    ``sockets`` holds one socket a worker slot, or a single one that all slots share.
+    ``sockets`` holds one socket a worker slot, or a single one that all slots share; ``inode`` is the file of a Unix
+    socket that was made here.
     """
 
-    address: TCPAddress | str
-    sockets: list[socket.socket]
-    inode: tuple[int, int] | None = field(default=None)
+    __slots__ = ("address", "inode", "sockets")
+
+    def __init__(
+        self, address: TCPAddress | str, sockets: list[socket.socket], inode: tuple[int, int] | None = None
+    ) -> None:
+        self.address = address
+        self.sockets = sockets
+        self.inode = inode
 
     @property
     def shared(self) -> bool:

@@ -90,10 +90,15 @@ class ServerTLS:
             await asyncio.sleep(interval)
             await loop.run_in_executor(None, self.poll)
 
-    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> int | None:
+        if name is not None:
+            name = name.lower().removesuffix(".")
+            if not all(0 < len(label) < 64 for label in name.split(".")):
+                return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
         # uvloop and asyncio give this very object out as ``ssl_object`` of the transport.
         connection.sni_name = name  # type: ignore[union-attr]
         connection.context = self._table.find(name)
+        return None
 
     def _read(self) -> "_Table":
         problems: list[Problem] = []
@@ -156,9 +161,8 @@ class _Table:
 
     def find(self, name: str | None) -> ssl.SSLContext:
         assert self._default is not None
-        if not name:
+        if name is None:
             return self._default
-        name = name.lower()
         return self._exact.get(name) or self._wildcards.get(name.partition(".")[2]) or self._default
 
 
@@ -169,12 +173,12 @@ class _Certificate(NamedTuple):
 
 
 def sni_name(connection: object) -> str | None:
-    """The name that the client asked for in its handshake, in lower case; None when it sent none.
+    """The name that the client asked for in its handshake, ASCII in lower case; None when it sent none.
 
     ``connection`` is the transport's ``ssl_object``, of a listener whose context came from `ServerTLS`.
     """
     name: str | None = getattr(connection, "sni_name", None)
-    return name.lower() if name else None
+    return name
 
 
 def _files_of(tls: TLS) -> list[str]:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 CAPACITY = 8 * 1024 * 1024
 FLUSH_INTERVAL = 0.5
 RETRY_INTERVAL = 1.0
-BATCH = 256 * 1024
+BATCH = 256 * 1024  # so much waits at most for more
+PIECE = 64 * 1024  # is written at once
 
 _log = logging.getLogger("fastgate.access_log")
 
@@ -150,11 +151,15 @@ class LogWriter:
                 return
 
     def _next_batch(self) -> bool:
+        pieces: list[bytes] = []
+        size = 0
         with self._changed:
-            batch = b"".join(self._waiting)
-            self._waiting.clear()
-        self._rest = memoryview(batch)
-        return bool(batch)
+            while self._waiting and size < PIECE:
+                pieces.append(self._waiting.popleft())
+                size += len(pieces[-1])
+        # A single piece is not copied. More than PIECE would be: the allocator maps and unmaps such blocks each time.
+        self._rest = memoryview(b"".join(pieces))
+        return size > 0
 
     def _wrote(self, written: int) -> None:
         self._torn = self._rest[written - 1] != ord("\n")

@@ -8,16 +8,22 @@ Sending never blocks: what the peer does not take yet waits in a buffer, because
 other one being stopped.
 """
 
-import asyncio
 import os
 import socket
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from fastgate.server.messages import Message, decode, encode
 
+if TYPE_CHECKING:
+    import asyncio
+
 _HEAD = 5
+_READ = 262144
 _MAX_DESCRIPTORS = 250  # the kernel's limit is 253 (SCM_MAX_FD)
+_ANCILLARY = socket.CMSG_SPACE(253 * array("i").itemsize)
 
 Handler = Callable[[Message, list[int]], None]
 
@@ -29,7 +35,7 @@ class Channel:
         self.sock = sock
         self.closed = False
         self._received = bytearray()
-        self._descriptors: deque[int] = deque()
+        self._descriptors: array[int] = array("i")
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Handler | None = None
@@ -44,7 +50,7 @@ class Channel:
                 return None
         return message
 
-    def attach(self, loop: asyncio.AbstractEventLoop, handler: Handler, gone: Callable[[], None]) -> None:
+    def attach(self, loop: "asyncio.AbstractEventLoop", handler: Handler, gone: Callable[[], None]) -> None:
         """From now on messages go to ``handler``, and ``gone`` is called once when the peer is gone."""
         self.sock.setblocking(False)
         self._loop, self._handler, self._gone = loop, handler, gone
@@ -87,17 +93,15 @@ class Channel:
         for _, descriptors in self._unsent:
             _close(descriptors)
         self._unsent.clear()
-        _close(self._descriptors)
+        _close(self._descriptors.tolist())
         self.sock.close()
 
     def _flush(self) -> None:
         while self._unsent:
             data, descriptors = self._unsent[0]
             try:
-                if descriptors:
-                    sent = socket.send_fds(self.sock, [data], descriptors, socket.MSG_DONTWAIT)
-                else:
-                    sent = self.sock.send(data, socket.MSG_DONTWAIT)
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+                sent = self.sock.sendmsg([data], rights, socket.MSG_DONTWAIT)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
@@ -132,10 +136,13 @@ class Channel:
 
     def _receive(self) -> bool:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.sock, 262144, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            # Not recv_fds(), which forgets its flags: a process that a plugin starts must not inherit a lent socket.
+            data, ancillary, _, _ = self.sock.recvmsg(_READ, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             return False
-        self._descriptors.extend(descriptors)
+        for level, kind, rights in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._descriptors.frombytes(rights[: len(rights) - len(rights) % self._descriptors.itemsize])
         self._received += data
         return bool(data)
 
@@ -146,7 +153,7 @@ class Channel:
         if len(self._received) < end:
             return None
         message = decode(memoryview(self._received)[_HEAD:end].tobytes())
-        descriptors = [self._descriptors.popleft() for _ in range(self._received[4])]
+        descriptors = [self._descriptors.pop(0) for _ in range(self._received[4])]
         del self._received[:end]
         return message, descriptors
 
@@ -155,7 +162,7 @@ class Channel:
             self._handler(*message)
 
 
-def _close(descriptors: "deque[int] | list[int]") -> None:
+def _close(descriptors: list[int]) -> None:
     for each in descriptors:
         os.close(each)
     descriptors.clear()

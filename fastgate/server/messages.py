@@ -40,7 +40,7 @@ class ReopenLogs(Struct, tag=True, frozen=True):
 
 
 class Lend(Struct, tag=True, frozen=True):
-    """To a worker, with the descriptors of another slot: accept from them too. One for each address, None if shared."""
+    """To a worker, with the descriptors of another slot: accept from them too."""
 
     slot: int
     addresses: list[int]  # for each descriptor, the index of its address in `Start.listeners`
@@ -62,6 +62,10 @@ class Failed(Struct, tag=True, frozen=True):
     reason: str
 
 
+class Leaving(Struct, tag=True, frozen=True):
+    """From a worker: it got a signal of its own and drains as soon as `Close` tells it that it may."""
+
+
 class Event(Struct, tag=True, frozen=True):
     """From a worker: something that an operator wants to know."""
 
@@ -70,7 +74,7 @@ class Event(Struct, tag=True, frozen=True):
 
 
 ToWorker = Start | Drain | Close | Stop | ReopenLogs | Lend | GiveBack
-FromWorker = Ready | Failed | Event
+FromWorker = Ready | Failed | Leaving | Event
 Message = ToWorker | FromWorker
 
 encode = msgpack.Encoder().encode

@@ -8,7 +8,7 @@ from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import Listening
 from fastgate.server.channel import Channel
-from fastgate.server.messages import Event, GiveBack, Lend, Ready, Start
+from fastgate.server.messages import Event, GiveBack, Leaving, Lend, Ready, Start
 
 _PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told that it may close its listeners
 
@@ -39,7 +39,8 @@ class RemoteControl:
         self._channel.send(Ready())
 
     async def may_close(self, delay: float) -> None:
-        """Returns when the supervisor has closed its copies of the listening sockets, or is gone."""
+        """Returns when the supervisor says so: its copies of the sockets are closed, or wait for a successor."""
+        self._channel.send(Leaving())
         try:
             await asyncio.wait_for(self.closing.wait(), delay + _PATIENCE)
         except TimeoutError:
@@ -47,7 +48,9 @@ class RemoteControl:
 
     def event(self, name: str, **fields: object) -> None:
         """Tells the supervisor what happened."""
-        plain = {key: value if isinstance(value, (str, int, float)) else str(value) for key, value in fields.items()}
+        plain: dict[str, str | int | float | bool | None] = {
+            key: value if isinstance(value, str | int | float | None) else str(value) for key, value in fields.items()
+        }
         self._channel.send(Event(name, plain))
 
     async def lend(self, message: Lend, descriptors: list[int]) -> None:

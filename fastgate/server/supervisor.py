@@ -34,9 +34,8 @@ from fastgate.server.messages import (
     Drain,
     Event,
     Failed,
-    GiveBack,
     Inherited,
-    Lend,
+    Leaving,
     Message,
     Ready,
     ReopenLogs,
@@ -44,36 +43,23 @@ from fastgate.server.messages import (
     Stop,
 )
 from fastgate.server.process import BLOCKED_WHILE_STARTING, WorkerProcess, module_path
+from fastgate.server.slots import Lending, Slot
 
 if TYPE_CHECKING:
     import asyncio
 
 _log = logging.getLogger("fastgate.supervisor")
 
-TARGETS = 16384  # room in the table of targets; the memory is only taken when it is used
-LEND_AFTER = 1.0  # seconds that a slot may be without a ready worker
 STEADY_AFTER = 5.0  # a worker that served for so long is replaced without a pause
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 ATTEMPTS = 3  # of a slot, while no worker was ever ready
-START_TIMEOUT = 60.0  # at least; a worker that is not ready by then is aborted like one that hangs
+OWN_SIGNAL_AFTER = 0.1  # between the signal of a worker and ours, when both were meant
 STOP_GRACE = 1.0  # from Stop to SIGKILL
 DRAIN_GRACE = 3.0  # beyond drain_timeout
 
 
 class StartError(Exception):
     """The gateway cannot start; the message is one line."""
-
-
-class Slot:
-    """One place for a worker, and what is known about who was there."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.process: WorkerProcess | None = None
-        self.failures = 0  # in a row
-        self.ready = False
-        self.lent_to: int | None = None
-        self.respawn: asyncio.TimerHandle | None = None
 
 
 class GatewayServer:
@@ -98,6 +84,7 @@ class GatewayServer:
         self._failure = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._everyone_left: asyncio.Event | None = None
+        self._lending: Lending
         self._drain_task: asyncio.Task[None] | None = None
         self._on_ready: Callable[[], None] = self._announce
 
@@ -160,7 +147,7 @@ class GatewayServer:
             self._listening = open_listening(self.config, self.workers)
         except ListenError as error:
             raise StartError(str(error)) from None
-        self._segment = Segment.create(slots=self.workers, targets=TARGETS)
+        self._segment = Segment.create(slots=self.workers)
 
     def _close(self) -> None:
         for slot in self._slots:
@@ -183,10 +170,14 @@ class GatewayServer:
 
     # The event loop.
 
-    async def _supervise(self, mask: "set[signal.Signals]") -> int:
+    async def _supervise(self, mask: set[int | signal.Signals]) -> int:
         import asyncio
 
+        from fastgate.server.watchdog import watch_heartbeats
+
+        assert self._segment is not None
         loop = asyncio.get_running_loop()
+        self._lending = Lending(loop, self._slots, self._listening)
         self._everyone_left = asyncio.Event()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -194,9 +185,11 @@ class GatewayServer:
             loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if self._failure:  # not even an interpreter could be started
+            raise StartError(self._failure)
         for slot in self._slots:
             self._watch(slot)
-        watchdog = loop.create_task(self._watch_heartbeats())
+        watchdog = loop.create_task(watch_heartbeats(self._slots, self._segment, self.config.gateway.worker_timeout))
         await self._everyone_left.wait()
         watchdog.cancel()
         if self._drain_task is not None:
@@ -255,12 +248,12 @@ class GatewayServer:
             return
         assert self._loop is not None
         process.channel.attach(self._loop, lambda message, _: self._receive(slot, process, message), lambda: None)
-        self._loop.call_later(LEND_AFTER, self._lend, slot)
-        if hasattr(os, "pidfd_open"):
+        try:
             descriptor = os.pidfd_open(process.pid)
-            self._loop.add_reader(descriptor, self._exited, slot, process, descriptor)
-        else:
+        except (AttributeError, OSError):  # not Linux, or a sandbox without it
             self._loop.call_later(0.1, self._poll, slot, process)
+        else:
+            self._loop.add_reader(descriptor, self._exited, slot, process, descriptor)
 
     def _poll(self, slot: Slot, process: WorkerProcess) -> None:
         assert self._loop is not None
@@ -280,9 +273,9 @@ class GatewayServer:
         process.channel.finish()
         self._segment.release(slot.index)
         slot.process = None
-        slot.ready = False
+        self._lending.is_not_ready(slot)
         if self._draining:
-            if process.exit_code != 0:
+            if process.exit_code != 0 and not self._failure:
                 self._exit_code = 1
                 _log.warning("worker %d %s before it was done", slot.index, process.ending())
             if not any(other.process for other in self._slots):
@@ -299,28 +292,34 @@ class GatewayServer:
     def _lost(self, slot: Slot, ending: str, *, ready: bool, reason: str, served: float) -> None:
         """A slot has lost its worker: replace it, or give up."""
         slot.failures = 1 if ready and served >= STEADY_AFTER else slot.failures + 1
-        pause = min(FIRST_PAUSE * 2 ** (slot.failures - 2), LONGEST_PAUSE) if slot.failures > 1 else 0.0
         if not self._ever_ready and self._hopeless(reason):
             self._failure = reason or f"worker {slot.index} {ending} before it was ready, {slot.failures} times"
             self._draining = True
+            if self._loop is not None:
+                self._lending.end()
             self._leave_soon()
             return
-        _log.error(
-            "worker %d %s%s; starting another one%s",
+        if not self._ever_ready and reason:
+            slot.respawn = None
+            slot.waits = f"{ending} ({reason})"  # until another one is ready, or all of them said why they cannot be
+            return
+        self._replace(slot, f"{ending} ({reason})" if reason else ending)
+
+    def _replace(self, slot: Slot, ending: str) -> None:
+        """Starts another worker, at once or after a pause."""
+        slot.waits = ""
+        pause = min(FIRST_PAUSE * 2 ** (slot.failures - 2), LONGEST_PAUSE) if slot.failures > 1 else 0.0
+        _log.log(
+            logging.INFO if ending == "exited with code 0" else logging.ERROR,
+            "worker %d %s; starting another one%s",
             slot.index,
             ending,
-            f" ({reason})" if reason else "",
             f" in {pause:g} s (failure {slot.failures} in a row)" if pause else "",
         )
-        for other in self._slots:
-            if other.lent_to == slot.index:
-                other.lent_to = None
-                self._lend(other)
         if self._loop is None:
             self._spawn(slot)
-            return
-        slot.respawn = self._loop.call_later(pause, self._spawn, slot)
-        self._loop.call_later(LEND_AFTER, self._lend, slot)
+        else:
+            slot.respawn = self._loop.call_later(pause, self._spawn, slot)
 
     def _hopeless(self, reason: str) -> bool:
         """No worker ever was ready, and trying again will not help: they all gave a reason, or one died too often."""
@@ -330,75 +329,31 @@ class GatewayServer:
 
     def _receive(self, slot: Slot, process: WorkerProcess, message: Message) -> None:
         if isinstance(message, Ready):
-            process.ready = slot.ready = True
-            self._take_back(slot)
+            process.ready = True
+            self._lending.is_ready(slot)
             if not self._ever_ready:
                 self._ever_ready = True
                 self._on_ready()
+                for other in self._slots:
+                    if other.waits:
+                        self._replace(other, other.waits)
             else:
                 _log.info("worker %d is ready", slot.index)
         elif isinstance(message, Failed):
             process.reason = message.reason
+        elif isinstance(message, Leaving):
+            # The signal may be for the whole group; then ours is about to arrive, and everything goes its usual way.
+            delay = max(self.config.gateway.drain_delay, OWN_SIGNAL_AFTER)
+            assert self._loop is not None
+            self._loop.call_later(delay, self._let_go, slot, process)
         elif isinstance(message, Event):
             _log.info("worker %d: %s", slot.index, message.name, extra={"fields": message.fields})
 
-    # Slots without a worker.
-
-    def _lend(self, slot: Slot) -> None:
-        """Lets another worker accept what comes to this slot, if it has no ready worker of its own now."""
-        if slot.ready or slot.lent_to is not None or self._draining:
-            return
-        process = slot.process
-        if process is not None and time.monotonic() - process.started < LEND_AFTER * 0.9:
-            return  # it was just started; another check is under way
-        addresses = [index for index, each in enumerate(self._listening) if not each.shared]
-        borrower = next((other for other in self._slots if other.ready and other.process), None)
-        if borrower is None or borrower.process is None or not addresses:
-            return
-        slot.lent_to = borrower.index
-        descriptors = [self._listening[index].socket_of(slot.index).fileno() for index in addresses]
-        borrower.process.channel.send(Lend(slot.index, addresses), descriptors)
-        _log.warning("worker %d is not ready; worker %d accepts its connections", slot.index, borrower.index)
-
-    def _take_back(self, slot: Slot) -> None:
-        if slot.lent_to is not None:
-            borrower = self._slots[slot.lent_to].process
-            slot.lent_to = None
-            if borrower is not None:
-                borrower.channel.send(GiveBack(slot.index))
-        for other in self._slots:
-            self._lend(other)
-
-    async def _watch_heartbeats(self) -> None:
-        """Aborts workers that hang. Its own delays (a machine that slept) are not held against them."""
-        import asyncio
-
-        assert self._segment is not None
-        timeout = self.config.gateway.worker_timeout
-        tick = min(1.0, timeout / 4)
-        previous = time.monotonic()
-        while True:
-            await asyncio.sleep(tick)
-            now = time.monotonic()
-            on_time = now - previous < 2 * tick + 0.5
-            previous = now
-            if not on_time:
-                continue
-            for slot in self._slots:
-                process = slot.process
-                if process is None or process.aborted:
-                    continue
-                if process.ready:
-                    silent = (Segment.now() - self._segment.heartbeat(slot.index)) / 1000
-                    limit = timeout
-                else:
-                    silent = now - process.started
-                    limit = max(timeout, START_TIMEOUT)
-                if silent > limit:
-                    _log.error("worker %d gave no sign of life for %.1f s: aborting it", slot.index, silent)
-                    process.aborted = True
-                    process.kill(signal.SIGABRT)
-                    asyncio.get_running_loop().call_later(STOP_GRACE, process.kill, signal.SIGKILL)
+    def _let_go(self, slot: Slot, process: WorkerProcess) -> None:
+        """Only this worker was told to drain. What it leaves in its queue is for its successor: we keep our copy."""
+        if not self._draining and slot.process is process:
+            self._lending.is_not_ready(slot)
+            process.channel.send(Close())
 
     # Stopping.
 
@@ -411,6 +366,7 @@ class GatewayServer:
             return
         _log.info("%s: draining", by)
         self._draining = True
+        self._lending.end()
         for slot in self._slots:
             if slot.respawn is not None:
                 slot.respawn.cancel()

@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 import uvloop
 
+from fastgate._core.engine import tune_allocator
 from fastgate.config import GatewayConfig
 from fastgate.gateway.control import ControlPlane
 from fastgate.observe.log import LogHandler, configure
@@ -34,7 +35,7 @@ class Runnable(Protocol):
     """What a worker needs of a gateway."""
 
     async def start(self) -> None:
-        """Serves from now on. Whatever it raises is the reason why the worker cannot start."""
+        """Serves from now on, and tells its control plane so. What it raises is why the worker cannot start."""
 
     async def drain(self) -> None:
         """Finishes what is in flight, then closes."""
@@ -66,6 +67,7 @@ class Worker:
         self._leave = asyncio.Event()
         self._stop = asyncio.Event()
         self._gateway: Runnable | None = None
+        self._started = False
         self._loans: asyncio.Queue[tuple[Lend | GiveBack, list[int]]] = asyncio.Queue()
 
     async def run(self) -> int:
@@ -77,21 +79,25 @@ class Worker:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # The supervisor starts workers with these blocked, so that a Ctrl-C during the imports waits until here.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+        stopping = loop.create_task(self._stop.wait())
         try:
             gateway = self._gateway = load_factory(self._factory)(self._config, control=self._control)
-            await gateway.start()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor has to say it
+            self._channel.attach(loop, self._receive, self._orphaned)
+            starting = loop.create_task(gateway.start())
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                return 1
+            starting.result()
+        except Exception as error:
             _log.debug("cannot start", exc_info=True)
             self._channel.send(Failed(one_line(error)))
             return 1
+        self._started = True
         gc.collect()
         gc.freeze()
-        self._channel.attach(loop, self._receive, self._orphaned)
-        self._control.ready()
         loans = loop.create_task(self._settle_loans())
         await self._leave.wait()
         draining = loop.create_task(gateway.drain())
-        stopping = loop.create_task(self._stop.wait())
         await asyncio.wait([draining, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not draining.done():
             draining.cancel()
@@ -130,6 +136,8 @@ class Worker:
         _log.error("the supervisor is gone: closing the listening sockets and finishing what is in flight")
         self._control.closing.set()
         self._leave.set()
+        if not self._started:
+            self._stop.set()
 
     def _reopen_logs(self) -> None:
         try:
@@ -177,6 +185,7 @@ def main(descriptor: int) -> int:
         channel.send(Failed(f"cannot open the log: {error}"))
         return 1
     faulthandler.enable(log.stream)
+    tune_allocator()
 
     async def run() -> int:
         return await Worker(channel, start, config, log).run()

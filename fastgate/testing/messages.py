@@ -279,11 +279,12 @@ class MessageReader:
         elif message.framing == "chunked":
             await self._chunked_body(message, size, limit)
         else:
+            self._take(message, len(self.buffer))
             while limit is None or message.body_length < limit:
-                self._take(message, len(self.buffer))
                 if not await self.more(size):
                     message.content.complete = self.ended == "eof"
                     break
+                self._take(message, len(self.buffer))
 
     async def _length_body(self, message: Message, size: int, limit: int | None) -> None:
         total = int(message.fields["content-length"])
@@ -380,4 +381,3 @@ class MessageReader:
         if len(lengths) > 1 or not re.fullmatch("[0-9]{1,18}", lengths[0]):
             raise Malformed(f"Content-Length {lengths}")
         return "length"
-

@@ -264,7 +264,7 @@ class RecordingUpstream:
         except (ConnectionError, ssl.SSLError) as error:
             if isinstance(error, ConnectionResetError) and connection.reader.ended is None:
                 connection.reader.ended = "reset"
-        except Exception as error:  # noqa: BLE001 - raised again by close()
+        except Exception as error:
             self._failed.append(error)
         finally:
             connection.wire.close()

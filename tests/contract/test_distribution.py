@@ -33,14 +33,14 @@ def skipped() -> list[str]:
 
 
 def build(source: Path, target: Path, kind: str) -> None:
-    """Runs ``python -m build`` with the tools that are installed here, so that no index is asked."""
-    environment = {name: value for name, value in os.environ.items() if name not in {"FASTGATE_DEBUG", "PYTHONPATH"}}
+    """Runs ``python -m build`` with the tools that are installed here: no index is asked; debug is quicker."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     run = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", kind, "--outdir", target, source],
         capture_output=True,
         text=True,
         check=False,
-        env=environment,
+        env=environment | {"FASTGATE_DEBUG": "1"},
         cwd=target,
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

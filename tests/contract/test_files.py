@@ -1,5 +1,6 @@
 """What lies in the repository and what does not."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,3 +60,11 @@ def test_every_compiled_module_begins_with_its_theory() -> None:
         if not code or not code[0].startswith(('"""', 'r"""')):
             lacking.append(module.name)
     assert lacking == []
+
+
+def test_what_tests_need_is_installed_where_they_run_by_themselves() -> None:
+    marks = [re.findall(r"mark\.needs\((.*)\)", path.read_text()) for path in (ROOT / "tests").rglob("test_*.py")]
+    needed = {name for found in marks for arguments in found for name in re.findall(r'"([\w.-]+)"', arguments)}
+    assert needed
+    script = (ROOT / ".ci" / "run").read_text()
+    assert {name for name in needed if not re.search(rf"[ :\"]{re.escape(name)}[ \"]", script)} == set()

@@ -1,5 +1,6 @@
 """The histogram against a sorted list."""
 
+import itertools
 import math
 
 import pytest
@@ -44,7 +45,7 @@ def test_buckets_lie_side_by_side_and_hold_what_was_recorded(values: list[int]) 
     for low, high, count in buckets:
         assert count == sum(low <= value <= high for value in values)
         assert high - low <= low / 64
-    assert all(before[1] < after[0] for before, after in zip(buckets, buckets[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(buckets))
 
 
 @given(durations)

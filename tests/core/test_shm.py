@@ -171,7 +171,7 @@ def overwritten(offset: int, value: int) -> Callable[[int], None]:
     ("damage", "message"),
     [
         (overwritten(0, 1), "not a segment"),
-        (overwritten(4, 99), "layout version 99 of the segment is not"),
+        (overwritten(4, 99), "layout 99 of the segment is not"),
         (overwritten(16, 7), "contradicts its size"),
         (overwritten(20, 1_000_000), "contradicts its size"),
         (overwritten(24, 8), "two versions of fastgate"),

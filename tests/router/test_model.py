@@ -1,5 +1,7 @@
 """The compiled router against the naive one, on generated routes and requests."""
 
+from itertools import product
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from router.reference import NaiveRouter, Route
@@ -41,9 +43,8 @@ SPELLINGS = [
     "%25",
 ]
 HOSTS = ["example.com", "api.example.com", "*.example.com", "*.api.example.com", "other.org"]
-REQUEST_HOSTS = [
-    None, "example.com", "API.example.com:8080", "x.example.com", "x.api.example.com.", "other.org", "none", "", ".example.com",
-]  # fmt: skip
+REQUEST_HOSTS = [None, "example.com", "API.example.com:8080", "x.example.com", "x.api.example.com.", "other.org"]
+REQUEST_HOSTS += ["none", "", ".example.com", "[::1]:80"]
 METHODS = ["GET", "POST", "HEAD", "PUT", "DELETE", "PURGE", "OPTIONS"]
 REGEXES = [
     "~^/a/(?P<rest>.*)$",
@@ -148,3 +149,29 @@ def test_wide_trees_match_as_in_the_model(paths: list[str], data: st.DataObject)
         expected = model.match("GET", path, host, headers, query)
         match = router.match("GET", path, host=host, headers=headers, query=query)
         assert (match and (match.value, match.params)) == expected
+
+
+DENSE = ["a", "b", "{p}"]
+DENSE_PATTERNS = [
+    "".join(f"/{part.replace('p', f'p{i}')}" for i, part in enumerate(parts)) + ending
+    for length in (1, 2, 3)
+    for parts in product(DENSE, repeat=length)
+    for ending in ("", "/*", "/{rest*}")
+]
+DENSE_PATHS = ["/" + "/".join(parts) for length in (1, 2, 3, 4) for parts in product("abc", repeat=length)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(DENSE_PATTERNS), st.integers(-1, 1), st.booleans()), min_size=2, max_size=25))
+def test_crowded_trees_match_as_in_the_model(crowd: list[tuple[str, int, bool]]) -> None:
+    """Few segments and many routes: most paths have several candidates, so that order and priority decide."""
+    router = Router()
+    model = NaiveRouter()
+    for i, (path, priority, post) in enumerate(crowd):
+        methods = ["POST"] if post else None
+        model.routes.append(Route(path, i, methods=methods, priority=priority))
+        router.add(path, i, methods=methods, priority=priority)
+    for path in DENSE_PATHS:
+        for method in "GET", "POST":
+            match = router.match(method, path)
+            assert (match and (match.value, match.params)) == model.match(method, path, None, [], ""), (method, path)

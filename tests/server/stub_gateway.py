@@ -65,6 +65,7 @@ class StubGateway:
         self.listeners = self.control.listeners(self.config)
         for listener in self.listeners:
             await listener.start(loop, lambda listener, peer, local: Connection(self, peer))
+        self.control.ready()
 
     def beat(self) -> None:
         self.control.segment.stamp(self.control.slot)

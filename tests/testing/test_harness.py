@@ -28,7 +28,9 @@ from fastgate.testing import (
 )
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n"
-CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n"
+CHUNKED = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n"
+)
 
 
 async def test_records_the_exact_bytes_and_answers_in_order():
@@ -36,7 +38,13 @@ async def test_records_the_exact_bytes_and_answers_in_order():
         upstream.script(respond(b"one"), respond(b"two", "404 Not Found", "X-A: 1"))
         await client.send(GET + GET + GET)
         first, second, third = [await client.response() for _ in range(3)]
-    assert (first.status, first.body, second.status, second.body, second.fields["x-a"]) == (200, b"one", 404, b"two", "1")
+    assert (first.status, first.body, second.status, second.body, second.fields["x-a"]) == (
+        200,
+        b"one",
+        404,
+        b"two",
+        "1",
+    )
     assert third.body == b"ok"
     assert [request.head for request in upstream.requests] == [GET] * 3
     assert upstream.connections[0].received == GET * 3
@@ -220,7 +228,9 @@ async def test_proxy_forwards_trickles_and_stalls():
         assert (proxy.accepted, proxy.open_connections) == (1, 1)
 
 
-@pytest.mark.parametrize(("command", "ended"), [("cut_after", "eof"), ("reset_after", "reset"), ("half_close_after", "eof")])
+@pytest.mark.parametrize(
+    ("command", "ended"), [("cut_after", "eof"), ("reset_after", "reset"), ("half_close_after", "eof")]
+)
 async def test_proxy_ends_after_so_many_bytes(command, ended):
     async with RecordingUpstream() as upstream, FaultProxy(upstream.port) as proxy, RawClient(proxy.port) as client:
         getattr(proxy.to_client, command)(10)

@@ -39,7 +39,9 @@ async def test_the_end_without_close_notify_is_not_clean(contexts):
         exchange.wire.close()
 
     async with RecordingUpstream(tls=server) as upstream:
-        upstream.script(Answer(b"HTTP/1.1 200 OK\r\n\r\nabc", close_cleanly), Answer(b"HTTP/1.1 200 OK\r\n\r\nabc", close()))
+        upstream.script(
+            Answer(b"HTTP/1.1 200 OK\r\n\r\nabc", close_cleanly), Answer(b"HTTP/1.1 200 OK\r\n\r\nabc", close())
+        )
         async with RawClient(upstream.port, tls=trust, server_name="example.test") as client:
             assert (await client.request(GET)).body == b"abc"
         async with RawClient(upstream.port, tls=trust, server_name="example.test") as client:

@@ -90,6 +90,33 @@ async def test_the_certificate_is_chosen_by_the_name(files: Files, asked: str | 
     assert greeting.split()[:2] == [asked.lower() if asked else "None", "http/1.1"]
 
 
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize(
+    ("name", "answer"), [("A.test.", "a.test http/1.1"), ("a..test", ""), ("a" * 100 + ".test", "")]
+)
+async def test_a_name_that_is_none_ends_the_handshake(files: Files, name: str, answer: str) -> None:
+    tls = ServerTLS(TLS(certificates=[files.issue("a", "a.test")]))
+    async with listening(tls.context) as port:
+        client = await asyncio.create_subprocess_exec(
+            *(
+                "openssl",
+                "s_client",
+                "-quiet",
+                "-alpn",
+                "http/1.1",
+                "-connect",
+                f"127.0.0.1:{port}",
+                "-servername",
+                name,
+            ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        output, _ = await client.communicate()
+    assert output.decode().strip() == answer
+
+
 async def test_min_version_holds_for_every_certificate(files: Files) -> None:
     tls = ServerTLS(TLS(certificates=[files.issue("a", "a.test"), files.issue("b", "b.test")], min_version="1.3"))
     old = trusting(files.authority)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from contextlib import AsyncExitStack, suppress
 
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to
@@ -14,7 +15,9 @@ DELIVERIES = ("whole", "byte by byte", "with bytes after")
 ADDED = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-request-id"}
 
 
-def head(*lines: str, method: str = "GET", target: str = "/", version: str = "1.1", host: str | None = "example.test") -> bytes:
+def head(
+    *lines: str, method: str = "GET", target: str = "/", version: str = "1.1", host: str | None = "example.test"
+) -> bytes:
     """A request head: the request line, Host, the lines, the empty line."""
     first = [f"{method} {target} HTTP/{version}"]
     if host is not None:
@@ -55,6 +58,13 @@ class Stand:
 
     async def client(self, **options) -> RawClient:
         return await self.stack.enter_async_context(RawClient(self.gateway.port, **options))
+
+    def refusing_port(self) -> int:
+        """A port that refuses connections: it is bound, so that nobody else gets it, and nobody listens."""
+        sock = self.stack.enter_context(socket.socket())
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
 
     def forwarded(self, index: int = 0, *, without: set[str] = ADDED) -> list[tuple[str, str]]:
         """The fields of a request as they reached the upstream, without Host and what the gateway adds by itself."""

@@ -64,7 +64,11 @@ async def test_upload_to_a_slow_reader(stand, framing):
 async def test_download_to_a_slow_reader(stand, framing):
     await stand.start(gateway={"max_body": 0})
     client = await stand.client(keep=False, timeout=20)
-    field = {"length": b"Content-Length: %d\r\n" % SIZE, "chunked": b"Transfer-Encoding: chunked\r\n", "until close": b""}[framing]
+    field = {
+        "length": b"Content-Length: %d\r\n" % SIZE,
+        "chunked": b"Transfer-Encoding: chunked\r\n",
+        "until close": b"",
+    }[framing]
 
     async def send(exchange):
         await send_pieces(exchange.wire, b"HTTP/1.1 200 OK\r\n" + field + b"\r\n", framing)

@@ -20,7 +20,9 @@ def version_2(source: str, destination: str, *, command: int = 1, extra: bytes =
     family = socket.AF_INET6 if ":" in source else socket.AF_INET
     addresses = socket.inet_pton(family, source) + socket.inet_pton(family, destination) + struct.pack("!HH", 5000, 443)
     code = 0x21 if family is socket.AF_INET6 else 0x11
-    return SIGNATURE + bytes([0x20 | command, code]) + struct.pack("!H", len(addresses) + len(extra)) + addresses + extra
+    return (
+        SIGNATURE + bytes([0x20 | command, code]) + struct.pack("!H", len(addresses) + len(extra)) + addresses + extra
+    )
 
 
 HEADERS = {
@@ -58,19 +60,21 @@ async def test_proxy_protocol(stand, header, address, way):
 
 @pytest.mark.parametrize(
     "start",
-    **by_id({
-        "no header": GET,
-        "no header, TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
-        "v1 malformed": b"PROXY TCP4 1.2.3.4\r\n" + GET,
-        "v1 with a bad address": b"PROXY TCP4 1.2.3.999 5.6.7.8 5000 443\r\n" + GET,
-        "v1 with a bad port": b"PROXY TCP4 1.2.3.4 5.6.7.8 70000 443\r\n" + GET,
-        "v1 too long": b"PROXY TCP4 " + b"1" * 200 + b"\r\n" + GET,
-        "v1 with a bare LF": b"PROXY TCP4 1.2.3.4 5.6.7.8 5000 443\n" + GET,
-        "v1 in lower case": b"proxy tcp4 1.2.3.4 5.6.7.8 5000 443\r\n" + GET,
-        "v2 of another version": SIGNATURE + b"\x31\x11\x00\x0c" + bytes(12) + GET,
-        "v2 too short": SIGNATURE + b"\x21\x11\x00\x04" + bytes(4) + GET,
-        "v2 with a bad command": SIGNATURE + b"\x2f\x11\x00\x0c" + bytes(12) + GET,
-    }),
+    **by_id(
+        {
+            "no header": GET,
+            "no header, TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+            "v1 malformed": b"PROXY TCP4 1.2.3.4\r\n" + GET,
+            "v1 with a bad address": b"PROXY TCP4 1.2.3.999 5.6.7.8 5000 443\r\n" + GET,
+            "v1 with a bad port": b"PROXY TCP4 1.2.3.4 5.6.7.8 70000 443\r\n" + GET,
+            "v1 too long": b"PROXY TCP4 " + b"1" * 200 + b"\r\n" + GET,
+            "v1 with a bare LF": b"PROXY TCP4 1.2.3.4 5.6.7.8 5000 443\n" + GET,
+            "v1 in lower case": b"proxy tcp4 1.2.3.4 5.6.7.8 5000 443\r\n" + GET,
+            "v2 of another version": SIGNATURE + b"\x31\x11\x00\x0c" + bytes(12) + GET,
+            "v2 too short": SIGNATURE + b"\x21\x11\x00\x04" + bytes(4) + GET,
+            "v2 with a bad command": SIGNATURE + b"\x2f\x11\x00\x0c" + bytes(12) + GET,
+        }
+    ),
 )
 async def test_without_a_proxy_header(stand, start):
     """A peer … without a header, is closed"""

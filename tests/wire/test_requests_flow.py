@@ -89,7 +89,13 @@ async def test_pipelined_requests_are_answered_in_order(stand, way):
     """pipelined requests → answered in order"""
     client = await stand.start()
     stand.upstream.script(*(respond(f"{number}".encode()) for number in range(5)))
-    requests = [GET, post(b"hello", target="/1"), chunked(b"a", b"b", target="/2"), head(method="HEAD", target="/3"), AFTER]
+    requests = [
+        GET,
+        post(b"hello", target="/1"),
+        chunked(b"a", b"b", target="/2"),
+        head(method="HEAD", target="/3"),
+        AFTER,
+    ]
     await deliver(client, b"".join(requests), way)
     answers = [await client.response(method) for method in ("GET", "POST", "POST", "HEAD", "GET")]
     assert [answer.body for answer in answers] == [b"0", b"1", b"2", b"", b"4"]

@@ -10,30 +10,32 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 
 @pytest.mark.parametrize(
     "fields",
-    **by_id({
-        "Content-Length with Transfer-Encoding": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding with Content-Length": b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-        "Content-Length 0 with Transfer-Encoding": b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
-        "two Content-Length": b"Content-Length: 5\r\nContent-Length: 6\r\n",
-        "two equal Content-Length": b"Content-Length: 5\r\nContent-Length: 5\r\n",
-        "two equal, names in other case": b"Content-Length: 5\r\ncontent-length: 5\r\n",
-        "list": b"Content-Length: 5, 5\r\n",
-        "list of one": b"Content-Length: 5,\r\n",
-        "plus": b"Content-Length: +5\r\n",
-        "minus": b"Content-Length: -5\r\n",
-        "space inside": b"Content-Length: 5 5\r\n",
-        "hex": b"Content-Length: 0x5\r\n",
-        "hex digit": b"Content-Length: a\r\n",
-        "fraction": b"Content-Length: 5.0\r\n",
-        "empty": b"Content-Length:\r\n",
-        "blank": b"Content-Length: \t\r\n",
-        "19 digits": b"Content-Length: 0000000000000000005\r\n",
-        "2^64-1": b"Content-Length: 18446744073709551615\r\n",
-        "non-ASCII digit": b"Content-Length: \xb2\r\n",
-    }),
+    **by_id(
+        {
+            "Content-Length with Transfer-Encoding": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding with Content-Length": b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Content-Length 0 with Transfer-Encoding": b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+            "two Content-Length": b"Content-Length: 5\r\nContent-Length: 6\r\n",
+            "two equal Content-Length": b"Content-Length: 5\r\nContent-Length: 5\r\n",
+            "two equal, names in other case": b"Content-Length: 5\r\ncontent-length: 5\r\n",
+            "list": b"Content-Length: 5, 5\r\n",
+            "list of one": b"Content-Length: 5,\r\n",
+            "plus": b"Content-Length: +5\r\n",
+            "minus": b"Content-Length: -5\r\n",
+            "space inside": b"Content-Length: 5 5\r\n",
+            "hex": b"Content-Length: 0x5\r\n",
+            "hex digit": b"Content-Length: a\r\n",
+            "fraction": b"Content-Length: 5.0\r\n",
+            "empty": b"Content-Length:\r\n",
+            "blank": b"Content-Length: \t\r\n",
+            "19 digits": b"Content-Length: 0000000000000000005\r\n",
+            "2^64-1": b"Content-Length: 18446744073709551615\r\n",
+            "non-ASCII digit": b"Content-Length: \xb2\r\n",
+        }
+    ),
 )
 async def test_content_length(stand, delivery, fields):
-    """Content-Length with Transfer-Encoding; two Content-Length, even equal; list; signs, spaces, hex, … → 400, close"""
+    """Content-Length with Transfer-Encoding; two Content-Length, even equal; list; signs, spaces, … → 400, close"""
     await refused(stand, await stand.start(), POST + fields + b"\r\n0\r\n\r\n", 400, delivery)
 
 
@@ -47,25 +49,29 @@ async def test_content_length_of_18_digits_is_a_length(stand):
 
 @pytest.mark.parametrize(
     ("fields", "status"),
-    **by_id({
-        "gzip": (b"Transfer-Encoding: gzip\r\n", 501),
-        "gzip, chunked": (b"Transfer-Encoding: gzip, chunked\r\n", 501),
-        "unknown": (b"Transfer-Encoding: xchunked\r\n", 501),
-        "unknown on another line": (b"Transfer-Encoding: unknown\r\nTransfer-Encoding: chunked\r\n", 501),
-        "chunked twice": (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400),
-        "chunked, chunked": (b"Transfer-Encoding: chunked, chunked\r\n", 400),
-        "comma before": (b"Transfer-Encoding: ,chunked\r\n", 400),
-        "comma after": (b"Transfer-Encoding: chunked,\r\n", 400),
-        "empty": (b"Transfer-Encoding:\r\n", 400),
-        "empty, then chunked": (b"Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n", 400),
-    }),
+    **by_id(
+        {
+            "gzip": (b"Transfer-Encoding: gzip\r\n", 501),
+            "gzip, chunked": (b"Transfer-Encoding: gzip, chunked\r\n", 501),
+            "unknown": (b"Transfer-Encoding: xchunked\r\n", 501),
+            "unknown on another line": (b"Transfer-Encoding: unknown\r\nTransfer-Encoding: chunked\r\n", 501),
+            "chunked twice": (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400),
+            "chunked, chunked": (b"Transfer-Encoding: chunked, chunked\r\n", 400),
+            "comma before": (b"Transfer-Encoding: ,chunked\r\n", 400),
+            "comma after": (b"Transfer-Encoding: chunked,\r\n", 400),
+            "empty": (b"Transfer-Encoding:\r\n", 400),
+            "empty, then chunked": (b"Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n", 400),
+        }
+    ),
 )
 async def test_transfer_encoding(stand, delivery, fields, status):
     """Transfer-Encoding other than exactly one `chunked` → 501 for an unknown coding, else 400"""
     await refused(stand, await stand.start(), POST + fields + b"\r\n0\r\n\r\n", status, delivery)
 
 
-@pytest.mark.parametrize("value", ["identity", "identity, chunked", "chunked, identity", "chunked;q=1", '"chunked"', "chunked\tx"])
+@pytest.mark.parametrize(
+    "value", ["identity", "identity, chunked", "chunked, identity", "chunked;q=1", '"chunked"', "chunked\tx"]
+)
 async def test_transfer_encoding_with_no_other_reading(stand, delivery, value):
     client = await stand.start()
     await deliver(client, POST + f"Transfer-Encoding: {value}\r\n\r\n0\r\n\r\n".encode(), delivery)
@@ -120,8 +126,6 @@ BAD_CHUNK = {
     "terminator missing": b"5\r\nhello0\r\n\r\n",
     "a byte too many": b"5\r\nhello!\r\n0\r\n\r\n",
     "NUL in an extension": b"5;a=\0\r\nhello\r\n0\r\n\r\n",
-    "trailer without colon": b"5\r\nhello\r\n0\r\nT\r\n\r\n",
-    "space before colon in a trailer": b"5\r\nhello\r\n0\r\nT : x\r\n\r\n",
 }
 
 
@@ -145,13 +149,27 @@ async def test_bare_line_end_in_body_is_refused_as_soon_as_it_is_seen(stand, bod
 
 @pytest.mark.parametrize("body", **by_id(BARE_IN_BODY))
 async def test_bare_line_end_in_body_with_all_that_follows(stand, body):
-    await bad_body(stand, POST + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"\r\n\r\n0\r\n\r\n", "with bytes after")
+    await bad_body(
+        stand, POST + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"\r\n\r\n0\r\n\r\n", "with bytes after"
+    )
 
 
 @pytest.mark.parametrize("body", **by_id(BAD_CHUNK))
 async def test_bad_chunk(stand, delivery, body):
     """chunk size not hex, over 16 digits or 2^63−1, chunk line over 256 bytes, bad terminator → 400, never 502"""
     await bad_body(stand, POST + b"Transfer-Encoding: chunked\r\n\r\n" + body, delivery)
+
+
+@pytest.mark.parametrize("line", [b"T", b"T : x", b": x", b"T: a\r\n b", b"T: \0"], ids=repr)
+async def test_malformed_trailer_is_refused_or_dropped(stand, delivery, line):
+    client = await stand.start()
+    await deliver(client, chunked(b"hello", end=b"0\r\n" + line + b"\r\n\r\n"), delivery)
+    response = await client.response()
+    assert response.status in (200, 400)
+    for request in stand.upstream.requests:
+        assert (
+            request.target == "/after" or not request.complete or (request.body, len(request.trailers)) == (b"hello", 0)
+        )
 
 
 async def test_chunk_sizes_that_are_fine(stand, delivery):
@@ -190,8 +208,9 @@ async def test_lengths_are_forwarded_as_lengths(stand, delivery, size):
     client = await stand.start()
     body = bytes(range(256)) * (size // 256 + 1)
     body = body[:size]
-    if size > 1000 and delivery == "byte by byte":
-        pytest.skip("nothing new")
+    if delivery == "byte by byte":
+        body = body[:1000]
+        size = len(body)
     await deliver(client, post(body), delivery)
     assert (await client.response()).status == 200
     request = stand.upstream.requests[0]
@@ -242,12 +261,16 @@ async def test_content_length_over_max_body_by_far(stand):
 async def test_chunked_over_max_body(stand, delivery):
     """body over `max_body` → 413: else as soon as it is passed"""
     client = await stand.start(gateway={"max_body": 10})
-    await deliver(client, chunked(b"x" * 5, b"y" * 5, b"z", end=b""), delivery)
+    # Without an end, unless what comes after it would be taken for a chunk.
+    end = b"0\r\n\r\n" if delivery == "with bytes after" else b""
+    await deliver(client, chunked(b"x" * 5, b"y" * 5, b"z", end=end), delivery)
     check_problem(await client.response(), 413)
     for connection in stand.upstream.connections:
-        await connection.wait_ended()
-        assert not any(request.complete for request in connection.requests)
-        assert sum(request.body_length for request in connection.requests) <= 10
+        for request in connection.requests:
+            if request.target != "/after":
+                await connection.wait_ended()
+                assert not request.complete
+                assert request.body_length <= 10
 
 
 async def test_chunked_at_max_body(stand, delivery):

@@ -271,31 +271,33 @@ async def test_a_head_without_body_is_not_held_back(stand):
 
 @pytest.mark.parametrize(
     "line",
-    **by_id({
-        "000": b"HTTP/1.1 000 X",
-        "099": b"HTTP/1.1 099 X",
-        "600": b"HTTP/1.1 600 X",
-        "999": b"HTTP/1.1 999 X",
-        "four digits": b"HTTP/1.1 2000 X",
-        "two digits": b"HTTP/1.1 20 X",
-        "not a number": b"HTTP/1.1 abc X",
-        "no status": b"HTTP/1.1",
-        "version 2.0": b"HTTP/2.0 200 OK",
-        "version 0.9": b"HTTP/0.9 200 OK",
-        "another protocol": b"ICY 200 OK",
-        "RTSP": b"RTSP/1.0 200 OK",
-        "no HTTP": b"220 mail.example ESMTP",
-        "two spaces": b"HTTP/1.1  200 OK",
-    }),
+    **by_id(
+        {
+            "000": b"HTTP/1.1 000 X",
+            "099": b"HTTP/1.1 099 X",
+            "600": b"HTTP/1.1 600 X",
+            "999": b"HTTP/1.1 999 X",
+            "four digits": b"HTTP/1.1 2000 X",
+            "two digits": b"HTTP/1.1 20 X",
+            "not a number": b"HTTP/1.1 abc X",
+            "no status": b"HTTP/1.1",
+            "version 2.0": b"HTTP/2.0 200 OK",
+            "version 0.9": b"HTTP/0.9 200 OK",
+            "another protocol": b"ICY 200 OK",
+            "RTSP": b"RTSP/1.0 200 OK",
+            "no HTTP": b"220 mail.example ESMTP",
+            "two spaces": b"HTTP/1.1  200 OK",
+        }
+    ),
 )
 @pytest.mark.parametrize("size", [1, 1000])
 async def test_status_line(stand, line, size):
     """Status outside 100–599 or a bad version → 502"""
     client = await stand.start()
-    stand.upstream.script(*[Answer(pieces(line + b"\r\nContent-Length: 0\r\n\r\n", size), stall())] * 3)
+    stand.upstream.default = Answer(pieces(line + b"\r\nContent-Length: 0\r\n\r\n", size), stall())
     check_problem(await client.request(GET), 502)
     await stand.upstream.connections[0].wait_ended()
-    stand.upstream._script.clear()
+    stand.upstream.default = Answer(respond(b"ok"))
     await served(client, AFTER)
 
 

@@ -10,7 +10,9 @@ HERE = Path(__file__).parent
 
 
 def named() -> list[str]:
-    return [f"{file}::{test}" for rows in TABLES.values() for row in rows.values() for file, *tests in row for test in tests]
+    return [
+        f"{file}::{test}" for rows in TABLES.values() for row in rows.values() for file, *tests in row for test in tests
+    ]
 
 
 def written() -> set[str]:

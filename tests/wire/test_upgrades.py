@@ -8,7 +8,12 @@ from wire.support import GET, check_problem, deliver, eventually, head, served
 
 from fastgate.testing import Answer, respond, stall
 
-UPGRADE = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
+UPGRADE = [
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version: 13",
+]
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-A: 1\r\n\r\n"
 
 
@@ -101,12 +106,21 @@ async def test_bytes_sent_early_wait_for_the_101(stand):
         head(*UPGRADE[1:]),
     ],
     ids=[
-        "Content-Length", "Transfer-Encoding", "POST with body", "POST", "PUT", "HTTP/1.0", "two Upgrade fields", "two values", "h2c",
-        "other protocol", "Connection does not name it",
+        "Content-Length",
+        "Transfer-Encoding",
+        "POST with body",
+        "POST",
+        "PUT",
+        "HTTP/1.0",
+        "two Upgrade fields",
+        "two values",
+        "h2c",
+        "other protocol",
+        "Connection does not name it",
     ],
-)  # fmt: skip
+)
 async def test_on_every_other_request_upgrade_is_removed(stand, delivery, data):
-    """On every other request `Upgrade` is removed and the request is an ordinary one, its body framed by its own fields"""
+    """On every other request `Upgrade` is removed and the request is an ordinary one, its body framed by its fields"""
     client = await stand.start()
     await deliver(client, data, delivery)
     assert (await client.response()).status == 200

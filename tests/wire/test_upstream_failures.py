@@ -1,7 +1,6 @@
-"""The table "When the upstream fails", and what the errors look like."""
+"""The table "When the upstream fails", row by row, and what is retried."""
 
 import asyncio
-import json
 import socket
 import time
 
@@ -12,13 +11,6 @@ from fastgate.testing import Answer, CutShort, close, half_close, pieces, read_b
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 GET_1_0 = b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"
-
-
-def unused_port() -> int:
-    """A port on which nobody listens, and nobody will for a while: it stays bound to the socket that is dropped."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def check_retry_after(response) -> None:
@@ -98,7 +90,7 @@ async def test_name_that_does_not_resolve(stand):
 @pytest.mark.parametrize("data", [GET, post(b"hello"), chunked(b"hello")], ids=["GET", "POST", "chunked"])
 async def test_connection_refused(stand, data):
     """cannot connect → retry by the rules below, else 502"""
-    client = await stand.start(unused_port())
+    client = await stand.start(stand.refusing_port())
     response = await client.request(data)
     problem = check_problem(response, 502)
     assert problem["title"]
@@ -110,7 +102,7 @@ async def test_connection_refused(stand, data):
 async def test_connection_refused_tries_another_target(stand, data):
     """Connect failures and refused connections: any method. Another target each time"""
     origin = await stand.new_upstream()
-    client = await stand.start(unused_port(), origin.port)
+    client = await stand.start(stand.refusing_port(), origin.port)
     for _ in range(6):
         await served(client, data)
     assert len(origin.requests) == 6
@@ -140,7 +132,12 @@ async def test_connect_timeout(stand):
 
 async def test_tls_failure(stand):
     """TLS failure → 502"""
+
+    async def greet(connection):
+        await connection.wire.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
     plain = await stand.new_upstream()
+    plain.on_connect = greet
     client = await stand.start(f"https://127.0.0.1:{plain.port}")
     check_problem(await client.request(GET), 502)
     assert not plain.requests
@@ -176,7 +173,8 @@ async def test_a_reset_is_retried_on_another_target(stand):
     client = await stand.start(bad.port, good.port)
     for _ in range(2):
         await served(client, GET)
-    assert (len(bad.requests), len(good.requests)) == (1, 2)
+    assert len(bad.requests) >= 1
+    assert len(good.requests) == 2
 
 
 async def test_a_reset_post_is_not_retried(stand):
@@ -291,7 +289,7 @@ BAD_FRAMING = {
     "length with sign": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
     "length empty": b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok",
     "length of 19 digits": b"HTTP/1.1 200 OK\r\nContent-Length: 0000000000000000002\r\n\r\nok",
-    "length and chunked": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "length and chunked": CHUNKED[:-2] + b"Content-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "obs-fold": b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok",
     "space before colon": b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
     "NUL in a value": b"HTTP/1.1 200 OK\r\nA: b\0\r\nContent-Length: 2\r\n\r\nok",
@@ -301,7 +299,7 @@ BAD_FRAMING = {
     "coding gzip": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok",
     "coding gzip, chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "coding identity": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok",
-    "chunked twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "chunked twice": CHUNKED[:-2] + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "chunked in 1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
 }
 
@@ -309,7 +307,7 @@ BAD_FRAMING = {
 @pytest.mark.parametrize("size", [1, 10_000], ids=["byte by byte", "whole"])
 @pytest.mark.parametrize("data", **by_id(BAD_FRAMING))
 async def test_bad_framing_of_a_response(stand, data, size):
-    """bad framing in the response (two lengths, obs-fold, bad chunk, coding other than `chunked`) → 502, never retried"""
+    """bad framing in the response (two lengths, obs-fold, bad chunk, coding not `chunked`) → 502, never retried"""
     client = await stand.start()
     stand.upstream.script(Answer(pieces(data, size), stall()))
     check_problem(await client.request(GET), 502)
@@ -319,7 +317,9 @@ async def test_bad_framing_of_a_response(stand, data, size):
     await served(client, AFTER)
 
 
-@pytest.mark.parametrize("body", [b"x\r\n", b"2\nok\r\n0\r\n\r\n", b"2\r\nokX\r\n0\r\n\r\n", b"2 \r\nok\r\n0\r\n\r\n", b"\r\n"], ids=repr)
+@pytest.mark.parametrize(
+    "body", [b"x\r\n", b"2\nok\r\n0\r\n\r\n", b"2\r\nokX\r\n0\r\n\r\n", b"2 \r\nok\r\n0\r\n\r\n", b"\r\n"], ids=repr
+)
 async def test_bad_chunk_of_a_response(stand, body):
     client = await stand.start()
     stand.upstream.script(Answer(CHUNKED + body, stall()))
@@ -405,58 +405,3 @@ async def test_an_early_answer_that_then_takes_the_body(stand):
     with pytest.raises((CutShort, TimeoutError)):
         client.timeout = 1
         await client.body(response)
-
-
-ERRORS = {
-    "404": ({"route": {"path": "/x"}}, GET, 404),
-    "400": ({}, b"GET / HTTP/1.1\r\n\r\n", 400),
-    "417": ({}, head("Expect: x"), 417),
-}
-
-
-@pytest.mark.parametrize(("options", "data", "status"), **by_id(ERRORS))
-async def test_errors_are_problems(stand, options, data, status):
-    """Errors are `application/problem+json` (RFC 9457: type, title, status, detail, instance, `request_id`)"""
-    client = await stand.start(**options)
-    response = await client.request(data)
-    problem = check_problem(response, status)
-    assert problem["title"]
-    assert response.fields["content-length"] == str(len(response.body))
-    if status != 400:
-        assert problem["instance"] in ("/path", "/path?query", "/")
-
-
-async def test_error_for_a_browser(stand):
-    """HTML for a browser's Accept"""
-    client = await stand.start(route={"path": "/x"}, gateway={"error_format": "html"})
-    response = await client.request(head("Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"))
-    assert (response.status, response.fields["content-type"].split(";")[0]) == (404, "text/html")
-    assert b"<" in response.body
-    check_problem(await client.request(head("Accept: application/json")), 404)
-
-
-async def test_an_error_page_does_not_repeat_what_was_sent(stand):
-    client = await stand.start(route={"path": "/x"}, gateway={"error_format": "html"})
-    response = await client.request(head("Accept: text/html", target="/<script>alert(1)</script>"))
-    assert b"<script>" not in response.body
-
-
-async def test_no_body_to_head(stand):
-    """no body to HEAD"""
-    client = await stand.start(route={"path": "/x"})
-    response = await client.request(head(method="HEAD"))
-    assert (response.status, response.body) == (404, b"")
-    await client.assert_silent()
-    await served(client, head(target="/x"))
-
-
-async def test_no_message_tells_of_what_is_behind(stand):
-    """No message tells a client about addresses or names behind the gateway"""
-    port = unused_port()
-    client = await stand.start(f"127.0.0.1:{port}")
-    response = await client.request(GET)
-    text = json.dumps(response.fields.pairs) + response.body.decode()
-    assert response.status == 502
-    assert str(port) not in text
-    assert "127.0.0.1" not in text
-    assert "backend" not in text

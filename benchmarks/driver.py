@@ -1,0 +1,131 @@
+"""The program that callgrind counts: requests through a gateway's protocol objects, with transports that do nothing.
+
+``python -m benchmarks.driver REQUESTS`` starts a ``Gateway`` on a loop whose upstream connections are fake, opens one
+client connection, lets the first exchange connect its upstream, and then feeds request and response by turns. The loop
+does not run meanwhile. At the end the last answer and the gateway's own count of requests are checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+from benchmarks.load import DOCUMENT, request_head
+from fastgate.config import GatewayConfig
+from fastgate.gateway import Gateway
+
+BODY = b'{"id": 4711, "name": "' + b"x" * (DOCUMENT - 24) + b'"}'
+REQUEST = request_head()
+RESPONSE = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: origin\r\nCache-Control: no-cache\r\n\r\n" % len(BODY)
+) + BODY
+
+
+class Transport:
+    """A transport that keeps the last thing written and reports its end; ``write`` costs no Python function call."""
+
+    def __init__(self, protocol: Any) -> None:
+        self.protocol = protocol
+        self.closed = False
+        self.written: deque[bytes] = deque(maxlen=1)
+        self.write: Callable[[bytes], None] = self.written.append
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Addresses, as a socket of the loopback would give them."""
+        return {"peername": ("127.0.0.1", 40000), "sockname": ("127.0.0.1", 8080)}.get(name, default)
+
+    def close(self) -> None:
+        """The connection is lost at once."""
+        if not self.closed:
+            self.closed = True
+            self.protocol.connection_lost(None)
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        """Nothing."""
+
+    resume_reading = write_eof = pause_reading
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return self.closed
+
+    def can_write_eof(self) -> bool:
+        """Always."""
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        """Everything has left."""
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing."""
+
+
+class Loop(uvloop.Loop):
+    """A loop whose connections to upstreams are fake; ``connected`` gets the protocol of the first."""
+
+    connected: asyncio.Future[Any]
+
+    async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **__: Any) -> tuple[Any, Any]:
+        """A protocol with a transport that does nothing."""
+        upstream = protocol_factory()
+        transport = Transport(upstream)
+        upstream.connection_made(transport)
+        self.connected.set_result(upstream)
+        return transport, upstream
+
+
+def configuration() -> GatewayConfig:
+    """The same as ``peers/fastgate.toml``: defaults, access log off, one route."""
+    return GatewayConfig.from_dict(
+        {
+            "gateway": {"host": "127.0.0.1", "port": 0, "access_log": {"path": ""}},
+            "routes": [{"name": "all", "path": "/*", "upstream": "origin"}],
+            "upstreams": {"origin": {"targets": [{"host": "127.0.0.1", "port": 9}]}},
+        }
+    )
+
+
+async def drive(loop: Loop, requests: int) -> None:
+    """One exchange that connects, then ``requests`` that find the connection in the pool."""
+    loop.connected = loop.create_future()
+    async with Gateway(configuration()) as gateway:
+        # The listener's own way to a protocol; nothing connects to it.
+        client: Any = gateway._connection(gateway._listeners[0], None, None)
+        transport = Transport(client)
+        client.connection_made(transport)
+        client.data_received(REQUEST)
+        upstream = await loop.connected
+        await asyncio.sleep(0)  # the gateway's own turn: it sends the request
+        upstream.data_received(RESPONSE)
+        feed, answer = client.data_received, upstream.data_received
+        for _ in range(requests):
+            feed(REQUEST)
+            answer(RESPONSE)
+        last = transport.written[-1]
+        if not last.startswith(b"HTTP/1.1 200 OK\r\n") or not last.endswith(BODY):
+            raise SystemExit(f"the last answer is not right: {last!r}")
+        counted = gateway.metrics()["requests"]
+        if counted != requests + 1:
+            raise SystemExit(f"the gateway counted {counted} requests, not {requests + 1}")
+
+
+def main(requests: int) -> None:
+    """Drive ``requests`` requests."""
+    loop = Loop()
+    try:
+        loop.run_until_complete(drive(loop, requests))
+    finally:
+        loop.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,5 @@
+def reason_of(cause: int) -> str:
+    """The word that the access log and the metrics use for this cause."""
+
+def detail_of(cause: int) -> str:
+    """The sentence that the client is told; "" where nothing can be told."""

@@ -1,0 +1,6 @@
+from fastgate._core.exchange cimport Exchange
+from fastgate._core.head cimport Head
+from fastgate._core.route cimport Edits
+
+
+cdef list edit(Exchange x, Edits change, Head head, list extra)

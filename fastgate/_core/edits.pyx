@@ -1,0 +1,54 @@
+"""Edits of header fields: what a route's configuration adds, replaces and takes away."""
+
+from urllib.parse import unquote_to_bytes
+
+from fastgate._core.exchange cimport Exchange
+from fastgate._core.head cimport DROPPED, RULED, Field, Head
+from fastgate._core.route cimport CLIENT_IP, PARAMETER, REQUEST_HOST, REQUEST_ID, REQUEST_PATH, Edits, Template
+from fastgate._core.router cimport ABSENT
+
+cdef bytes _CONTROLS = bytes([*range(32), 127])
+
+
+cdef list edit(Exchange x, Edits change, Head head, list extra):
+    """Applies a route's edits: flags what goes, returns what is added, beside what was."""
+    cdef Field* field
+    cdef int i
+    cdef object value
+    if head is not None and change.removed:
+        for i in range(head.count):
+            field = &head.fields[i]
+            if not field.flags & RULED and change.removes(head.p + field.name, field.name_length):
+                field.flags |= DROPPED
+        if extra is not None:
+            extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]))]
+    if extra is None:
+        extra = []
+    for pair in change.added:
+        value = pair[1]
+        if isinstance(value, Template):
+            parts = (<Template>value).parts
+            value = b"".join([part if isinstance(part, bytes) else value_of(x, part[0], part[1]) for part in parts])
+        extra.append((pair[0], value))
+    return extra
+
+
+cdef bytes value_of(Exchange x, int variable, object argument):
+    """The value of a variable in a field; bytes that cannot stand in one are left out."""
+    cdef bytes value = b""
+    cdef int i
+    if variable == CLIENT_IP:
+        value = x.client_ip or b""
+    elif variable == REQUEST_ID:
+        value = x.id[:x.id_length]
+    elif variable == REQUEST_HOST:
+        value = x.host[:x.host_length]
+    elif variable == REQUEST_PATH:
+        value = x.path[:x.path_length]
+    elif variable == PARAMETER and x.entry is not None and argument in x.entry.params:
+        i = x.entry.params.index(argument)
+        if x.found.capture[i].start != ABSENT:
+            value = x.path[x.found.capture[i].start:x.found.capture[i].start + x.found.capture[i].length]
+        if b"%" in value:
+            value = unquote_to_bytes(value).translate(None, _CONTROLS)
+    return value

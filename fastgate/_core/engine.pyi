@@ -1,0 +1,62 @@
+import asyncio
+from typing import Protocol
+
+from fastgate._core.exchange import Observer
+from fastgate._core.route import Runtime
+from fastgate._core.shm import Segment
+from fastgate._core.wheel import Wheel
+
+class Log(Protocol):
+    """Takes what an operator should know: "debug", "info", "warning" or "error", and one line."""
+
+    def __call__(self, level: str, message: str, exception: BaseException | None = None) -> object: ...
+
+class Engine:
+    """What a worker has one of: loop, timer wheel, counters, scratch space and the runtime that new exchanges use.
+
+    ``max_connections`` of clients; 0 = no limit.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, segment: Segment, slot: int, log: Log, max_connections: int = 0
+    ) -> None: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def segment(self) -> Segment: ...
+    @property
+    def slot(self) -> int: ...
+    @property
+    def wheel(self) -> Wheel: ...
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def log(self) -> Log: ...
+    ready: bool
+    """What the health path answers."""
+    draining: bool
+    """Every answer says ``Connection: close`` and no connection is kept."""
+    finished: Observer | None
+    """Told of every exchange that ended."""
+    def start(self) -> None:
+        """Sets the wheel going."""
+    def turn(self) -> None:
+        """One turn of the wheel and a heartbeat; goes on by itself until `stop`."""
+    def stop(self) -> None:
+        """Stops the wheel and lets go of what was kept for later."""
+    def use(self, runtime: Runtime) -> None:
+        """New exchanges use this runtime; those under way keep theirs."""
+    def close_idle(self) -> None:
+        """Closes the client connections on which nothing is under way and nothing unread."""
+    def abort_connections(self) -> None:
+        """Ends every client connection now."""
+    def timer_failed(self, error: BaseException) -> None:
+        """Hands what a deadline raised to the loop's exception handler."""
+    @property
+    def open_connections(self) -> int:
+        """Client connections that are open."""
+
+def live_counts() -> dict[str, int]:
+    """How many client connections, exchanges and upstream connections of this process are alive."""

@@ -1,0 +1,58 @@
+import asyncio
+from collections.abc import Awaitable
+
+from fastgate._core.engine import Engine
+from fastgate._core.head import Head
+from fastgate._core.messages import Response
+from fastgate._core.wheel import Timed
+
+class Endpoint(Timed):
+    """One end of an exchange with a transport; the flow-control half of an asyncio protocol."""
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """None before the connection was made and after it was lost."""
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def sink_changed(self, hold: int) -> None:
+        """Passes back-pressure on to whoever feeds this side."""
+
+class ClientSide(Endpoint):
+    """The client's end of an exchange."""
+
+class UpstreamSide(Endpoint):
+    """A connection to an upstream."""
+
+class Upstream:
+    """Where a route's requests go: targets and the connections to them."""
+
+    @property
+    def name(self) -> str: ...
+
+class Attempt:
+    """One try of an exchange with one target."""
+
+class Observer:
+    """Told once of each exchange that is over. Only compiled subclasses can see it."""
+
+class Answer:
+    """A response that does not come from an upstream."""
+
+class Exchange(Timed):
+    """One request and its answer. Made by the connections only."""
+
+    def __init__(self, engine: Engine) -> None: ...
+    @property
+    def request(self) -> Head: ...
+    @property
+    def response(self) -> Head: ...
+    @property
+    def status(self) -> int:
+        """What the client is told; 0 until that is known."""
+    @property
+    def target_name(self) -> str | None:
+        """The target of the last try."""
+    async def wait_for(self, awaitable: Awaitable[Response | None]) -> None:
+        """The rest of the policies, after one that was not done at once."""
+    async def read_body(self, whole: bool) -> bytes:
+        """The request body, or its first 16 KB. For `Request.body`."""

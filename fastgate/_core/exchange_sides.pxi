@@ -1,0 +1,170 @@
+"""The two sides of an exchange and what else it talks to: declared in exchange.pxd, driven by exchange.pyx."""
+
+cdef class Endpoint(Timed):
+    """One end of an exchange with a transport: what both sides have in common.
+
+    It alone pauses and resumes reading: reading goes on while no reason is set in ``held``.
+    """
+
+    cdef int attach(self, object transport) except -1:
+        self.transport = transport
+        self.connected = True
+        self.fd = -1
+        return 0
+
+    cdef int hold(self, int reason) except -1:
+        if self.held == 0 and self.connected:
+            self.transport.pause_reading()
+        self.held |= reason
+        return 0
+
+    cdef int release(self, int reason) except -1:
+        if not self.held & reason:
+            return 0
+        self.held &= ~reason
+        if self.held == 0 and self.connected:
+            self.transport.resume_reading()
+        return 0
+
+    cdef int write(self, bytes data) except -1:
+        if self.connected:
+            self.transport.write(data)
+        return 0
+
+    cdef bint stalled(self, uint64_t limit) except -1:
+        """Whether the peer has taken no byte for ``limit`` milliseconds; to be asked about once a second while writing is paused."""
+        cdef Py_ssize_t unsent = self.transport.get_write_buffer_size()
+        cdef uint64_t now = self.engine.wheel.now
+        if unsent != self.unsent or self.progress_at == 0:
+            self.unsent = unsent
+            self.progress_at = now
+            return False
+        return limit > 0 and now - self.progress_at >= limit
+
+    cdef int descriptor(self) except -2:
+        if self.fd < 0:
+            self.fd = self.transport.get_extra_info("socket").fileno()
+        return self.fd
+
+    cdef bint peer_gone(self) except -1:
+        """Whether the peer has closed or reset: a transport that does not read reports neither."""
+        return is_closing(self.descriptor())
+
+    cdef bint quiet(self) except -1:
+        """Whether the connection is open and nothing unread lies in it."""
+        return is_quiet(self.descriptor())
+
+    cdef int reset(self) except -1:
+        """Ends the connection so that the peer cannot take what it got for complete."""
+        if self.connected:
+            reset_on_close(self.transport)
+            self.transport.abort()
+        return 0
+
+    def pause_writing(self):
+        self.write_paused = True
+        self.progress_at = 0
+        self.engine.wheel.arm(self, 1000)
+        self.sink_changed(HOLD_SINK)
+
+    def resume_writing(self):
+        self.write_paused = False
+        self.sink_changed(0)
+
+    def sink_changed(self, int hold):
+        """Passes back-pressure on to whoever feeds this side."""
+
+
+cdef class ClientSide(Endpoint):
+    cdef int send_response(self, Exchange x, bytes piece, bint last) except -1:
+        """Head of ``x.response`` or ``x.answer``, and the first body bytes with it."""
+        return 0
+
+    cdef int send_body(self, Exchange x, bytes piece, bint last) except -1:
+        return 0
+
+    cdef int send_interim(self, Exchange x) except -1:
+        """The 1xx response that lies in ``x.response``."""
+        return 0
+
+    cdef int send_continue(self, Exchange x) except -1:
+        return 0
+
+    cdef int cut(self, Exchange x) except -1:
+        """Ends a response that has begun so that it cannot be taken for complete."""
+        return 0
+
+    cdef int open_tunnel(self, Exchange x) except -1:
+        """The 101 of ``x.response``; from now on bytes."""
+        return 0
+
+    cdef int settled(self, Exchange x) except -1:
+        """The exchange is over and must not be touched."""
+        return 0
+
+    def sink_changed(self, int hold):
+        cdef Exchange x = self.exchange
+        if x is not None and x.attempt.connection is not None:
+            if hold:
+                x.attempt.connection.hold(HOLD_SINK)
+            else:
+                x.attempt.connection.release(HOLD_SINK)
+
+
+cdef class UpstreamSide(Endpoint):
+    cdef int start(self, Exchange x) except -1:
+        """Sends the request head and what is kept of the body."""
+        return 0
+
+    cdef int send_body(self, bytes piece, bint last) except -1:
+        return 0
+
+    cdef int send_raw(self, bytes data) except -1:
+        return 0
+
+    cdef int stop_sending(self) except -1:
+        """The rest of the request will not come: the connection cannot be used again."""
+        return 0
+
+    cdef int abandon(self) except -1:
+        """The exchange no longer wants the answer."""
+        return 0
+
+    def sink_changed(self, int hold):
+        cdef Exchange x = self.exchange
+        if x is not None and x.client is not None:
+            if hold:
+                x.client.hold(HOLD_SINK)
+            else:
+                x.client.release(HOLD_SINK)
+
+
+cdef class Upstream:
+    cdef int acquire(self, Exchange x) except -1:
+        """Finds a connection for ``x.attempt``: `Exchange.connected` or `Exchange.attempt_failed` follows, now or later."""
+        return 0
+
+    cdef int leave(self, Exchange x) except -1:
+        """The exchange no longer waits for a connection."""
+        return 0
+
+
+cdef class Observer:
+    cdef int exchange_finished(self, Exchange x) except -1:
+        return 0
+
+
+cdef class Attempt:
+    cdef void clear(self) noexcept:
+        self.target = None
+        self.connection = None
+        self.connecting = None
+        self.waiting = self.reused = False
+        self.in_flight = NULL
+
+
+cdef class Answer:
+    def __cinit__(self):
+        self.code = 200
+        self.fields = []
+        self.content = b""

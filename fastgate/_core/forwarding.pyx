@@ -1,0 +1,155 @@
+"""The request head as the upstream gets it: the client's spans without what ends here, and what the gateway says."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number, reserve
+from fastgate._core.exchange cimport ClientSide, Exchange
+from fastgate._core.head cimport (
+    DROPPED,
+    FORWARDED,
+    HOST,
+    RULED,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
+    X_FORWARDED_PROTO,
+    Field,
+    Head,
+    same,
+)
+from fastgate._core.route cimport HOST_CLIENT, HOST_LITERAL, Runtime
+
+
+cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
+    cdef Head head = x.request
+    cdef ClientSide client = x.client
+    cdef Runtime runtime = x.runtime
+    cdef Field* field
+    cdef Py_ssize_t begin = -1
+    cdef Py_ssize_t room = head.length + 512 + x.path_length + x.host_length * 2
+    cdef bint keep_length = not x.buffering
+    cdef bint trusted = client.trusted
+    cdef bint chunked = head.chunked and not x.buffering
+    cdef bytes name, value, port
+    cdef int i
+    cdef bint skip
+    if x.forward_path is not None:
+        room += PyBytes_GET_SIZE(x.forward_path)
+    if x.request_extra is not None:
+        for name, value in x.request_extra:
+            room += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 4
+    if x.route.host is not None:
+        room += PyBytes_GET_SIZE(x.route.host)
+    room += PyBytes_GET_SIZE(authority) + 2 * PyBytes_GET_SIZE(client.peer_address)
+    reserve(buffer, room)
+    # request line
+    put(buffer, head.p, head.method.length)
+    put(buffer, b" ", 1)
+    if x.forward_path is not None:
+        put_bytes(buffer, x.forward_path)
+    else:
+        put(buffer, x.path, x.path_length)
+    if x.has_query:
+        put(buffer, b"?", 1)
+        put(buffer, x.query, x.query_length)
+    put(buffer, b" HTTP/1.1\r\nHost: ", 17)
+    if x.route.host_mode == HOST_CLIENT and x.host_length:
+        put(buffer, x.host, x.host_length)
+    elif x.route.host_mode == HOST_LITERAL:
+        put_bytes(buffer, x.route.host)
+    else:
+        put_bytes(buffer, authority)
+    put(buffer, b"\r\n", 2)
+    # the client's fields, neighbours in one go
+    for i in range(head.count):
+        field = &head.fields[i]
+        skip = field.flags & DROPPED or (field.flags & RULED and (field.id == HOST or not keep_length))
+        if not skip and X_FORWARDED_FOR <= field.id <= FORWARDED:
+            skip = not trusted or field.id == X_FORWARDED_FOR
+        elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(runtime.request_id_lower):
+            skip = same(head.p + field.name, field.name_length, PyBytes_AS_STRING(runtime.request_id_lower), field.name_length)
+        if skip:
+            if begin >= 0:
+                put(buffer, head.p + begin, field.name - begin)
+                begin = -1
+        elif begin < 0:
+            begin = field.name
+    if begin >= 0:
+        put(buffer, head.p + begin, head.length - 2 - begin)
+    # where the request comes from
+    if not trusted or not head.has_forwarded:
+        put(buffer, b"X-Forwarded-For: ", 17)
+        put_bytes(buffer, client.peer_address)
+        put(buffer, b"\r\n", 2)
+    else:
+        put_appended(x, buffer)
+    if not trusted or not head.seen & (1 << X_FORWARDED_PROTO):
+        put(buffer, b"X-Forwarded-Proto: ", 19)
+        put_bytes(buffer, client.scheme)
+        put(buffer, b"\r\n", 2)
+    if x.host_length and (not trusted or not head.seen & (1 << X_FORWARDED_HOST)):
+        put(buffer, b"X-Forwarded-Host: ", 18)
+        put(buffer, x.host, x.host_length)
+        put(buffer, b"\r\n", 2)
+    if client.local_port and (not trusted or not head.seen & (1 << X_FORWARDED_PORT)):
+        put(buffer, b"X-Forwarded-Port: ", 18)
+        put_number(buffer, client.local_port)
+        put(buffer, b"\r\n", 2)
+    if runtime.forwarded:
+        put_forwarded(x, buffer)
+    if runtime.via:
+        put(buffer, b"Via: 1.", 7)
+        put_number(buffer, head.minor)
+        put(buffer, b" fastgate\r\n", 11)
+    if runtime.request_id is not None:
+        reserve(buffer, 512)
+        put_bytes(buffer, runtime.request_id)
+        put(buffer, b": ", 2)
+        put(buffer, x.id, x.id_length)
+        put(buffer, b"\r\n", 2)
+    if x.request_extra is not None:
+        reserve(buffer, room)
+        for name, value in x.request_extra:
+            put_bytes(buffer, name)
+            put(buffer, b": ", 2)
+            put_bytes(buffer, value)
+            put(buffer, b"\r\n", 2)
+    # framing
+    if chunked:
+        put(buffer, b"Transfer-Encoding: chunked\r\n", 28)
+    elif x.buffering:
+        put(buffer, b"Content-Length: ", 16)
+        put_number(buffer, x.body_kept)
+        put(buffer, b"\r\n", 2)
+    if x.upgrading:
+        put(buffer, b"Connection: Upgrade\r\nUpgrade: ", 30)
+        put(buffer, head.p + head.fields[head.upgrade].value, head.fields[head.upgrade].value_length)
+        put(buffer, b"\r\n", 2)
+    put(buffer, b"\r\n", 2)
+    return 0
+
+
+cdef int put_appended(Exchange x, Buffer* buffer) except -1:
+    """X-Forwarded-For as a trusted peer sent it, and that peer."""
+    cdef Head head = x.request
+    cdef int i
+    put(buffer, b"X-Forwarded-For: ", 17)
+    for i in range(head.count):
+        if head.fields[i].id == X_FORWARDED_FOR:
+            put(buffer, head.p + head.fields[i].value, head.fields[i].value_length)
+            put(buffer, b", ", 2)
+    put_bytes(buffer, x.client.peer_address)
+    put(buffer, b"\r\n", 2)
+    return 0
+
+
+cdef int put_forwarded(Exchange x, Buffer* buffer) except -1:
+    """One element of RFC 7239."""
+    cdef bytes address = x.client.peer_address
+    cdef bytes node = b'"[' + address + b']"' if b":" in address and address != b"unix:" else \
+        b"_unix" if address == b"unix:" else address
+    cdef bytes host = x.host[:x.host_length]
+    cdef bytes line = b"Forwarded: for=" + node + b";host=\"" + host + b"\";proto=" + x.client.scheme + b"\r\n"
+    reserve(buffer, PyBytes_GET_SIZE(line) + 512)
+    put_bytes(buffer, line)
+    return 0

@@ -1,0 +1,5 @@
+from fastgate._core.framing cimport Framing
+
+
+cdef class Decoder:
+    cdef Framing framing

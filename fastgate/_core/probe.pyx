@@ -1,0 +1,199 @@
+"""Shows the parts of the core that Python cannot see to those who test or study them. The gateway never loads it.
+
+Theory of operation
+-------------------
+Heads and bodies are read here by the very functions that the connections call. What a function is given lies at the
+end of a block of memory behind which nothing can be read: a reader that looks one byte too far ends the process
+instead of passing.
+"""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE, mmap, mprotect
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from fastgate._core.causes cimport OK, reason_of
+from fastgate._core.framing cimport BROKEN, COMPLETE, by_chunks, by_length, feed, take, until_close
+from fastgate._core.head cimport (
+    DROPPED,
+    RULED,
+    Field,
+    Head,
+    is_host,
+    is_token,
+    list_has,
+    name_flags_of,
+    name_id,
+)
+
+cdef enum:
+    PAGE = 65536               # a multiple of every page size in use
+    ROOM = 1048576
+
+cdef unsigned char* edge = NULL    # the first byte that must not be read
+
+
+cdef int prepare() except -1:
+    global edge
+    cdef void* block = mmap(NULL, ROOM + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if block == MAP_FAILED:
+        raise MemoryError
+    edge = <unsigned char*>block + ROOM
+    if mprotect(edge, PAGE, PROT_NONE) != 0:
+        raise OSError("a page could not be protected")
+    return 0
+
+
+prepare()
+
+
+cdef const unsigned char* at_the_edge(bytes data) except NULL:
+    """A copy of these bytes and of the zero that ends every bytes object; behind it nothing can be read."""
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
+    if length + 1 > ROOM:
+        raise ValueError("too much to show at once")
+    memcpy(edge - length - 1, PyBytes_AS_STRING(data), length + 1)
+    return edge - length - 1
+
+
+cdef bytes span(Head head, Py_ssize_t start, Py_ssize_t length):
+    return (<const char*>head.p)[start:start + length]
+
+
+def read_head(pieces, *, bint request=True, Py_ssize_t max_bytes=32768, int limit=100, underscores="drop"):
+    """Feeds a head as a connection does: each time with everything that came so far.
+
+    A dict; see the stub.
+    """
+    cdef Head head = Head.__new__(Head, limit)
+    cdef bytes data = b""
+    cdef bytes piece
+    cdef const unsigned char* p
+    cdef Py_ssize_t size = 0
+    cdef int cause
+    cdef int64_t seconds = -1
+    cdef dict shown
+    for piece in pieces:
+        data += piece
+        p = at_the_edge(data)
+        size = head.scan(p, len(data), request, max_bytes)
+        if size != 0:
+            break
+    shown = {"taken": len(data), "length": size if size > 0 else 0, "cause": None}
+    if size == 0:
+        return shown
+    if size < 0:
+        shown["cause"] = reason_of(<int>-size)
+        return shown
+    # The empty line ends the head: nothing behind it is looked at.
+    data = data[:size]
+    head.p = at_the_edge(data)
+    cause = head.index(request, {"drop": 0, "pass": 1, "reject": 2}[underscores])
+    if cause != OK:
+        shown["cause"] = reason_of(cause)
+        return shown
+    head.keep_alive_timeout(&seconds)
+    if request:
+        shown["method"] = span(head, head.method.start, head.method.length)
+        shown["target"] = span(head, head.target.start, head.target.length)
+    else:
+        shown["status"] = head.status
+        shown["reason"] = span(head, head.reason.start, head.reason.length)
+    shown.update(
+        minor=head.minor,
+        minor_sent=head.minor_sent,
+        fields=[show_field(head, &head.fields[i]) for i in range(head.count)],
+        content_length=head.content_length if head.content_length >= 0 else None,
+        chunked=head.chunked,
+        close=head.close,
+        keep_alive=head.keep_alive,
+        host=head.value_of(head.host) if head.host >= 0 else None,
+        upgrade=head.value_of(head.upgrade) if head.upgrade >= 0 else None,
+        upgrades=0 if head.upgrade == -1 else 1 if head.upgrade >= 0 else 2,
+        upgrade_named=head.upgrade_named,
+        expect=head.value_of(head.expect) if head.expect >= 0 else None,
+        has_forwarded=head.has_forwarded,
+        keep_alive_timeout=seconds if seconds >= 0 else None,
+    )
+    return shown
+
+
+cdef tuple show_field(Head head, Field* field):
+    return (
+        span(head, field.name, field.name_length),
+        span(head, field.value, field.value_length),
+        field.flags & DROPPED != 0,
+        field.flags & RULED != 0,
+    )
+
+
+def known_name(bytes name):
+    """The number of a field name that the gateway knows, 0 for every other; whether such fields are dropped, ruled."""
+    cdef int number = name_id(at_the_edge(name), len(name))
+    cdef int flags = name_flags_of(number)
+    return number, flags & DROPPED != 0, flags & RULED != 0
+
+
+def token(bytes text):
+    """Whether a text is a token (RFC 9110 section 5.6.2)."""
+    return is_token(at_the_edge(text), len(text))
+
+
+def host(bytes text):
+    """Whether a text can stand in a Host field."""
+    return is_host(at_the_edge(text), len(text))
+
+
+def in_list(bytes value, bytes lower):
+    """Whether a comma-separated list has this member, given in lower case."""
+    return list_has(at_the_edge(value), len(value), lower, len(lower))
+
+
+cdef class Decoder:
+    """The framing of one body."""
+
+    def __init__(self, kind, *, int64_t length=0, int trailer_limit=32768):
+        if kind == "chunked":
+            by_chunks(&self.framing, trailer_limit)
+        elif kind == "length":
+            by_length(&self.framing, length)
+        elif kind == "until_close":
+            until_close(&self.framing)
+        else:
+            raise ValueError(f"no such framing: {kind!r}")
+
+    @property
+    def done(self):
+        """Whether the message is complete."""
+        return self.framing.done
+
+    def feed(self, bytes data):
+        """Reads on, span by span: progress, how many bytes were consumed, the body among them."""
+        cdef Py_ssize_t length = len(data)
+        cdef const unsigned char* p = at_the_edge(data)
+        cdef Py_ssize_t offset = 0
+        cdef Py_ssize_t consumed, start, size
+        cdef int progress
+        cdef list body = []
+        while True:
+            consumed = start = size = 0
+            progress = feed(&self.framing, p + offset, length - offset, &consumed, &start, &size)
+            if progress == BROKEN:
+                break
+            if size:
+                body.append((<const char*>p)[offset + start:offset + start + size])
+            offset += consumed
+            if progress == COMPLETE or offset >= length:
+                break
+        return progress_of(progress), offset, b"".join(body)
+
+    def take(self, bytes data, Py_ssize_t offset=0):
+        """The body of ``data`` from ``offset`` on as one object: progress, the new offset, the body or None."""
+        cdef int progress = 0
+        cdef bytes body = take(&self.framing, data, &offset, &progress)
+        return progress_of(progress), offset, body
+
+
+cdef str progress_of(int progress):
+    return "broken" if progress == BROKEN else "complete" if progress == COMPLETE else "more"

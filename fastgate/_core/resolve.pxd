@@ -1,0 +1,6 @@
+from fastgate._core.exchange cimport Exchange
+
+
+cdef int resolve(Exchange x) except -1
+cdef int identify_client(Exchange x) except -1
+cdef bytes allowed(Exchange x)

@@ -1,0 +1,216 @@
+"""From a request head to the route: target, host, client address, request id, path, route."""
+
+import ipaddress
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcmp, memcpy
+
+from fastgate._core.buffer cimport reserve
+from fastgate._core.causes cimport BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
+from fastgate._core.exchange cimport Exchange
+from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, same
+from fastgate._core.route cimport Route
+from fastgate._core.router cimport Query, normalize_path
+
+cdef enum:
+    ITSELF = -3                # the target `*`
+
+
+cdef int lookup(void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length) noexcept:
+    """The router's way to the fields of a head."""
+    cdef Head head = <Head>context
+    cdef int at = head.find(name, length, 0)
+    while at >= 0 and index > 0:
+        at = head.find(name, length, at + 1)
+        index -= 1
+    if at < 0:
+        return 0
+    value[0] = <const char*>head.p + head.fields[at].value
+    value_length[0] = head.fields[at].value_length
+    return 1
+
+
+cdef int resolve(Exchange x) except -1:
+    """Target, host, client and route. OK, the cause to refuse with, or -2 when the request has been answered."""
+    cdef Head head = x.request
+    cdef const unsigned char* method = head.p
+    cdef Py_ssize_t length = head.method.length
+    cdef Query query
+    cdef Py_ssize_t normal
+    cdef int changed
+    cdef int cause
+    x.is_get = length == 3 and memcmp(method, b"GET", 3) == 0
+    x.is_head = length == 4 and memcmp(method, b"HEAD", 4) == 0
+    x.idempotent = x.is_get or x.is_head or (length == 3 and memcmp(method, b"PUT", 3) == 0) \
+        or (length == 6 and memcmp(method, b"DELETE", 6) == 0) or (length == 7 and memcmp(method, b"OPTIONS", 7) == 0) \
+        or (length == 5 and memcmp(method, b"TRACE", 5) == 0)
+    x.expects_continue = head.expect >= 0 and head.minor == 1 and not x.request_complete
+    identify_client(x)
+    cause = split_target(x)
+    if cause != OK:
+        return cause if cause > 0 else x.answer_options()
+    reserve(&x.engine.buffer, x.path_length)
+    changed = normalize_path(x.path, x.path_length, <unsigned char*>x.engine.buffer.data, x.runtime.merge_slashes, &normal)
+    if changed < 0:
+        return BAD_REQUEST
+    if changed:
+        x.path_owner = PyBytes_FromStringAndSize(x.engine.buffer.data, normal)
+        x.path = <const unsigned char*>PyBytes_AS_STRING(x.path_owner)
+        x.path_length = normal
+    if head.expect >= 0 and head.minor == 1 and not same(head.p + head.fields[head.expect].value,
+                                                         head.fields[head.expect].value_length, b"100-continue", 12):
+        return BAD_EXPECTATION
+    if x.runtime.check_server_name and misdirected(x):
+        return MISDIRECTED
+    if x.runtime.health_path is not None and x.path_length == PyBytes_GET_SIZE(x.runtime.health_path) \
+            and memcmp(x.path, PyBytes_AS_STRING(x.runtime.health_path), x.path_length) == 0 and (x.is_get or x.is_head):
+        return x.answer_health()
+    put_query(x, &query)
+    x.entry = x.runtime.router.find(&query, &x.found)
+    if x.entry is None:
+        return NO_METHOD if x.found.method_only else NO_ROUTE
+    x.route = <Route>x.entry.value
+    if length == 5 and memcmp(method, b"TRACE", 5) == 0 and not x.route.names_trace:
+        return NO_METHOD
+    return OK
+
+
+cdef void put_query(Exchange x, Query* query) noexcept:
+    query.method = <const char*>x.request.p
+    query.method_length = x.request.method.length
+    query.host = <const char*>x.host
+    query.host_length = x.host_length
+    query.path = <const char*>x.path
+    query.path_length = x.path_length
+    query.query = <const char*>x.query
+    query.query_length = x.query_length
+    query.header = lookup
+    query.header_context = <void*>x.request
+
+
+cdef int split_target(Exchange x) noexcept:
+    """Host, path and query from the request target (RFC 9112 section 3.2) and the Host field. ITSELF for `*`."""
+    cdef Head head = x.request
+    cdef const unsigned char* p = head.p + head.target.start
+    cdef const unsigned char* end = p + head.target.length
+    cdef const unsigned char* start
+    if head.host >= 0:
+        x.host = head.p + head.fields[head.host].value
+        x.host_length = head.fields[head.host].value_length
+        if not is_host(x.host, x.host_length):
+            return BAD_REQUEST
+    elif head.minor == 1:
+        return BAD_REQUEST
+    if head.method.length == 7 and memcmp(head.p, b"CONNECT", 7) == 0:
+        return NO_METHOD
+    if p[0] == b"/":
+        pass
+    elif head.target.length == 1 and p[0] == b"*":
+        if head.method.length == 7 and memcmp(head.p, b"OPTIONS", 7) == 0:
+            return ITSELF
+        return BAD_REQUEST
+    else:
+        if end - p > 7 and same(p, 7, b"http://", 7):
+            p += 7
+        elif end - p > 8 and same(p, 8, b"https://", 8):
+            p += 8
+        else:
+            return BAD_REQUEST
+        start = p
+        while p < end and p[0] != b"/" and p[0] != b"?":
+            p += 1
+        # Userinfo fails here too: "@" is no byte of a host.
+        if not is_host(start, p - start):
+            return BAD_REQUEST
+        x.host = start
+        x.host_length = p - start
+    start = p
+    p = <const unsigned char*>memchr(start, b"?", end - start) if end > start else NULL
+    if p == NULL:
+        p = end
+        x.has_query = False
+    else:
+        x.has_query = True
+        x.query = p + 1
+        x.query_length = end - p - 1
+    x.path = start
+    x.path_length = p - start
+    if x.path_length == 0:
+        x.path = <const unsigned char*>b"/"
+        x.path_length = 1
+    return OK
+
+
+cdef int identify_client(Exchange x) except -1:
+    """Client address and request id: from the peer itself, or from what a trusted peer says."""
+    cdef Head head = x.request
+    cdef int i
+    cdef list hops
+    cdef str hop
+    cdef bytes value
+    x.client_ip = x.client.peer_address
+    if x.client.trusted:
+        if head.has_forwarded:
+            hops = []
+            for i in range(head.count):
+                if head.fields[i].id == X_FORWARDED_FOR and not head.fields[i].flags & DROPPED:
+                    hops.extend(head.value_of(i).decode("latin-1").split(","))
+            for hop in reversed(hops):
+                hop = address_of(hop)
+                if hop is None:
+                    break
+                x.client_ip = hop.encode("ascii")
+                if not x.runtime.trusted(hop):
+                    break
+        if x.runtime.request_id is not None:
+            i = head.find(PyBytes_AS_STRING(x.runtime.request_id_lower), PyBytes_GET_SIZE(x.runtime.request_id_lower), 0)
+            if i >= 0 and 0 < head.fields[i].value_length <= sizeof(x.id) and visible(head.p + head.fields[i].value,
+                                                                                        head.fields[i].value_length):
+                x.id_length = head.fields[i].value_length
+                memcpy(x.id, head.p + head.fields[i].value, x.id_length)
+    if x.id_length == 0:
+        x.engine.make_id(x.id)
+        x.id_length = 32
+    return 0
+
+
+cdef bint misdirected(Exchange x) noexcept:
+    """Whether the Host is not the name that the TLS connection was opened for (RFC 9110 section 7.4)."""
+    cdef bytes name = x.client.server_name
+    cdef const unsigned char* colon
+    cdef Py_ssize_t length = x.host_length
+    if name is None:
+        return False
+    if length and x.host[0] != b"[":
+        colon = <const unsigned char*>memchr(x.host, b":", length)
+        if colon != NULL:
+            length = colon - x.host
+    return not same(x.host, length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+
+
+cdef bytes allowed(Exchange x):
+    """The methods that some route would take here."""
+    cdef Query query
+    put_query(x, &query)
+    return ", ".join(sorted(x.runtime.router.allow(&query) - {"TRACE"})).encode()
+
+
+cdef bint visible(const unsigned char* p, Py_ssize_t length) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(length):
+        if p[i] < 0x21 or p[i] > 0x7E:
+            return False
+    return True
+
+
+cdef str address_of(str hop):
+    """The address in an element of X-Forwarded-For, without port and brackets; None where there is none."""
+    hop = hop.strip()
+    if hop.startswith("["):
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(hop))
+    except ValueError:
+        return None

@@ -1,0 +1,90 @@
+import asyncio
+import ssl
+from collections.abc import Iterable
+
+from fastgate._core.balancer import Balancer
+from fastgate._core.engine import Engine
+from fastgate._core.exchange import Exchange, Upstream, UpstreamSide
+
+class Target:
+    """One address of an upstream: ``host`` and ``port``, or the ``path`` of a Unix socket.
+
+    ``authority`` is what Host says. ``number`` is the row in the shared table of targets.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        host: str = "",
+        port: int = 0,
+        path: str = "",
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
+        authority: str = "",
+        number: int = 0,
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def tls(self) -> ssl.SSLContext | None: ...
+    @property
+    def server_name(self) -> str: ...
+    @property
+    def open(self) -> int:
+        """Connections of this worker: idle, busy and being made."""
+
+class Ticket:
+    """What an exchange holds while a connection is made for it."""
+
+class Pool(Upstream):
+    """The targets of one upstream with this worker's connections to them.
+
+    Times are seconds; counts are of one target and this worker. ``max_requests`` on one connection: 0 = no limit.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        targets: Iterable[Target],
+        balancer: Balancer[Target],
+        *,
+        max_connections: int = 512,
+        max_idle: int = 64,
+        queue: int = 128,
+        queue_timeout: float = 1.0,
+        idle_timeout: float = 4.0,
+        max_requests: int = 0,
+    ) -> None: ...
+    @property
+    def targets(self) -> tuple[Target, ...]: ...
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def max_idle(self) -> int: ...
+    @property
+    def queue(self) -> int: ...
+    @property
+    def open(self) -> int:
+        """Connections of this worker: idle, busy and being made."""
+    def close(self) -> None:
+        """Closes what rests; what is busy closes when it is done."""
+    async def open_connection(self, target: Target, ticket: Ticket, x: Exchange) -> None:
+        """Makes a connection for an exchange and hands it over."""
+
+class UpstreamConnection(UpstreamSide, asyncio.Protocol):
+    """The protocol of one connection to a target. Made by the pool."""
+
+    def __init__(self, pool: Pool, target: Target) -> None: ...
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> None: ...
+    def connection_lost(self, error: Exception | None) -> None: ...

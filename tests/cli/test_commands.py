@@ -1,0 +1,154 @@
+"""check, init, routes, schema."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fastgate.cli import main
+from fastgate.config import GatewayConfig
+from fastgate.config.json_schema import make_schema
+from fastgate.config.reference import render_reference
+
+CONFIG = """\
+[[routes]]
+name = "api"
+path = "/api/*"
+methods = ["GET", "POST"]
+hosts = ["api.example.com", "*.example.com"]
+headers = { x-version = "2" }
+query = { debug = "*" }
+upstream = "backend"
+strip_prefix = "/api"
+add_prefix = "/v2"
+
+[[routes]]
+name = "rest"
+path = "~^/v[0-9]+$"
+upstream = "remote"
+request_headers = { remove = ["cookie"] }
+
+[upstreams.backend]
+targets = ["127.0.0.1:5000", "127.0.0.1:5001", "unix:/run/app.sock"]
+[upstreams.remote]
+targets = ["https://api.example.com", "[::1]:80"]
+"""
+
+
+TABLE = """\
+name  methods   match                     upstream                                             policies
+api   GET POST  api.example.com/api/*     backend (127.0.0.1:5000, 127.0.0.1:5001 and 1 more)  strip /api, add /v2
+                *.example.com/api/*
+                  x-version: 2, ?debug=*
+rest  any       ~^/v[0-9]+$               remote (https://api.example.com:443, [::1]:80)       request_headers
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def test_check_says_that_a_file_is_valid() -> None:
+    Path("fastgate.toml").write_text(CONFIG)
+    for words in ([], ["fastgate.toml"], ["fastgate.toml", "--strict"]):
+        result = run("check", *words)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout == "fastgate.toml is valid: 2 routes, 2 upstreams\n"
+
+
+def test_check_gives_warnings_with_their_lines() -> None:
+    Path("a.toml").write_text(CONFIG + "[upstreams.spare]\ntargets = ['a:1']\n")
+    result = run("check", "a.toml")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "a.toml:22: warning: upstreams.spare: no route uses it\na.toml is valid: 2 routes, 3 upstreams, 1 warning\n"
+    )
+    assert run("check", "a.toml", "--strict").exit_code == 1
+
+
+def test_check_looks_at_files() -> None:
+    Path("a.pem").write_text("")
+    Path("a.toml").write_text(
+        '[gateway.tls]\ncertificates = [{ cert = "a.pem", key = "a.key" }]\n[gateway.access_log]\npath = "logs/a.log"\n'
+        '[gateway.log]\npath = "."\n[upstreams.b]\ntargets = ["b:1"]\ntls = { ca = "ca.pem" }\n'
+    )
+    result = run("check", "a.toml")
+    here = Path.cwd()
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"a.toml:2: gateway.tls.certificates[0].key: {here}/a.key does not exist\n"
+        f"a.toml:4: gateway.access_log.path: {here}/logs/a.log cannot be written: there is no folder {here}/logs\n"
+        f"a.toml:6: gateway.log.path: {here} is a folder\n"
+        f"a.toml:9: upstreams.b.tls.ca: {here}/ca.pem does not exist\n"
+        "4 errors\n"
+    )
+
+
+def test_init_writes_a_configuration_that_is_valid_and_without_warnings() -> None:
+    result = run("init")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("fastgate.toml is written")
+    assert run("check", "--strict").exit_code == 0
+    config = GatewayConfig.from_file("fastgate.toml")
+    assert (config.gateway.port, config.routes[0].path) == (8080, "/api/*")
+
+
+def test_every_suggestion_of_the_starter_file_is_right() -> None:
+    run("init", "a.toml")
+    lines = Path("a.toml").read_text().splitlines()
+    keys = [line.removeprefix("# ") for line in lines if line.startswith(("# [", "# ")) and " = " in line]
+    assert len(keys) > 5
+    text = "\n".join(
+        line.removeprefix("# ") if line.startswith("# [") or (line.startswith("# ") and " = " in line) else line
+        for line in lines
+    )
+    assert tomllib.loads(text)
+    Path("b.toml").write_text(text)
+    GatewayConfig.from_file("b.toml")
+
+
+def test_init_never_overwrites() -> None:
+    Path("fastgate.toml").write_text("mine")
+    result = run("init")
+    assert (result.exit_code, result.stderr) == (1, "fastgate: fastgate.toml exists already and is left as it is\n")
+    assert Path("fastgate.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "said"),
+    [
+        ("no/a.toml", 1, "fastgate: no/a.toml cannot be written: no such file or directory\n"),
+        ("a.yaml", 2, 'fastgate init: the starter configuration is TOML: name it "a.toml" (fastgate init --help)\n'),
+    ],
+)
+def test_where_init_cannot_write(file: str, code: int, said: str) -> None:
+    result = run("init", file)
+    assert (result.exit_code, result.stderr) == (code, said)
+
+
+def test_routes() -> None:
+    Path("fastgate.toml").write_text(CONFIG)
+    assert run("routes").stdout == TABLE
+
+
+def test_routes_with_a_priority_and_without_any() -> None:
+    Path("a.toml").write_text(
+        '[[routes]]\nname = "a"\npath = "/"\nupstream = "b"\npriority = 5\n[upstreams.b]\ntargets = ["b:1"]\n'
+    )
+    assert run("routes", "a.toml").stdout.split() == [
+        "name", "methods", "match", "upstream", "priority", "policies", "a", "any", "/", "b", "(b:1)", "5",
+    ]  # fmt: skip
+    Path("b.toml").write_text("")
+    assert run("routes", "b.toml").stdout == "no routes\n"
+
+
+def test_schema() -> None:
+    assert json.loads(run("schema").stdout) == make_schema()
+    assert run("schema", "--reference").stdout == render_reference()

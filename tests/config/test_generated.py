@@ -1,0 +1,80 @@
+"""What is made from the schema: the JSON Schema and the reference page."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from fastgate.cli.init import STARTER
+from fastgate.config import ConfigError, GatewayConfig
+from fastgate.config.json_schema import make_schema
+from fastgate.config.reference import render_reference
+from fastgate.config.unknown import marks, struct_fields, tables
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+BLOCKS = re.findall(r"^```toml\n(.*?)^```$", render_reference(), re.MULTILINE | re.DOTALL)
+CASES = Path(__file__).parent / "cases"
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    schema = json.loads(json.dumps(make_schema()))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def test_the_page_in_the_repository_is_current() -> None:
+    assert PAGE.read_text() == render_reference(), "make docs"
+
+
+@pytest.mark.parametrize("block", [*BLOCKS, STARTER.format(file="fastgate.toml")])
+def test_every_block_is_a_configuration(block: str, validator: Any) -> None:
+    data = tomllib.loads(block)
+    GatewayConfig.from_dict(data)
+    validator.validate(data)
+
+
+def test_every_key_has_a_meaning_and_is_on_the_page() -> None:
+    page = render_reference()
+    for _, cls in tables():
+        for field in struct_fields(cls):
+            assert getattr(field.type, "extra_json_schema", {}).get("description"), f"{cls.__name__}.{field.name}"
+            if cls is not GatewayConfig and not marks(field.type).get("internal"):
+                assert f"`{field.encode_name}`" in page
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"gateway": {"port": "${PORT}", "workers": "auto", "keepalive": "1m30s", "max_body": 10, "via": "${VIA}"}},
+        {"gateway": {"host": ["a", "b"], "socket_mode": "0600", "log": {"level": "${LEVEL:-info}"}}},
+        {"defaults": {"timeouts": False, "max_body": "1MB", "request_headers": {"set": {"a": {"env": "A"}}}}},
+        {"upstreams": {"a": {"targets": ["a:1", {"host": "a", "port": 2}], "tls": {}}}},
+    ],
+)
+def test_the_schema_takes_what_the_gateway_takes(validator: Any, data: dict[str, Any]) -> None:
+    GatewayConfig.from_dict(data, environ={"PORT": "1", "VIA": "1", "A": "1"})
+    validator.validate(data)
+
+
+@pytest.mark.parametrize("name", ["mistyped_keys", "wrong_types", "out_of_range", "tls"])
+def test_the_schema_refuses_what_the_gateway_refuses(validator: Any, name: str) -> None:
+    data = tomllib.loads((CASES / f"{name}.toml").read_text())
+    wrong: dict[str, Any] = {}
+    for table, keys in data.items():
+        for key, value in keys.items() if isinstance(keys, dict) else ():
+            wrong[f"{table}.{key}"] = {table: {key: value}}
+    assert wrong
+    # bounds of text such as "100ms", infinity and what one key says about another are beyond a JSON Schema
+    beyond = {"gateway.socket_mode", "gateway.tls", "gateway.drain_timeout", "gateway.worker_timeout"}
+    beyond.add("gateway.max_header_bytes")
+    for part, value in wrong.items():
+        try:
+            GatewayConfig.from_dict(value)
+        except ConfigError:
+            if part not in beyond:
+                assert not validator.is_valid(value), part

@@ -1,0 +1,67 @@
+"""``README.md``: what it shows runs, what it names is there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fastgate import GatewayConfig, Policy, Response
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+TOML = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+
+
+def block(part: str) -> str:
+    """The one Python block that has this in it."""
+    (found,) = [text for text in PYTHON if part in text]
+    return found
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGE))
+def test_every_link_leads_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("habit", sorted(set(re.findall(r"(?m)(?:^|`)make (\w+)", PAGE))))
+def test_every_habit_is_in_the_makefile(habit: str) -> None:
+    assert re.search(rf"^{habit}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_rooms_are_those_of_the_package() -> None:
+    rooms = {path.name for path in (ROOT / "fastgate").iterdir() if (path / "__init__.py").exists()}
+    assert set(re.findall(r"`fastgate/(\w+)/`", PAGE)) == rooms
+
+
+def test_the_file_says_the_same_as_the_python() -> None:
+    names: dict[str, object] = {}
+    exec(block("GatewayServer(config)").replace("GatewayServer(config).start()", ""), names)
+    assert names["config"] == GatewayConfig.from_dict(tomllib.loads(TOML[0]))
+
+
+def test_the_policy_is_one_and_its_configuration_loads() -> None:
+    names: dict[str, object] = {}
+    exec(block("(Policy)"), names)
+    assert isinstance(names["Tenant"], type)
+    assert issubclass(names["Tenant"], Policy)
+    assert Response(400, body="which tenant?").status == 400
+    assert GatewayConfig.from_dict(tomllib.loads(TOML[0].split("[[routes]]")[0] + TOML[1] + upstreams())).plugins
+
+
+def upstreams() -> str:
+    return "\n[upstreams." + TOML[0].split("[upstreams.")[1]
+
+
+def test_the_router_answers_as_shown() -> None:
+    names: dict[str, object] = {}
+    exec(block("router.match"), names)
+    router, match = names["router"], names["match"]
+    assert (match.value, match.params) == ("show user", {"id": "42"})  # type: ignore[attr-defined]
+    assert router.match("GET", "/nobody") is None  # type: ignore[attr-defined]
+    assert router.allowed("/users/42") == {"GET", "HEAD"}  # type: ignore[attr-defined]
+
+
+def test_the_benchmarks_have_their_place() -> None:
+    assert PAGE.count("<!-- benchmarks:begin -->") == PAGE.count("<!-- benchmarks:end -->") == 1
