@@ -25,7 +25,10 @@ DIRECTIVES = {
 
 # The three that are off fire in the code that Cython itself writes.
 COMPILE = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-cast-function-type"]
-COMPILE += ["-O0", "-g", "-UNDEBUG", "-fstack-protector-all"] if DEBUG else ["-O2", "-g1", "-fno-semantic-interposition"]
+if DEBUG:
+    COMPILE += ["-O0", "-g", "-UNDEBUG", "-fstack-protector-all"]
+else:
+    COMPILE += ["-O2", "-g1", "-fno-semantic-interposition"]
 
 CORE = Path("fastgate", "_core")
 

@@ -356,12 +356,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=0.05, metavar="S", help="length of a turn (default 0.05)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON")
     chosen = parser.parse_args(arguments)
+    machine = facts()
     os.sched_setaffinity(0, {cores()[0]})
     results = []
     for routes in (github(), *map(generated, SIZES)):
         print(f"{routes.name}: {len(routes.routes)} routes", file=sys.stderr, flush=True)
         results.append(contest(routes, chosen.rounds, chosen.seconds))
-    machine = facts()
     machine["versions"] = {**machine["versions"], **versions()}  # type: ignore[dict-item]
     result = {
         "lane": "router",

@@ -1,10 +1,10 @@
 """Balancers: which target gets the next request.
 
-Theory of operation. A balancer is made for a fixed list of targets and answers with an index into it; what a target is,
-it does not know. ``pick()`` is the C-level question, asked once an attempt on the request path: it makes no Python object
-and cannot fail. A balancer belongs to one worker. The order of picks is therefore exact in a worker and only statistical
-over all of them, which nobody can observe from outside; ``offset`` (the worker's slot) keeps fresh workers from all
-starting with the same target.
+Theory of operation. A balancer is made for a fixed list of targets and answers with an index into it; what a target
+is, it does not know. ``pick()`` is the C-level question, asked once an attempt on the request path: it makes no
+Python object and cannot fail. A balancer belongs to one worker. The order of picks is therefore exact in a worker and
+only statistical over all of them, which nobody can observe from outside; ``offset`` (the worker's slot) keeps fresh
+workers from all starting with the same target.
 
 RoundRobin: one integer, the next index. O(1); over any ``size`` picks in a row every target is picked exactly once.
 """

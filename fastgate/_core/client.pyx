@@ -2,14 +2,15 @@
 
 Theory of operation
 -------------------
-`data_received` hands what came, with what was left over, to `run`: a loop over a bytes object and an offset. Each turn reads a head, reads
-body, or finds that an exchange is under way and puts the rest aside. The loop ends when the bytes are used up. An exchange that ends at
-once (an error, an answer from a policy) lets the loop go on with the next pipelined request; one that ends later calls `settled`, which
-starts the loop again on what was put aside. So pipelining is a loop and never a recursion, and it yields to others after `MAX_TURNS`.
+`data_received` hands what came, with what was left over, to `run`: a loop over a bytes object and an offset. Each
+turn reads a head, reads body, or finds that an exchange is under way and puts the rest aside. The loop ends when the
+bytes are used up. An exchange that ends at once (an error, an answer from a policy) lets the loop go on with the next
+pipelined request; one that ends later calls `settled`, which starts the loop again on what was put aside. So
+pipelining is a loop and never a recursion, and it yields to others after `MAX_TURNS`.
 
-Modes: IDLE → READING_HEAD → READING_BODY → WAITING → IDLE is the plain way. After an early answer the rest of a body is dropped
-(DRAINING). A connection that must end while the client may still be sending lingers: closed for writing, read and dropped, so that the
-client gets the answer and not a reset. TUNNEL passes bytes.
+Modes: IDLE → READING_HEAD → READING_BODY → WAITING → IDLE is the plain way. After an early answer the rest of a body
+is dropped (DRAINING). A connection that must end while the client may still be sending lingers: closed for writing,
+read and dropped, so that the client gets the answer and not a reset. TUNNEL passes bytes.
 
 An idle connection owns no head, no buffer and no exchange.
 """
@@ -63,7 +64,8 @@ cdef enum:
 cdef class ClientConnection(ClientSide):
     """The protocol of one client connection, as asyncio knows it.
 
-    ``listener`` has ``scheme``, ``port`` and ``tls``. ``peer`` and ``local`` are addresses that a PROXY protocol header told.
+    ``listener`` has ``scheme``, ``port`` and ``tls``. ``peer`` and ``local`` are addresses that a PROXY protocol
+    header told.
     """
 
     def __cinit__(self, Engine engine, listener, peer=None, local=None):

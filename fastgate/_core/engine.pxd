@@ -15,7 +15,8 @@ cdef class Engine:
     cdef readonly Wheel wheel
     cdef readonly Runtime runtime
     cdef Buffer buffer                 # scratch for the head that is being assembled
-    cdef list spare                    # exchanges to use again
+    cdef object spare                  # an exchange to use again, which knows the next one
+    cdef int spares
     cdef set connections               # of clients
     cdef readonly int max_connections
     cdef public bint ready             # what the health path answers

@@ -1,8 +1,9 @@
 """What a worker has one of: loop, wheel, parsers, counters, scratch space and the runtime that new exchanges use.
 
-httptools validates every head, after `Head.index` has read its framing, on exactly the bytes of the head. One request parser and one
-response parser serve the whole worker: no head is ever left half fed. After a head that is not a complete keep-alive message by itself the
-parser waits for a body it will never see, so it is set up anew before the next one.
+httptools validates every head, after `Head.index` has read its framing, on exactly the bytes of the head. One request
+parser and one response parser serve the whole worker: no head is ever left half fed. After a head that is not a
+complete keep-alive message by itself the parser waits for a body it will never see, so it is set up anew before the
+next one.
 """
 
 import os
@@ -23,7 +24,11 @@ from fastgate._core.wheel cimport Wheel, clock_us
 
 from fastgate._core.wheel import TICK_MS
 
-# What httptools can read. Every other token is shown to it as POST: the framing rules are the same (RFC 9110 section 9.1).
+cdef char hex_pairs[512]
+memcpy(hex_pairs, PyBytes_AS_STRING(bytes(range(256)).hex().encode()), 512)
+
+# What httptools can read. Every other token is shown to it as POST: the framing rules are the same (RFC 9110 section
+# 9.1).
 _METHODS = frozenset((
     b"DELETE", b"GET", b"HEAD", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"TRACE", b"COPY", b"LOCK", b"MKCOL", b"MOVE", b"PROPFIND",
     b"PROPPATCH", b"SEARCH", b"UNLOCK", b"BIND", b"REBIND", b"UNBIND", b"ACL", b"REPORT", b"MKACTIVITY", b"CHECKOUT", b"MERGE",
@@ -49,7 +54,8 @@ cdef extern from *:
 def tune_allocator():
     """Keeps up to 8 MB of freed memory in the process, for a process that is all gateway.
 
-    Reads are objects of up to 256 KB; glibc would map and unmap each: 90 page faults for a body of 1 MB, a quarter of its cost.
+    Reads are objects of up to 256 KB; glibc would map and unmap each: 90 page faults for a body of 1 MB, a quarter of
+    its cost.
     """
     keep_freed_memory()
 
@@ -71,7 +77,6 @@ cdef class Engine:
         self.log = log
         self.max_connections = max_connections
         self.wheel = Wheel(self.timer_failed)
-        self.spare = []
         self.connections = set()
         self.sink = object()
         self.request_parser = HttpRequestParser(self.sink)
@@ -100,12 +105,14 @@ cdef class Engine:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        self.spare.clear()
+        self.spare = None
+        self.spares = 0
 
     def use(self, Runtime runtime):
         """New exchanges use this runtime; those under way keep theirs."""
         self.runtime = runtime
-        self.spare.clear()
+        self.spare = None
+        self.spares = 0
 
     def close_idle(self):
         """Closes the client connections on which nothing is under way and nothing unread."""
@@ -189,7 +196,6 @@ cdef class Engine:
         """32 hexadecimal digits that no other request has: xorshift128+ over a seed from the system, twice."""
         cdef uint64_t one, other, word
         cdef int i, j
-        cdef int digit
         for i in range(2):
             one = self.id_state[0]
             other = self.id_state[1]
@@ -197,10 +203,9 @@ cdef class Engine:
             one ^= one << 23
             self.id_state[1] = one ^ other ^ (one >> 17) ^ (other >> 26)
             word = self.id_state[1] + other
-            for j in range(16):
-                digit = word & 15
-                target[i * 16 + j] = <char>(48 + digit if digit < 10 else 87 + digit)
-                word >>= 4
+            for j in range(8):
+                memcpy(target + i * 16 + j * 2, &hex_pairs[2 * (word & 255)], 2)
+                word >>= 8
 
     cdef object spawn(self, object coroutine):
         """A task of this worker's loop."""

@@ -107,6 +107,7 @@ cdef enum Phase:
 
 cdef class Exchange(Timed):
     cdef Engine engine
+    cdef Exchange next_spare           # while it waits to be used again
     cdef Runtime runtime
     cdef ClientSide client
     cdef readonly Head request

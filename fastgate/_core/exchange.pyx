@@ -2,23 +2,25 @@
 
 Theory of operation
 -------------------
-An `Exchange` stands between two endpoints. The `ClientSide` tells it: a request head is complete (`open`), here is a piece of its body
-(`request_body`), the client is gone. The `UpstreamSide` tells it: connected, here is the response head, a piece, the end, or it failed.
-It tells them: send this, stop reading, let go. HTTP/1.1 lives in `client` and `upstream`; several exchanges could share a connection.
+An `Exchange` stands between two endpoints. The `ClientSide` tells it: a request head is complete (`open`), here is a
+piece of its body (`request_body`), the client is gone. The `UpstreamSide` tells it: connected, here is the response
+head, a piece, the end, or it failed. It tells them: send this, stop reading, let go. HTTP/1.1 lives in `client` and
+`upstream`; several exchanges could share a connection.
 
 The way of a request is a sequence of phases, each begun by the one before::
 
     open → resolve (target, path, route) → policies (`advance`) → [whole body] → forward → connected → response_arrived
          → policies (`advance`) → deliver → pieces → finish
 
-Nothing here waits: each phase ends by calling the next one or by returning to the loop. Only a policy that returns an awaitable makes a
-task, and it comes back through the same `advance`.
+Nothing here waits: each phase ends by calling the next one or by returning to the loop. Only a policy that returns an
+awaitable makes a task, and it comes back through the same `advance`.
 
 Invariants
-* `finish` runs exactly once for each exchange and is the only place that counts, logs and lets go. `refuse` and `respond` lead there.
+* `finish` runs exactly once for each exchange and is the only place that counts, logs and lets go. `refuse` and
+  `respond` lead there.
 * An `Attempt` is one try with one target. Dropping it never ends the exchange; finishing the exchange always drops it.
-* Body pieces are kept until the upstream answers, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond that the body is
-  lost for repetition. While nobody can take the body the client is held (`HOLD_WAIT`).
+* Body pieces are kept until the upstream answers, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond
+  that the body is lost for repetition. While nobody can take the body the client is held (`HOLD_WAIT`).
 * After `finish` nobody may touch the exchange: it may already serve another request.
 """
 
@@ -79,8 +81,11 @@ include "exchange_sides.pxi"
 cdef Exchange take_exchange(Engine engine):
     """An exchange whose request has begun to arrive."""
     cdef Exchange x
-    if engine.spare:
-        x = engine.spare.pop()
+    if engine.spare is not None:
+        x = <Exchange>engine.spare
+        engine.spare = x.next_spare
+        engine.spares -= 1
+        x.next_spare = None
     else:
         x = Exchange.__new__(Exchange, engine)
     x.runtime = engine.runtime
@@ -699,7 +704,9 @@ cdef class Exchange(Timed):
                 self.client = None
             else:
                 self.reuse()
-                if len(engine.spare) < SPARE:
-                    engine.spare.append(self)
+                if engine.spares < SPARE and engine.timer is not None:
+                    self.next_spare = engine.spare
+                    engine.spare = self
+                    engine.spares += 1
             client.settled(self)
         return 0

@@ -32,7 +32,9 @@ cdef class Endpoint(Timed):
         return 0
 
     cdef bint stalled(self, uint64_t limit) except -1:
-        """Whether the peer has taken no byte for ``limit`` milliseconds; to be asked about once a second while writing is paused."""
+        """Whether the peer has taken no byte for ``limit`` milliseconds; to be asked about once a second while
+        writing is paused.
+        """
         cdef Py_ssize_t unsent = self.transport.get_write_buffer_size()
         cdef uint64_t now = self.engine.wheel.now
         if unsent != self.unsent or self.progress_at == 0:
@@ -141,7 +143,9 @@ cdef class UpstreamSide(Endpoint):
 
 cdef class Upstream:
     cdef int acquire(self, Exchange x) except -1:
-        """Finds a connection for ``x.attempt``: `Exchange.connected` or `Exchange.attempt_failed` follows, now or later."""
+        """Finds a connection for ``x.attempt``: `Exchange.connected` or `Exchange.attempt_failed` follows, now or
+        later.
+        """
         return 0
 
     cdef int leave(self, Exchange x) except -1:

@@ -1,14 +1,16 @@
-"""Where a message ends: one object for the three kinds of body, used for requests and responses alike (RFC 9112 section 6).
+"""Where a message ends: one object for the three kinds of body, used for requests and responses alike (RFC 9112 section
+6).
 
 Theory of operation
 -------------------
-`Framing` is a C struct inside its owner, so a message costs no allocation. `feed` is the only way in: it looks at bytes, says how many it
-consumed, which span of them is body, and whether the message goes on, is complete, or is broken. It never looks beyond the end of the
-message: what follows belongs to the next one.
+`Framing` is a C struct inside its owner, so a message costs no allocation. `feed` is the only way in: it looks at
+bytes, says how many it consumed, which span of them is body, and whether the message goes on, is complete, or is
+broken. It never looks beyond the end of the message: what follows belongs to the next one.
 
-The chunked decoder is a state machine over single bytes outside chunk data and over whole spans inside. It is stricter than RFC 9112
-section 7.1 asks: a line ends with CRLF and nothing else, a size has at most 16 hexadecimal digits and is at most 2^63-1, a chunk line is
-at most 256 bytes long, the trailer section is bounded. Extensions and trailers are read and dropped.
+The chunked decoder is a state machine over single bytes outside chunk data and over whole spans inside. It is
+stricter than RFC 9112 section 7.1 asks: a line ends with CRLF and nothing else, a size has at most 16 hexadecimal
+digits and is at most 2^63-1, a chunk line is at most 256 bytes long, the trailer section is bounded. Extensions and
+trailers are read and dropped.
 """
 
 from libc.stdint cimport int64_t
@@ -59,7 +61,8 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
               Py_ssize_t* size) noexcept nogil:
     """Reads until the first body span or the end, whichever comes first.
 
-    ``start`` and ``size`` give the body bytes among the consumed ones; size 0: none. MORE with ``consumed < length`` means: call again.
+    ``start`` and ``size`` give the body bytes among the consumed ones; size 0: none. MORE with ``consumed < length``
+    means: call again.
     """
     cdef Py_ssize_t i = 0
     cdef unsigned char c
@@ -173,9 +176,11 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
 
 
 cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress):
-    """The body bytes of ``data`` from ``offset`` on, as one object: ``data`` itself where all of it is body. None: there are none.
+    """The body bytes of ``data`` from ``offset`` on, as one object: ``data`` itself where all of it is body. None: there
+    are none.
 
-    Moves ``offset`` behind what was consumed. After BROKEN there is what came before the fault, and nothing of the rest may be used.
+    Moves ``offset`` behind what was consumed. After BROKEN there is what came before the fault, and nothing of the
+    rest may be used.
     """
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(data)
     cdef Py_ssize_t length = PyBytes_GET_SIZE(data)

@@ -2,13 +2,16 @@
 
 Theory of operation
 -------------------
-A `Head` reads the bytes of one request or response head (RFC 9112 sections 2 to 5) where they lie and makes no Python object for them.
+A `Head` reads the bytes of one request or response head (RFC 9112 sections 2 to 5) where they lie and makes no Python
+object for them.
 
-1. `scan` runs over every byte once, eight at a time, and stops at control characters. It resumes where it stopped, so a head that comes
-   byte by byte costs what a whole one costs. It refuses a line end that is not CRLF and every other control character the moment it sees
-   it: a head with bare LF never contains the empty line that would end the wait for it. The start line is read as soon as it is complete.
-2. `index` walks the lines of a complete head: name, colon, value; each becomes a `Field` of 16 bytes with the number of its name. The
-   fields that decide about framing, routing and persistence are read on the way. What the rules say must not be passed on is flagged.
+1. `scan` runs over every byte once, eight at a time, and stops at control characters. It resumes where it stopped, so
+   a head that comes byte by byte costs what a whole one costs. It refuses a line end that is not CRLF and every other
+   control character the moment it sees it: a head with bare LF never contains the empty line that would end the wait
+   for it. The start line is read as soon as it is complete.
+2. `index` walks the lines of a complete head: name, colon, value; each becomes a `Field` of 16 bytes with the number
+   of its name. The fields that decide about framing, routing and persistence are read on the way. What the rules say
+   must not be passed on is flagged.
 3. httptools has its say on the same bytes (`Engine.accept_request`, `accept_response`).
 
 Nothing after this module looks for line ends or parses a header again.
@@ -16,11 +19,28 @@ Nothing after this module looks for line ends or parses a header again.
 Costs: the scan takes about one instruction a byte; the index about forty a field and six a byte of its name.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.causes cimport BAD_REQUEST, BAD_RESPONSE, BAD_VERSION, HEAD_TOO_LARGE, NOT_IMPLEMENTED, OK, TARGET_TOO_LONG
+
+cdef extern from * nogil:
+    """
+    /* The first byte in memory that is below 0x20 or is 0x7F, 8: none of the eight. The lowest mark is exact; a
+    borrow can
+       only make false ones above it. */
+    static inline int first_control(const unsigned char *p) {
+        unsigned long long word, others, marks;
+        memcpy(&word, p, 8);
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap64(word);
+    #endif
+        others = word ^ 0x7F7F7F7F7F7F7F7FULL; marks = (((word - 0x2020202020202020ULL) & ~word) | ((others -
+        0x0101010101010101ULL) & ~others)) & 0x8080808080808080ULL; return marks ? __builtin_ctzll(marks) >> 3 : 8;
+    }
+    """
+    int first_control(const unsigned char* p)
 
 cdef enum:
     MAX_TARGET = 8192
@@ -64,7 +84,8 @@ cdef int prepare() except -1:
         LOWER[i] = i + 32 if 65 <= i <= 90 else i
         TOKEN[i] = 0
         HOST_BYTE[i] = 0
-        # RFC 3986 allows fewer; clients send the others bare. Refused is what has two readings: space, controls, non-ASCII, "#", "\\".
+        # RFC 3986 allows fewer; clients send the others bare. Refused is what has two readings: space, controls,
+        # non-ASCII, "#", "\\".
         TARGET[i] = 0x21 <= i <= 0x7E and i != 0x23 and i != 0x5C
     for i in _TOKEN_BYTES:
         TOKEN[i] = 1
@@ -182,13 +203,6 @@ cdef bint list_has(const unsigned char* value, Py_ssize_t length, const char* lo
     return False
 
 
-cdef inline bint has_control(uint64_t word) noexcept nogil:
-    """Whether any of eight bytes is below 0x20 or is 0x7F."""
-    cdef uint64_t delete = word ^ <uint64_t>0x7F7F7F7F7F7F7F7F
-    return (((word - <uint64_t>0x2020202020202020) & ~word) | ((delete - <uint64_t>0x0101010101010101) & ~delete)) \
-        & <uint64_t>0x8080808080808080 != 0
-
-
 cdef class Head:
     """One message head. Reused: `clear` before the next."""
 
@@ -225,35 +239,33 @@ cdef class Head:
         ``p`` points at the first byte of the message each time; what was read before is not read again.
         """
         cdef Py_ssize_t i = self.at
-        cdef uint64_t word
         cdef unsigned char c
+        cdef int step
         cdef int cause
         cdef Py_ssize_t limit = length if length < max_bytes else max_bytes
         self.p = p
         while True:
-            while i + 8 <= limit:
-                memcpy(&word, p + i, 8)
-                if has_control(word):
+            step = 8
+            while step == 8 and i + 8 <= limit:
+                step = first_control(p + i)
+                i += step
+            if step == 8:
+                while i < limit and p[i] >= 0x20 and p[i] != 0x7F:
+                    i += 1
+                if i >= limit:
                     break
-                i += 8
-            while i < limit and p[i] >= 0x20 and p[i] != 0x7F:
-                i += 1
-            if i >= limit:
-                break
             c = p[i]
-            if c == b"\t" and self.lines > 0:
+            if c == b"\t" and (self.lines > 0 or not request):
                 i += 1
                 continue
             if c != b"\r":
                 return -BAD_REQUEST
-            if i + 1 >= length:
+            if i + 1 >= limit:
                 break
             if p[i + 1] != b"\n":
                 return -BAD_REQUEST
             if i == self.line:
                 if self.lines > 0:
-                    if i + 2 > max_bytes:
-                        return -HEAD_TOO_LARGE
                     self.length = i + 2
                     return self.length
                 return -BAD_REQUEST
@@ -277,7 +289,7 @@ cdef class Head:
 
     cdef int unfinished_line(self, Py_ssize_t end) noexcept:
         """What can be said of a request line whose end has not come."""
-        cdef const unsigned char* space = <const unsigned char*>memchr(self.p, b" ", end if end < MAX_METHOD else MAX_METHOD)
+        cdef const unsigned char* space = <const unsigned char*>memchr(self.p, b" ", end if end <= MAX_METHOD else MAX_METHOD + 1)
         cdef Py_ssize_t method = space - self.p if space != NULL else end
         if method > MAX_METHOD or (method > 0 and not is_token(self.p, method)) or (space != NULL and method == 0):
             return BAD_REQUEST
@@ -322,7 +334,9 @@ cdef class Head:
         return BAD_REQUEST
 
     cdef int status_line(self, Py_ssize_t end) noexcept:
-        """HTTP-version SP status-code SP [ reason-phrase ], RFC 9112 section 4. A missing last space is forgiven, as everybody does."""
+        """HTTP-version SP status-code SP [ reason-phrase ], RFC 9112 section 4. A missing last space is forgiven, as
+        everybody does.
+        """
         cdef const unsigned char* p = self.p
         cdef Py_ssize_t i
         if end < 12 or memcmp(p, b"HTTP/1.", 7) != 0 or not 48 <= p[7] <= 57 or p[8] != b" ":
@@ -487,7 +501,9 @@ cdef class Head:
         return BAD_REQUEST
 
     cdef int connection_options(self, bint request) noexcept:
-        """``close``, ``keep-alive``, ``upgrade`` and the names of other fields that end here (RFC 9110 section 7.6.1)."""
+        """``close``, ``keep-alive``, ``upgrade`` and the names of other fields that end here (RFC 9110 section
+        7.6.1).
+        """
         cdef const unsigned char* p
         cdef Py_ssize_t length, start, end, stop
         cdef int i, j, number

@@ -1,16 +1,17 @@
 """Log-linear histogram of microseconds.
 
-Theory of operation. Values below 128 have a bucket each. Every power of two above is cut into 64 buckets of equal width,
-so a bucket is never wider than 1/64 of its lower edge, and its middle, which is what a percentile answers, is never
-farther than 1/128 (0.79 %) from any value counted there. 2**36 µs, 19 hours, is the end of the range: what is longer
-counts in the last bucket. (The idea is that of HdrHistogram with the smallest unit fixed at 1 µs.)
+Theory of operation. Values below 128 have a bucket each. Every power of two above is cut into 64 buckets of equal
+width, so a bucket is never wider than 1/64 of its lower edge, and its middle, which is what a percentile answers, is
+never farther than 1/128 (0.79 %) from any value counted there. 2**36 µs, 19 hours, is the end of the range: what is
+longer counts in the last bucket. (The idea is that of HdrHistogram with the smallest unit fixed at 1 µs.)
 
 The state is an array of HISTOGRAM_WORDS 64-bit words: the buckets, then the sum of the recorded values. It needs no
-initialisation but zeros, so it can lie in shared memory: one writer an array, plain additions, and readers that copy the
-words one by one. A reader may see a value in its bucket that the sum does not contain yet, never half a word. Arrays add
-up word by word.
+initialisation but zeros, so it can lie in shared memory: one writer an array, plain additions, and readers that copy
+the words one by one. A reader may see a value in its bucket that the sum does not contain yet, never half a word.
+Arrays add up word by word.
 
-Cost: recording is a count of leading zeros, a shift and two additions; merging and percentiles are one pass over the words.
+Cost: recording is a count of leading zeros, a shift and two additions; merging and percentiles are one pass over the
+words.
 """
 
 from libc.stdint cimport uint64_t

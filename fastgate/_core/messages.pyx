@@ -1,7 +1,8 @@
 """What a policy sees: lazy views over the heads of an exchange, and answers of its own.
 
-A view copies nothing. It reads the spans of the head when it is asked and records edits as flags on fields and as pairs that are appended
-when the head is written. Views are valid until their exchange ends; afterwards every use raises `RuntimeError`.
+A view copies nothing. It reads the spans of the head when it is asked and records edits as flags on fields and as
+pairs that are appended when the head is written. Views are valid until their exchange ends; afterwards every use
+raises `RuntimeError`.
 """
 
 from types import MappingProxyType
@@ -351,7 +352,8 @@ cdef class Request:
 cdef class Response(Answer):
     """An answer that a policy gives: ``Response(403, "no", headers={"x-why": "…"})``.
 
-    ``body`` is bytes or str (sent as UTF-8); ``json`` any value that msgspec encodes. Content-Length is written by the gateway.
+    ``body`` is bytes or str (sent as UTF-8); ``json`` any value that msgspec encodes. Content-Length is written by
+    the gateway.
     """
 
     def __init__(self, status=200, body=b"", *, headers=None, json=None):
@@ -399,7 +401,9 @@ cdef class Response(Answer):
 
 
 cdef class UpstreamResponse(Response):
-    """The upstream's response. ``headers`` and ``status`` can be changed; the body can be read where a policy declared ``body = "full"``."""
+    """The upstream's response. ``headers`` and ``status`` can be changed; the body can be read where a policy
+    declared ``body = "full"``.
+    """
 
     def __init__(self, Exchange exchange):
         self.exchange = exchange

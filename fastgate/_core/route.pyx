@@ -1,6 +1,8 @@
-"""Routes and the runtime they belong to, compiled: everything a request needs is bound here, nothing is looked up on the way.
+"""Routes and the runtime they belong to, compiled: everything a request needs is bound here, nothing is looked up on the
+way.
 
-These objects are immutable once built. They know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
+These objects are immutable once built. They know bytes, numbers and callables; `fastgate.gateway.runtime` makes them
+from a configuration.
 """
 
 from fastgate._core.head cimport same

@@ -1,9 +1,9 @@
 """The shared-memory segment: what makes N workers one gateway.
 
 Theory of operation. One file in memory (a sealed memfd), created by the supervisor and inherited by every worker as a
-descriptor. Its size is fixed when it is created, pages come into being when they are first touched, and the seals forbid
-to shrink or grow it, so that no process can make another one fault. The layout is declared here once, as C structures,
-and carries a version; attach() refuses another one.
+descriptor. Its size is fixed when it is created, pages come into being when they are first touched, and the seals
+forbid to shrink or grow it, so that no process can make another one fault. The layout is declared here once, as C
+structures, and carries a version; attach() refuses another one.
 
     header      what this is: magic, version, sizes, a random key
     workers     one cache line a slot: heartbeat, process id, number of starts
@@ -11,12 +11,12 @@ and carries a version; attach() refuses another one.
     targets     the table of targets: a key each, found or entered by name
     in flight   for each slot one 64-bit word a target
 
-Safety. A worker writes only the words of its own slot, so those need no atomic operation; others read them with relaxed
-loads. In flight is laid out slot by slot, because a worker writes its words twice a request and must not share their
-cache lines; a reader adds up one word a slot. The words of a slot whose worker died are zeroed by the supervisor
-(release()), once the process is gone; its counters go on with the next worker. The target table is append-only: a free
-key is taken with one compare-and-swap, and whoever loses it reads who won. Any process may therefore enter a target, and
-all of them get the same index for the same name.
+Safety. A worker writes only the words of its own slot, so those need no atomic operation; others read them with
+relaxed loads. In flight is laid out slot by slot, because a worker writes its words twice a request and must not
+share their cache lines; a reader adds up one word a slot. The words of a slot whose worker died are zeroed by the
+supervisor (release()), once the process is gone; its counters go on with the next worker. The target table is
+append-only: a free key is taken with one compare-and-swap, and whoever loses it reads who won. Any process may
+therefore enter a target, and all of them get the same index for the same name.
 
 Cost: every access from the core is one addition to a base address. Entering a target is O(1) expected, O(targets) at
 worst.

@@ -1,3 +1,4 @@
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.balancer cimport Balancer
@@ -8,7 +9,8 @@ from fastgate._core.head cimport Head
 
 
 cdef enum Mode:
-    IDLE = 0                 # in the pool
+    IDLE = 0                 # rests in the pool
+    STARTING = 5             # neither there nor with an exchange
     READING_HEAD = 1         # a request is under way, its answer has not begun
     READING_BODY = 2
     TUNNEL = 3
@@ -23,12 +25,17 @@ cdef class Target:
     cdef readonly object tls           # ssl.SSLContext, None = plain
     cdef readonly str server_name
     cdef bytes authority               # what Host says
-    cdef list idle
+    cdef UpstreamConnection resting    # the one that was used last; each knows the one below
+    cdef readonly int idle
     cdef object waiting                # deque of exchanges
     cdef readonly int open             # connections: idle, busy and being made
     cdef long long* in_flight
     cdef uint64_t reported             # milliseconds: when a failure to connect was last logged
     cdef int unreported
+
+    cdef int rest(self, UpstreamConnection connection) except -1
+    cdef UpstreamConnection wake(self)
+    cdef int remove(self, UpstreamConnection connection) except -1
 
 
 cdef class Ticket:
@@ -58,6 +65,8 @@ cdef class Pool(Upstream):
 cdef class UpstreamConnection(UpstreamSide):
     cdef Pool pool
     cdef Target target
+    cdef UpstreamConnection below      # while it rests in the pool
+    cdef PyObject* above               # borrowed
     cdef bytes tail
     cdef Framing framing
     cdef int mode

@@ -2,16 +2,17 @@
 
 Theory of operation
 -------------------
-A `Pool` serves one named upstream. `acquire` picks a target and gives the exchange, in this order: a connection that rests in the pool
-(the one used last first, so that the others can go), a new connection if the target may have one more, a place in the target's queue.
-A connection that comes free goes to the queue before it goes to rest.
+A `Pool` serves one named upstream. `acquire` picks a target and gives the exchange, in this order: a connection that
+rests in the pool (the one used last first, so that the others can go), a new connection if the target may have one
+more, a place in the target's queue. A connection that comes free goes to the queue before it goes to rest.
 
-An `UpstreamConnection` has one exchange at a time. It writes the request head and what is there of the body in one piece, reads the
-response head with `Head`, and passes the body on as it comes. When the response is complete it goes back to the pool *before* the exchange
-ends, so that the client's next request finds it. It goes back only if the request was sent whole, the framing of the response was its own
-end, and nothing came behind it.
+An `UpstreamConnection` has one exchange at a time. It writes the request head and what is there of the body in one
+piece, reads the response head with `Head`, and passes the body on as it comes. When the response is complete it goes
+back to the pool *before* the exchange ends, so that the client's next request finds it. It goes back only if the
+request was sent whole, the framing of the response was its own end, and nothing came behind it.
 
-Invariant: ``Target.open`` counts every connection from the decision to make it until `connection_lost`, or until making it failed.
+Invariant: ``Target.open`` counts every connection from the decision to make it until `connection_lost`, or until
+making it failed.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import ssl
 from collections import deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.balancer cimport Balancer
@@ -63,13 +65,46 @@ cdef class Target:
         self.tls = tls
         self.server_name = server_name
         self.authority = (authority or name).encode("ascii")
-        self.idle = []
         self.waiting = deque()
         self.in_flight = engine.segment.in_flight(number, engine.slot)
 
 
+    cdef int rest(self, UpstreamConnection connection) except -1:
+        """Lays a connection on top of those that rest."""
+        connection.mode = IDLE
+        connection.above = NULL
+        connection.below = self.resting
+        if self.resting is not None:
+            self.resting.above = <PyObject*>connection
+        self.resting = connection
+        self.idle += 1
+        return 0
+
+    cdef UpstreamConnection wake(self):
+        """Takes the topmost one; there must be one."""
+        cdef UpstreamConnection connection = self.resting
+        self.remove(connection)
+        return connection
+
+    cdef int remove(self, UpstreamConnection connection) except -1:
+        """Takes one out, wherever it lies."""
+        connection.mode = STARTING
+        if connection.above != NULL:
+            (<UpstreamConnection>connection.above).below = connection.below
+        else:
+            self.resting = connection.below
+        if connection.below is not None:
+            connection.below.above = connection.above
+        connection.above = NULL
+        connection.below = None
+        self.idle -= 1
+        return 0
+
+
 cdef class Pool(Upstream):
-    """The targets of one upstream with this worker's connections to them. Times are seconds; counts are of one target and this worker."""
+    """The targets of one upstream with this worker's connections to them. Times are seconds; counts are of one target
+    and this worker.
+    """
 
     def __cinit__(self, Engine engine, str name, targets, Balancer balancer, *, max_connections=512, max_idle=64, queue=128,
                   queue_timeout=1.0, idle_timeout=4.0, max_requests=0):
@@ -95,9 +130,9 @@ cdef class Pool(Upstream):
         cdef UpstreamConnection connection
         self.closed = True
         for target in self.targets:
-            for connection in list(target.idle):
+            while target.idle:
+                connection = target.wake()
                 connection.close()
-            target.idle.clear()
 
     cdef int acquire(self, Exchange x) except -1:
         cdef Target target
@@ -114,8 +149,7 @@ cdef class Pool(Upstream):
         x.attempt.in_flight = target.in_flight
         target.in_flight[0] += 1
         while target.idle and not x.fresh:
-            connection = <UpstreamConnection>target.idle.pop()
-            connection.mode = READING_HEAD
+            connection = target.wake()
             if not x.idempotent and not connection.quiet():
                 connection.close()
                 continue
@@ -215,7 +249,7 @@ cdef class Pool(Upstream):
         cdef UpstreamConnection connection
         while target.waiting:
             if target.idle:
-                connection = <UpstreamConnection>target.idle.pop()
+                connection = target.wake()
                 x = <Exchange>target.waiting.popleft()
                 x.attempt.waiting = False
                 x.attempt.reused = True
@@ -238,10 +272,9 @@ cdef class Pool(Upstream):
             keep = 1000 * (connection.keep_seconds - 1) if connection.keep_seconds > 1 else 0
         if not connection.connected or self.closed or self.engine.draining or keep == 0 \
                 or (self.max_requests and connection.requests >= self.max_requests) \
-                or (len(target.idle) >= self.max_idle and not target.waiting):
+                or (target.idle >= self.max_idle and not target.waiting):
             return connection.close()
-        connection.mode = IDLE
-        target.idle.append(connection)
+        target.rest(connection)
         self.engine.wheel.arm(connection, keep)
         if target.waiting:
             self.serve(target)
@@ -255,7 +288,7 @@ cdef class UpstreamConnection(UpstreamSide):
         self.engine = pool.engine
         self.pool = pool
         self.target = target
-        self.mode = IDLE
+        self.mode = STARTING
         self.fd = -1
         self.keep_seconds = -1
         live.upstreams += 1
@@ -283,7 +316,7 @@ cdef class UpstreamConnection(UpstreamSide):
             self.exchange.bytes_out += PyBytes_GET_SIZE(data)
             self.engine.slab.bytes_out += PyBytes_GET_SIZE(data)
             self.exchange.client.write(data)
-        elif self.mode == IDLE:
+        elif self.mode == IDLE or self.mode == STARTING:
             # Nobody asked.
             self.close()
 
@@ -305,8 +338,8 @@ cdef class UpstreamConnection(UpstreamSide):
         cdef Exchange x = self.exchange
         cdef int mode = self.mode
         self.forget()
-        if self.mode == IDLE and self in self.target.idle:
-            self.target.idle.remove(self)
+        if self.mode == IDLE:
+            self.target.remove(self)
         if x is not None:
             if mode == TUNNEL:
                 self.exchange = None
@@ -532,8 +565,8 @@ cdef class UpstreamConnection(UpstreamSide):
         return x.attempt_failed(cause)
 
     cdef int close(self) except -1:
-        if self.mode == IDLE and self in self.target.idle:
-            self.target.idle.remove(self)
+        if self.mode == IDLE:
+            self.target.remove(self)
         self.mode = CLOSED
         self.due = 0
         if self.connected:

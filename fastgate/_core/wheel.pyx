@@ -2,16 +2,19 @@
 
 Theory of operation
 -------------------
-A request passes half a dozen deadlines (head, policies, connect, read, idle, keep-alive) and nearly all are met. So setting one must cost
-a store, and only the few that pass may cost more. Each owner is a `Timed` entry with one integer, ``due``. The wheel has 512 slots of one
-tick (`TICK` ms) each; an entry hangs in the slot of the tick at which it will be looked at (``visit``).
+A request passes half a dozen deadlines (head, policies, connect, read, idle, keep-alive) and nearly all are met. So
+setting one must cost a store, and only the few that pass may cost more. Each owner is a `Timed` entry with one
+integer, ``due``. The wheel has 512 slots of one tick (`TICK` ms) each; an entry hangs in the slot of the tick at
+which it will be looked at (``visit``).
 
-* Arming later than ``visit`` only stores ``due``: when the wheel comes by it sees that the entry is not due and hangs it further on.
+* Arming later than ``visit`` only stores ``due``: when the wheel comes by it sees that the entry is not due and hangs
+  it further on.
 * Arming earlier than ``visit`` moves the entry: one unlink and one link.
 * Disarming is ``due = 0``; the entry falls off when the wheel comes by.
 * A deadline beyond the horizon (512 ticks) is looked at once per turn of the wheel.
 
-An entry never fires early; it fires at most two ticks late, or later by as long as the loop was busy.
+An entry fires at most two ticks late. Deadlines are counted from the last turn: where the loop was busy for longer
+than a tick, by one callback, what is armed at its end may fire early by that time, and everything fires late by it.
 Links are borrowed pointers: the wheel keeps nothing alive, an entry takes itself out when it dies.
 """
 

@@ -31,8 +31,8 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 class Gateway:
     """A gateway in this process: ``async with Gateway(config) as gateway``, or `start` and `drain` or `close`.
 
-    ``control`` is given by a supervisor; without one the gateway opens its own sockets and keeps its own counters. A gateway
-    can be started once.
+    ``control`` is given by a supervisor; without one the gateway opens its own sockets and keeps its own counters. A
+    gateway can be started once.
     """
 
     def __init__(self, config: GatewayConfig, *, control: ControlPlane | None = None) -> None:
@@ -52,8 +52,8 @@ class Gateway:
     async def start(self) -> None:
         """Serves from now on.
 
-        Raises ConfigError for what only shows when it is used (certificates, plugins), ListenError for an address that cannot
-        be had, and whatever a plugin's ``on_startup`` raises; nothing stays open then.
+        Raises ConfigError for what only shows when it is used (certificates, plugins), ListenError for an address
+        that cannot be had, and whatever a plugin's ``on_startup`` raises; nothing stays open then.
         """
         config = self.config
         control = self._control = self._control or LocalControl()
