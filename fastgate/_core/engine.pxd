@@ -18,7 +18,7 @@ cdef class Engine:
     cdef object spare                  # an exchange to use again, which knows the next one
     cdef int spares
     cdef set connections               # of clients
-    cdef readonly int max_connections
+    cdef public int max_connections    # of clients; 0 = no limit
     cdef public bint ready             # what the health path answers
     cdef public bint draining          # every answer says Connection: close
     cdef readonly object log           # log(level, message, **fields)

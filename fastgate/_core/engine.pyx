@@ -68,14 +68,13 @@ def live_counts():
 cdef class Engine:
     """The one of its worker. ``log(level, message, **fields)`` takes what an operator should know."""
 
-    def __cinit__(self, loop, Segment segment, int slot, log, int max_connections=0):
+    def __cinit__(self, loop, Segment segment, int slot, log):
         self.loop = loop
         self.segment = segment
         self.slot = slot
         self.slab = segment.slab(slot)
         self.ready = True
         self.log = log
-        self.max_connections = max_connections
         self.wheel = Wheel(self.timer_failed)
         self.connections = set()
         self.sink = object()

@@ -60,9 +60,10 @@ class Gateway:
         loop = asyncio.get_running_loop()
         policies = load_plugins(config.plugins)
         self._tls = ServerTLS(config.gateway.tls) if config.gateway.tls is not None else None
-        engine = Engine(loop, control.segment, control.slot, _write_log, config.gateway.max_connections or _connections_possible())
+        engine = Engine(loop, control.segment, control.slot, _write_log)
         compiled = compile_runtime(config, engine, control.slots, policies)
         engine.use(compiled.runtime)
+        engine.max_connections = config.gateway.max_connections or _connections_possible(compiled.pools)
         self._engine = engine
         self._pools = compiled.pools
         try:
@@ -186,9 +187,10 @@ def _write_log(level: str, message: str, exception: BaseException | None = None)
     _log.log(_LEVELS[level], message, exc_info=exception)
 
 
-def _connections_possible() -> int:
-    """How many client connections the limit of open files allows, each with one to an upstream."""
+def _connections_possible(pools: list[Pool]) -> int:
+    """How many client connections the limit of open files leaves beside those to upstreams; these get at most half of it."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return 0
-    return max(16, (soft - _FILES_KEPT) // 2)
+    upstream = sum(pool.max_connections * len(pool.targets) for pool in pools)
+    return max(16, soft - _FILES_KEPT - min(upstream, soft // 2))

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -85,6 +87,52 @@ async def test_kill_9_of_a_worker_under_load_fails_its_connections_only() -> Non
         await asyncio.gather(*clients)
         assert 0 < len(failed) < 32
         assert all(at - killed < 1 for at in failed)
+
+
+@pytest.mark.needs("wrk")
+async def test_kill_9_of_a_worker_under_wrk() -> None:
+    """Only the connections of the killed worker break, at most once each, and it is answered again within 2 s."""
+    async with upstream() as port, running(through(port, workers=2), REAL) as server:
+        public = await server.complete(2)
+        url = f"http://127.0.0.1:{public}/"
+        wrk = await asyncio.create_subprocess_exec(
+            "wrk", "-t1", "-c32", "-d4s", url, stdout=asyncio.subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}
+        )
+        victim = server.workers()[0]
+        await asyncio.sleep(1)  # wrk says nothing before its end
+        before = [await count_connections(pid, public) for pid in server.workers().values()]
+        killed = time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        while not await fetch(public):
+            assert time.monotonic() - killed < 2
+        await server.says(r"worker \d+ is ready", times=2)
+        assert time.monotonic() - killed < 2
+        said, _ = await wrk.communicate()
+        text = said.decode()
+        print(text, before)
+        errors = dict.fromkeys(("connect", "read", "write", "timeout"), 0)
+        if found := re.search(r"Socket errors: (.*)", text):
+            errors = {kind: int(number) for kind, number in re.findall(r"(\w+) (\d+)", found[1])}
+        assert errors["connect"] == errors["timeout"] == 0
+        assert errors["read"] + errors["write"] <= before[0]
+        assert "Non-2xx" not in text
+        completed = re.search(r"(\d+) requests in", text)
+        assert completed
+        assert int(completed[1]) > 1000
+
+
+async def count_connections(pid: int, port: int) -> int:
+    """Established connections that a process has accepted on this port."""
+    inodes = set()
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(f":{port:04X}") and fields[3] == "01":
+            inodes.add(fields[9])
+    held = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held += os.readlink(entry).removeprefix("socket:[").rstrip("]") in inodes
+    return held
 
 
 async def test_sigterm_under_64_keep_alive_clients_loses_no_request() -> None:
@@ -214,7 +262,7 @@ async def test_a_certificate_that_is_missing_is_one_line(tmp_path: Path) -> None
 @contextlib.asynccontextmanager
 async def command(*arguments: str, cwd: Path) -> AsyncIterator[Server]:
     process = await asyncio.create_subprocess_exec(
-        "python",
+        sys.executable,
         "-c",
         "from fastgate.cli import main; main()",
         "serve",
@@ -302,7 +350,7 @@ from fastgate.server import GatewayServer
 GatewayServer(GatewayConfig.from_dict({config()!r}), factory="neighbour:Gateway").start()
 """)
     process = await asyncio.create_subprocess_exec(
-        "python", str(script), stderr=asyncio.subprocess.PIPE, env=environment(), cwd="/"
+        sys.executable, str(script), stderr=asyncio.subprocess.PIPE, env=environment(), cwd="/"
     )
     server = Server(process)
     assert await fetch(await server.port())
