@@ -34,12 +34,12 @@ CORE = Path("fastgate", "_core")
 
 
 def extensions() -> list[Extension]:
-    """One extension for each module of the core; every header and declaration file rebuilds them all."""
+    """One extension for each module of the core. A declaration, an included part or a header rebuilds them all."""
     return [
         Extension(
             f"fastgate._core.{source.stem}",
             [str(source)],
-            depends=sorted(str(header) for header in CORE.glob("*.h")),
+            depends=sorted(str(part) for kind in ("pxd", "pxi", "h") for part in CORE.glob(f"*.{kind}")),
             include_dirs=[str(CORE)],
             extra_compile_args=COMPILE,
             define_macros=[("FASTGATE_DEBUG", "1")] if DEBUG else [],

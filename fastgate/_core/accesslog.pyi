@@ -1,12 +1,14 @@
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from fastgate._core.exchange import Observer
+
 class LineWriter(Protocol):
     collect: Callable[[], object] | None
     def append(self, lines: bytes, count: int = ...) -> bool: ...
     def wake(self) -> None: ...
 
-class AccessLog:
+class AccessLog(Observer):
     def __init__(
         self, writer: LineWriter, format: Literal["json", "combined"] = "json", sample: float = 1.0
     ) -> None: ...

@@ -48,6 +48,13 @@ cdef inline void put_number(Buffer* buffer, unsigned long long number) noexcept 
     put(buffer, digits + at, 20 - at)
 
 
+cdef inline void put_length(Buffer* buffer, unsigned long long length) noexcept nogil:
+    """The one spelling of Content-Length that is passed on; 38 bytes at most."""
+    put(buffer, b"Content-Length: ", 16)
+    put_number(buffer, length)
+    put(buffer, b"\r\n", 2)
+
+
 cdef inline void put_hex(Buffer* buffer, unsigned long long number) noexcept nogil:
     """Lower-case hexadecimal digits without leading zeros; at most 16."""
     cdef char digits[16]

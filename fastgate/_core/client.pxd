@@ -39,4 +39,3 @@ cdef class ClientConnection(ClientSide):
     cdef int decide_close(self, Exchange x) except -1
     cdef int linger(self) except -1
     cdef int close(self) except -1
-    cdef int rearm(self) except -1

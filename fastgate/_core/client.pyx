@@ -16,40 +16,38 @@ An idle connection owns no head, no buffer and no exchange.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
-from libc.string cimport memcmp
 
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, put_number, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, put_length, put_number, reserve
 from fastgate._core.causes cimport (
-    BAD_CHUNK,
     BAD_REQUEST,
     BODY_TIMEOUT,
     CLIENT_GONE,
     CLIENT_STALLED,
     CONNECTION_CUT,
     HEAD_TIMEOUT,
-    IDLE_TIMEOUT,
     OK,
     outcomes,
     phrase_of,
 )
 from fastgate._core.engine cimport Engine, live
-from fastgate._core.exchange cimport HOLD_PIPELINE, HOLD_SINK, HOLD_WAIT, ClientSide, Endpoint, Exchange, take_exchange
+from fastgate._core.exchange cimport (
+    ASK_EVERY,
+    HOLD_PIPELINE,
+    HOLD_SINK,
+    HOLD_WAIT,
+    ClientSide,
+    Exchange,
+    take_exchange,
+)
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, take
 from fastgate._core.head cimport (
-    CONNECTION,
-    CONTENT_LENGTH,
     DATE,
     DROPPED,
     RULED,
-    SERVER,
-    UPGRADE,
     X_REQUEST_ID,
     Field,
     Head,
-    same,
 )
-
 from fastgate._core.resolve cimport identify_client
 
 cdef enum:
@@ -58,6 +56,7 @@ cdef enum:
     MAX_DRAIN = 65536          # bytes of an unread body that are dropped to keep the connection
     MAX_LINGER = 1048576
     LINGER_TIME = 2000         # milliseconds
+    WRITE_TIME = 60000         # milliseconds without a byte taken, where no route says it
     INLINE_BODY = 16384        # up to so many body bytes are copied behind the head; more are written on their own
 
 
@@ -88,7 +87,7 @@ cdef class ClientConnection(ClientSide):
         self.attach(transport)
         self.engine.slab.accepted += 1
         if self.engine.max_connections and len(self.engine.connections) >= self.engine.max_connections:
-            self.engine.slab.refused_connections += 1
+            self.engine.turned_away()
             self.mode = CLOSED
             transport.abort()
             return
@@ -115,10 +114,13 @@ cdef class ClientConnection(ClientSide):
 
     def eof_received(self):
         cdef Exchange x = self.exchange
-        if x is not None:
-            x.client_gone(CONNECTION_CUT if self.mode == READING_BODY or self.mode == READING_HEAD else
-                          OK if self.mode == TUNNEL else CLIENT_GONE)
+        cdef int mode = self.mode
+        # First, so that nothing that waits is begun for a client that has left.
         self.mode = CLOSED
+        self.tail = None
+        if x is not None:
+            x.client_gone(CONNECTION_CUT if mode == READING_BODY or mode == READING_HEAD else
+                          OK if mode == TUNNEL else CLIENT_GONE)
 
     def connection_lost(self, error):
         cdef Exchange x = self.exchange
@@ -129,7 +131,10 @@ cdef class ClientConnection(ClientSide):
         self.engine.connections.discard(self)
         self.engine.slab.closed += 1
         if x is not None:
-            x.client_gone(CONNECTION_CUT if mode == READING_BODY or mode == READING_HEAD else OK if mode == TUNNEL else CLIENT_GONE)
+            if mode == READING_BODY or mode == READING_HEAD:
+                x.client_gone(CONNECTION_CUT)
+            else:
+                x.client_gone(OK if mode == TUNNEL else CLIENT_GONE)
         self.exchange = None
         self.tail = None
         self.transport = None
@@ -144,6 +149,11 @@ cdef class ClientConnection(ClientSide):
         try:
             while offset < length:
                 if self.mode == IDLE or self.mode == READING_HEAD:
+                    if self.write_paused and self.exchange is None:
+                        # The client does not take its answers: no further ones are made until it does.
+                        self.stash(data, offset)
+                        self.hold(HOLD_PIPELINE)
+                        break
                     turns += 1
                     if turns > MAX_TURNS:
                         self.stash(data, offset)
@@ -182,7 +192,7 @@ cdef class ClientConnection(ClientSide):
             self.tail = data[offset:] if offset else data
         if self.mode == WAITING and PyBytes_GET_SIZE(self.tail) > MAX_TAIL:
             self.hold(HOLD_PIPELINE)
-            self.engine.wheel.arm(self, 1000)
+            self.engine.wheel.arm(self, ASK_EVERY)
         return 0
 
     cdef bint read_head(self, bytes data, Py_ssize_t* offset) except -1:
@@ -191,7 +201,7 @@ cdef class ClientConnection(ClientSide):
         cdef Engine engine = self.engine
         cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(data)
         cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
-        cdef Py_ssize_t size
+        cdef Py_ssize_t size, begin
         cdef Head head
         cdef bytes piece = None
         cdef int progress = MORE
@@ -220,7 +230,8 @@ cdef class ClientConnection(ClientSide):
             self.stash(data, offset[0])
             return False
         if size < 0:
-            head.data = data
+            # What was read of the request line can still be logged.
+            head.data = data if head.target.length else None
             identify_client(x)
             x.refuse(<int>-size)
             return False
@@ -233,8 +244,10 @@ cdef class ClientConnection(ClientSide):
         self.due = 0
         self.blank_line = False
         cause = head.index(True, x.runtime.underscores)
-        if cause == OK and not engine.accept_request(head, head.data, head.p - <const unsigned char*>PyBytes_AS_STRING(head.data)):
-            cause = BAD_REQUEST
+        if cause == OK:
+            begin = head.p - <const unsigned char*>PyBytes_AS_STRING(head.data)
+            if not engine.accept_request(head, head.data, begin):
+                cause = BAD_REQUEST
         if cause != OK:
             identify_client(x)
             x.refuse(cause)
@@ -356,8 +369,9 @@ cdef class ClientConnection(ClientSide):
         put(buffer, b"\r\n", 2)
         # what comes with it
         if x.answer is None:
-            keep_length = not x.route.buffer_response and x.status != 204 and head.content_length >= 0 and not (head.chunked)
-            put_fields(buffer, head, keep_length)
+            keep_length = head.content_length >= 0 and x.status != 204 \
+                and (self.bodiless or not x.route.buffer_response)
+            put_fields(buffer, head)
         if extra is not None:
             for name, value in extra:
                 put_bytes(buffer, name)
@@ -379,12 +393,12 @@ cdef class ClientConnection(ClientSide):
             put(buffer, x.id, x.id_length)
             put(buffer, b"\r\n", 2)
         # framing
-        if x.answer is not None or x.route.buffer_response:
+        if x.answer is not None or (x.route.buffer_response and not self.bodiless):
             if x.status != 204 and x.status != 304:
-                put(buffer, b"Content-Length: ", 16)
-                put_number(buffer, size)
-                put(buffer, b"\r\n", 2)
-        elif not keep_length and not self.bodiless:
+                put_length(buffer, size)
+        elif keep_length:
+            put_length(buffer, head.content_length)
+        elif not self.bodiless:
             if x.request.minor == 1:
                 self.chunked = True
                 put(buffer, b"Transfer-Encoding: chunked\r\n", 28)
@@ -471,7 +485,7 @@ cdef class ClientConnection(ClientSide):
         put(buffer, b" ", 1)
         put(buffer, head.p + head.reason.start, head.reason.length)
         put(buffer, b"\r\n", 2)
-        put_fields(buffer, head, False)
+        put_fields(buffer, head)
         put(buffer, b"\r\n", 2)
         return self.put_out(x)
 
@@ -488,7 +502,7 @@ cdef class ClientConnection(ClientSide):
         put(buffer, b"HTTP/1.1 101 ", 13)
         put(buffer, head.p + head.reason.start, head.reason.length)
         put(buffer, b"\r\n", 2)
-        put_fields(buffer, head, False)
+        put_fields(buffer, head)
         put(buffer, b"Connection: Upgrade\r\nUpgrade: ", 30)
         put(buffer, head.p + head.fields[head.upgrade].value, head.fields[head.upgrade].value_length)
         put(buffer, b"\r\n\r\n", 4)
@@ -575,10 +589,12 @@ cdef class ClientConnection(ClientSide):
 
     cdef int close(self) except -1:
         self.mode = CLOSED
-        if self.connected and self.transport is not None:
-            self.due = 0
-            self.transport.close()
-        return 0
+        return self.flush_and_close()
+
+    def resume_writing(self):
+        ClientSide.resume_writing(self)
+        if self.tail is not None and self.exchange is None:
+            self.engine.loop.call_soon(self.go_on)
 
     def close_idle(self):
         """Part of draining: closes the connection if nothing is under way and nothing unread."""
@@ -591,52 +607,36 @@ cdef class ClientConnection(ClientSide):
             self.transport.abort()
 
     cdef int rearm(self) except -1:
-        """The deadline that belongs to the mode."""
-        cdef Exchange x = self.exchange
+        """The deadline of the mode; that of a tunnel is kept by the upstream's side, which sees both ways."""
         if self.held or self.write_paused:
-            self.engine.wheel.arm(self, 1000)
-        elif self.mode == TUNNEL:
-            self.engine.wheel.arm(self, x.route.idle_timeout)
+            self.engine.wheel.arm(self, ASK_EVERY)
         elif self.mode == READING_BODY:
             self.engine.wheel.arm(self, self.engine.runtime.body_timeout)
         return 0
-
-    cdef int hold(self, int reason) except -1:
-        Endpoint.hold(self, reason)
-        self.engine.wheel.arm(self, 1000)
-        return 0
-
-    cdef int release(self, int reason) except -1:
-        Endpoint.release(self, reason)
-        if self.held == 0 and self.exchange is not None:
-            self.due = 0
-            self.rearm()
-        return 0
-
-    def resume_writing(self):
-        ClientSide.resume_writing(self)
-        if self.exchange is not None:
-            self.due = 0
-            self.rearm()
 
     cdef int expired(self) except -1:
         cdef Exchange x = self.exchange
         if not self.connected:
             return 0
-        if x is not None and (self.held or self.write_paused):
-            if self.write_paused and self.stalled(x.route.write_timeout if x.route is not None else 60000):
+        if self.mode == CLOSED:
+            self.abort_if_stalled()
+        elif self.held or self.write_paused:
+            if self.write_paused and self.stalled(
+                    x.route.write_timeout if x is not None and x.route is not None else WRITE_TIME):
                 self.mode = CLOSED
-                x.client_gone(CLIENT_STALLED)
+                if x is not None:
+                    x.client_gone(CLIENT_STALLED)
                 if self.connected:
                     self.reset()
                 return 0
             if self.held and self.peer_gone():
                 self.mode = CLOSED
-                x.client_gone(CLIENT_GONE)
+                if x is not None:
+                    x.client_gone(CLIENT_GONE)
                 if self.connected:
                     self.transport.abort()
                 return 0
-            self.engine.wheel.arm(self, 1000)
+            self.engine.wheel.arm(self, ASK_EVERY)
         elif self.mode == READING_HEAD:
             if x is None:
                 self.close()
@@ -645,8 +645,6 @@ cdef class ClientConnection(ClientSide):
                 x.refuse(HEAD_TIMEOUT)
         elif self.mode == READING_BODY:
             x.refuse(BODY_TIMEOUT)
-        elif self.mode == TUNNEL:
-            x.finish(IDLE_TIMEOUT)
         elif self.mode == IDLE or self.mode == DRAINING:
             self.close()
         elif self.mode == LINGERING:
@@ -655,14 +653,14 @@ cdef class ClientConnection(ClientSide):
         return 0
 
 
-cdef void put_fields(Buffer* buffer, Head head, bint keep_length) noexcept:
+cdef void put_fields(Buffer* buffer, Head head) noexcept:
     """Copies the lines of a response head that are passed on, neighbours in one go."""
     cdef Field* field
     cdef Py_ssize_t begin = -1
     cdef int i
     for i in range(head.count):
         field = &head.fields[i]
-        if field.flags & DROPPED or (field.flags & RULED and not keep_length):
+        if field.flags & (DROPPED | RULED):
             if begin >= 0:
                 put(buffer, head.p + begin, field.name - begin)
                 begin = -1

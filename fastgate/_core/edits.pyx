@@ -11,7 +11,10 @@ cdef bytes _CONTROLS = bytes([*range(32), 127])
 
 
 cdef list edit(Exchange x, Edits change, Head head, list extra):
-    """Applies a route's edits: flags what goes, returns what is added, beside what was."""
+    """Applies a route's edits: flags what goes, returns what is added, beside what was.
+
+    None: a value that the client chose cannot stand in a field, and the request has to be refused.
+    """
     cdef Field* field
     cdef int i
     cdef object value
@@ -27,14 +30,20 @@ cdef list edit(Exchange x, Edits change, Head head, list extra):
     for pair in change.added:
         value = pair[1]
         if isinstance(value, Template):
-            parts = (<Template>value).parts
-            value = b"".join([part if isinstance(part, bytes) else value_of(x, part[0], part[1]) for part in parts])
+            parts = []
+            for part in (<Template>value).parts:
+                if not isinstance(part, bytes):
+                    part = value_of(x, part[0], part[1])
+                    if part is None:
+                        return None
+                parts.append(part)
+            value = b"".join(parts)
         extra.append((pair[0], value))
     return extra
 
 
 cdef bytes value_of(Exchange x, int variable, object argument):
-    """The value of a variable in a field; bytes that cannot stand in one are left out."""
+    """The value of a variable in a field; None when it holds bytes that cannot stand in one."""
     cdef bytes value = b""
     cdef int i
     if variable == CLIENT_IP:
@@ -50,5 +59,7 @@ cdef bytes value_of(Exchange x, int variable, object argument):
         if x.found.capture[i].start != ABSENT:
             value = x.path[x.found.capture[i].start:x.found.capture[i].start + x.found.capture[i].length]
         if b"%" in value:
-            value = unquote_to_bytes(value).translate(None, _CONTROLS)
+            value = unquote_to_bytes(value)
+            if len(value.translate(None, _CONTROLS)) != len(value):
+                return None
     return value

@@ -32,7 +32,9 @@ cdef class Engine:
     cdef bytes date_line
     cdef uint64_t id_state[2]
     cdef object timer
+    cdef uint64_t refused_at           # milliseconds: when that was last logged
 
+    cdef int turned_away(self) except -1
     cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1
     cdef bint accept_response(self, Head head, bytes data, Py_ssize_t offset, bint bodiless) except -1
     cdef bytes date(self)

@@ -8,7 +8,6 @@ next one.
 
 import os
 import time
-from email.utils import formatdate
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
@@ -20,19 +19,23 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 from fastgate._core.head cimport Head
 from fastgate._core.route cimport Runtime
 from fastgate._core.shm cimport Segment
-from fastgate._core.wheel cimport Wheel, clock_us
+from fastgate._core.wheel cimport Wheel
 
 from fastgate._core.wheel import TICK_MS
 
 cdef char hex_pairs[512]
 memcpy(hex_pairs, PyBytes_AS_STRING(bytes(range(256)).hex().encode()), 512)
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 # What httptools can read. Every other token is shown to it as POST: the framing rules are the same (RFC 9110 section
 # 9.1).
 _METHODS = frozenset((
-    b"DELETE", b"GET", b"HEAD", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"TRACE", b"COPY", b"LOCK", b"MKCOL", b"MOVE", b"PROPFIND",
-    b"PROPPATCH", b"SEARCH", b"UNLOCK", b"BIND", b"REBIND", b"UNBIND", b"ACL", b"REPORT", b"MKACTIVITY", b"CHECKOUT", b"MERGE",
-    b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE", b"PATCH", b"PURGE", b"MKCALENDAR", b"LINK", b"UNLINK",
+    b"DELETE", b"GET", b"HEAD", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"TRACE", b"COPY", b"LOCK", b"MKCOL",
+    b"MOVE", b"PROPFIND", b"PROPPATCH", b"SEARCH", b"UNLOCK", b"BIND", b"REBIND", b"UNBIND", b"ACL", b"REPORT",
+    b"MKACTIVITY", b"CHECKOUT", b"MERGE", b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE", b"PATCH", b"PURGE",
+    b"MKCALENDAR", b"LINK", b"UNLINK",
 ))
 
 
@@ -128,6 +131,14 @@ cdef class Engine:
         """Client connections that are open."""
         return len(self.connections)
 
+    cdef int turned_away(self) except -1:
+        """Counts a connection above the limit, and says so at most once in ten seconds."""
+        self.slab.refused_connections += 1
+        if self.refused_at == 0 or self.wheel.now - self.refused_at >= 10000:
+            self.refused_at = self.wheel.now
+            self.log("warning", f"connections are turned away: {self.max_connections} are open")
+        return 0
+
     cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1:
         """httptools' verdict on a complete request head that begins at ``offset``."""
         cdef const char* p = PyBytes_AS_STRING(data) + offset
@@ -135,8 +146,8 @@ cdef class Engine:
         cdef bytes method = None
         try:
             if head.minor_sent > 1 or not (
-                memcmp(p, b"GET ", 4) == 0 or memcmp(p, b"POST ", 5) == 0 or memcmp(p, b"PUT ", 4) == 0 or memcmp(p, b"HEAD ", 5) == 0
-                or p[:head.method.length] in _METHODS
+                memcmp(p, b"GET ", 4) == 0 or memcmp(p, b"POST ", 5) == 0 or memcmp(p, b"PUT ", 4) == 0
+                or memcmp(p, b"HEAD ", 5) == 0 or p[:head.method.length] in _METHODS
             ):
                 done = False
                 method = p[:head.method.length]
@@ -160,7 +171,6 @@ cdef class Engine:
     cdef bint accept_response(self, Head head, bytes data, Py_ssize_t offset, bint bodiless) except -1:
         """httptools' verdict on a complete response head. ``bodiless``: the parser may believe that nothing follows."""
         cdef const char* p = PyBytes_AS_STRING(data) + offset
-        cdef bint done = True
         try:
             if head.minor_sent > 1:
                 self.feed_response(b"HTTP/1.1")
@@ -188,7 +198,12 @@ cdef class Engine:
         cdef uint64_t second = self.wheel.now // 1000
         if self.date_line is None or second != self.date_at:
             self.date_at = second
-            self.date_line = b"Date: " + formatdate(time.time(), usegmt=True).encode() + b"\r\n"
+            # Not email.utils: its import is a tenth of a start. Not strftime(): it speaks the language of the locale.
+            now = time.gmtime()
+            self.date_line = (
+                f"Date: {_DAYS[now.tm_wday]}, {now.tm_mday:02} {_MONTHS[now.tm_mon - 1]} {now.tm_year}"
+                f" {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT\r\n"
+            ).encode()
         return self.date_line
 
     cdef void make_id(self, char* target) noexcept:

@@ -14,6 +14,11 @@ cdef enum Hold:
     HOLD_PIPELINE = 4                  # later requests wait for this one
 
 
+cdef enum:
+    FLUSH_TIME = 10000                 # milliseconds that a closing connection may go without a byte taken
+    ASK_EVERY = 1000                   # milliseconds between looks at a connection that is not read or takes no more
+
+
 cdef class Endpoint(Timed):
     cdef Engine engine
     cdef readonly object transport
@@ -29,11 +34,15 @@ cdef class Endpoint(Timed):
     cdef int attach(self, object transport) except -1
     cdef int hold(self, int reason) except -1
     cdef int release(self, int reason) except -1
+    cdef int rearm(self) except -1
+    cdef int restart(self) except -1
     cdef int write(self, bytes data) except -1
     cdef bint stalled(self, uint64_t limit) except -1
     cdef int descriptor(self) except -2
     cdef bint peer_gone(self) except -1
     cdef bint quiet(self) except -1
+    cdef int flush_and_close(self) except -1
+    cdef int abort_if_stalled(self) except -1
     cdef int reset(self) except -1
 
 
@@ -204,8 +213,7 @@ cdef class Exchange(Timed):
     cdef int finish(self, int cause) except -1
 
     cdef void reuse(self) noexcept
-    cdef int answer_options(self) except -1
-    cdef int answer_health(self) except -1
+    cdef bint exceeds(self, bytes piece) noexcept
     cdef int begin(self) except -1
     cdef int policies_passed(self) except -1
     cdef int dispatch(self) except -1
@@ -225,3 +233,5 @@ cdef class Exchange(Timed):
 
 
 cdef Exchange take_exchange(Engine engine)
+cdef int answer_options(Exchange x) except -1
+cdef int answer_health(Exchange x) except -1

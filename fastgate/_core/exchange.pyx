@@ -27,7 +27,7 @@ Invariants
 from asyncio import CancelledError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from fastgate._core.causes cimport (
     BAD_CHUNK,
@@ -76,6 +76,7 @@ cdef object _ExchangeError = None
 
 
 include "exchange_sides.pxi"
+include "exchange_answers.pxi"
 
 
 cdef Exchange take_exchange(Engine engine):
@@ -119,8 +120,8 @@ cdef class Exchange(Timed):
         self.host_length = self.path_length = self.query_length = 0
         self.has_query = False
         self.id_length = 0
-        self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = self.request_complete = False
-        self.sending_stopped = self.buffering = self.body_lost = False
+        self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = False
+        self.request_complete = self.sending_stopped = self.buffering = self.body_lost = False
         self.body = None
         self.body_kept = self.body_wanted = 0
         self.body_bytes = self.bytes_out = 0
@@ -137,8 +138,8 @@ cdef class Exchange(Timed):
         self.step = 0
         self.task = self.request_view = self.response_view = self.error = None
         self.state = None
-        self.started = self.head_at = self.forwarded_at = self.connected_at = self.response_at = self.ended = self.total_due = 0
-        self.due = 0
+        self.started = self.head_at = self.forwarded_at = self.connected_at = self.response_at = self.ended = 0
+        self.due = self.total_due = 0
 
     # -- driven by the client's connection
 
@@ -166,31 +167,19 @@ cdef class Exchange(Timed):
 
     cdef int broke_off(self, bytes piece) except -1:
         """The body is malformed after this piece."""
-        if piece is not None and self.route.max_body and self.body_bytes + PyBytes_GET_SIZE(piece) > self.route.max_body:
-            return self.refuse(BODY_TOO_LARGE)
-        return self.refuse(BAD_CHUNK)
+        return self.refuse(BODY_TOO_LARGE if piece is not None and self.exceeds(piece) else BAD_CHUNK)
 
-    cdef int answer_options(self) except -1:
-        """OPTIONS * (RFC 9110 section 9.3.7)."""
-        cdef Answer answer = Answer.__new__(Answer)
-        answer.code = 204
-        answer.fields = [(b"Allow", self.runtime.methods)]
-        self.respond(answer, GATEWAY_ANSWERED)
-        return -2
-
-    cdef int answer_health(self) except -1:
-        cdef Answer answer = Answer.__new__(Answer)
-        answer.code = 200 if self.engine.ready else 503
-        answer.fields = [(b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store")]
-        answer.content = b"ok\n" if self.engine.ready else b"draining\n"
-        self.respond(answer, GATEWAY_ANSWERED)
-        return -2
+    cdef bint exceeds(self, bytes piece) noexcept:
+        """Whether the body is longer with this piece than the route accepts."""
+        if self.route is None or self.route.max_body == 0:
+            return False
+        return self.body_bytes + PyBytes_GET_SIZE(piece) > self.route.max_body
 
     cdef int begin(self) except -1:
         """The route is known: limits, then its policies."""
         cdef Head head = self.request
         cdef Route route = self.route
-        cdef int i
+        cdef const unsigned char* asked
         cdef bytes kind
         if route.total_timeout:
             self.total_due = self.engine.wheel.now + route.total_timeout
@@ -198,10 +187,11 @@ cdef class Exchange(Timed):
         if route.max_body and (head.content_length > route.max_body or self.body_bytes > route.max_body):
             return self.refuse(BODY_TOO_LARGE)
         self.buffering = route.buffer_request and not self.request_complete
-        if head.upgrade >= 0 and head.upgrade_named and self.is_get and head.minor == 1 and head.content_length < 0 and not head.chunked:
+        if head.upgrade >= 0 and head.upgrade_named and self.is_get and head.minor == 1 \
+                and head.content_length < 0 and not head.chunked:
+            asked = head.p + head.fields[head.upgrade].value
             for kind in route.upgrades:
-                if same(head.p + head.fields[head.upgrade].value, head.fields[head.upgrade].value_length, PyBytes_AS_STRING(kind),
-                        PyBytes_GET_SIZE(kind)):
+                if same(asked, head.fields[head.upgrade].value_length, PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind)):
                     self.upgrading = True
         if route.on_request is None:
             return self.policies_passed()
@@ -220,6 +210,8 @@ cdef class Exchange(Timed):
         self.forwarded_at = clock_us() if self.hooks is not None or self.phase == PHASE_BODY else self.head_at
         if self.route.request_edits is not None:
             self.request_extra = edit(self, self.route.request_edits, self.request, self.request_extra)
+            if self.request_extra is None:
+                return self.refuse(BAD_REQUEST)
         if self.route.rewrite is not None:
             self.forward_path = self.route.rewrite(self.path[:self.path_length])
             if self.forward_path is None:
@@ -230,7 +222,7 @@ cdef class Exchange(Timed):
         """More of the body, perhaps its end."""
         self.request_complete = complete
         if piece is not None:
-            if self.route is not None and self.route.max_body and self.body_bytes + PyBytes_GET_SIZE(piece) > self.route.max_body:
+            if self.exceeds(piece):
                 self.body_bytes += PyBytes_GET_SIZE(piece)
                 return self.refuse(BODY_TOO_LARGE)
             if self.sending_stopped:
@@ -245,7 +237,7 @@ cdef class Exchange(Timed):
             return self.dispatch() if complete else 0
         if self.attempt.connection is not None:
             return self.attempt.connection.send_body(piece, complete)
-        if self.body_kept > KEPT_BODY and not self.buffering and not (self.body_waiter is not None and self.body_wanted < 0):
+        if self.body_kept > KEPT_BODY and not self.buffering and (self.body_waiter is None or self.body_wanted >= 0):
             self.client.hold(HOLD_WAIT)
         return 0
 
@@ -280,6 +272,7 @@ cdef class Exchange(Timed):
 
     cdef int client_bytes(self, bytes data) except -1:
         """Tunnel bytes from the client."""
+        self.body_bytes += PyBytes_GET_SIZE(data)
         if self.attempt.connection is not None:
             self.attempt.connection.send_raw(data)
         return 0
@@ -409,6 +402,8 @@ cdef class Exchange(Timed):
             return self.run_hooks(route.on_response, PHASE_RESPONSE)
         if route.response_edits is not None:
             self.response_extra = edit(self, route.response_edits, self.response, None)
+            if self.response_extra is None:
+                return self.refuse(BAD_REQUEST)
         self.phase = PHASE_SENDING
         self.response_started = True
         self.client.send_response(self, piece, last)
@@ -463,7 +458,9 @@ cdef class Exchange(Timed):
         if phase == PHASE_RESPONSE and self.answer is None:
             self.response_view = _UpstreamResponse(self)
         elif phase == PHASE_ERROR:
-            self.error = _ExchangeError(reason_of(self.cause), outcomes[self.cause].status, detail_of(self.cause), self.error)
+            self.error = _ExchangeError(
+                reason_of(self.cause), outcomes[self.cause].status, detail_of(self.cause), self.error
+            )
         return self.advance()
 
     cdef int advance(self) except -1:
@@ -479,7 +476,7 @@ cdef class Exchange(Timed):
                     result = hook(self.request_view, self.response_view)
                 else:
                     result = hook(self.request_view, self.error)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return self.policy_failed(error)
             if self.over:
                 return 0
@@ -503,7 +500,7 @@ cdef class Exchange(Timed):
             self.task = None
             self.policy_failed(RuntimeError("the policy was cancelled"))
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.task = None
             if not self.over:
                 self.policy_failed(error)
@@ -520,7 +517,8 @@ cdef class Exchange(Timed):
     cdef int took(self, object result) except -1:
         """Deals with what a hook returned. 1: the hooks are done with; 0: on to the next."""
         if not isinstance(result, Answer):
-            self.policy_failed(TypeError(f"a policy must return None, a Response or an awaitable, not {type(result).__name__}"))
+            kind = type(result).__name__
+            self.policy_failed(TypeError(f"a policy must return None, a Response or an awaitable, not {kind}"))
             return 1
         if self.phase == PHASE_REQUEST:
             self.respond(<Answer>result, POLICY_ANSWERED)
@@ -545,7 +543,8 @@ cdef class Exchange(Timed):
         """A policy raised: logged here, once, and the client gets 500."""
         cdef str hook = getattr(self.hooks[self.step - 1], "__qualname__", "?") if self.step else "?"
         self.engine.slab.policy_errors += 1
-        self.engine.log("error", f"policy {hook} on route {self.route.name!r} raised {type(error).__name__}: {error}", exception=error)
+        text = f"policy {hook} on route {self.route.name!r} raised {type(error).__name__}: {error}"
+        self.engine.log("error", text, exception=error)
         self.error = error
         if self.phase == PHASE_ERROR:
             self.hooks = ()
@@ -560,6 +559,8 @@ cdef class Exchange(Timed):
             return self.respond(self.answer, self.cause or POLICY_ANSWERED)
         if self.route.response_edits is not None:
             self.response_extra = edit(self, self.route.response_edits, self.response, self.response_extra)
+            if self.response_extra is None:
+                return self.refuse(BAD_REQUEST)
         piece = b"".join(self.response_body) if self.response_body is not None else None
         self.response_body = None
         self.phase = PHASE_SENDING
@@ -594,26 +595,8 @@ cdef class Exchange(Timed):
         return self.answer_problem(cause)
 
     cdef int answer_problem(self, int cause) except -1:
-        """RFC 9457."""
-        cdef Answer answer = Answer.__new__(Answer)
-        cdef Head head = self.request
-        cdef bint html = False
-        cdef int i
         self.cause = cause
-        answer.code = outcomes[cause].status
-        if self.runtime.html_errors:
-            for i in range(head.count):
-                if head.fields[i].id == ACCEPT and b"text/html" in head.value_of(i):
-                    html = True
-        kind, answer.content = problem(
-            answer.code, detail_of(cause), self.path[:self.path_length].decode("ascii", "replace") if self.path_length else "",
-            self.id[:self.id_length].decode("ascii") if self.id_length else "", html)
-        answer.fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store")]
-        if cause == NO_METHOD and self.path_length:
-            answer.fields.append((b"Allow", allowed(self)))
-        if outcomes[cause].retry_after:
-            answer.fields.append((b"Retry-After", b"%d" % outcomes[cause].retry_after))
-        return self.respond(answer, cause)
+        return self.respond(problem_answer(self, cause), cause)
 
     cdef int respond(self, Answer answer, int cause) except -1:
         """An answer that is complete."""
@@ -628,7 +611,7 @@ cdef class Exchange(Timed):
             edits = self.route.response_edits
             if edits is not None:
                 answer.fields = [field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]))]
-                answer.fields.extend(edit(self, edits, None, None))
+                answer.fields.extend(edit(self, edits, None, None) or ())
         self.answer = answer
         self.status = answer.code
         self.phase = PHASE_SENDING
@@ -652,6 +635,8 @@ cdef class Exchange(Timed):
     async def read_body(self, bint whole):
         """The request body, or its first `PEEK` bytes. For `Request.body`."""
         cdef bytes body
+        if self.over:
+            raise RuntimeError("the exchange is over; its body can only be read until then")
         if not self.request_complete and (whole or self.body_kept < PEEK):
             if self.body_waiter is None:
                 self.body_waiter = self.engine.loop.create_future()

@@ -16,14 +16,29 @@ cdef class Endpoint(Timed):
         if self.held == 0 and self.connected:
             self.transport.pause_reading()
         self.held |= reason
+        # A transport that does not read does not tell that the peer has left: somebody has to ask.
+        self.engine.wheel.arm(self, ASK_EVERY)
         return 0
 
     cdef int release(self, int reason) except -1:
         if not self.held & reason:
             return 0
         self.held &= ~reason
-        if self.held == 0 and self.connected:
-            self.transport.resume_reading()
+        if self.held == 0:
+            if self.connected:
+                self.transport.resume_reading()
+            self.restart()
+        return 0
+
+    cdef int rearm(self) except -1:
+        """Sets the deadline that belongs to what is going on."""
+        return 0
+
+    cdef int restart(self) except -1:
+        """`rearm`, after a time in which the peer was not to blame."""
+        self.due = 0
+        if self.exchange is not None:
+            self.rearm()
         return 0
 
     cdef int write(self, bytes data) except -1:
@@ -56,6 +71,24 @@ cdef class Endpoint(Timed):
         """Whether the connection is open and nothing unread lies in it."""
         return is_quiet(self.descriptor())
 
+    cdef int flush_and_close(self) except -1:
+        """Closes behind what is still unsent; a peer that takes none of it is not waited for."""
+        self.due = 0
+        if self.connected and self.transport is not None:
+            self.transport.close()
+            if self.connected and self.transport.get_write_buffer_size():
+                self.progress_at = 0
+                self.engine.wheel.arm(self, ASK_EVERY)
+        return 0
+
+    cdef int abort_if_stalled(self) except -1:
+        """After `flush_and_close`: once a second until it is flushed or given up."""
+        if self.stalled(FLUSH_TIME):
+            self.transport.abort()
+        else:
+            self.engine.wheel.arm(self, ASK_EVERY)
+        return 0
+
     cdef int reset(self) except -1:
         """Ends the connection so that the peer cannot take what it got for complete."""
         if self.connected:
@@ -66,12 +99,13 @@ cdef class Endpoint(Timed):
     def pause_writing(self):
         self.write_paused = True
         self.progress_at = 0
-        self.engine.wheel.arm(self, 1000)
+        self.engine.wheel.arm(self, ASK_EVERY)
         self.sink_changed(HOLD_SINK)
 
     def resume_writing(self):
         self.write_paused = False
         self.sink_changed(0)
+        self.restart()
 
     def sink_changed(self, int hold):
         """Passes back-pressure on to whoever feeds this side."""

@@ -2,12 +2,11 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number, reserve
 from fastgate._core.exchange cimport ClientSide, Exchange
 from fastgate._core.head cimport (
     DROPPED,
     FORWARDED,
-    HOST,
     RULED,
     X_FORWARDED_FOR,
     X_FORWARDED_HOST,
@@ -27,10 +26,10 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef Field* field
     cdef Py_ssize_t begin = -1
     cdef Py_ssize_t room = head.length + 512 + x.path_length + x.host_length * 2
-    cdef bint keep_length = not x.buffering
     cdef bint trusted = client.trusted
     cdef bint chunked = head.chunked and not x.buffering
-    cdef bytes name, value, port
+    cdef bytes name, value
+    cdef bytes id_name = runtime.request_id_lower
     cdef int i
     cdef bint skip
     if x.forward_path is not None:
@@ -63,11 +62,11 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     # the client's fields, neighbours in one go
     for i in range(head.count):
         field = &head.fields[i]
-        skip = field.flags & DROPPED or (field.flags & RULED and (field.id == HOST or not keep_length))
+        skip = field.flags & (DROPPED | RULED)
         if not skip and X_FORWARDED_FOR <= field.id <= FORWARDED:
             skip = not trusted or field.id == X_FORWARDED_FOR
-        elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(runtime.request_id_lower):
-            skip = same(head.p + field.name, field.name_length, PyBytes_AS_STRING(runtime.request_id_lower), field.name_length)
+        elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(id_name):
+            skip = same(head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length)
         if skip:
             if begin >= 0:
                 put(buffer, head.p + begin, field.name - begin)
@@ -95,7 +94,8 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         put(buffer, b"X-Forwarded-Port: ", 18)
         put_number(buffer, client.local_port)
         put(buffer, b"\r\n", 2)
-    if runtime.forwarded:
+    # Beside an X-Forwarded-For of a trusted peer, a Forwarded that begins here would contradict it.
+    if runtime.forwarded and not (trusted and head.seen & (1 << X_FORWARDED_FOR) and not head.seen & (1 << FORWARDED)):
         put_forwarded(x, buffer)
     if runtime.via:
         put(buffer, b"Via: 1.", 7)
@@ -118,9 +118,9 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     if chunked:
         put(buffer, b"Transfer-Encoding: chunked\r\n", 28)
     elif x.buffering:
-        put(buffer, b"Content-Length: ", 16)
-        put_number(buffer, x.body_kept)
-        put(buffer, b"\r\n", 2)
+        put_length(buffer, x.body_kept)
+    elif head.content_length >= 0:
+        put_length(buffer, head.content_length)
     if x.upgrading:
         put(buffer, b"Connection: Upgrade\r\nUpgrade: ", 30)
         put(buffer, head.p + head.fields[head.upgrade].value, head.fields[head.upgrade].value_length)

@@ -176,8 +176,9 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
 
 
 cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress):
-    """The body bytes of ``data`` from ``offset`` on, as one object: ``data`` itself where all of it is body. None: there
-    are none.
+    """The body bytes of ``data`` from ``offset`` on, as one object: ``data`` itself where all of it is body.
+
+    None: there are none.
 
     Moves ``offset`` behind what was consumed. After BROKEN there is what came before the fault, and nothing of the
     rest may be used.

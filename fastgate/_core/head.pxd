@@ -22,6 +22,8 @@ cdef enum Name:
     X_FORWARDED_PROTO
     X_FORWARDED_HOST
     X_FORWARDED_PORT
+    X_FORWARDED_OTHER                  # any other X-Forwarded-…
+    X_REAL_IP
     FORWARDED
     VIA
     ACCEPT
@@ -118,4 +120,6 @@ cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef int name_flags_of(int number) noexcept nogil
-cdef bint list_has(const unsigned char* value, Py_ssize_t length, const char* lower, Py_ssize_t lower_length) noexcept nogil
+cdef bint list_has(
+    const unsigned char* value, Py_ssize_t length, const char* lower, Py_ssize_t lower_length
+) noexcept nogil

@@ -23,7 +23,15 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
 
-from fastgate._core.causes cimport BAD_REQUEST, BAD_RESPONSE, BAD_VERSION, HEAD_TOO_LARGE, NOT_IMPLEMENTED, OK, TARGET_TOO_LONG
+from fastgate._core.causes cimport (
+    BAD_REQUEST,
+    BAD_RESPONSE,
+    BAD_VERSION,
+    HEAD_TOO_LARGE,
+    NOT_IMPLEMENTED,
+    OK,
+    TARGET_TOO_LONG,
+)
 
 cdef extern from * nogil:
     """
@@ -53,14 +61,15 @@ cdef uint8_t TARGET[256]               # bytes that may stand in a request targe
 cdef uint8_t HOST_BYTE[256]
 
 _TOKEN_BYTES = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_HOST_BYTES = b"-._~!$&'()*+,;=%0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_HOST_BYTES = b"-._~!$&'()*+;=%0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _NAMES = {
-    HOST: b"host", CONNECTION: b"connection", CONTENT_LENGTH: b"content-length", TRANSFER_ENCODING: b"transfer-encoding",
-    EXPECT: b"expect", UPGRADE: b"upgrade", KEEP_ALIVE: b"keep-alive", PROXY_CONNECTION: b"proxy-connection",
-    PROXY_AUTHENTICATE: b"proxy-authenticate", PROXY_AUTHORIZATION: b"proxy-authorization", TE: b"te", TRAILER: b"trailer",
-    HTTP2_SETTINGS: b"http2-settings", AUTHORIZATION: b"authorization", X_FORWARDED_FOR: b"x-forwarded-for",
-    X_FORWARDED_PROTO: b"x-forwarded-proto", X_FORWARDED_HOST: b"x-forwarded-host", X_FORWARDED_PORT: b"x-forwarded-port",
+    HOST: b"host", CONNECTION: b"connection", CONTENT_LENGTH: b"content-length",
+    TRANSFER_ENCODING: b"transfer-encoding", EXPECT: b"expect", UPGRADE: b"upgrade", KEEP_ALIVE: b"keep-alive",
+    PROXY_CONNECTION: b"proxy-connection", PROXY_AUTHENTICATE: b"proxy-authenticate",
+    PROXY_AUTHORIZATION: b"proxy-authorization", TE: b"te", TRAILER: b"trailer", HTTP2_SETTINGS: b"http2-settings",
+    AUTHORIZATION: b"authorization", X_FORWARDED_FOR: b"x-forwarded-for", X_FORWARDED_PROTO: b"x-forwarded-proto",
+    X_FORWARDED_HOST: b"x-forwarded-host", X_FORWARDED_PORT: b"x-forwarded-port", X_REAL_IP: b"x-real-ip",
     FORWARDED: b"forwarded", VIA: b"via", ACCEPT: b"accept", DATE: b"date", SERVER: b"server", COOKIE: b"cookie",
     USER_AGENT: b"user-agent", REFERER: b"referer", CONTENT_TYPE: b"content-type", X_REQUEST_ID: b"x-request-id",
 }
@@ -102,8 +111,8 @@ cdef int prepare() except -1:
         memcpy(name_text[number], <const char*>text, len(text))
         name_flags[number] = 0
     # RFC 9110 section 7.6.1, and the names that peers still send in its spirit
-    for number in (CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, HTTP2_SETTINGS,
-                   UPGRADE, EXPECT, TRANSFER_ENCODING):
+    for number in (CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+                   HTTP2_SETTINGS, UPGRADE, EXPECT, TRANSFER_ENCODING):
         name_flags[number] = DROPPED
     for number in (HOST, CONTENT_LENGTH):
         name_flags[number] = RULED
@@ -184,7 +193,9 @@ cdef int name_flags_of(int number) noexcept nogil:
     return name_flags[number]
 
 
-cdef bint list_has(const unsigned char* value, Py_ssize_t length, const char* lower, Py_ssize_t lower_length) noexcept nogil:
+cdef bint list_has(
+    const unsigned char* value, Py_ssize_t length, const char* lower, Py_ssize_t lower_length
+) noexcept nogil:
     """Whether a comma-separated list has this member, given in lower case."""
     cdef Py_ssize_t start = 0
     cdef Py_ssize_t end, stop
@@ -227,6 +238,7 @@ cdef class Head:
         self.host = self.upgrade = self.expect = self.connection = -1
         self.seen = 0
         self.status = 0
+        self.method.length = self.target.length = self.reason.length = 0
 
     cdef void release(self) noexcept:
         """Lets go of the bytes."""
@@ -289,7 +301,8 @@ cdef class Head:
 
     cdef int unfinished_line(self, Py_ssize_t end) noexcept:
         """What can be said of a request line whose end has not come."""
-        cdef const unsigned char* space = <const unsigned char*>memchr(self.p, b" ", end if end <= MAX_METHOD else MAX_METHOD + 1)
+        cdef Py_ssize_t seen = end if end <= MAX_METHOD else MAX_METHOD + 1
+        cdef const unsigned char* space = <const unsigned char*>memchr(self.p, b" ", seen)
         cdef Py_ssize_t method = space - self.p if space != NULL else end
         if method > MAX_METHOD or (method > 0 and not is_token(self.p, method)) or (space != NULL and method == 0):
             return BAD_REQUEST
@@ -329,7 +342,8 @@ cdef class Head:
         start = i
         while i < end and TOKEN[p[i]]:
             i += 1
-        if i > start and end - i == 4 and p[i] == b"/" and 48 <= p[i + 1] <= 57 and p[i + 2] == b"." and 48 <= p[i + 3] <= 57:
+        if i > start and end - i == 4 and p[i] == b"/" and p[i + 2] == b"." \
+                and 48 <= p[i + 1] <= 57 and 48 <= p[i + 3] <= 57:
             return BAD_VERSION
         return BAD_REQUEST
 
@@ -390,6 +404,8 @@ cdef class Head:
             field.name = <uint32_t>start
             field.name_length = <uint16_t>(i - start)
             number = name_id(p + start, i - start)
+            if number == OTHER and i - start > 12 and p[start + 1] == b"-" and same(p + start, 12, b"x-forwarded-", 12):
+                number = X_FORWARDED_OTHER
             field.id = <uint8_t>number
             field.flags = name_flags[number]
             i += 1
@@ -533,8 +549,8 @@ cdef class Head:
                     self.upgrade_named = True
                 else:
                     number = name_id(p + start, stop - start)
-                    if number in (HOST, CONTENT_LENGTH, AUTHORIZATION, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST,
-                                  X_FORWARDED_PORT):
+                    if number in (HOST, CONTENT_LENGTH, AUTHORIZATION, X_FORWARDED_FOR, X_FORWARDED_PROTO,
+                                  X_FORWARDED_HOST, X_FORWARDED_PORT):
                         # To drop these would change who is asking, or for what.
                         return BAD_REQUEST if request else BAD_RESPONSE
                     for j in range(self.count):
@@ -554,7 +570,8 @@ cdef class Head:
         return -1
 
     cdef bytes value_of(self, int field):
-        return (<const char*>self.p)[self.fields[field].value:self.fields[field].value + self.fields[field].value_length]
+        cdef Field* one = &self.fields[field]
+        return (<const char*>self.p)[one.value:one.value + one.value_length]
 
     cdef void keep_alive_timeout(self, int64_t* seconds) noexcept:
         """``timeout=N`` of a Keep-Alive field, or what stands there."""

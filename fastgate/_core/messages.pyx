@@ -5,7 +5,6 @@ pairs that are appended when the head is written. Views are valid until their ex
 raises `RuntimeError`.
 """
 
-from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -60,6 +59,9 @@ cdef class Headers:
 
     Fields that frame the message or end at this hop cannot be changed; those that were removed are not seen.
     """
+
+    def __init__(self):
+        raise TypeError("headers are made by the gateway")
 
     cdef list extra(self):
         if self.answer is not None:
@@ -178,6 +180,7 @@ cdef class Headers:
     def set(self, name, value):
         """Replaces every field of this name by one."""
         cdef bytes text = editable(name)
+        field_value(value)
         self.check()
         self.drop(text.lower())
         self.add(name, value)
@@ -259,7 +262,7 @@ cdef class Request:
             parameters = {}
             for name, value in parse_qsl(self.query_string, keep_blank_values=True):
                 parameters.setdefault(name, []).append(value)
-            self.parsed_query = MappingProxyType(parameters)
+            self.parsed_query = parameters
         return self.parsed_query
 
     @property
@@ -283,7 +286,7 @@ cdef class Request:
                     name, found, value = part.strip().partition("=")
                     if found and name:
                         jar[name] = value.strip('"')
-            self.parsed_cookies = MappingProxyType(jar)
+            self.parsed_cookies = jar
         return self.parsed_cookies
 
     @property
@@ -333,7 +336,7 @@ cdef class Request:
     def deadline(self):
         """When the exchange must be over, in seconds on the monotonic clock; None without ``timeouts.total``."""
         cdef Exchange x = self.live()
-        return x.total_due / 1000 if x.total_due else None
+        return x.total_due / 1000.0 if x.total_due else None
 
     def body(self):
         """Awaitable: the request body. With ``body = "peek"`` its first 16 KB.
@@ -346,7 +349,9 @@ cdef class Request:
         return x.read_body(x.route.buffer_request)
 
     def __repr__(self):
-        return "<Request: over>" if self.exchange is None else f"<Request {self.method} {self.raw_path} route={self.route!r}>"
+        if self.exchange is None:
+            return "<Request: over>"
+        return f"<Request {self.method} {self.raw_path} route={self.route!r}>"
 
 
 cdef class Response(Answer):
@@ -365,8 +370,10 @@ cdef class Response(Answer):
         elif isinstance(body, str):
             self.content = (<str>body).encode()
             kind = "text/plain; charset=utf-8"
-        else:
+        elif isinstance(body, (bytes, bytearray, memoryview)):
             self.content = bytes(body)
+        else:
+            raise TypeError(f"a body must be bytes or str, not {type(body).__name__}")
         self.view = Headers.__new__(Headers)
         self.view.answer = self
         if headers is not None:

@@ -1,5 +1,19 @@
+from libc.stdint cimport uint64_t
+
 from fastgate._core.framing cimport Framing
+from fastgate._core.wheel cimport Timed, Wheel
 
 
 cdef class Decoder:
     cdef Framing framing
+
+
+cdef class Alarm(Timed):
+    cdef object callback
+
+    cdef int expired(self) except -1
+
+
+cdef class HandWheel:
+    cdef Wheel wheel
+    cdef readonly uint64_t now         # milliseconds

@@ -1,5 +1,7 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
+
+from fastgate._core.wheel import Timed, Wheel
 
 Progress: TypeAlias = Literal["more", "complete", "broken"]
 
@@ -45,3 +47,28 @@ class Decoder:
         """Reads on, span by span: progress, how many bytes were consumed, the body among them."""
     def take(self, data: bytes, offset: int = 0) -> tuple[Progress, int, bytes | None]:
         """The body of ``data`` from ``offset`` on as one object: progress, the new offset, the body or None."""
+
+class Alarm(Timed):
+    """A deadline that calls back."""
+
+    def __init__(self, callback: Callable[[], object]) -> None: ...
+    @property
+    def is_set(self) -> bool:
+        """Whether a deadline is set."""
+
+class HandWheel:
+    """A timer wheel whose clock the caller moves: one of its own, or that of an engine which is not started.
+
+    ``failed(error)`` is told what an alarm raised.
+    """
+
+    def __init__(
+        self, failed: Callable[[BaseException], object] | None = None, wheel: Wheel | None = None
+    ) -> None: ...
+    @property
+    def now(self) -> int:
+        """Milliseconds."""
+    def arm(self, alarm: Alarm, delay: int) -> None:
+        """Sets the deadline so many milliseconds from now; 0 takes it away."""
+    def turn(self, now: int) -> None:
+        """Moves the clock to ``now``, in milliseconds, and fires what is due. It never goes back."""

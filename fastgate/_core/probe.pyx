@@ -7,7 +7,7 @@ end of a block of memory behind which nothing can be read: a reader that looks o
 instead of passing.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE, mmap, mprotect
 
@@ -26,6 +26,7 @@ from fastgate._core.head cimport (
     name_flags_of,
     name_id,
 )
+from fastgate._core.wheel cimport Timed, Wheel
 
 cdef enum:
     PAGE = 65536               # a multiple of every page size in use
@@ -197,3 +198,38 @@ cdef class Decoder:
 
 cdef str progress_of(int progress):
     return "broken" if progress == BROKEN else "complete" if progress == COMPLETE else "more"
+
+
+cdef class Alarm(Timed):
+    """A deadline that calls back."""
+
+    def __init__(self, callback):
+        self.callback = callback
+
+    cdef int expired(self) except -1:
+        self.callback()
+        return 0
+
+    @property
+    def is_set(self):
+        """Whether a deadline is set."""
+        return self.due != 0
+
+
+cdef class HandWheel:
+    """A timer wheel whose clock the caller moves."""
+
+    def __init__(self, failed=None, Wheel wheel=None):
+        self.wheel = Wheel(failed) if wheel is None else wheel
+        self.now = self.wheel.now
+
+    def arm(self, Alarm alarm, uint64_t delay):
+        """Sets the deadline so many milliseconds from now; 0 takes it away."""
+        self.wheel.arm(alarm, delay)
+
+    def turn(self, uint64_t now):
+        """Moves the clock to ``now``, in milliseconds, and fires what is due."""
+        if now < self.now:
+            raise ValueError("the clock never goes back")
+        self.now = now
+        self.wheel.turn_to(now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from http import HTTPStatus
 
 import msgspec
@@ -14,15 +13,26 @@ _PAGE = """<!doctype html>
 
 
 def problem(status: int, detail: str, instance: str, request_id: str, as_html: bool) -> tuple[bytes, bytes]:
-    """Media type and body. ``instance`` is the path that was asked for, "" where it could not be read; nothing in it tells about what lies behind the gateway."""
+    """Media type and body. ``instance`` is the path that was asked for, "" where it could not be read.
+
+    Nothing in it tells about what lies behind the gateway.
+    """
     try:
         title = HTTPStatus(status).phrase
     except ValueError:
         title = "Error"
     if as_html:
-        page = _PAGE.format(status=status, title=html.escape(title), detail=html.escape(detail), request_id=html.escape(request_id))
+        import html  # on use: workers start without it
+
+        texts = {"title": title, "detail": detail, "request_id": request_id}
+        page = _PAGE.format(status=status, **{name: html.escape(text) for name, text in texts.items()})
         return b"text/html; charset=utf-8", page.encode()
     members = {
-        "type": "about:blank", "title": title, "status": status, "detail": detail, "instance": instance, "request_id": request_id,
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "request_id": request_id,
     }
     return b"application/problem+json", msgspec.json.encode(members)

@@ -7,7 +7,7 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.buffer cimport reserve
 from fastgate._core.causes cimport BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
-from fastgate._core.exchange cimport Exchange
+from fastgate._core.exchange cimport Exchange, answer_health, answer_options
 from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, same
 from fastgate._core.route cimport Route
 from fastgate._core.router cimport Query, normalize_path
@@ -16,7 +16,9 @@ cdef enum:
     ITSELF = -3                # the target `*`
 
 
-cdef int lookup(void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length) noexcept:
+cdef int lookup(
+    void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length
+) noexcept:
     """The router's way to the fields of a head."""
     cdef Head head = <Head>context
     cdef int at = head.find(name, length, 0)
@@ -48,9 +50,11 @@ cdef int resolve(Exchange x) except -1:
     identify_client(x)
     cause = split_target(x)
     if cause != OK:
-        return cause if cause > 0 else x.answer_options()
+        return cause if cause > 0 else answer_options(x)
     reserve(&x.engine.buffer, x.path_length)
-    changed = normalize_path(x.path, x.path_length, <unsigned char*>x.engine.buffer.data, x.runtime.merge_slashes, &normal)
+    changed = normalize_path(
+        x.path, x.path_length, <unsigned char*>x.engine.buffer.data, x.runtime.merge_slashes, &normal
+    )
     if changed < 0:
         return BAD_REQUEST
     if changed:
@@ -62,9 +66,10 @@ cdef int resolve(Exchange x) except -1:
         return BAD_EXPECTATION
     if x.runtime.check_server_name and misdirected(x):
         return MISDIRECTED
-    if x.runtime.health_path is not None and x.path_length == PyBytes_GET_SIZE(x.runtime.health_path) \
-            and memcmp(x.path, PyBytes_AS_STRING(x.runtime.health_path), x.path_length) == 0 and (x.is_get or x.is_head):
-        return x.answer_health()
+    if x.runtime.health_path is not None and (x.is_get or x.is_head) \
+            and x.path_length == PyBytes_GET_SIZE(x.runtime.health_path) \
+            and memcmp(x.path, PyBytes_AS_STRING(x.runtime.health_path), x.path_length) == 0:
+        return answer_health(x)
     put_query(x, &query)
     x.entry = x.runtime.router.find(&query, &x.found)
     if x.entry is None:
@@ -147,7 +152,7 @@ cdef int identify_client(Exchange x) except -1:
     cdef int i
     cdef list hops
     cdef str hop
-    cdef bytes value
+    cdef bytes name
     x.client_ip = x.client.peer_address
     if x.client.trusted:
         if head.has_forwarded:
@@ -163,9 +168,10 @@ cdef int identify_client(Exchange x) except -1:
                 if not x.runtime.trusted(hop):
                     break
         if x.runtime.request_id is not None:
-            i = head.find(PyBytes_AS_STRING(x.runtime.request_id_lower), PyBytes_GET_SIZE(x.runtime.request_id_lower), 0)
-            if i >= 0 and 0 < head.fields[i].value_length <= sizeof(x.id) and visible(head.p + head.fields[i].value,
-                                                                                        head.fields[i].value_length):
+            name = x.runtime.request_id_lower
+            i = head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
+            if i >= 0 and 0 < head.fields[i].value_length <= <Py_ssize_t>sizeof(x.id) \
+                    and visible(head.p + head.fields[i].value, head.fields[i].value_length):
                 x.id_length = head.fields[i].value_length
                 memcpy(x.id, head.p + head.fields[i].value, x.id_length)
     if x.id_length == 0:

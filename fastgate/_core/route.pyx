@@ -1,5 +1,4 @@
-"""Routes and the runtime they belong to, compiled: everything a request needs is bound here, nothing is looked up on the
-way.
+"""Routes and the runtime they belong to, compiled: what a request needs is bound here, nothing is looked up on the way.
 
 These objects are immutable once built. They know bytes, numbers and callables; `fastgate.gateway.runtime` makes them
 from a configuration.
@@ -30,16 +29,24 @@ cdef class Template:
         self.parts = tuple(parts)
 
 
-VARIABLES = {"client_ip": CLIENT_IP, "request_id": REQUEST_ID, "host": REQUEST_HOST, "path": REQUEST_PATH, "param": PARAMETER}
+VARIABLES = {
+    "client_ip": CLIENT_IP,
+    "request_id": REQUEST_ID,
+    "host": REQUEST_HOST,
+    "path": REQUEST_PATH,
+    "param": PARAMETER,
+}
 
 
 cdef class Route:
     """One route. Timeouts are seconds; 0 = none. ``host_header`` is "upstream", "client" or the value to send."""
 
-    def __init__(self, *, name, upstream, on_request=(), on_response=(), on_error=(), buffer_request=False, read_request=False,
-                 buffer_response=False, rewrite=None, request_edits=None, response_edits=None, host_header="upstream", names_trace=False,
-                 upgrades=("websocket",), max_body=0, connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0,
-                 total_timeout=0.0):
+    def __init__(
+        self, *, name, upstream, on_request=(), on_response=(), on_error=(), buffer_request=False, read_request=False,
+        buffer_response=False, rewrite=None, request_edits=None, response_edits=None, host_header="upstream",
+        names_trace=False, upgrades=("websocket",), max_body=0, connect_timeout=2.0, read_timeout=60.0,
+        write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
+    ):
         self.name = name
         self.upstream = upstream
         self.on_request = tuple(on_request) or None
@@ -74,9 +81,12 @@ def milliseconds(seconds):
 cdef class Runtime:
     """A compiled configuration: the router and what holds for every route. Times are seconds."""
 
-    def __init__(self, *, router, methods=(), merge_slashes=True, underscore_headers="drop", max_headers=100, max_header_bytes=32768,
-                 keepalive=75.0, header_timeout=10.0, body_timeout=30.0, forwarded=False, via=False, request_id="x-request-id",
-                 error_format="problem", server_header="fastgate", health_path="", trusted=None, check_server_name=False):
+    def __init__(
+        self, *, router, methods=(), merge_slashes=True, underscore_headers="drop", max_headers=100,
+        max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, forwarded=False, via=False,
+        request_id="x-request-id", error_format="problem", server_header="fastgate", health_path="", trusted=None,
+        check_server_name=False
+    ):
         self.router = router
         self.methods = ", ".join(methods).encode("ascii")
         self.merge_slashes = merge_slashes

@@ -264,7 +264,7 @@ cdef Extra* extra_of(Index* index, Node* node) except NULL:
     return node.extra
 
 
-cdef int insert_route(Index* index, Tree* tree, Pattern pattern, Candidate* candidate) except -1:
+cdef int insert_route(Index* index, Tree* tree, _Pattern pattern, Candidate* candidate) except -1:
     cdef int priority = candidate.priority
     cdef list literals = pattern.literals
     cdef str final
@@ -351,7 +351,7 @@ cdef class Router:
         and ``query``: name → a value, ``*`` (present) or ``~regex`` (of the whole value); all must hold. Raises
         ValueError, before anything is changed, when one of them is malformed.
         """
-        cdef Pattern pattern = Pattern.parse(path, self.merge_slashes)
+        cdef _Pattern pattern = _Pattern.parse(path, self.merge_slashes)
         cdef Entry entry = Entry.__new__(Entry)
         cdef tuple header_items = () if headers is None else checked_conditions(headers, "headers", True)
         cdef tuple query_items = () if query is None else checked_conditions(query, "query", False)

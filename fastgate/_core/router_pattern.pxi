@@ -18,16 +18,16 @@ cdef object HOST = re.compile(
 )
 
 
-def percent_encoded(found) -> str:
+def _percent_encoded(found) -> str:
     return "".join([f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass")])
 
 
 cdef str escape_unwritable(str text):
     """Percent-encodes the characters that cannot stand in a request target: spaces, controls, non-ASCII."""
-    return UNWRITABLE.sub(percent_encoded, text)
+    return UNWRITABLE.sub(_percent_encoded, text)
 
 
-cdef class Pattern:
+cdef class _Pattern:
     """A pattern taken apart: literal and parameter pieces in turn (literal first), names, and how it ends."""
 
     cdef list literals
@@ -36,8 +36,8 @@ cdef class Pattern:
     cdef object regex
 
     @staticmethod
-    cdef Pattern parse(str path, bint merge_slashes):
-        cdef Pattern self = Pattern()
+    cdef _Pattern parse(str path, bint merge_slashes):
+        cdef _Pattern self = _Pattern()
         self.literals = []
         self.names = []
         self.end = WHOLE
@@ -113,7 +113,7 @@ cdef class Pattern:
         return 0
 
 
-def literal_spelling(found) -> str:
+def _literal_spelling(found) -> str:
     """One escape of a literal in the spelling in which literals are compared; see ``spelled``."""
     cdef int value
     if found[1] is None:
@@ -125,7 +125,7 @@ def literal_spelling(found) -> str:
 
 
 cdef str literal_segment(str segment):
-    cdef str literal = ESCAPE.sub(literal_spelling, segment)
+    cdef str literal = ESCAPE.sub(_literal_spelling, segment)
     cdef bytes encoded = literal.encode()
     if literal in (".", "..") or hides_dots(encoded, len(encoded)):
         raise ValueError(f"{segment!r} never matches: dot segments of a request are resolved or refused")

@@ -27,6 +27,7 @@ import os
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
+from posix.unistd cimport close
 
 from fastgate._core.histogram cimport HISTOGRAM_WORDS, Histogram
 
@@ -124,7 +125,7 @@ cdef class Segment:
         if self.base != NULL:
             munmap(self.base, self.size)
         if self.fd >= 0:
-            os.close(self.fd)
+            close(self.fd)
 
     @staticmethod
     def create(*, int slots=1, int targets=16384) -> Segment:

@@ -41,6 +41,7 @@ cdef class Target:
 cdef class Ticket:
     """What an exchange holds while a connection is made for it."""
     cdef object task
+    cdef bint begun                    # the task has made its first step
     cdef Target target
 
 
@@ -57,7 +58,7 @@ cdef class Pool(Upstream):
     cdef bint closed
 
     cdef int connect(self, Target target, Exchange x) except -1
-    cdef int report(self, Target target, object reason) except -1
+    cdef int report(self, Target target, str what) except -1
     cdef int serve(self, Target target) except -1
     cdef int put_back(self, UpstreamConnection connection) except -1
 
@@ -81,5 +82,5 @@ cdef class UpstreamConnection(UpstreamSide):
     cdef int read_body(self, bytes data, Py_ssize_t offset) except -1
     cdef int finished(self) except -1
     cdef int fail(self, int cause) except -1
+    cdef int reject(self, str why) except -1
     cdef int close(self) except -1
-    cdef int rearm(self) except -1

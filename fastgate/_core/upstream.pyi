@@ -38,6 +38,9 @@ class Target:
     @property
     def server_name(self) -> str: ...
     @property
+    def idle(self) -> int:
+        """Connections that rest and can be used at once."""
+    @property
     def open(self) -> int:
         """Connections of this worker: idle, busy and being made."""
 

@@ -22,7 +22,7 @@ from collections import deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from fastgate._core.balancer cimport Balancer
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, reserve
@@ -42,7 +42,7 @@ from fastgate._core.causes cimport (
     WRITE_TIMEOUT,
 )
 from fastgate._core.engine cimport Engine, live
-from fastgate._core.exchange cimport HOLD_WAIT, ClientSide, Endpoint, Exchange, Upstream, UpstreamSide
+from fastgate._core.exchange cimport ASK_EVERY, Exchange, Upstream, UpstreamSide
 from fastgate._core.forwarding cimport put_request
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
 from fastgate._core.head cimport Field, Head, same_text
@@ -57,7 +57,9 @@ cdef enum:
 cdef class Target:
     """One address of an upstream. ``number`` is its row in the shared target table."""
 
-    def __cinit__(self, Engine engine, *, name, host="", port=0, path="", tls=None, server_name="", authority="", number=0):
+    def __cinit__(
+        self, Engine engine, *, name, host="", port=0, path="", tls=None, server_name="", authority="", number=0
+    ):
         self.name = name
         self.host = host
         self.port = port
@@ -67,7 +69,6 @@ cdef class Target:
         self.authority = (authority or name).encode("ascii")
         self.waiting = deque()
         self.in_flight = engine.segment.in_flight(number, engine.slot)
-
 
     cdef int rest(self, UpstreamConnection connection) except -1:
         """Lays a connection on top of those that rest."""
@@ -106,8 +107,10 @@ cdef class Pool(Upstream):
     and this worker.
     """
 
-    def __cinit__(self, Engine engine, str name, targets, Balancer balancer, *, max_connections=512, max_idle=64, queue=128,
-                  queue_timeout=1.0, idle_timeout=4.0, max_requests=0):
+    def __cinit__(
+        self, Engine engine, str name, targets, Balancer balancer, *, max_connections=512, max_idle=64, queue=128,
+        queue_timeout=1.0, idle_timeout=4.0, max_requests=0
+    ):
         self.engine = engine
         self.name = name
         self.targets = tuple(targets)
@@ -177,6 +180,10 @@ cdef class Pool(Upstream):
             x.attempt.connecting = None
             if ticket.task is not None:
                 ticket.task.cancel()
+            if not ticket.begun:
+                # A task that is cancelled before its first step runs no line of its own.
+                target.open -= 1
+                self.serve(target)
         return 0
 
     cdef int connect(self, Target target, Exchange x) except -1:
@@ -188,16 +195,20 @@ cdef class Pool(Upstream):
         return 0
 
     async def open_connection(self, Target target, Ticket ticket, Exchange x):
-        cdef UpstreamConnection connection = UpstreamConnection.__new__(UpstreamConnection, self, target)
+        cdef UpstreamConnection connection
         cdef int cause = OK
+        ticket.begun = True
+        connection = UpstreamConnection.__new__(UpstreamConnection, self, target)
         loop = self.engine.loop
-        server_name = (target.server_name or target.host) if target.tls is not None else None
+        tls = {}
+        if target.tls is not None:
+            tls = {"ssl": target.tls, "server_hostname": target.server_name or target.host}
         self.engine.slab.upstream_connects += 1
         try:
             if target.path:
-                await loop.create_unix_connection(lambda: connection, target.path, ssl=target.tls, server_hostname=server_name)
+                await loop.create_unix_connection(lambda: connection, target.path, **tls)
             else:
-                await loop.create_connection(lambda: connection, target.host, target.port, ssl=target.tls, server_hostname=server_name)
+                await loop.create_connection(lambda: connection, target.host, target.port, **tls)
         except asyncio.CancelledError:
             # The loop has closed the transport by itself, and connection_lost does not follow.
             connection.forget()
@@ -205,19 +216,19 @@ cdef class Pool(Upstream):
             raise
         except socket.gaierror as error:
             cause = NAME_UNRESOLVED
-            reason = error
+            reason = str(error)
         except ssl.SSLError as error:
             cause = TLS_FAILED
-            reason = error
+            reason = str(error)
         except (OSError, asyncio.TimeoutError) as error:
             cause = CONNECT_FAILED
-            reason = error
+            reason = str(error)
         finally:
             # The task holds this coroutine, and the ticket the task.
             ticket.task = None
         if cause != OK:
             connection.forget()
-            self.report(target, reason)
+            self.report(target, f"cannot connect to {target.name}: {reason}")
         if x.attempt.connecting is not ticket:
             # Given up in the meantime.
             if cause == OK:
@@ -232,15 +243,15 @@ cdef class Pool(Upstream):
         else:
             x.connected(connection)
 
-    cdef int report(self, Target target, object reason) except -1:
-        """Logs that a target cannot be reached, at most once in `REPORT_EVERY`."""
+    cdef int report(self, Target target, str what) except -1:
+        """Logs what is wrong with a target, at most once in `REPORT_EVERY`."""
         if target.reported and self.engine.wheel.now - target.reported < REPORT_EVERY:
             target.unreported += 1
             return 0
         more = f" ({target.unreported} more since the last report)" if target.unreported else ""
         target.reported = self.engine.wheel.now
         target.unreported = 0
-        self.engine.log("warning", f"upstream {self.name!r}: cannot connect to {target.name}: {reason}{more}")
+        self.engine.log("warning", f"upstream {self.name!r}: {what}{more}")
         return 0
 
     cdef int serve(self, Target target) except -1:
@@ -464,18 +475,19 @@ cdef class UpstreamConnection(UpstreamSide):
                 self.tail = data[offset:] if offset else data
                 return 0
             if size < 0:
-                return self.fail(BAD_RESPONSE)
+                return self.reject("its head is malformed or over 64 KB")
             if PyBytes_GET_SIZE(data) - size > 4096:
                 head.data = PyBytes_FromStringAndSize(<const char*>p + offset, size)
                 head.p = <const unsigned char*>PyBytes_AS_STRING(head.data)
             else:
                 head.data = data
             if head.index(False, 1) != OK:
-                return self.fail(BAD_RESPONSE)
+                return self.reject(
+                    "a field or the framing of its head is malformed: two lengths, a coding but chunked, a folded line, …")
             bodiless = x.is_head or head.status == 204 or head.status == 304 or head.status < 200
             if not self.engine.accept_response(
                     head, head.data, head.p - <const unsigned char*>PyBytes_AS_STRING(head.data), bodiless):
-                return self.fail(BAD_RESPONSE)
+                return self.reject("its head is malformed")
             offset += size
             if head.status >= 200 or head.status == 101:
                 break
@@ -487,7 +499,7 @@ cdef class UpstreamConnection(UpstreamSide):
                 return 0
         if head.status == 101:
             if not x.upgrading or head.upgrade < 0 or not same_protocol(x.request, head):
-                return self.fail(BAD_RESPONSE)
+                return self.reject("it switches to a protocol that was not asked for")
             self.mode = TUNNEL
             self.reusable = False
             self.engine.wheel.arm(self, x.route.idle_timeout)
@@ -512,7 +524,7 @@ cdef class UpstreamConnection(UpstreamSide):
             self.reusable = False
         piece = take(&self.framing, data, &offset, &progress)
         if progress == BROKEN:
-            return self.fail(BAD_RESPONSE)
+            return self.reject("its chunked body is malformed")
         if progress == COMPLETE:
             if offset != PyBytes_GET_SIZE(data):
                 self.reusable = False
@@ -526,7 +538,7 @@ cdef class UpstreamConnection(UpstreamSide):
         cdef int progress = MORE
         cdef bytes piece = take(&self.framing, data, &offset, &progress)
         if progress == BROKEN:
-            return self.fail(BAD_RESPONSE)
+            return self.reject("its chunked body is malformed")
         if progress == COMPLETE:
             if offset != PyBytes_GET_SIZE(data):
                 self.reusable = False
@@ -543,7 +555,7 @@ cdef class UpstreamConnection(UpstreamSide):
         x.attempt.connection = None
         self.due = 0
         if self.held:
-            Endpoint.release(self, self.held)
+            self.release(self.held)
         if self.reusable and not self.write_paused:
             return self.pool.put_back(self)
         return self.close()
@@ -564,14 +576,16 @@ cdef class UpstreamConnection(UpstreamSide):
             self.transport.abort()
         return x.attempt_failed(cause)
 
+    cdef int reject(self, str why) except -1:
+        """The response cannot be read in one way only."""
+        self.pool.report(self.target, f"bad response from {self.target.name}: {why}")
+        return self.fail(BAD_RESPONSE)
+
     cdef int close(self) except -1:
         if self.mode == IDLE:
             self.target.remove(self)
         self.mode = CLOSED
-        self.due = 0
-        if self.connected:
-            self.transport.close()
-        return 0
+        return self.flush_and_close()
 
     # -- deadlines
 
@@ -580,30 +594,12 @@ cdef class UpstreamConnection(UpstreamSide):
         if x is None:
             return 0
         if self.write_paused or self.held:
-            self.engine.wheel.arm(self, 1000)
+            self.engine.wheel.arm(self, ASK_EVERY)
         elif self.mode == READING_BODY or self.mode == TUNNEL:
             self.engine.wheel.arm(self, x.route.idle_timeout)
         elif x.request_complete:
             self.engine.wheel.arm(self, x.route.read_timeout)
         return 0
-
-    cdef int release(self, int reason) except -1:
-        Endpoint.release(self, reason)
-        if self.held == 0 and self.exchange is not None:
-            self.due = 0
-            self.rearm()
-        return 0
-
-    cdef int hold(self, int reason) except -1:
-        Endpoint.hold(self, reason)
-        self.engine.wheel.arm(self, 1000)
-        return 0
-
-    def resume_writing(self):
-        UpstreamSide.resume_writing(self)
-        if self.exchange is not None:
-            self.due = 0
-            self.rearm()
 
     cdef int expired(self) except -1:
         cdef Exchange x = self.exchange
@@ -611,6 +607,8 @@ cdef class UpstreamConnection(UpstreamSide):
             return 0
         if self.mode == IDLE:
             return self.close()
+        if self.mode == CLOSED:
+            return self.abort_if_stalled()
         if x is None:
             return 0
         if self.write_paused or self.held:
@@ -619,7 +617,7 @@ cdef class UpstreamConnection(UpstreamSide):
             if self.held and self.mode == TUNNEL and self.peer_gone():
                 x.finish(OK)
                 return 0
-            self.engine.wheel.arm(self, 1000)
+            self.engine.wheel.arm(self, ASK_EVERY)
         elif self.mode == READING_HEAD:
             self.fail(READ_TIMEOUT)
         elif self.mode == READING_BODY:
@@ -633,4 +631,5 @@ cdef bint same_protocol(Head request, Head response) noexcept:
     """Whether a 101 switches to the protocol that was asked for."""
     cdef Field* asked = &request.fields[request.upgrade]
     cdef Field* given = &response.fields[response.upgrade]
-    return asked.value_length == given.value_length and same_text(request.p + asked.value, response.p + given.value, asked.value_length)
+    return asked.value_length == given.value_length \
+        and same_text(request.p + asked.value, response.p + given.value, asked.value_length)

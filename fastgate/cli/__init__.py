@@ -66,6 +66,7 @@ class Commands(click.Group):
         **extra: Any,
     ) -> Any:
         """Runs a command line and exits. With ``standalone_mode`` off, returns or raises instead."""
+        open_standard_streams()
         words = list(sys.argv[1:] if args is None else args)
         options = words[: words.index("--")] if "--" in words else words
         debug = "--debug" in options
@@ -80,6 +81,22 @@ class Commands(click.Group):
             fail(error)
         except KeyboardInterrupt:
             sys.exit(130)
+
+
+def open_standard_streams() -> None:
+    """Gives a process that was started with closed standard streams (``2>&-``) empty ones.
+
+    Otherwise a socket would get their numbers, and whatever writes to standard error would write into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def fail(error: Exception) -> NoReturn:
@@ -133,13 +150,13 @@ def _lower_first(message: str) -> str:
 @click.option("--debug", is_flag=True, help="Show tracebacks. Accepted after any command.")
 @click.pass_context
 def main(ctx: click.Context, version: bool, debug: bool) -> None:
-    r"""An API gateway whose policies are Python and whose request path is compiled.
+    """An API gateway whose policies are Python and whose request path is compiled.
 
     \b
     fastgate demo                  see it work
     fastgate init                  write a configuration
     fastgate serve fastgate.toml   run it
-    """
+    """  # noqa: D301 - click wants the control character itself
     if version:
         from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as installed_version

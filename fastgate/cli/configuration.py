@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastgate.config.errors import ConfigError, Problem
-
 if TYPE_CHECKING:
     from fastgate.config import GatewayConfig
     from fastgate.config.documents import Document
@@ -25,6 +23,8 @@ def find(path: str | None) -> Path:
         return Path(path)
     if Path(DEFAULT_FILE).exists():
         return Path(DEFAULT_FILE)
+    from fastgate.config.errors import ConfigError, Problem
+
     message = f"no configuration: no {DEFAULT_FILE} here; `fastgate init` makes one, `fastgate demo` needs none"
     raise ConfigError([Problem(path="", message=message)])
 
@@ -37,6 +37,7 @@ def load(path: str | None) -> "GatewayConfig":
 def load_with_document(path: str | None) -> "tuple[GatewayConfig, Document]":
     """As `load`, with the parsed file, whose lines warnings need."""
     from fastgate.config.documents import read_document
+    from fastgate.config.errors import ConfigError
     from fastgate.config.files import check_files
     from fastgate.config.load import load_document, locate
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from fastgate.cli import CommandError
-from fastgate.cli.configuration import config_argument, load
+from fastgate.cli.configuration import config_argument, find, load
 
 if TYPE_CHECKING:
     from fastgate.config import GatewayConfig
+    from fastgate.server.process import WorkerProcess
 
 
 def read_workers(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
@@ -34,14 +35,25 @@ def serve(config: str | None, workers: int | str | None, host: str | None, port:
     CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Options win over the file. SIGTERM and Ctrl-C drain,
     a second one stops at once; SIGUSR1 reopens log files.
     """
-    loaded = overridden(load(config), workers, host, port)
+    file = find(config)
+    from fastgate.server.process import WorkerProcess
+
+    # The first worker imports what it needs while its configuration is read here.
+    spare = WorkerProcess()
+    try:
+        sys.exit(run(overridden(load(str(file)), workers, host, port), spare))
+    finally:
+        spare.discard()
+
+
+def run(config: "GatewayConfig", spare: "WorkerProcess") -> int:
+    """Serves until told to stop; the exit code."""
     from fastgate.server.supervisor import GatewayServer, StartError
 
     try:
-        code = GatewayServer(loaded).run()
+        return GatewayServer(config).run(spare=spare)
     except StartError as error:
         raise CommandError(str(error)) from None
-    sys.exit(code)
 
 
 def overridden(

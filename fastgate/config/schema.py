@@ -67,7 +67,10 @@ class Certificate(Table, frozen=True, kw_only=True):
 
 
 class TLS(Table, frozen=True, kw_only=True):
-    """TLS towards clients. Absent: the gateway speaks plain HTTP. Files are read again on reload."""
+    """TLS towards clients. Absent: the gateway speaks plain HTTP.
+
+    Files that change are noticed within half a minute; SIGHUP reads them at once.
+    """
 
     certificates: Annotated[
         Annotated[list[Certificate], Meta(min_length=1)],

@@ -79,12 +79,25 @@ def struct_types(
             yield kind, is_list, is_map
 
 
-@functools.cache
 def struct_fields(cls: type) -> tuple[inspect.Field, ...]:
     """The keys of a table as `msgspec.inspect` describes them, filled-in ones included."""
-    info = inspect.type_info(cls)
-    assert isinstance(info, inspect.StructType)
-    return info.fields
+    if cls not in _described:
+        info = inspect.type_info(cls)
+        assert isinstance(info, inspect.StructType)
+        _keep(info)
+    return _described[cls]
+
+
+_described: dict[type, tuple[inspect.Field, ...]] = {}
+
+
+def _keep(info: inspect.StructType) -> None:
+    """One look at the outermost table describes those inside it too, and each look is a look at everything below."""
+    if info.cls not in _described:
+        _described[info.cls] = info.fields
+        for field in info.fields:
+            for kind, _, _ in struct_types(field.type):
+                _keep(kind)
 
 
 def marks(kind: inspect.Type) -> dict[str, Any]:

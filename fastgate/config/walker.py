@@ -22,7 +22,7 @@ from fastgate.config.references import SINGLE, expand, resolve_secret
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.templates import escape_braces
 from fastgate.config.units import format_duration, format_size, parse_duration, parse_size
-from fastgate.config.unknown import marks, unknown_key
+from fastgate.config.unknown import marks, struct_fields, unknown_key
 
 
 class Invalid:
@@ -96,9 +96,7 @@ def describe(value: object) -> str:
 @functools.cache
 def struct_reader(cls: type) -> Reader:
     """The reader of one table of the schema."""
-    info = inspect.type_info(cls)
-    assert isinstance(info, inspect.StructType)
-    fields = {field.encode_name: field for field in info.fields if not marks(field.type).get("internal")}
+    fields = {field.encode_name: field for field in struct_fields(cls) if not marks(field.type).get("internal")}
     readers = {name: reader_for(field.type) for name, field in fields.items()}
     required = [name for name, field in fields.items() if field.required]
     switchable = {

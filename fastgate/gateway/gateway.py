@@ -4,12 +4,12 @@ import asyncio
 import logging
 import resource
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
 from fastgate._core.upstream import Pool
-from fastgate.config import GatewayConfig
+from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import load_plugins, start_plugins, stop_plugins
@@ -17,14 +17,17 @@ from fastgate.gateway.policy import Policy
 from fastgate.gateway.proxy_protocol import Endpoint
 from fastgate.gateway.runtime import compile_runtime
 from fastgate.gateway.sockets import TCPAddress
-from fastgate.gateway.tls import ServerTLS
 from fastgate.observe.access_log import LogWriter
+
+if TYPE_CHECKING:
+    from fastgate.gateway.tls import ServerTLS
 
 _log = logging.getLogger("fastgate")
 
 _GRACE = 1.0  # how long idle connections stay open after the listening sockets were closed
 _POLL = 0.02
-_FILES_KEPT = 64  # descriptors that are not connections
+_FEW_CONNECTIONS = 500
+_FILES_KEPT = 32  # descriptors that are not connections
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -59,16 +62,21 @@ class Gateway:
         control = self._control = self._control or LocalControl()
         loop = asyncio.get_running_loop()
         policies = load_plugins(config.plugins)
-        self._tls = ServerTLS(config.gateway.tls) if config.gateway.tls is not None else None
+        if config.gateway.tls is not None:
+            from fastgate.gateway.tls import ServerTLS  # on use: most gateways behind a load balancer have none
+
+            self._tls = ServerTLS(config.gateway.tls)
         engine = Engine(loop, control.segment, control.slot, _write_log)
         compiled = compile_runtime(config, engine, control.slots, policies)
         engine.use(compiled.runtime)
         engine.max_connections = config.gateway.max_connections or _connections_possible(compiled.pools)
+        if 0 < engine.max_connections < _FEW_CONNECTIONS and not config.gateway.max_connections:
+            _log.warning("the limit of open files (ulimit -n) allows only %d connections", engine.max_connections)
         self._engine = engine
         self._pools = compiled.pools
         try:
             self._open_access_log(engine)
-            await start_plugins(list(policies.values()), self)
+            await start_plugins(policies, self)
             self._policies = list(policies.values())
             self._listeners = control.listeners(config)
             engine.start()
@@ -132,7 +140,9 @@ class Gateway:
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     # -- what is asked of it
@@ -167,6 +177,15 @@ class Gateway:
         if self._access_log is not None:
             self._access_log.reopen()
 
+    def read_certificates(self) -> None:
+        """Reads the files of ``[gateway.tls]`` again; what cannot be used is logged, and the old ones stay."""
+        if self._tls is None:
+            return
+        try:
+            self._tls.reload()
+        except ConfigError as error:
+            _log.error("the certificates are not replaced: %s", "; ".join(map(str, error.problems)))
+
     # -- parts
 
     def _connection(self, listener: Listener, peer: Endpoint | None, local: Endpoint | None) -> ClientConnection:
@@ -188,7 +207,7 @@ def _write_log(level: str, message: str, exception: BaseException | None = None)
 
 
 def _connections_possible(pools: list[Pool]) -> int:
-    """How many client connections the limit of open files leaves beside those to upstreams; these get at most half of it."""
+    """How many client connections the limit of open files leaves beside those to upstreams, which get half at most."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return 0

@@ -1,9 +1,11 @@
 """Finding, constructing and ending plugins: the ``[[plugins]]`` entries of a configuration."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastgate.config import ConfigError, Plugin, Problem
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("fastgate.plugins")
 
 ENTRY_POINTS = "fastgate.policies"
+SLOW_START = 5.0  # seconds of on_startup after which the log says whom it waits for
 
 
 def load_plugins(plugins: Sequence[Plugin]) -> dict[str, Policy]:
@@ -23,26 +26,48 @@ def load_plugins(plugins: Sequence[Plugin]) -> dict[str, Policy]:
     problems: list[Problem] = []
     for index, plugin in enumerate(plugins):
         try:
-            loaded[plugin.name] = _construct(plugin)
-        except Exception as error:  # noqa: BLE001 - a plugin's module and constructor may raise anything
-            text = str(error) if isinstance(error, (ValueError, _PluginError)) else f"{type(error).__name__}: {error}"
-            problems.append(Problem(f"plugins[{index}]", f"{plugin.name}: {text}"))
+            loaded[plugin.name] = find_class(plugin)(dict(plugin.options))
+        except (Exception, SystemExit) as error:  # a plugin's module and constructor may raise anything
+            problems.append(Problem(f"plugins[{index}]", _said(plugin, error)))
     if problems:
         raise ConfigError(problems)
     return loaded
 
 
-class _PluginError(Exception):
-    pass
+def find_problems(plugins: Sequence[Plugin]) -> list[tuple[int, str]]:
+    """What keeps plugins from being found, by position: modules are imported, nothing is constructed."""
+    problems = []
+    for index, plugin in enumerate(plugins):
+        try:
+            find_class(plugin)
+        except (Exception, SystemExit) as error:
+            problems.append((index, _said(plugin, error)))
+    return problems
 
 
-def _construct(plugin: Plugin) -> Policy:
+class PluginError(Exception):
+    """A plugin cannot be used; the message says which and why."""
+
+
+def _said(plugin: Plugin, error: BaseException) -> str:
+    return f"{plugin.name}: {error if isinstance(error, (ValueError, PluginError)) else describe(error)}"
+
+
+def describe(error: BaseException) -> str:
+    """What was raised, and where: the line that its author has to look at."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def find_class(plugin: Plugin) -> type[Policy]:
+    """The class of a plugin. Raises PluginError, or whatever its module raises."""
     kind = _find(plugin)
     if not isinstance(kind, type) or not hasattr(kind, "body"):
-        raise _PluginError(f"{plugin.use or plugin.name} is not a class derived from fastgate.Policy")
+        raise PluginError(f"{plugin.use or plugin.name} is not a class derived from fastgate.Policy")
     if kind.body not in ("none", "peek", "full"):
-        raise _PluginError(f'body must be "none", "peek" or "full", not {kind.body!r}')
-    policy: Policy = kind(dict(plugin.options))
+        raise PluginError(f'body must be "none", "peek" or "full", not {kind.body!r}')
+    policy: type[Policy] = kind
     return policy
 
 
@@ -53,26 +78,43 @@ def _find(plugin: Plugin) -> object:
             module = import_module(module_name)
         except ModuleNotFoundError as error:
             if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-                raise _PluginError(f'there is no module "{error.name}" on the import path') from None
+                raise PluginError(f'there is no module "{error.name}" on the import path') from None
             raise
         try:
             return getattr(module, attribute)
         except AttributeError:
-            raise _PluginError(f'module "{module_name}" has no "{attribute}"') from None
+            raise PluginError(f'module "{module_name}" has no "{attribute}"') from None
+    from importlib.metadata import entry_points  # 10 ms, and most gateways name their plugins
+
     found = [entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == plugin.name]
     if not found:
-        raise _PluginError(f'no installed package offers a policy of this name (entry-point group "{ENTRY_POINTS}"); say where it is with "use"')
+        raise PluginError(
+            f'no installed package offers a policy of this name (entry-point group "{ENTRY_POINTS}"); '
+            'say where it is with "use"'
+        )
     return found[0].load()
 
 
-async def start_plugins(policies: Sequence[Policy], gateway: "Gateway") -> None:
-    """Calls ``on_startup`` of each in order. When one raises, those before it are shut down and the error goes on."""
-    for index, policy in enumerate(policies):
+async def start_plugins(policies: Mapping[str, Policy], gateway: "Gateway") -> None:
+    """Calls ``on_startup`` of each in order, and says when one takes long.
+
+    When one raises, those before it are shut down and PluginError is raised.
+    """
+    loop = asyncio.get_running_loop()
+    started: list[Policy] = []
+    for name, policy in policies.items():
+        slow = loop.call_later(SLOW_START, _log.warning, "plugin %s: on_startup is not done yet", name)
         try:
             await policy.on_startup(gateway)
-        except BaseException:
-            await stop_plugins(policies[:index], gateway)
+        except BaseException as error:
+            await stop_plugins(started, gateway)
+            if isinstance(error, Exception):
+                _log.error("plugin %s: on_startup raised", name, exc_info=error)
+                raise PluginError(f"plugin {name}: on_startup raised {describe(error)}") from error
             raise
+        finally:
+            slow.cancel()
+        started.append(policy)
 
 
 async def stop_plugins(policies: Sequence[Policy], gateway: "Gateway") -> None:

@@ -34,13 +34,10 @@ class Policy:
     body: ClassVar[Literal["none", "peek", "full"]] = "none"
     """Which bodies the policy reads. ``"none"``: they stream past. ``"peek"``: ``await request.body()`` gives the first
     16 KB while the rest streams. ``"full"``: the request body is buffered up to the route's ``max_body`` where the
-    policy defines
-    ``on_request``, and the response body where it defines ``on_response``."""
+    policy defines ``on_request``, and the response body where it defines ``on_response``."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        """``options`` of the ``[[plugins]]`` entry. Raise ValueError for what cannot be used: the gateway does not
-        start.
-        """
+        """``options`` of the ``[[plugins]]`` entry. Raise ValueError for bad ones: the gateway does not start."""
 
     async def on_startup(self, gateway: Gateway) -> None:
         """Before the first request. Raising keeps the worker from starting."""
@@ -55,14 +52,13 @@ class Policy:
         """
 
     def on_error(self, request: Request, error: ExchangeError) -> Response | Awaitable[Response | None] | None:
-        """The exchange failed and nothing has been sent to the client. The first `Response` wins over the gateway's
-        own.
+        """The exchange failed and nothing has been sent to the client.
+
+        The first `Response` wins over the gateway's own.
         """
 
     async def on_shutdown(self, gateway: Gateway) -> None:
-        """After the last request. Also called when another policy's ``on_startup`` failed, if this one's had
-        succeeded.
-        """
+        """After the last request, and when another policy's ``on_startup`` failed after this one's had succeeded."""
 
 
 def defines(policy: object, hook: str) -> bool:

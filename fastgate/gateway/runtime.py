@@ -4,7 +4,7 @@ This is the only place where names of the configuration meet names of the core.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fastgate._core.balancer import RoundRobin
 from fastgate._core.engine import Engine
@@ -21,8 +21,7 @@ from fastgate.policies.paths import compile_path
 from fastgate.upstreams.tls import client_context, server_name
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(NamedTuple):
     """A runtime and the pools that it made."""
 
     runtime: Runtime
@@ -30,7 +29,7 @@ class Compiled:
 
 
 def compile_runtime(config: GatewayConfig, engine: Engine, slots: int, policies: Mapping[str, Policy]) -> Compiled:
-    """Raises ConfigError with everything that only shows now: patterns the router refuses, files that cannot be read."""
+    """Raises ConfigError with all that only shows now: patterns the router refuses, files that cannot be read."""
     problems: list[Problem] = []
     gateway = config.gateway
     pools: dict[str, Pool] = {}
@@ -150,7 +149,9 @@ def _share(total: int, slots: int) -> int:
     return -(-total // slots)
 
 
-def _target(engine: Engine, upstream_name: str, index: int, target: TargetConfig, upstream: Upstream, number: int) -> Target:
+def _target(
+    engine: Engine, upstream_name: str, index: int, target: TargetConfig, upstream: Upstream, number: int
+) -> Target:
     context = client_context(upstream.tls, f"upstreams.{upstream_name}.tls") if target.tls else None
     if target.unix:
         return Target(

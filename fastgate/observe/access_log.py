@@ -55,6 +55,7 @@ class LogWriter:
         self._size = 0
         self._signalled = False
         self._reopen = False
+        self._stale = False  # the path could not be opened again
         self._closing = False
         self._give_up_at = 0.0
         # Of the thread alone:
@@ -91,7 +92,7 @@ class LogWriter:
             self._changed.notify()
 
     def reopen(self) -> None:
-        """Opens the path again, after the file was renamed. When that fails, the old file goes on being used."""
+        """Opens the path again, after the file was renamed. Until that works the old file goes on being used."""
         with self._changed:
             self._reopen = True
             self._changed.notify()
@@ -111,9 +112,9 @@ class LogWriter:
     def _run(self) -> None:
         while not self._closing:
             self._wait()
-            if self._reopen:
+            if self._reopen or self._stale:
                 self._reopen = False
-                self._open()
+                self._stale = not self._open()
             if self.collect is not None and not self._closing:
                 self.collect()
             self._flush()
@@ -128,7 +129,7 @@ class LogWriter:
     def _wait(self) -> None:
         """Until there are lines and some more have gathered, or until it is time to try again."""
         with self._changed:
-            if self._failure is not None:
+            if self._failure is not None or self._stale:
                 self._changed.wait_for(lambda: self._reopen or self._closing, RETRY_INTERVAL)
             else:
                 self._changed.wait_for(lambda: self._signalled or self._reopen or self._closing)
@@ -166,7 +167,7 @@ class LogWriter:
         self._rest = self._rest[written:]
         with self._changed:
             self._size -= written
-        if self._failure is not None:
+        if self._failure is not None and not self._stale:
             self._failure = None
             _log.warning("%s: works again, %d lines were lost", self._name, self.dropped - self._reported)
             self._reported = self.dropped

@@ -1,4 +1,4 @@
-"""Header transforms: ``request_headers`` and ``response_headers``, compiled into edits that the core applies to spans."""
+"""Header transforms: ``request_headers`` and ``response_headers``, compiled into edits that the core applies."""
 
 from fastgate._core.route import VARIABLES, Edits, Template
 from fastgate.config import HeaderEdits
@@ -20,5 +20,6 @@ def _value(text: str) -> bytes | Template:
     if not any(isinstance(part, Variable) for part in parts):
         return "".join(str(part) for part in parts).encode("latin-1")
     return Template([
-        (VARIABLES[part.name], part.argument) if isinstance(part, Variable) else part.encode("latin-1") for part in parts
+        (VARIABLES[part.name], part.argument) if isinstance(part, Variable) else part.encode("latin-1")
+        for part in parts
     ])

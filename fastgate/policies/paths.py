@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
+from fastgate._core.router import normalized
 from fastgate.config import Route
 
 _SAFE = "/%:@!$&'()*+,;=-._~"
@@ -32,8 +33,10 @@ def compile_path(route: Route) -> Callable[[bytes], bytes | None] | None:
             path = quote(pattern.sub(to, path, count=1), safe=_SAFE)
         if not path.startswith("/"):
             path = "/" + path
-        if any(segment in (".", "..") for segment in path.split("/")):
+        try:
+            settled = normalized(path, merge_slashes=False) == path
+        except ValueError:
             return None
-        return path.encode("ascii")
+        return path.encode("ascii") if settled else None
 
     return transform

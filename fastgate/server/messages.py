@@ -4,23 +4,18 @@ from msgspec import Struct, msgpack
 
 
 class Start(Struct, tag=True, frozen=True):
-    """To a worker, first of all: who it is and what to run."""
+    """To a worker, first of all: who it is and what to run.
+
+    Its descriptors travel with it: the shared memory, then the listening socket of each address.
+    """
 
     slot: int
     slots: int
     config: bytes  # a GatewayConfig in MessagePack
-    segment: int  # its descriptor
-    listeners: list["Inherited"]
+    addresses: list[tuple[str, int] | str]  # of the listening sockets: (host, port), or the path of a Unix socket
     path: list[str]  # sys.path of the supervisor
     python_path: str | None  # PYTHONPATH as the supervisor found it
     factory: str  # what to run, as "module:name"
-
-
-class Inherited(Struct, frozen=True):
-    """A listening socket by its descriptor: its address is (host, port) or the path of a Unix socket."""
-
-    fd: int
-    address: tuple[str, int] | str
 
 
 class Drain(Struct, tag=True, frozen=True):
@@ -39,11 +34,15 @@ class ReopenLogs(Struct, tag=True, frozen=True):
     """To a worker: open the log files by their names again."""
 
 
+class ReadCertificates(Struct, tag=True, frozen=True):
+    """To a worker: read the certificate files again."""
+
+
 class Lend(Struct, tag=True, frozen=True):
     """To a worker, with the descriptors of another slot: accept from them too."""
 
     slot: int
-    addresses: list[int]  # for each descriptor, the index of its address in `Start.listeners`
+    addresses: list[int]  # for each descriptor, the index of its address in `Start.addresses`
 
 
 class GiveBack(Struct, tag=True, frozen=True):
@@ -73,7 +72,7 @@ class Event(Struct, tag=True, frozen=True):
     fields: dict[str, str | int | float | bool | None]
 
 
-ToWorker = Start | Drain | Close | Stop | ReopenLogs | Lend | GiveBack
+ToWorker = Start | Drain | Close | Stop | ReopenLogs | ReadCertificates | Lend | GiveBack
 FromWorker = Ready | Failed | Leaving | Event
 Message = ToWorker | FromWorker
 

@@ -1,22 +1,20 @@
 """One worker process: started as a fresh interpreter, watched, ended."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 
-from fastgate.server.channel import Channel
-
 BLOCKED_WHILE_STARTING = {signal.SIGINT, signal.SIGTERM}
 
 
 class WorkerProcess:
-    """A running worker. It inherits ``descriptors`` under their own numbers; ``channel`` is our end of the channel."""
+    """A running worker, which waits for `Start` on its end of the control channel; ``channel`` is our end."""
 
-    def __init__(self, slot: int, descriptors: list[int]) -> None:
-        self.slot = slot
+    def __init__(self) -> None:
         self.started = time.monotonic()
         self.ready = False
         self.reason = ""  # why it could not start, when it said so
@@ -27,9 +25,9 @@ class WorkerProcess:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_WHILE_STARTING)
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "fastgate.server.worker", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "fastgate.server", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), *descriptors],
+                    pass_fds=[theirs.fileno()],
                     env={**os.environ, "PYTHONPATH": _python_path()},
                 )
             finally:
@@ -39,6 +37,9 @@ class WorkerProcess:
             raise
         finally:
             theirs.close()
+        # On use, while the other interpreter starts: it takes 10 ms.
+        from fastgate.server.channel import Channel
+
         self.pid = self._process.pid
         self.channel = Channel(ours)
 
@@ -75,6 +76,23 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def discard(self) -> None:
+        """Ends it if it still runs, and waits until it is gone. May be called again."""
+        self.channel.close()
+        self.kill(signal.SIGKILL)
+        self._process.wait()
+
+
+def raise_file_limit() -> str:
+    """As many open files as this process may have; why it cannot have them, else ""."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        return f"the limit of open files stays at {soft}: {error}"
+    return ""
 
 
 def module_path() -> list[str]:

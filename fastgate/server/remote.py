@@ -14,23 +14,23 @@ _PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told th
 
 
 class RemoteControl:
-    """The `ControlPlane` of a worker. Its sockets and its memory were inherited; `Start` says where they are."""
+    """The `ControlPlane` of a worker. Its memory and its sockets came with `Start`."""
 
-    def __init__(self, channel: Channel, start: Start) -> None:
+    def __init__(self, channel: Channel, start: Start, descriptors: list[int]) -> None:
         self.slot = start.slot
         self.slots = start.slots
-        self.segment = Segment.attach(start.segment)
+        self.segment = Segment.attach(descriptors[0])
         self.segment.occupy(self.slot)
         self.closing = asyncio.Event()
         self._channel = channel
-        self._inherited = start.listeners
+        self._sockets = list(zip(start.addresses, descriptors[1:], strict=True))
         self._listeners: list[Listener] = []
         self._lent: dict[int, list[tuple[Listener, socket.socket]]] = {}
 
     def listeners(self, config: GatewayConfig) -> list[Listener]:
-        """The listeners of this slot, as inherited."""
-        for each in self._inherited:
-            listening = Listening(each.address, [socket.socket(fileno=each.fd)])
+        """The listeners of this slot, as the supervisor opened them."""
+        for address, descriptor in self._sockets:
+            listening = Listening(address, [socket.socket(fileno=descriptor)])
             self._listeners.append(Listener(listening, 0, config))
         return self._listeners
 

@@ -14,7 +14,6 @@ refused. What is in flight has ``drain_timeout``.
 
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
@@ -34,15 +33,15 @@ from fastgate.server.messages import (
     Drain,
     Event,
     Failed,
-    Inherited,
     Leaving,
     Message,
+    ReadCertificates,
     Ready,
     ReopenLogs,
     Start,
     Stop,
 )
-from fastgate.server.process import BLOCKED_WHILE_STARTING, WorkerProcess, module_path
+from fastgate.server.process import BLOCKED_WHILE_STARTING, WorkerProcess, module_path, raise_file_limit
 from fastgate.server.slots import Lending, Slot
 
 if TYPE_CHECKING:
@@ -108,15 +107,19 @@ class GatewayServer:
         if code:
             raise SystemExit(code)
 
-    def run(self, on_ready: Callable[[], None] | None = None) -> int:
-        """As `start`, but returns the exit code, and raises StartError. ``on_ready``: requests are answered now."""
+    def run(self, on_ready: Callable[[], None] | None = None, *, spare: WorkerProcess | None = None) -> int:
+        """As `start`, but returns the exit code, and raises StartError. ``on_ready``: requests are answered now.
+
+        ``spare`` is a process that was started beforehand and becomes the first worker; the caller discards it at last.
+        """
         if on_ready is not None:
             self._on_ready = on_ready
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_WHILE_STARTING)
         try:
             self._open()
             for slot in self._slots:
-                self._spawn(slot)
+                self._spawn(slot, spare)
+                spare = None
             # On use, while the workers start: it takes 50 ms.
             import asyncio
 
@@ -142,7 +145,9 @@ class GatewayServer:
             self._log_handler = configure(gateway.log, "supervisor")
         except OSError as error:
             raise StartError(f"cannot open the log {gateway.log.path}: {error.strerror}") from None
-        _raise_file_limit()
+        reason = raise_file_limit()
+        if reason:
+            _log.warning("%s", reason)
         try:
             self._listening = open_listening(self.config, self.workers)
         except ListenError as error:
@@ -184,6 +189,7 @@ class GatewayServer:
                 loop.add_signal_handler(number, self._asked_to_stop, number.name)
             loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # an upgrade signal elsewhere; its default would kill
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if self._failure:  # not even an interpreter could be started
             raise StartError(self._failure)
@@ -199,7 +205,8 @@ class GatewayServer:
         return 1 if self._forced else self._exit_code
 
     def _reload(self) -> None:
-        _log.warning("SIGHUP: reload is not available yet; the configuration stays as it is")
+        _log.warning("SIGHUP: certificates are read again; everything else stays as it is until a restart")
+        self._tell_all(ReadCertificates())
 
     def _reopen_logs(self) -> None:
         assert self._log_handler is not None
@@ -216,13 +223,12 @@ class GatewayServer:
 
     # Workers come and go.
 
-    def _spawn(self, slot: Slot) -> None:
+    def _spawn(self, slot: Slot, spare: WorkerProcess | None = None) -> None:
         assert self._segment is not None
         slot.respawn = None
         sockets = [each.socket_of(slot.index) for each in self._listening]
-        descriptors = [each.fileno() for each in sockets]
         try:
-            slot.process = WorkerProcess(slot.index, [self._segment.fd, *descriptors])
+            slot.process = spare or WorkerProcess()
         except OSError as error:
             self._lost(slot, f"cannot be started: {error.strerror}", ready=False, reason="", served=0.0)
             return
@@ -231,12 +237,12 @@ class GatewayServer:
                 slot=slot.index,
                 slots=self.workers,
                 config=msgpack.encode(self.config),
-                segment=self._segment.fd,
-                listeners=[Inherited(fd, each.address) for fd, each in zip(descriptors, self._listening, strict=True)],
+                addresses=[each.address for each in self._listening],
                 path=module_path(),
                 python_path=os.environ.get("PYTHONPATH"),
                 factory=self._factory,
-            )
+            ),
+            [self._segment.fd, *(each.fileno() for each in sockets)],
         )
         if self._loop is not None:
             self._watch(slot)
@@ -408,13 +414,3 @@ class GatewayServer:
     def _leave(self) -> None:
         if self._everyone_left is not None:
             self._everyone_left.set()
-
-
-def _raise_file_limit() -> None:
-    """As many open files as we may have; workers inherit it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:
-            _log.warning("the limit of open files stays at %d: %s", soft, error)

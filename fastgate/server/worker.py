@@ -1,8 +1,9 @@
-"""A worker: one event loop with one gateway, started by the supervisor as ``python -m fastgate.server.worker``.
+"""A worker: one event loop with one gateway, started by the supervisor as ``python -m fastgate.server``.
 
-Its first argument is the descriptor of the control channel; everything else comes over that. It leaves when it is told
-to drain (by the supervisor or by a signal), when it is told to stop, and when the supervisor is gone; with exit code 0
-when it could finish what it had begun.
+Its argument is the descriptor of the control channel; everything else comes over that. A worker imports the gateway
+before it reads from the channel, so that it can be started while the supervisor still reads the configuration. It
+leaves when it is told to drain (by the supervisor or by a signal), when it is told to stop, and when the supervisor is
+gone; with exit code 0 when it could finish what it had begun.
 """
 
 import asyncio
@@ -25,7 +26,19 @@ from fastgate.config import GatewayConfig
 from fastgate.gateway.control import ControlPlane
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.channel import Channel
-from fastgate.server.messages import Close, Drain, Failed, GiveBack, Lend, Message, ReopenLogs, Start, Stop
+from fastgate.server.messages import (
+    Close,
+    Drain,
+    Failed,
+    GiveBack,
+    Lend,
+    Message,
+    ReadCertificates,
+    ReopenLogs,
+    Start,
+    Stop,
+)
+from fastgate.server.process import raise_file_limit
 from fastgate.server.remote import RemoteControl
 
 _log = logging.getLogger("fastgate.worker")
@@ -46,6 +59,9 @@ class Runnable(Protocol):
     def reopen_logs(self) -> None:
         """Opens log files by their names again."""
 
+    def read_certificates(self) -> None:
+        """Reads the certificate files again."""
+
 
 class Factory(Protocol):
     """`fastgate.gateway.Gateway`, or what stands in for it."""
@@ -58,12 +74,14 @@ class Factory(Protocol):
 class Worker:
     """The life of one worker process."""
 
-    def __init__(self, channel: Channel, start: Start, config: GatewayConfig, log: LogHandler) -> None:
+    def __init__(
+        self, channel: Channel, factory: str, control: RemoteControl, config: GatewayConfig, log: LogHandler
+    ) -> None:
         self._channel = channel
         self._config = config
         self._log = log
-        self._factory = start.factory
-        self._control = RemoteControl(channel, start)
+        self._factory = factory
+        self._control = control
         self._leave = asyncio.Event()
         self._stop = asyncio.Event()
         self._gateway: Runnable | None = None
@@ -76,7 +94,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._leave.set)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
         # The supervisor starts workers with these blocked, so that a Ctrl-C during the imports waits until here.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         stopping = loop.create_task(self._stop.wait())
@@ -84,17 +103,23 @@ class Worker:
             gateway = self._gateway = load_factory(self._factory)(self._config, control=self._control)
             self._channel.attach(loop, self._receive, self._orphaned)
             starting = loop.create_task(gateway.start())
-            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            leaving = loop.create_task(self._leave.wait())
+            await asyncio.wait([starting, stopping, leaving], return_when=asyncio.FIRST_COMPLETED)
+            leaving.cancel()
             if not starting.done():
-                return 1
+                # Nothing was served yet: there is nothing to finish.
+                starting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await starting
+                return 1 if self._stop.is_set() else 0
             starting.result()
         except Exception as error:
             _log.debug("cannot start", exc_info=True)
             self._channel.send(Failed(one_line(error)))
             return 1
         self._started = True
-        gc.collect()
         gc.freeze()
+        gc.enable()
         loans = loop.create_task(self._settle_loans())
         await self._leave.wait()
         draining = loop.create_task(gateway.drain())
@@ -121,6 +146,9 @@ class Worker:
             self._stop.set()
         elif isinstance(message, ReopenLogs):
             self._reopen_logs()
+        elif isinstance(message, ReadCertificates):
+            if self._gateway is not None:
+                self._gateway.read_certificates()
         elif isinstance(message, Lend | GiveBack):
             self._loans.put_nowait((message, descriptors))
 
@@ -168,10 +196,12 @@ def main(descriptor: int) -> int:
     """Runs a worker on this control channel; its exit code."""
     faulthandler.enable()
     channel = Channel(socket.socket(fileno=descriptor))
+    with contextlib.suppress(Exception):  # said when the gateway is made
+        importlib.import_module("fastgate.gateway.gateway")
     received = channel.wait()
     if received is None:
         return 0  # the supervisor left before it said anything
-    start, _ = received
+    start, descriptors = received
     assert isinstance(start, Start)
     sys.path[:] = start.path
     if start.python_path is None:
@@ -185,14 +215,12 @@ def main(descriptor: int) -> int:
         channel.send(Failed(f"cannot open the log: {error}"))
         return 1
     faulthandler.enable(log.stream)
+    raise_file_limit()
     tune_allocator()
 
     async def run() -> int:
-        return await Worker(channel, start, config, log).run()
+        control = RemoteControl(channel, start, descriptors)
+        return await Worker(channel, start.factory, control, config, log).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))

@@ -142,6 +142,8 @@ class Wire:
         self, context: ssl.SSLContext, *, server_side: bool = False, server_name: str | None = None
     ) -> None:
         """Does the handshake; from then on all bytes are enciphered. Raises ``ssl.SSLError`` when it fails."""
+        # Python 3.11.2 and 3.11.3 set it on every context: a connection that is cut would look like one that ended.
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name)
         while True:
             try:
@@ -175,7 +177,9 @@ class Wire:
                 except ssl.SSLZeroReturnError:
                     data = b""
                     break
-                except ssl.SSLEOFError as error:
+                except ssl.SSLError as error:
+                    if error.reason != "UNEXPECTED_EOF_WHILE_READING" and not isinstance(error, ssl.SSLEOFError):
+                        raise
                     raise ConnectionResetError("the end came without close_notify") from error
         self.bytes_in += len(data)
         return data

@@ -1,0 +1,1 @@
+"""The way to upstreams: TLS. Their targets and connections lie in the compiled core."""

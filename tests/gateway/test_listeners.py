@@ -244,6 +244,8 @@ async def test_tls_begins_right_behind_the_proxy_protocol_header() -> None:
     authority.issue_cert("localhost").configure_cert(server)
     client = ssl.create_default_context()
     authority.configure_trust(client)
+    for context in server, client:
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     async with listening(config(proxy_protocol=True, trusted_proxies=["127.0.0.1"]), server) as (listener, made):
 
         def talk() -> bytes:

@@ -87,5 +87,8 @@ class StubGateway:
         for connection in list(self.connections):
             connection.transport.abort()
 
+    def read_certificates(self) -> None:
+        pass
+
     def reopen_logs(self) -> None:
         self.control.event("reopened")

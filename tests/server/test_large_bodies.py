@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from server.harness import REAL, config, running
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @contextlib.asynccontextmanager
 async def storage(slow: bool) -> AsyncIterator[tuple[int, asyncio.Queue[str]]]:
-    """GET sends SIZE bytes, PUT takes a body; the digest of either goes into the queue. Gives its port and the queue."""
+    """GET sends SIZE bytes, PUT takes a body; the digest of either goes into the queue. Gives port and queue."""
     digests: asyncio.Queue[str] = asyncio.Queue()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,7 +77,7 @@ class Peak:
         self._pid = pid
         self._before = self._value("VmRSS")
 
-    def __enter__(self) -> "Peak":
+    def __enter__(self) -> Self:
         Path(f"/proc/{self._pid}/clear_refs").write_text("5")
         return self
 
@@ -98,7 +98,9 @@ def through(port: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("slow", [False, True], ids=["fast reader", "slow reader"])
 @pytest.mark.parametrize("direction", ["download", "upload"])
-async def test_a_large_body_passes_whole_and_in_bounded_memory(direction: str, slow: bool, record_property: Any) -> None:
+async def test_a_large_body_passes_whole_and_in_bounded_memory(
+    direction: str, slow: bool, record_property: Any
+) -> None:
     async with storage(slow) as (port, digests), running(through(port), REAL) as server:
         public = await server.port()
         (worker,) = server.workers().values()
@@ -115,6 +117,7 @@ async def test_a_large_body_passes_whole_and_in_bounded_memory(direction: str, s
                 assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
         writer.close()
         there = await digests.get()
-        print(f"{direction}, {SIZE} bytes: sha256 {here[:16]}… = {there[:16]}…, worker grew by {peak.growth / 1e6:.1f} MB")
+        grown = f"worker grew by {peak.growth / 1e6:.1f} MB"
+        print(f"{direction}, {SIZE} bytes: sha256 {here[:16]}… = {there[:16]}…, {grown}")
         assert here == there
         assert peak.growth < GROWTH

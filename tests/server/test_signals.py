@@ -149,11 +149,11 @@ async def test_a_second_signal_stops_a_worker_that_hangs() -> None:
         assert await hanging == ""
 
 
-async def test_sighup_says_that_reload_is_not_available() -> None:
+async def test_sighup_says_what_is_read_again() -> None:
     async with running(config()) as server:
         port = await server.port()
         server.signal(signal.SIGHUP)
-        await server.says("reload is not available yet")
+        await server.says("certificates are read again")
         assert await fetch(port)
 
 

@@ -22,12 +22,14 @@ def files(tmp_path: Path) -> Files:
 
 def trusting(files: Files) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     files.authority.configure_trust(context)
     return context
 
 
 def serving(files: Files, *names: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     files.authority.issue_cert(*names).configure_cert(context)
     return context
 

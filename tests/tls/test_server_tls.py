@@ -44,6 +44,7 @@ async def listening(context: ssl.SSLContext) -> AsyncIterator[int]:
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.check_hostname = False
     context.set_alpn_protocols(["h2", "http/1.1"])
     authority.configure_trust(context)

@@ -22,6 +22,7 @@ def files(tmp_path: Path) -> Files:
 
 def server_context(files: Files, name: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     files.authority.issue_cert(name).configure_cert(context)
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
@@ -74,6 +75,7 @@ async def test_the_own_authority(files: Files, tmp_path: Path) -> None:
 async def test_a_single_certificate_can_be_trusted(files: Files) -> None:
     leaf = files.issue("leaf", "app.test")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.load_cert_chain(leaf.cert, leaf.key)
     async with upstream(context) as port:
         assert await ask(port, UpstreamTLS(ca=leaf.cert), "app.test")

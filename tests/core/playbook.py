@@ -1,0 +1,363 @@
+"""A worker's core between fake transports: what arrives is said, what was sent is read, and nothing waits.
+
+A `World` has an engine, one pool of targets and routes. Its loop runs when it is told to and no socket is opened: a
+connection to an upstream is made at once, or when the play says so.
+"""
+
+import asyncio
+import re
+import socket
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from fastgate._core.balancer import RoundRobin
+from fastgate._core.client import ClientConnection
+from fastgate._core.engine import Engine
+from fastgate._core.probe import HandWheel
+from fastgate._core.route import Route, Runtime
+from fastgate._core.router import Router
+from fastgate._core.shm import Segment
+from fastgate._core.upstream import Pool, Target
+
+PEER = ("203.0.113.7", 5555)
+FORWARDED = (
+    b"X-Forwarded-For: 203.0.113.7", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: h", b"X-Forwarded-Port: 8080",
+)
+
+
+class Loop:
+    """What the core and `asyncio.Task` ask of a loop. `run` turns it until nothing is ready."""
+
+    def __init__(self, connect: Callable[[], Coroutine[Any, Any, None]], connected: Callable[[Any], None]) -> None:
+        self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._connect = connect
+        self._connected = connected
+        self._running = False
+        self.problems: list[Any] = []
+        self.turns = 0
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: object = None) -> SimpleNamespace:
+        self._ready.append((callback, args))
+        return SimpleNamespace(cancel=lambda: None)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        return asyncio.Task(coroutine, loop=self)  # type: ignore[arg-type]
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        return asyncio.Future(loop=self)  # type: ignore[arg-type]
+
+    def get_debug(self) -> bool:
+        return False
+
+    def call_exception_handler(self, problem: Any) -> None:
+        self.problems.append(problem)
+
+    async def create_connection(self, factory: Callable[[], Any], host: str, port: int, **options: Any) -> None:
+        try:
+            await self._connect()
+        except BaseException:
+            del factory  # the traceback keeps this frame
+            raise
+        self._connected(factory())
+
+    def run(self) -> None:
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._ready:
+                for _ in range(len(self._ready)):
+                    callback, args = self._ready.popleft()
+                    callback(*args)
+                self.turns += 1
+        finally:
+            self._running = False
+
+
+class Transport:
+    """The core's side of a connection, and the peer's: what `send` gives arrives, `taken` is what was sent."""
+
+    def __init__(self, world: "World", protocol: Any) -> None:
+        self._world = world
+        self._protocol = protocol
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+        self._arrived: deque[bytes | None] = deque()
+        self._written: list[bytes] = []
+        self.reading = True
+        self.closed = False
+        self.aborted = False
+        self.eof_written = False
+        self.lingers = True
+        self.lost = False
+        self.unsent = 0
+        self.writes = 0
+        world.transports.append(self)
+        protocol.connection_made(self)
+
+    # -- the peer's side
+
+    def send(self, *pieces: bytes) -> None:
+        """These pieces arrive, one after the other."""
+        self._arrived.extend(pieces)
+        self._deliver()
+
+    def ask(self, *pieces: bytes) -> bytes:
+        """These pieces arrive; what was sent since the last look."""
+        self.send(*pieces)
+        return self.taken()
+
+    def eof(self) -> None:
+        """The peer has closed its side."""
+        self._arrived.append(None)
+        self._deliver()
+
+    def lose(self, error: Exception | None = None) -> None:
+        """The connection is gone."""
+        self.closed = True
+        self._world.loop.call_soon(self._lost, error)
+        self._world.loop.run()
+
+    def hang_up_unseen(self) -> None:
+        """The peer closes, and only the socket knows."""
+        assert self._pair is not None or self.get_extra_info("socket")
+        assert self._pair is not None
+        self._pair[1].close()
+
+    def stop_taking(self) -> None:
+        """The peer takes no more bytes."""
+        self._protocol.pause_writing()
+        self._world.loop.run()
+
+    def take_on(self) -> None:
+        self._protocol.resume_writing()
+        self._world.loop.run()
+
+    def taken(self) -> bytes:
+        """What was sent since the last look."""
+        self._world.loop.run()
+        data = b"".join(self._written)
+        self._written.clear()
+        return data
+
+    def pieces(self) -> list[bytes]:
+        """The same, write by write."""
+        self._world.loop.run()
+        pieces = self._written[:]
+        self._written.clear()
+        return pieces
+
+    def _deliver(self) -> None:
+        self._world.loop.run()
+        while self._arrived and self.reading and not self.closed:
+            data = self._arrived.popleft()
+            if data is not None:
+                self._protocol.data_received(data)
+            elif not self._protocol.eof_received():
+                self.close()
+            self._world.loop.run()
+
+    def _lost(self, error: Exception | None) -> None:
+        if not self.lost:
+            self.lost = True
+            protocol, self._protocol = self._protocol, None
+            protocol.connection_lost(error)
+        for end in self._pair or ():
+            end.close()
+
+    # -- the core's side
+
+    def write(self, data: bytes) -> None:
+        assert isinstance(data, bytes)
+        assert data, "an empty write"
+        if self.closed or self.eof_written:
+            self._world.mistakes.append(f"written after the end: {data!r}")
+            return
+        self.writes += 1
+        self._written.append(data)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+        if self._arrived:
+            self._world.loop.call_soon(self._deliver)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.eof_written = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._world.loop.call_soon(self._lost, None)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.close()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        if name == "peername":
+            return PEER
+        if name == "socket":
+            if self._pair is None:
+                self._pair = socket.socketpair()
+            return SimpleNamespace(
+                fileno=self._pair[0].fileno,
+                family=socket.AF_INET,
+                setsockopt=lambda *_: setattr(self, "lingers", False),
+            )
+        return default
+
+
+class World:
+    """See the module. ``routes`` maps a path to the options of its `Route`; those of pool and runtime follow."""
+
+    def __init__(
+        self,
+        routes: dict[str, dict[str, Any]] | None = None,
+        *,
+        targets: int = 1,
+        pool: dict[str, Any] | None = None,
+        **runtime: Any,
+    ) -> None:
+        self.transports: list[Transport] = []
+        self.upstreams: list[Transport] = []
+        self.mistakes: list[str] = []
+        self.logged: list[tuple[str, str]] = []
+        self.errors: list[BaseException] = []
+        self.connecting: deque[asyncio.Future[None] | Exception] = deque()
+        """What the next connections wait for, or fail with."""
+        self.loop = Loop(self._connect, self._connected)
+        self.segment = Segment.create(slots=1, targets=8)
+        self.engine = Engine(self.loop, self.segment, 0, self._log)  # type: ignore[arg-type]
+        self.clock = HandWheel(wheel=self.engine.wheel)
+        made = [
+            Target(self.engine, name=f"t{number}:80", host=f"t{number}", port=80, number=number)
+            for number in range(targets)
+        ]
+        self.pool = Pool(self.engine, "backend", made, RoundRobin(made, 0), **(pool or {}))
+        router = Router()
+        for path, options in (routes or {"/*": {}}).items():
+            methods = options.pop("methods", None)
+            router.add(path, Route(name=path, upstream=self.pool, **options), methods=methods)
+        self.engine.use(Runtime(router=router, **{"request_id": "", "server_header": ""} | runtime))
+
+    def _log(self, level: str, message: str, exception: BaseException | None = None) -> None:
+        self.logged.append((level, message))
+        if exception is not None:
+            self.errors.append(exception)
+
+    async def _connect(self) -> None:
+        if self.connecting:
+            first = self.connecting.popleft()
+            if isinstance(first, Exception):
+                raise type(first)(*first.args)
+            await first
+
+    def _connected(self, protocol: Any) -> None:
+        self.upstreams.append(Transport(self, protocol))
+
+    def client(self) -> Transport:
+        """A new connection of a client."""
+        listener = SimpleNamespace(scheme="http", port=8080)
+        return Transport(self, ClientConnection(self.engine, listener))
+
+    @property
+    def upstream(self) -> Transport:
+        """The connection to an upstream that was made last."""
+        self.loop.run()
+        return self.upstreams[-1]
+
+    def pass_time(self, seconds: float) -> None:
+        """So much time goes by, tick by tick."""
+        end = self.clock.now + round(seconds * 1000)
+        while self.clock.now < end:
+            self.clock.turn(min(self.clock.now + 50, end))
+            self.loop.run()
+
+    def metrics(self) -> dict[str, Any]:
+        return self.segment.metrics()
+
+    def end(self) -> None:
+        """Ends every connection and asserts that nothing was done wrong on the way."""
+        self.loop.run()
+        self.engine.abort_connections()
+        self.pool.close()
+        for transport in self.transports:
+            transport.abort()
+        self.loop.run()
+        self.engine.stop()
+        in_flight = [self.segment.requests_in_flight(number) for number in range(8)]
+        assert (self.mistakes, self.loop.problems, self.pool.open, in_flight) == ([], [], 0, [0] * 8)
+        assert self.engine.open_connections == 0
+        counted = self.segment.metrics()
+        assert counted["accepted"] == counted["closed"]
+
+
+@contextmanager
+def world(routes: dict[str, dict[str, Any]] | None = None, **options: Any) -> Iterator[World]:
+    """A `World` for one play, ended after it."""
+    made = World(routes, **options)
+    try:
+        yield made
+    except BaseException:
+        made.mistakes.clear()
+        for transport in made.transports:
+            transport.lose()
+        made.pool.close()
+        raise
+    made.end()
+
+
+def get(path: bytes = b"/", *fields: bytes, method: bytes = b"GET", version: bytes = b"1.1") -> bytes:
+    """A request of the client without a body."""
+    return b"\r\n".join([b"%b %b HTTP/%b" % (method, path, version), b"Host: h", *fields, b"", b""])
+
+
+def post(body: bytes, path: bytes = b"/", *fields: bytes, method: bytes = b"POST") -> bytes:
+    return get(path, b"Content-Length: %d" % len(body), *fields, method=method) + body
+
+
+def asked(line: bytes, *fields: bytes, after: tuple[bytes, ...] = (), host: bytes = b"t0:80") -> bytes:
+    """The head that an upstream gets: ``fields`` of the client, then the gateway's own."""
+    return b"\r\n".join([line + b" HTTP/1.1", b"Host: " + host, *fields, *FORWARDED, *after, b"", b""])
+
+
+DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+def answer(body: bytes = b"", *fields: bytes, status: bytes = b"200 OK") -> bytes:
+    """An upstream's response with a Date, so that the gateway adds none, and the length where the gateway puts it."""
+    return b"\r\n".join([b"HTTP/1.1 " + status, DATE, *fields, b"Content-Length: %d" % len(body), b"", body])
+
+
+def head(*fields: bytes, status: bytes = b"200 OK") -> bytes:
+    """A response head without any length."""
+    return b"\r\n".join([b"HTTP/1.1 " + status, DATE, *fields, b"", b""])
+
+
+def chunks(*pieces: bytes, last: bool = True) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + (b"0\r\n\r\n" if last else b"")
+
+
+def status_of(data: bytes) -> int:
+    match = re.match(rb"HTTP/1\.1 ([0-9]{3}) ", data)
+    assert match is not None, data
+    return int(match[1])
+
+
+def closes(data: bytes) -> bool:
+    """Whether an answer says that it is the last."""
+    return b"\r\nConnection: close\r\n" in data

@@ -1,0 +1,204 @@
+"""The first two built-in policies: header and path transforms, alone and through a gateway."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastgate.config import ConfigError, GatewayConfig, Route
+from fastgate.policies.headers import compile_edits
+from fastgate.policies.paths import compile_path
+from fastgate.testing import RawClient, RecordingUpstream, gateway_to, respond
+
+OWN = {"host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-request-id"}
+
+
+def route(**options: Any) -> Route:
+    config = GatewayConfig.from_dict({
+        "routes": [{"name": "r", "path": "/*", "upstream": "u", **options}], "upstreams": {"u": {"targets": ["a:1"]}},
+    })
+    return config.routes[0]
+
+
+def forwarded(path: str, **options: Any) -> str | None:
+    """The path that a route with these options forwards."""
+    transform = compile_path(route(**options))
+    if transform is None:
+        return path
+    made = transform(path.encode("ascii"))
+    return made.decode("ascii") if made is not None else None
+
+
+# -- paths
+
+@pytest.mark.parametrize(
+    ("options", "path", "expected"),
+    [
+        ({}, "/a/b", "/a/b"),
+        ({"strip_prefix": "/api"}, "/api/x", "/x"), ({"strip_prefix": "/api"}, "/api", "/"),
+        ({"strip_prefix": "/api"}, "/api/", "/"),
+        ({"strip_prefix": "/api"}, "/apix", "/apix"), ({"strip_prefix": "/api"}, "/x/api", "/x/api"),
+        ({"strip_prefix": "/api"}, "/api/api/x", "/api/x"), ({"strip_prefix": "/a/b"}, "/a/b/c", "/c"),
+        ({"add_prefix": "/v2"}, "/x", "/v2/x"),
+        ({"add_prefix": "/v2"}, "/", "/v2/"), ({"strip_prefix": "/api", "add_prefix": "/v2"}, "/api/x", "/v2/x"),
+        ({"strip_prefix": "/api", "add_prefix": "/v2"}, "/api", "/v2/"),
+        ({"rewrite": {"pattern": "^/old/(.*)", "to": r"/new/\1"}}, "/old/a/b", "/new/a/b"),
+        ({"rewrite": {"pattern": "^/old/(.*)", "to": r"/new/\1"}}, "/other", "/other"),
+        ({"rewrite": {"pattern": "^/u/(?P<id>[0-9]+)$", "to": r"/users/\g<id>"}}, "/u/7", "/users/7"),
+        ({"rewrite": {"pattern": "a", "to": "b"}}, "/a/a", "/b/a"),
+        ({"rewrite": {"pattern": "^/x", "to": "/ä b"}}, "/x", "/%C3%A4%20b"),
+        ({"rewrite": {"pattern": "^/x", "to": "/a%20b"}}, "/x", "/a%20b"),
+        ({"rewrite": {"pattern": "^/(.*)$", "to": r"\1"}}, "/x", "/x"),
+        ({"strip_prefix": "/api", "rewrite": {"pattern": "^/x", "to": "/y"}}, "/api/x", "/y"),
+        ({"strip_prefix": "/api"}, "/api/a%2Fb", "/a%2Fb"),
+    ],
+)
+def test_what_is_made_of_a_path(options: dict[str, Any], path: str, expected: str) -> None:
+    assert forwarded(path, **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("to", "path"),
+    [
+        (r"/a/../\1", "/x/y"), (r"/\1", "/x/.."), (r"/\1", "/x/."), (r"/./\1", "/x/y"), (r"\1/..", "/x/y"),
+        (r"/%2e%2e/\1", "/x/y"), (r"/%2E/\1", "/x/y"), (r"/a\\\\b\1", "/x/y"), (r"/%2e./\1", "/x/y"),
+    ],
+)
+def test_a_path_that_would_have_to_be_normalised_again_is_refused(to: str, path: str) -> None:
+    assert forwarded(path, rewrite={"pattern": "^/x/(.*)$", "to": to}) is None
+
+
+def test_a_route_without_transforms_has_none() -> None:
+    assert compile_path(route()) is None
+    assert compile_edits(None) is None
+    assert compile_edits(route(request_headers={"set": {}}).request_headers) is None
+
+
+PATHS = st.lists(st.sampled_from(["api", "a", "b.c", "%20", "%2F", "-_~", "x"]), max_size=5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PATHS, PATHS, PATHS)
+def test_prefixes_against_lists_of_segments(strip: list[str], add: list[str], path: list[str]) -> None:
+    options = {"strip_prefix": "/" + "/".join(strip)} if strip else {}
+    options |= {"add_prefix": "/" + "/".join(add)} if add else {}
+    rest = path[len(strip) :] if path[: len(strip)] == strip else path
+    expected = "/" + "/".join([*add, *(rest or [""])])
+    if not strip and not add:
+        expected = "/" + "/".join(path)
+    assert forwarded("/" + "/".join(path), **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"strip_prefix": "api"}, "strip_prefix"), ({"add_prefix": "v2"}, "add_prefix"),
+        ({"strip_prefix": "/api/"}, "strip_prefix"), ({"add_prefix": "/v2/"}, "add_prefix"),
+        ({"rewrite": {"pattern": "(", "to": "/"}}, "pattern"), ({"rewrite": {"pattern": "(a)", "to": r"\2"}}, "to"),
+        ({"request_headers": {"set": {"Host": "x"}}}, "Host"), ({"request_headers": {"set": {"a b": "x"}}}, "a b"),
+        ({"request_headers": {"add": {"Content-Length": "x"}}}, "Content-Length"),
+        ({"response_headers": {"remove": ["Transfer-Encoding"]}}, "Transfer-Encoding"),
+        ({"request_headers": {"set": {"A": "x\r\nB: y"}}}, "A"),
+        ({"request_headers": {"set": {"A": "{nothing}"}}}, "nothing"),
+    ],
+)
+def test_transforms_that_cannot_work_are_errors_of_the_configuration(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        route(**options)
+
+
+async def test_the_path_that_reaches_the_upstream_keeps_its_query() -> None:
+    async with RecordingUpstream() as upstream:
+        options = {"strip_prefix": "/api", "add_prefix": "/v2"}
+        async with gateway_to(upstream.port, route=options) as gateway, RawClient(gateway.port) as client:
+            for target, expected in (
+                ("/api/x?a=/api&b", "/v2/x?a=/api&b"), ("/api/./x//y?", "/v2/x/y?"), ("/ap%69/%7ex", "/v2/~x"),
+                ("/api/../api/x", "/v2/x"),
+            ):
+                assert (await client.request(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())).status == 200
+                assert upstream.requests[-1].head.startswith(f"GET {expected} HTTP/1.1\r\n".encode())
+
+
+async def test_a_rewrite_to_a_dot_segment_is_refused_and_nothing_is_sent() -> None:
+    async with RecordingUpstream() as upstream:
+        options = {"rewrite": {"pattern": "^/(.*)$", "to": r"/secret/%2e%2e/\1"}}
+        async with gateway_to(upstream.port, route=options) as gateway, RawClient(gateway.port) as client:
+            assert (await client.request(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")).status == 400
+            assert upstream.requests == []
+
+
+# -- fields
+
+Pairs = list[tuple[str, str]]
+
+
+async def exchanged(fields: list[str], back: list[str], **options: Any) -> tuple[Pairs, Pairs]:
+    """The fields that the upstream got and those that the client got, without what the gateway says itself."""
+    async with RecordingUpstream() as upstream:
+        upstream.script(respond(b"x", "200 OK", *back))
+        async with gateway_to(upstream.port, route=options) as gateway, RawClient(gateway.port) as client:
+            head = "\r\n".join(["GET /p/a%20b?q HTTP/1.1", "Host: h:1", *fields, "", ""])
+            response = await client.request(head.encode("latin-1"))
+            asked = [pair for pair in upstream.requests[0].fields.pairs if pair[0].lower() not in OWN]
+            ruled = {"content-length", "date", "x-request-id"}
+            return asked, [pair for pair in response.fields.pairs if pair[0].lower() not in ruled]
+
+
+@pytest.mark.parametrize(
+    ("edits", "before", "after"),
+    [
+        ({"set": {"A": "2"}}, ["A: 1", "b: x", "a: 3"], [("b", "x"), ("A", "2")]),
+        ({"set": {"A": "2"}}, [], [("A", "2")]),
+        ({"add": {"A": "2"}}, ["A: 1"], [("A", "1"), ("A", "2")]),
+        ({"add": {"A": ["2", "3"]}}, ["A: 1"], [("A", "1"), ("A", "2"), ("A", "3")]),
+        ({"remove": ["a", "Never"]}, ["A: 1", "b: 2", "a: 3"], [("b", "2")]),
+        ({"set": {"A": "1"}, "add": {"a": "2"}, "remove": ["B"]}, ["b: x", "A: 0"], [("A", "1"), ("a", "2")]),
+        ({"set": {"A": ""}}, ["A: 1"], [("A", "")]),
+        ({"set": {"A": "\xe4"}}, [], [("A", "\xe4")]),
+    ],
+)
+async def test_edits_of_fields_on_either_side(
+    edits: dict[str, Any], before: list[str], after: Pairs
+) -> None:
+    asked, _ = await exchanged(before, [], request_headers=edits)
+    assert asked == after
+    _, got = await exchanged([], before, response_headers=edits)
+    assert got == after
+
+
+async def test_variables_in_values() -> None:
+    edits = {"set": {"V": "<{client_ip}|{host}|{path}|{param.rest}>", "I": "{request_id}", "N": "{param.none}."}}
+    try:
+        asked, _ = await exchanged([], [], path="/p/{rest*}", request_headers=edits)
+    except ConfigError as error:
+        assert "none" in str(error)
+        del edits["set"]["N"]
+        asked, _ = await exchanged([], [], path="/p/{rest*}", request_headers=edits)
+    fields = dict(asked)
+    assert fields["V"] == "<127.0.0.1|h:1|/p/a%20b|a b>"
+    assert len(fields["I"]) == 32
+
+
+@pytest.mark.parametrize("side", ["request_headers", "response_headers"])
+async def test_a_value_that_cannot_stand_in_a_field_is_refused(side: str) -> None:
+    async with RecordingUpstream() as upstream:
+        options = {"path": "/{rest*}", side: {"set": {"V": "{param.rest}"}, "add": {"W": "1"}}}
+        async with gateway_to(upstream.port, route=options) as gateway:
+            for target in (b"/a%0d%0aB:%20c", b"/a%0aB", b"/%0D", b"/a%7fb%01"):
+                async with RawClient(gateway.port) as client:
+                    await client.send(b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+                    response = await client.response()
+                    assert response.status in (400, 502)
+                    assert response.fields.get("B") is None
+            assert side == "response_headers" or upstream.requests == []
+            async with RawClient(gateway.port) as client:
+                assert (await client.request(b"GET /a%20b HTTP/1.1\r\nHost: h\r\n\r\n")).status == 200
+
+
+async def test_edits_apply_to_answers_of_policies_and_not_to_the_gateways_errors() -> None:
+    options = {"response_headers": {"set": {"X-Set": "1"}}}
+    async with gateway_to(1, route=options) as gateway, RawClient(gateway.port) as client:
+        response = await client.request(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert response.status == 502
+        assert response.fields.get("X-Set") is None
