@@ -483,7 +483,7 @@ cdef class UpstreamConnection(UpstreamSide):
                 head.data = data
             if head.index(False, 1) != OK:
                 return self.reject(
-                    "a field or the framing of its head is malformed: two lengths, a coding but chunked, a folded line, …")
+                    "a field or the framing of its head is malformed: two lengths, a coding but chunked, folded lines")
             bodiless = x.is_head or head.status == 204 or head.status == 304 or head.status < 200
             if not self.engine.accept_response(
                     head, head.data, head.p - <const unsigned char*>PyBytes_AS_STRING(head.data), bodiless):
