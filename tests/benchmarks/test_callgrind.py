@@ -79,7 +79,7 @@ def test_symbols_become_readable(symbol, name):
         (Place("parser", "llhttp__internal__run"), "httptools"),
         (Place("upstream", "__pyx_f_8fastgate_5_core_8upstream_4Pool_acquire"), "pool"),
         (
-            Place("upstream", "__pyx_f_8fastgate_5_core_8upstream_18UpstreamConnection_put_request"),
+            Place("forwarding", "__pyx_f_8fastgate_5_core_10forwarding_put_request"),
             "assembling the request",
         ),
         (Place("libpython3.11.so.1.0", "_PyEval_EvalFrameDefault'2"), "the driver's own loop"),
