@@ -97,6 +97,7 @@ REQUESTS = {
         (FLOW, "test_pipelined_requests_are_answered_in_order", "test_pipelined_requests_are_one_exchange_at_a_time"),
         (FLOW, "test_many_pipelined_requests", "test_many_pipelined_requests_that_are_answered_here"),
         (FLOW, "test_a_refused_request_ends_the_pipeline", "test_pipelined_bytes_are_bounded"),
+        (PRESSURE, "test_a_client_that_pipelines_and_takes_nothing_is_not_answered_further"),
     ],
     "head not complete in header_timeout, body stalled for body_timeout: 408, close": [
         (FLOW, "test_head_timeout", "test_head_timeout_counts_from_the_first_byte"),

@@ -104,3 +104,21 @@ async def test_a_client_that_takes_nothing_meets_the_write_timeout(stand):
         await stand.upstream.connections[0].over.wait()
     await client.rest()
     assert client.reader.wire.bytes_in < SIZE
+
+
+async def test_a_client_that_pipelines_and_takes_nothing_is_not_answered_further(stand):
+    """pipelined requests: answered in order, one exchange at a time; memory is bounded whatever the peer does"""
+    await stand.start()
+    client = await stand.client(receive_buffer=8192, keep=False)
+    stand.upstream.default = Answer(respond(b"x" * 30_000))
+    before = resident()
+    sending = asyncio.create_task(client.send(GET * 3000))
+    await still(lambda: len(stand.upstream.requests))
+    asked = len(stand.upstream.requests)
+    assert asked < 1000
+    assert resident() - before < GROWTH
+    client.timeout = 20
+    for _ in range(3000):
+        assert (await client.response()).body_length == 30_000
+    await sending
+    assert len(stand.upstream.requests) == 3000
