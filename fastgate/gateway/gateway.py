@@ -26,7 +26,7 @@ _log = logging.getLogger("fastgate")
 
 _GRACE = 1.0  # how long idle connections stay open after the listening sockets were closed
 _POLL = 0.02
-_FEW_CONNECTIONS = 500
+_FEW_CONNECTIONS = 256
 _FILES_KEPT = 32  # descriptors that are not connections
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
