@@ -146,8 +146,8 @@ async def test_sigterm_under_64_keep_alive_clients_loses_no_request() -> None:
             nonlocal answered, refused
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", public)
-            except ConnectionRefusedError:
-                refused += 1
+            except (ConnectionRefusedError, ConnectionResetError):
+                refused += 1  # a reset: the sockets closed between its handshake and its being accepted
                 return False
             accepted = False
             try:
@@ -176,6 +176,7 @@ async def test_sigterm_under_64_keep_alive_clients_loses_no_request() -> None:
         await eventually(lambda: answered > 1000)
         server.signal(signal.SIGTERM)
         await asyncio.gather(*clients)
+        print(f"{answered} answered, {len(lost)} lost, {refused} connects refused")
         assert lost == []
         assert refused >= 64
         assert await server.left() == 0
