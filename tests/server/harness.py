@@ -34,7 +34,9 @@ def config(**gateway: Any) -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     path = [str(TESTS.parent), str(TESTS)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    # `make debug` sets PYTHONSAFEPATH, which would hide what lies beside a script.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(path)}
 
 
 class Server:
