@@ -26,6 +26,7 @@ from fastgate._core.causes cimport (
     CONNECTION_CUT,
     HEAD_TIMEOUT,
     OK,
+    STOPPED,
     outcomes,
     phrase_of,
 )
@@ -602,7 +603,12 @@ cdef class ClientConnection(ClientSide):
             self.close()
 
     def abort(self):
-        """Ends the connection now."""
+        """Ends the connection now, because the gateway stops; what was under way is counted and logged as that."""
+        cdef Exchange x = self.exchange
+        self.mode = CLOSED
+        self.tail = None
+        if x is not None:
+            x.client_gone(STOPPED)
         if self.connected and self.transport is not None:
             self.transport.abort()
 

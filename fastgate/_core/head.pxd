@@ -120,6 +120,3 @@ cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef int name_flags_of(int number) noexcept nogil
-cdef bint list_has(
-    const unsigned char* value, Py_ssize_t length, const char* lower, Py_ssize_t lower_length
-) noexcept nogil

@@ -193,27 +193,6 @@ cdef int name_flags_of(int number) noexcept nogil:
     return name_flags[number]
 
 
-cdef bint list_has(
-    const unsigned char* value, Py_ssize_t length, const char* lower, Py_ssize_t lower_length
-) noexcept nogil:
-    """Whether a comma-separated list has this member, given in lower case."""
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t end, stop
-    while start < length:
-        while start < length and (value[start] == b"," or value[start] == b" " or value[start] == b"\t"):
-            start += 1
-        end = start
-        while end < length and value[end] != b",":
-            end += 1
-        stop = end
-        while stop > start and (value[stop - 1] == b" " or value[stop - 1] == b"\t"):
-            stop -= 1
-        if same(value + start, stop - start, lower, lower_length):
-            return True
-        start = end + 1
-    return False
-
-
 cdef class Head:
     """One message head. Reused: `clear` before the next."""
 

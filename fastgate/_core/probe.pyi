@@ -31,9 +31,6 @@ def token(text: bytes) -> bool:
 def host(text: bytes) -> bool:
     """Whether a text can stand in a Host field (RFC 9110 section 7.2)."""
 
-def in_list(value: bytes, lower: bytes) -> bool:
-    """Whether a comma-separated list has this member, given in lower case."""
-
 class Decoder:
     """The framing of one body."""
 

@@ -22,7 +22,6 @@ from fastgate._core.head cimport (
     Head,
     is_host,
     is_token,
-    list_has,
     name_flags_of,
     name_id,
 )
@@ -144,11 +143,6 @@ def token(bytes text):
 def host(bytes text):
     """Whether a text can stand in a Host field."""
     return is_host(at_the_edge(text), len(text))
-
-
-def in_list(bytes value, bytes lower):
-    """Whether a comma-separated list has this member, given in lower case."""
-    return list_has(at_the_edge(value), len(value), lower, len(lower))
 
 
 cdef class Decoder:

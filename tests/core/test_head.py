@@ -8,7 +8,7 @@ from core.reference_head import read
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.probe import host, in_list, known_name, read_head, token
+from fastgate._core.probe import host, known_name, read_head, token
 
 COMPARED = (
     "method", "target", "status", "reason", "minor", "minor_sent", "fields", "content_length", "chunked", "close",
@@ -255,13 +255,6 @@ def test_a_token_is_what_rfc_9110_says(text: bytes) -> None:
 )
 def test_what_can_stand_in_host(text: bytes, is_one: bool) -> None:
     assert host(text) == is_one
-
-
-def test_a_list_has_its_members_and_nothing_else() -> None:
-    for value in (b"close", b"CLOSE", b"a, close", b"close,a", b" ,, \tClose\t ,", b"a,close ,b"):
-        assert in_list(value, b"close")
-    for value in (b"", b"closed", b"a close", b"clo,se", b"not-close", b"close;q=1"):
-        assert not in_list(value, b"close")
 
 
 def test_a_version_from_1_2_on_is_read_as_1_1() -> None:

@@ -21,6 +21,7 @@ from fastgate.testing import (
     pieces,
     proxy_config,
     respond,
+    stall,
     start_gateway,
 )
 
@@ -240,3 +241,14 @@ async def test_a_path_that_cannot_be_opened_keeps_the_gateway_from_starting(tmp_
     with pytest.raises(ConfigError, match=r"gateway\.access_log\.path: cannot open .*: Is a directory"):
         async with gateway_to(1, gateway=logging_to(tmp_path)):
             pass
+
+
+async def test_what_a_stopping_gateway_cuts_is_not_the_clients_doing(path: Path) -> None:
+    async with RecordingUpstream(default=Answer(stall())) as server:
+        async with gateway_to(server.port, gateway=logging_to(path)) as gateway, RawClient(gateway.port) as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await server.request(0)
+            await gateway.close()
+        assert gateway.metrics()["client_gone"] == 0
+    (line,) = lines(path)
+    assert (line["status"], line["end"]) == (503, "stopped")
