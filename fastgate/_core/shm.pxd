@@ -23,6 +23,21 @@ cdef struct Slab:
     uint64_t upstream_latency[HISTOGRAM_WORDS]
 
 
+cdef enum:
+    STATE_SIZE = 256                # bytes of shared state that each target (and each upstream) has
+    EVENTS = 1024                   # places in the ring of events
+
+
+# The parts of a segment whose inside other modules of the core declare.
+cdef enum:
+    REGION_STATES = 0               # health.pyx: STATE_SIZE bytes a target
+    REGION_EVENTS = 1               # events.pyx
+    REGION_LIMITS = 2               # limiter.pyx: token buckets and fixed windows
+    REGION_LOGS = 3                 # limiter.pyx: sliding logs
+    REGION_SHARES = 4               # concurrency.pyx
+    REGIONS = 5
+
+
 @cython.final
 cdef class Segment:
     cdef unsigned char* base
@@ -35,6 +50,8 @@ cdef class Segment:
     cdef unsigned char* slabs
     cdef unsigned char* table
     cdef unsigned char* words
+    cdef unsigned char* counts
+    cdef unsigned char* regions[8]
     cdef size_t slab_stride
     cdef size_t words_stride
 
@@ -42,6 +59,11 @@ cdef class Segment:
     # segment does.
     cdef Slab* slab(self, int slot) noexcept
     cdef long long* in_flight(self, int target, int slot) noexcept
+    cdef uint64_t* first_tries(self, int target, int slot) noexcept
+    cdef unsigned char* state(self, int target) noexcept
+    cdef unsigned char* region(self, int number) noexcept
+    cdef size_t region_size(self, int number) noexcept
+    cdef const unsigned char* key(self) noexcept
     cdef void beat(self, int slot) noexcept
 
     cdef int map(self, int fd, size_t size) except -1

@@ -11,10 +11,13 @@ class Segment:
     slots: int
     targets: int
     @staticmethod
-    def create(*, slots: int = 1, targets: int = 16384) -> Segment:
+    def create(
+        *, slots: int = 1, targets: int = 16384, limits: int = 0, logs: int = 0, shares: int = 0
+    ) -> Segment:
         """A new segment for ``slots`` workers and up to ``targets`` targets, all zeros.
 
-        Raises ValueError when these are not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
+        ``limits``, ``logs`` and ``shares`` are the sizes of these regions in bytes. Raises ValueError when there are
+        not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
         """
     @staticmethod
     def attach(fd: int) -> Segment:

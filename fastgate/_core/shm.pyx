@@ -8,8 +8,10 @@ structures, and carries a version; attach() refuses another one.
     header      what this is: magic, version, sizes, a random key
     workers     one cache line a slot: heartbeat, process id, number of starts
     slabs       one Slab a slot, each on its own pages
-    targets     the table of targets: a key each, found or entered by name
+    targets     the table of targets: a key each, found or entered by name; upstreams have a row of it too
     in flight   for each slot one 64-bit word a target
+    tries       for each slot one 64-bit counter a target: first tries, which retry budgets are reckoned from
+    regions     state of targets, events, limits: blocks of bytes whose inside is declared by the module that owns it
 
 Safety. A worker writes only the words of its own slot, so those need no atomic operation; others read them with
 relaxed loads. In flight is laid out slot by slot, because a worker writes its words twice a request and must not
@@ -49,7 +51,7 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef enum:
     MAGIC = 0x65746167          # "gate"
-    VERSION = 1                 # of the layout; changes with every change of the structures below
+    VERSION = 2                 # of the layout; changes with every change of the structures below
     PAGE = 4096
     LINE = 64
 
@@ -62,6 +64,7 @@ cdef struct Header:
     uint32_t slab_size
     uint32_t reserved
     unsigned char key[16]
+    uint64_t regions[8]         # their sizes
 
 cdef struct WorkerSlot:
     uint64_t heartbeat          # CLOCK_MONOTONIC in milliseconds; 0 = no worker is running
@@ -79,6 +82,8 @@ cdef struct Layout:
     size_t slabs
     size_t table
     size_t words
+    size_t counts
+    size_t regions[8]
     size_t slab_stride
     size_t words_stride
     size_t size
@@ -95,15 +100,20 @@ cdef inline size_t up(size_t value, size_t unit) noexcept:
     return (value + unit - 1) // unit * unit
 
 
-cdef Layout layout(int slots, int targets) noexcept:
+cdef Layout layout(int slots, int targets, const uint64_t* sizes) noexcept:
     cdef Layout at
+    cdef int number
     at.slab_stride = up(sizeof(Slab), PAGE)
     at.words_stride = up(targets * sizeof(uint64_t), LINE)
     at.workers = PAGE
     at.slabs = up(at.workers + slots * sizeof(WorkerSlot), PAGE)
     at.table = at.slabs + slots * at.slab_stride
     at.words = up(at.table + targets * sizeof(TargetEntry), PAGE)
-    at.size = up(at.words + slots * at.words_stride, PAGE)
+    at.counts = up(at.words + slots * at.words_stride, PAGE)
+    at.size = up(at.counts + slots * at.words_stride, PAGE)
+    for number in range(REGIONS):
+        at.regions[number] = at.size
+        at.size = up(at.size + sizes[number], PAGE)
     return at
 
 
@@ -128,10 +138,13 @@ cdef class Segment:
             close(self.fd)
 
     @staticmethod
-    def create(*, int slots=1, int targets=16384) -> Segment:
+    def create(
+        *, int slots=1, int targets=16384, uint64_t limits=0, uint64_t logs=0, uint64_t shares=0
+    ) -> Segment:
         """A new segment for ``slots`` workers and up to ``targets`` targets, all zeros.
 
-        Raises ValueError when these are not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
+        ``limits``, ``logs`` and ``shares`` are the sizes of these regions in bytes. Raises ValueError when there are
+        not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
         """
         if not 1 <= slots <= 4096 or not 1 <= targets <= 1048576:
             raise ValueError("a segment has 1 to 4096 slots and 1 to 1048576 targets")
@@ -140,7 +153,14 @@ cdef class Segment:
         cdef bytes key = os.urandom(16)
         cdef const unsigned char* key_bytes = key
         cdef int index
-        cdef size_t size = layout(slots, targets).size
+        cdef uint64_t[REGIONS] sizes
+        cdef size_t size
+        sizes[REGION_STATES] = <uint64_t>targets * STATE_SIZE
+        sizes[REGION_EVENTS] = (EVENTS + 1) * LINE
+        sizes[REGION_LIMITS] = limits
+        sizes[REGION_LOGS] = logs
+        sizes[REGION_SHARES] = shares
+        size = layout(slots, targets, sizes).size
         self.fd = _memory_file(size)
         self.map(self.fd, size)
         header = <Header*>self.base
@@ -152,6 +172,8 @@ cdef class Segment:
         header.slab_size = sizeof(Slab)
         for index in range(16):
             header.key[index] = key_bytes[index]
+        for index in range(REGIONS):
+            header.regions[index] = sizes[index]
         self.find_parts()
         return self
 
@@ -174,7 +196,7 @@ cdef class Segment:
             raise SegmentError("not a segment of fastgate")
         if header.version != VERSION or header.slab_size != sizeof(Slab):
             raise SegmentError(f"layout {header.version} of the segment is not {VERSION}: two versions of fastgate met")
-        if header.size != size or layout(header.slots, header.targets).size != size:
+        if header.size != size or layout(header.slots, header.targets, header.regions).size != size:
             raise SegmentError("the segment's header contradicts its size")
         self.find_parts()
         self.fd = fd
@@ -192,7 +214,8 @@ cdef class Segment:
 
     cdef int find_parts(self) except -1:
         cdef Header* header = <Header*>self.base
-        cdef Layout at = layout(header.slots, header.targets)
+        cdef Layout at = layout(header.slots, header.targets, header.regions)
+        cdef int number
         self.slots = header.slots
         self.targets = header.targets
         self.slab_stride = at.slab_stride
@@ -201,6 +224,9 @@ cdef class Segment:
         self.slabs = self.base + at.slabs
         self.table = self.base + at.table
         self.words = self.base + at.words
+        self.counts = self.base + at.counts
+        for number in range(REGIONS):
+            self.regions[number] = self.base + at.regions[number]
         return 0
 
     cdef int check(self, int slot, int target) except -1:
@@ -217,6 +243,21 @@ cdef class Segment:
 
     cdef long long* in_flight(self, int target, int slot) noexcept:
         return <long long*>(self.words + slot * self.words_stride) + target
+
+    cdef uint64_t* first_tries(self, int target, int slot) noexcept:
+        return <uint64_t*>(self.counts + slot * self.words_stride) + target
+
+    cdef unsigned char* state(self, int target) noexcept:
+        return self.regions[REGION_STATES] + <size_t>target * STATE_SIZE
+
+    cdef unsigned char* region(self, int number) noexcept:
+        return self.regions[number]
+
+    cdef size_t region_size(self, int number) noexcept:
+        return (<Header*>self.base).regions[number]
+
+    cdef const unsigned char* key(self) noexcept:
+        return (<Header*>self.base).key
 
     cdef void beat(self, int slot) noexcept:
         atomic_store_relaxed(&(<WorkerSlot*>self.workers)[slot].heartbeat, monotonic_ms())

@@ -72,7 +72,7 @@ def running(*options: str) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    with running("--port", str(free_port(18080))) as demo:
+    with running("--port", str(free_port(18080 + os.getpid() % 900))) as demo:
         yield demo
 
 
@@ -140,7 +140,7 @@ def test_a_port_that_is_taken_is_not_an_error() -> None:
 
 
 def test_ctrl_c_ends_it() -> None:
-    with running("--port", str(free_port(19080))) as second:
+    with running("--port", str(free_port(19080 + os.getpid() % 900))) as second:
         code, errors = second.end()
     assert code == 0
     assert "Traceback" not in errors
