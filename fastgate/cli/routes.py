@@ -4,6 +4,7 @@ import click
 
 from fastgate.cli.configuration import config_argument, load
 from fastgate.config.schema import GatewayConfig, Route, Target
+from fastgate.config.units import format_duration
 
 
 @click.command()
@@ -57,14 +58,27 @@ def _match_of(route: Route, config: GatewayConfig) -> str:
 
 
 def _upstream_of(route: Route, config: GatewayConfig) -> str:
-    targets = config.upstreams[route.upstream].targets
+    if route.respond is not None:
+        return f"answers {route.respond.status}"
+    if route.redirect is not None:
+        return f"{route.redirect.status} to {route.redirect.to}"
+    if route.split:
+        whole = sum(part.weight for part in route.split)
+        return "\n".join(f"{part.weight / whole:.3%} {_targets_of(part.upstream, config)}" for part in route.split)
+    return _targets_of(route.upstream, config)
+
+
+def _targets_of(name: str, config: GatewayConfig) -> str:
+    targets = config.upstreams[name].targets
     shown = ", ".join(_target_of(target) for target in targets[:2])
-    return f"{route.upstream} ({shown}{f' and {len(targets) - 2} more' if len(targets) > 2 else ''})"
+    return f"{name} ({shown}{f' and {len(targets) - 2} more' if len(targets) > 2 else ''})"
 
 
 def _target_of(target: Target) -> str:
     if target.unix:
         return f"unix:{target.unix}"
+    if target.srv:
+        return f"srv:{target.srv}"
     host = f"[{target.host}]" if ":" in target.host else target.host
     return f"{'https://' if target.tls else ''}{host}:{target.port}"
 
@@ -78,5 +92,10 @@ def _policies_of(route: Route, config: GatewayConfig) -> str:
     if route.rewrite:
         parts.append("rewrite")
     parts += [name for name in ("request_headers", "response_headers") if getattr(route, name)]
+    parts += [f"{limit.rate:g} in {format_duration(limit.per)} by {'+'.join(limit.key)}" for limit in route.rate_limit]
+    if route.concurrency:
+        parts.append(f"{route.concurrency.max} at once by {'+'.join(route.concurrency.key)}")
+    if route.mirror:
+        parts.append(f"mirror to {route.mirror.upstream}")
     parts += [policy.use for policy in route.policies]
     return ", ".join(parts)

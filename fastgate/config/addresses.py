@@ -22,12 +22,16 @@ class Address(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """One target: as `Address`; ``tls`` is None where the spelling leaves it to the upstream's ``tls`` table."""
+    """One target: as `Address`, or ``srv``, the name of an SRV record.
+
+    ``tls`` is None where the spelling leaves it to the upstream's ``tls`` table.
+    """
 
     host: str
     port: int
     unix: str
     tls: bool | None
+    srv: str = ""
 
 
 def parse_listen(text: str, port: int) -> Address:
@@ -48,12 +52,14 @@ def parse_listen(text: str, port: int) -> Address:
 
 
 def parse_target(text: str) -> Endpoint:
-    """``host:port``, ``http://host[:port]``, ``https://host[:port]``, ``[::1]:80`` or ``unix:/path``.
+    """``host:port``, ``http://host[:port]``, ``https://host[:port]``, ``[::1]:80``, ``unix:/path`` or ``srv:name``.
 
     Raises ValueError with the reason.
     """
     if text.startswith("unix:"):
         return Endpoint("", 0, _socket_path(text), None)
+    if text.startswith("srv:"):
+        return Endpoint("", 0, "", None, _service_name(text.removeprefix("srv:")))
     scheme, separator, rest = text.partition("://")
     if not separator:
         rest = text
@@ -61,7 +67,7 @@ def parse_target(text: str) -> Endpoint:
     elif scheme.lower() in ("http", "https"):
         tls = scheme.lower() == "https"
     else:
-        raise ValueError(f'unknown scheme "{scheme}", use http://, https:// or unix:')
+        raise ValueError(f'unknown scheme "{scheme}", use http://, https://, unix: or srv:')
     rest, slash, path = rest.partition("/")
     if path:
         raise ValueError(f'a target has no path; use add_prefix = "/{path.rstrip("/")}" on the route')
@@ -135,6 +141,28 @@ def _socket_path(text: str) -> str:
     if len(path.encode()) > _SOCKET_PATH_LIMIT:
         raise ValueError(f"the path of a Unix socket has at most {_SOCKET_PATH_LIMIT} bytes")
     return path
+
+
+def _service_name(text: str) -> str:
+    service, _, rest = text.partition(".")
+    protocol, _, domain = rest.partition(".")
+    if not (service.startswith("_") and protocol.lower() in ("_tcp", "_udp") and domain):
+        raise ValueError('the name of an SRV record is written "srv:_http._tcp.example.com"')
+    if protocol.lower() == "_udp":
+        raise ValueError("HTTP/1.1 is spoken over TCP: the record is one of _tcp")
+    return check_host(text)
+
+
+def check_resolver(text: str) -> str:
+    """The address of a name server as ``ip:port``, port 53 where none is written; empty as it is."""
+    if not text:
+        return text
+    host, port = split_port(text)
+    if not (_is_ip(host, 4) or _is_ip(host, 6)):
+        raise ValueError('a name server is an IP address, such as "10.0.0.2:53" or "[fd00::2]:53"')
+    if port == 0:
+        raise ValueError("port 0 cannot be asked")
+    return f"{f'[{host}]' if ':' in host else host}:{53 if port is None else port}"
 
 
 def _is_ip(text: str, version: int) -> bool:

@@ -14,6 +14,7 @@ from fastgate.config.schema import HeaderEdits, Plugin, PolicyUse, Route, Upstre
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.templates import Variable, parse_template
 from fastgate.config.walker import Reading
+from fastgate.config.words import parse_limit_key
 
 _GROUP = re.compile(r"\\(?:([0-9]+)|g<([^>]*)>|(.))", re.DOTALL)
 
@@ -33,9 +34,10 @@ def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
         if isinstance(route, Route):
             keys = ("routes", number)
             _check_slashes(route, keys, config, reading)
-            _check_upstream_name(route, keys, upstreams, reading)
+            _check_upstream_names(route, keys, upstreams, reading)
             check_policies(route, keys, plugins, reading, config.defaults)
             check_templates(route, keys, config.defaults, reading)
+            _check_limit_keys(route, keys, config.defaults, data, reading)
             _check_buffering(route, keys, config, reading)
 
 
@@ -89,8 +91,16 @@ def _check_names(entries: object, table: str, reading: Reading) -> None:
             reading.report((table, number, "name"), f"{quote(name)} is already the name of {table}[{first[name]}]")
 
 
-def _check_upstream_name(route: Any, keys: PathKeys, known: set[str], reading: Reading) -> None:
-    name = route.upstream
+def _check_upstream_names(route: Any, keys: PathKeys, known: set[str], reading: Reading) -> None:
+    if route.upstream != "":
+        _check_upstream_name(route.upstream, (*keys, "upstream"), known, reading)
+    for number, part in enumerate(items(route.split)):
+        _check_upstream_name(part.upstream, (*keys, "split", number, "upstream"), known, reading)
+    if route.mirror:
+        _check_upstream_name(route.mirror.upstream, (*keys, "mirror", "upstream"), known, reading)
+
+
+def _check_upstream_name(name: object, keys: PathKeys, known: set[str], reading: Reading) -> None:
     if not isinstance(name, str) or name in known:
         return
     if "://" in name or re.fullmatch(r"[\w.-]+:[0-9]+", name):
@@ -99,7 +109,7 @@ def _check_upstream_name(route: Any, keys: PathKeys, known: set[str], reading: R
         hint = did_you_mean(name, known) or f" ({_listed(known)})"
     else:
         hint = f": add [upstreams.{name}] with its targets"
-    reading.report((*keys, "upstream"), f"there is no upstream {quote(name)}{hint}")
+    reading.report(keys, f"there is no upstream {quote(name)}{hint}")
 
 
 def _listed(names: set[str]) -> str:
@@ -117,7 +127,7 @@ def _check_upstreams(config: Any, reading: Reading) -> None:
         keys = ("upstreams", name)
         seen = set()
         for number, target in enumerate(items(upstream.targets)):
-            place = (getattr(target, "host", None), getattr(target, "port", None), getattr(target, "unix", None))
+            place = tuple(getattr(target, name, None) for name in ("host", "port", "unix", "srv"))
             if all(isinstance(part, str | int) for part in place):
                 if place in seen:
                     reading.report((*keys, "targets", number), "is the same target as one before it")
@@ -187,10 +197,15 @@ def installed_plugins() -> set[str]:
 
 
 def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
-    """``{param.NAME}`` must be a parameter of this route's path."""
+    """``{param.NAME}`` must be a parameter of this route's path, in edits of header fields and in a redirect."""
     if not isinstance(route.path, str):
         return
     known: tuple[str, ...] | None = None
+    to = route.redirect.to if route.redirect else ""
+    if isinstance(to, str) and "{param." in to:
+        known = path_parameters(route.path)
+        for argument in _arguments(to):
+            _check_parameter(f"{{param.{argument}}}", argument, known, route, (*keys, "redirect", "to"), False, reading)
     for name in ("request_headers", "response_headers"):
         edits = getattr(route, name)
         if not isinstance(edits, HeaderEdits):
@@ -200,12 +215,50 @@ def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
             if "{param." not in text:
                 continue
             known = path_parameters(route.path) if known is None else known
-            for part in parse_template(text):
-                if isinstance(part, Variable) and part.name == "param" and part.argument not in known:
-                    hint = did_you_mean(part.argument, known) or ("" if known else ", it has none")
-                    place = ("defaults", name, *where) if inherited else (*keys, name, *where)
-                    whose = f"the path of route {quote(route.name)}" if inherited else f"the path {quote(route.path)}"
-                    reading.report(place, f"{{param.{part.argument}}} is no parameter of {whose}{hint}")
+            place = ("defaults", name, *where) if inherited else (*keys, name, *where)
+            for argument in _arguments(text):
+                _check_parameter(f"{{param.{argument}}}", argument, known, route, place, inherited, reading)
+
+
+def _arguments(text: str) -> Iterable[str]:
+    return [part.argument for part in parse_template(text) if isinstance(part, Variable) and part.name == "param"]
+
+
+def _check_parameter(
+    written: str, name: str, known: tuple[str, ...], route: Any, place: PathKeys, inherited: bool, reading: Reading
+) -> None:
+    if name not in known:
+        hint = did_you_mean(name, known) or ("" if known else ", it has none")
+        whose = f"the path of route {quote(route.name)}" if inherited else f"the path {quote(route.path)}"
+        reading.report(place, f"{written} is no parameter of {whose}{hint}")
+
+
+def _check_limit_keys(route: Any, keys: PathKeys, defaults: Any, data: Mapping[str, Any], reading: Reading) -> None:
+    """``param:NAME`` in the key of a limit must be a parameter of this route's path."""
+    if not isinstance(route.path, str):
+        return
+    for name in ("rate_limit", "concurrency"):
+        value = getattr(route, name)
+        inherited = value is getattr(defaults, name)
+        table = ("defaults",) if inherited else keys
+        limits = value if isinstance(value, list) else [value] if value else []
+        for number, limit in enumerate(limits):
+            place = (*table, name, number) if is_list(data, (*table, name)) else (*table, name)
+            for position, key in enumerate(items(limit.key)):
+                if isinstance(key, str) and key.startswith("param:"):
+                    here = (*place, "key", position) if is_list(data, (*place, "key")) else (*place, "key")
+                    known = path_parameters(route.path)
+                    _check_parameter(f'"{key}"', parse_limit_key(key).name, known, route, here, inherited, reading)
+
+
+def is_list(data: Any, keys: PathKeys) -> bool:
+    """Whether a key was written as a list, where a single value may stand without its brackets."""
+    for key in keys:
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return isinstance(data, list | tuple)
 
 
 def _edited_values(edits: Any) -> Iterable[tuple[PathKeys, str]]:

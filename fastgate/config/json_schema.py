@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import NODEFAULT, inspect, to_builtins
 
+from fastgate.config.kinds import SECRET_KINDS
 from fastgate.config.literals import in_written_order
 from fastgate.config.schema import GatewayConfig
 from fastgate.config.unknown import marks, struct_fields
@@ -40,6 +41,8 @@ def table_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
         if extra.get("internal"):
             continue
         made = type_schema(field.type, definitions)
+        if extra.get("single"):
+            made = {"anyOf": [made["items"], made]}
         if "low" in extra:
             made["anyOf"][0]["minimum"] = extra["low"]
         if extra.get("policy") and made.get("type") != "boolean":
@@ -50,6 +53,9 @@ def table_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
     made = {"type": "object", "properties": properties, "additionalProperties": False}
     if required:
         made["required"] = required
+    one_of = getattr(cls, "one_of", ())
+    if one_of:
+        made["oneOf"] = [{"required": [name]} for name in one_of]
     return made
 
 
@@ -78,7 +84,8 @@ def type_schema(kind: inspect.Type, definitions: dict[str, Any], name: str = "")
             return members[0] if len(members) == 1 else {"anyOf": members}
         case inspect.ListType():
             made: dict[str, Any] = {"type": "array", "items": type_schema(kind.item_type, definitions)}
-            return {**made, "minItems": kind.min_length} if kind.min_length else made
+            bounds = {"minItems": kind.min_length, "maxItems": kind.max_length}
+            return {**made, **{name: bound for name, bound in bounds.items() if bound}}
         case inspect.DictType():
             made = {"type": "object", "additionalProperties": type_schema(kind.value_type, definitions)}
             key = marks(kind.key_type).get("kind", "")
@@ -107,7 +114,7 @@ def _text_schema(kind: inspect.StrType, name: str) -> dict[str, Any]:
     made: dict[str, Any] = {"type": "string"}
     if kind.min_length:
         made["minLength"] = kind.min_length
-    if name in ("secret", "header template"):
+    if name in SECRET_KINDS:
         sources = [
             {
                 "type": "object",

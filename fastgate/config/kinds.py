@@ -1,10 +1,11 @@
 """The types that keys are made of: a plain type, its bounds, the check that its text must pass.
 
 ``extra["kind"]`` names how a leaf is read (see `fastgate.config.leaves`). The other marks: ``also`` (names that other
-gateways use for the key, for suggestions), ``policy`` (``false`` switches a default off, to ``off``
+gateways use for the key, for suggestions), ``policy`` (``false`` switches a default off: it is read as ``off`` is
 where the key's own default is not that), ``internal`` (filled in by
 loading, never written), ``low`` (the least that may be written, where a filled-in value may be lower), ``show`` (the
-default as it is written, where the value itself would mislead).
+default as it is written, where the value itself would mislead), ``single`` (a list of one may be written without its
+brackets).
 """
 
 from typing import Annotated, Any
@@ -19,6 +20,8 @@ Size = Annotated[int, Meta(ge=0, extra={"kind": "size"})]
 """Bytes."""
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+"""0 to 1."""
 Secret = Annotated[str, Meta(extra={"kind": "secret"})]
 """Text, or a table that says where the text is."""
 
@@ -43,6 +46,23 @@ HostHeader = Annotated[str, Meta(extra={"kind": "host header"})]
 Protocol = Annotated[str, Meta(extra={"kind": "upgrade protocol"})]
 PluginClass = Annotated[str, Meta(extra={"kind": "plugin class"})]
 ServerName = Annotated[str, Meta(extra={"kind": "server name"})]
+LimitKey = Annotated[str, Meta(extra={"kind": "limit key"})]
+"""What tells one client of a limit from another: see `fastgate.config.words.parse_limit_key`."""
+LimitName = Annotated[str, Meta(min_length=1, max_length=64, extra={"kind": "limit name"})]
+StickyKey = Annotated[str, Meta(extra={"kind": "sticky key"})]
+Cause = Annotated[str, Meta(extra={"kind": "cause"})]
+"""Why a try failed: see `fastgate.config.words.parse_causes`."""
+Status = Annotated[str, Meta(extra={"kind": "status"})]
+"""A status or a class of them: see `fastgate.config.words.parse_statuses`."""
+RedirectTarget = Annotated[str, Meta(extra={"kind": "redirect target"})]
+Resolver = Annotated[str, Meta(extra={"kind": "resolver"})]
+ProbePath = Annotated[str, Meta(extra={"kind": "probe path"})]
+ProbeHost = Annotated[str, Meta(extra={"kind": "probe host"})]
+ProbeHeader = Annotated[str, Meta(extra={"kind": "probe header"})]
+HeaderSecret = Annotated[str, Meta(extra={"kind": "secret header value"})]
+
+SECRET_KINDS = ("secret", "header template", "secret header value")
+"""Kinds of text that a table may stand for: ``{ env = "NAME" }`` or ``{ file = "path" }``."""
 
 
 def about(description: str, *, examples: list[Any] | None = None, **extra: Any) -> Meta:

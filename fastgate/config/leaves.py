@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from fastgate.config.addresses import check_host, parse_listen, split_port
-from fastgate.config.headers import check_edited_header, check_header_name, check_header_value
+from fastgate.config.addresses import check_host, check_resolver, parse_listen, split_port
+from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, check_header_name, check_header_value
 from fastgate.config.patterns import (
     check_condition,
     check_host_pattern,
@@ -20,7 +20,8 @@ from fastgate.config.patterns import (
     check_token,
     compile_expression,
 )
-from fastgate.config.templates import parse_template
+from fastgate.config.templates import parse_redirect, parse_template
+from fastgate.config.words import check_cause, check_limit_key, check_limit_name, check_status, check_sticky_key
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
 
@@ -111,6 +112,34 @@ def _check_path(text: str) -> str:
     return text
 
 
+def _check_redirect(text: str) -> str:
+    parse_redirect(text)
+    return text
+
+
+def _check_probe_path(text: str) -> str:
+    path, mark, query = text.partition("?")
+    if not path:
+        raise ValueError('a path starts with "/"')
+    check_plain_path(path)
+    if mark and not (query.isascii() and query.isprintable() and " " not in query and "#" not in query):
+        raise ValueError("write the query percent-encoded")
+    return text
+
+
+def _check_probe_host(text: str) -> str:
+    return _check_host_header(text) if text else text
+
+
+def _check_probe_header(text: str) -> str:
+    name = check_header_name(text)
+    if name == "host":
+        raise ValueError("the Host of probes has its own key: host")
+    if name in CONNECTION_FIELDS:
+        raise ValueError(f"{text} belongs to the connection and cannot be set")
+    return name
+
+
 CHECKS: dict[str, Callable[[str], str]] = {
     "text": _check_text,
     "listen address": _check_listen,
@@ -132,6 +161,17 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "plugin class": _check_plugin_class,
     "server name": _check_server_name,
     "host": _check_target_host,
+    "limit key": check_limit_key,
+    "limit name": check_limit_name,
+    "sticky key": check_sticky_key,
+    "cause": check_cause,
+    "status": check_status,
+    "redirect target": _check_redirect,
+    "resolver": check_resolver,
+    "probe path": _check_probe_path,
+    "probe host": _check_probe_host,
+    "probe header": _check_probe_header,
+    "secret header value": check_header_value,
     "path": _check_path,
     "log path": _check_path,
 }

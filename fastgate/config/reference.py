@@ -74,6 +74,25 @@ class Section(NamedTuple):
     level: int = 2
 
 
+PLURAL = {"table": "list of tables", "string": "list of strings", "table or string": "list of tables or strings"}
+SINGULAR = {several: one for one, several in PLURAL.items()}
+
+SHADOW = UPSTREAM + '\n[upstreams.shadow]\ntargets = ["127.0.0.1:5001"]\n'
+STABLE = """
+[[routes.split]]
+upstream = "canary"
+weight = 5
+
+[upstreams.stable]
+targets = ["127.0.0.1:5000"]
+
+[upstreams.canary]
+targets = ["127.0.0.1:5001"]
+"""
+
+ANSWERED = ["[[routes]]", 'name = "api"', 'path = "/api/*"']
+TARGETS = ["[upstreams.backend]", 'targets = ["127.0.0.1:5000", "127.0.0.1:5001"]', ""]
+
 ROUTE = ["[[routes]]", 'name = "api"', 'path = "/api/*"', 'upstream = "backend"']
 
 SECTIONS = (
@@ -82,7 +101,29 @@ SECTIONS = (
     Section("`[[gateway.tls.certificates]]`", schema.Certificate, ["[[gateway.tls.certificates]]"], True, level=3),
     Section("`[gateway.log]`", schema.Log, ["[gateway.log]"], level=3),
     Section("`[gateway.access_log]`", schema.AccessLog, ["[gateway.access_log]"], level=3),
-    Section("`[[routes]]`", schema.Route, ["[[routes]]"], examples=True, skip=("policies",), tail=UPSTREAM),
+    Section(
+        "`[[routes]]`",
+        schema.Route,
+        ["[[routes]]"],
+        examples=True,
+        skip=("policies", "split", "mirror", "respond", "redirect"),
+        tail=UPSTREAM,
+    ),
+    Section("`split`", schema.Split, [*ANSWERED, "[[routes.split]]"], examples=True, tail=STABLE, level=3),
+    Section("`mirror`", schema.Mirror, [*ROUTE, "[routes.mirror]"], examples=True, tail=SHADOW, level=3),
+    Section("`respond`", schema.Respond, [*ANSWERED, "[routes.respond]"], examples=True, level=3),
+    Section("`redirect`", schema.Redirect, [*ANSWERED, "[routes.redirect]"], examples=True, level=3),
+    Section("`rate_limit`", schema.RateLimit, [*ROUTE, "[routes.rate_limit]"], examples=True, tail=UPSTREAM, level=3),
+    Section("`concurrency`", schema.Concurrency, [*ROUTE, "[routes.concurrency]"], True, tail=UPSTREAM, level=3),
+    Section(
+        "`concurrency.adaptive`",
+        schema.Adaptive,
+        [*ROUTE, "[routes.concurrency]", "max = 200", "[routes.concurrency.adaptive]"],
+        tail=UPSTREAM,
+        level=3,
+    ),
+    Section("`retry`", schema.Retry, [*ROUTE, "[routes.retry]"], examples=True, tail=UPSTREAM, level=3),
+    Section("`retry.hedge`", schema.Hedge, [*ROUTE, "[routes.retry.hedge]"], examples=True, tail=UPSTREAM, level=3),
     Section("`timeouts`", schema.Timeouts, [*ROUTE, "[routes.timeouts]"], tail=UPSTREAM, level=3),
     Section(
         "`request_headers` and `response_headers`",
@@ -118,6 +159,14 @@ SECTIONS = (
         ["[upstreams.backend]", 'targets = ["127.0.0.1:5000"]', "", "[upstreams.backend.pool]"],
         level=3,
     ),
+    Section("`dns`", schema.DNS, [*TARGETS, "[upstreams.backend.dns]"], examples=True, level=3),
+    Section("`health`", schema.Health, [*TARGETS, "[upstreams.backend.health]"], examples=True, level=3),
+    Section(
+        "`health.active`", schema.ActiveHealth, [*TARGETS, "[upstreams.backend.health.active]"], examples=True, level=3
+    ),
+    Section("`health.passive`", schema.PassiveHealth, [*TARGETS, "[upstreams.backend.health.passive]"], level=3),
+    Section("`breaker`", schema.Breaker, [*TARGETS, "[upstreams.backend.breaker]"], level=3),
+    Section("`[state]`", schema.State, ["[state]"]),
 )
 
 
@@ -212,15 +261,16 @@ def type_name(kind: inspect.Type) -> str:
                 return "octal string"
             if name == "target":
                 return "table or string"
+            if marks(kind).get("single"):
+                several = type_name(kind.type)
+                return f"{SINGULAR.get(several, several)} or {several}"
             return type_name(kind.type)
         case inspect.UnionType():
             members = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
             return " or ".join(type_name(member) for member in members)
         case inspect.ListType():
             item = type_name(kind.item_type)
-            return "list of " + {"table": "tables", "string": "strings", "table or string": "tables or strings"}.get(
-                item, item
-            )
+            return PLURAL.get(item, f"list of {item}")
         case inspect.LiteralType():
             return " or ".join(f"`{json.dumps(value)}`" for value in in_written_order(kind.values))
         case inspect.StructType():

@@ -1,4 +1,7 @@
-"""Header values with variables: ``"{client_ip}"``, ``"id-{param.id}"``; ``{{`` and ``}}`` are literal braces."""
+"""Text with variables: ``"{client_ip}"``, ``"id-{param.id}"``; ``{{`` and ``}}`` are literal braces.
+
+Header values use every variable, the target of a redirect those in `REDIRECT_VARIABLES`.
+"""
 
 import re
 from typing import NamedTuple
@@ -8,9 +11,13 @@ from fastgate.config.suggest import nearest
 VARIABLES = ("client_ip", "request_id", "host", "path")
 """Variables without an argument."""
 
+REDIRECT_VARIABLES = ("host", "path", "param")
+"""Variables that the target of a redirect may have."""
+
 FAMILIES = ("param",)
 """Variables with an argument: ``{param.NAME}`` is a parameter of the route's path."""
 
+_NOT_IN_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]""")
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -46,6 +53,39 @@ def parse_template(text: str) -> tuple[str | Variable, ...]:
     if literal:
         parts.append(literal)
     return tuple(parts)
+
+
+def parse_redirect(text: str) -> tuple[str | Variable, ...]:
+    """The parts of a redirect's target, as `parse_template` gives them. Raises ValueError with the reason.
+
+    What a path starts with is written out, or is ``{path}``: a target of two slashes is another site's.
+    """
+    parts = parse_template(text)
+    for part in parts:
+        if isinstance(part, Variable):
+            if part.name not in REDIRECT_VARIABLES:
+                raise ValueError(f"a redirect can use {{host}}, {{path}} and {{param.NAME}}, not {{{part.name}}}")
+        else:
+            odd = _NOT_IN_URL.search(part)
+            if odd:
+                raise ValueError(f"a URL has no {odd.group()!r}; write it percent-encoded")
+    first = parts[0] if parts else ""
+    if first == Variable("path"):
+        return parts
+    rest = first.lower() if isinstance(first, str) else ""
+    for scheme in ("https://", "http://"):
+        if rest.startswith(scheme):
+            after = parts[1:2] if rest == scheme else (rest[len(scheme)],)
+            if not after or after[0] in ("/", "?", "#", Variable("path")):
+                raise ValueError("the host is missing")
+            return parts
+    if not rest.startswith("/"):
+        raise ValueError('expected a path that starts with "/", or a URL that starts with "https://" or "http://"')
+    if rest.startswith("//"):
+        raise ValueError("two slashes at the start are another site's address: write the scheme before them")
+    if rest == "/" and len(parts) > 1 and parts[1] == Variable("path"):
+        raise ValueError('{path} starts with "/" already, and two slashes are another site\'s address')
+    return parts
 
 
 def escape_braces(text: str) -> str:

@@ -8,14 +8,16 @@ and returns `INVALID`, which stays in the half-made Struct, so that later checks
 import datetime as dt
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import inspect
 
 from fastgate.config.addresses import parse_target
 from fastgate.config.errors import PathKeys, quote
+from fastgate.config.kinds import SECRET_KINDS
 from fastgate.config.leaves import CHECKS, resolve_path
 from fastgate.config.literals import in_written_order
 from fastgate.config.references import SINGLE, expand, resolve_secret
@@ -26,7 +28,10 @@ from fastgate.config.unknown import marks, struct_fields, unknown_key
 
 
 class Invalid:
-    """The type of `INVALID`, the place of a value that could not be read. False; its attributes are itself."""
+    """The type of `INVALID`, the place of a value that could not be read.
+
+    It is false and empty, its attributes are itself, and no comparison with it is true but that it is not something.
+    """
 
     def __repr__(self) -> str:
         return "INVALID"
@@ -38,6 +43,14 @@ class Invalid:
         if name.startswith("__"):
             raise AttributeError(name)
         return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    __le__ = __gt__ = __ge__ = __lt__
 
 
 INVALID: Final = Invalid()
@@ -103,6 +116,7 @@ def struct_reader(cls: type) -> Reader:
         name: marks(field.type).get("off") for name, field in fields.items() if marks(field.type).get("policy")
     }
     expected = f"a table with {' and '.join(required)}" if 0 < len(required) < 4 else "a table"
+    one_of: tuple[str, ...] = getattr(cls, "one_of", ())
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         if not isinstance(value, Mapping):
@@ -123,7 +137,7 @@ def struct_reader(cls: type) -> Reader:
             elif item is False and name in switchable:
                 off = switchable[name]
                 if off is not None:
-                    values[name] = list(off)
+                    values[name] = reader.read(reading, off, (*keys, name))
             else:
                 values[name] = reader.read(reading, item, (*keys, name))
         for name in required:
@@ -131,9 +145,28 @@ def struct_reader(cls: type) -> Reader:
                 values[name] = INVALID
                 if name not in meant:
                     reading.report((*keys, name), "is missing")
-        return cls(**values)
+        if one_of:
+            _check_alternatives(reading, keys, one_of, values, meant)
+        made: Any = cls(**values)
+        for where, message in made.faults():
+            reading.report((*keys, *where), message)
+        return made
 
     return Reader(read, expected, (dict,))
+
+
+def _check_alternatives(
+    reading: Reading, keys: PathKeys, one_of: tuple[str, ...], values: dict[str, Any], meant: set[str]
+) -> None:
+    """Of some keys exactly one must be there."""
+    given = [name for name in one_of if name in values]
+    if not given:
+        values[one_of[0]] = INVALID
+        if not meant.intersection(one_of):
+            others = f"{', '.join(one_of[:-1])} or {one_of[-1]}"
+            reading.report((*keys, one_of[0]), f"is missing: a route has {others}")
+    for name in given[1:]:
+        reading.report((*keys, name), f"cannot stand beside {given[0]}: a route has one of {', '.join(one_of)}")
 
 
 def reader_for(kind: inspect.Type, extra: Mapping[str, Any] | None = None) -> Reader:
@@ -149,7 +182,10 @@ def reader_for(kind: inspect.Type, extra: Mapping[str, Any] | None = None) -> Re
         case inspect.UnionType():
             return union_reader(kind)
         case inspect.ListType():
-            return _list_reader(reader_for(kind.item_type), kind.min_length or 0, marks(kind.item_type))
+            reader = _list_reader(
+                reader_for(kind.item_type), kind.min_length or 0, kind.max_length, marks(kind.item_type)
+            )
+            return _single_reader(reader_for(kind.item_type), reader) if extra.get("single") else reader
         case inspect.DictType():
             return _dict_reader(reader_for(kind.key_type), reader_for(kind.value_type), marks(kind.key_type))
         case inspect.StrType():
@@ -170,8 +206,8 @@ def reader_for(kind: inspect.Type, extra: Mapping[str, Any] | None = None) -> Re
 
 def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
     check = CHECKS.get(kind)
-    secret = kind in ("secret", "header template")
-    escape = escape_braces if kind == "header template" else None
+    secret = kind in SECRET_KINDS
+    escape = escape_braces if kind in ("header template", "redirect target") else None
     located = kind in ("path", "log path")
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
@@ -293,8 +329,10 @@ def _read_bool(reading: Reading, value: Any, keys: PathKeys) -> Any:
     return reading.unexpected(keys, "true or false", value, hint)
 
 
-def _literal_reader(values: tuple[str, ...]) -> Reader:
-    quoted = [f'"{value}"' for value in values]
+def _literal_reader(values: tuple[str | int, ...]) -> Reader:
+    whole = all(isinstance(value, int) for value in values)
+    words = [str(value) for value in values]
+    quoted = words if whole else [f'"{word}"' for word in words]
     expected = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
@@ -304,13 +342,17 @@ def _literal_reader(values: tuple[str, ...]) -> Reader:
                 value = expand(value, reading.environ)
             except ValueError as error:
                 return reading.report(keys, str(error))
-        if type(value) is str and value in values:
+            if whole and _is_number(value, whole):
+                value = int(value)
+        if type(value) is (int if whole else str) and value in values:
             return value
-        if type(value) is str:
-            return reading.report(keys, f"expected {expected}{_got(given, value)}{did_you_mean(value, values)}")
-        return reading.unexpected(keys, expected, value, _quotes_hint(value) if str(value) in values else "")
+        if type(value) is str and not whole:
+            return reading.report(keys, f"expected {expected}{_got(given, value)}{did_you_mean(value, words)}")
+        if str(value) not in words:
+            return reading.unexpected(keys, expected, value)
+        return reading.unexpected(keys, expected, value, " (remove the quotes)" if whole else _quotes_hint(value))
 
-    return Reader(read, expected, (str,))
+    return Reader(read, expected, (int,) if whole else (str,))
 
 
 def read_any(reading: Reading, value: Any, keys: PathKeys) -> Any:
@@ -335,8 +377,12 @@ def read_any(reading: Reading, value: Any, keys: PathKeys) -> Any:
 # --- containers ------------------------------------------------------------------------------------------------------
 
 
-def _list_reader(item: Reader, shortest: int, item_marks: Mapping[str, Any]) -> Reader:
-    distinct = item_marks.get("kind") in ("method", "host pattern", "network", "upgrade protocol")
+DISTINCT = ("method", "host pattern", "network", "upgrade protocol", "limit key", "cause", "status")
+"""Kinds of text that a list may have once."""
+
+
+def _list_reader(item: Reader, shortest: int, longest: int | None, item_marks: Mapping[str, Any]) -> Reader:
+    distinct = item_marks.get("kind") in DISTINCT
     expected = "a list of tables" if item.accepts == (dict,) else "a list"
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
@@ -347,6 +393,8 @@ def _list_reader(item: Reader, shortest: int, item_marks: Mapping[str, Any]) -> 
             return reading.unexpected(keys, expected, value, hint)
         if len(value) < shortest:
             return reading.report(keys, "is an empty list: give it a value, or leave the key out")
+        if longest is not None and len(value) > longest:
+            return reading.report(keys, f"has more than {longest} entries")
         read_item = item.read
         made = [read_item(reading, element, (*keys, number)) for number, element in enumerate(value)]
         if distinct and len(made) > 1:
@@ -359,6 +407,21 @@ def _list_reader(item: Reader, shortest: int, item_marks: Mapping[str, Any]) -> 
         return made
 
     return Reader(read, expected, (list, tuple))
+
+
+def _single_reader(item: Reader, several: Reader) -> Reader:
+    """A list whose only element may stand without brackets."""
+    expected = f"{item.expected} or {several.expected}"
+
+    def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        if isinstance(value, list | tuple):
+            return several.read(reading, value, keys)
+        if not isinstance(value, item.accepts):
+            return reading.unexpected(keys, expected, value)
+        made = item.read(reading, value, keys)
+        return made if made is INVALID else [made]
+
+    return Reader(read, expected, (*item.accepts, *several.accepts))
 
 
 def _dict_reader(key: Reader, item: Reader, key_marks: Mapping[str, Any]) -> Reader:
@@ -428,11 +491,11 @@ def target_reader(table: Reader, cls: type) -> Reader:
             if not isinstance(value, Mapping):
                 return reading.unexpected(keys, 'a table with host and port, or a string such as "127.0.0.1:80"', value)
             made = table.read(reading, value, keys)
-            return cls(host=made.host, port=made.port, tls=None)
+            return msgspec.structs.replace(made, tls=None)
         try:
-            host, port, unix, tls = parse_target(expand(value, reading.environ) if "${" in value else value)
+            host, port, unix, tls, srv = parse_target(expand(value, reading.environ) if "${" in value else value)
         except ValueError as error:
             return reading.report(keys, str(error))
-        return cls(host=host, port=port, unix=unix, tls=tls)
+        return cls(host=host, port=port, unix=unix, tls=tls, srv=srv)
 
     return Reader(read, "a table or a string", (dict, str))

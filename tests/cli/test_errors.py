@@ -137,5 +137,6 @@ def test_decoding_a_configuration_loads_no_reader() -> None:
     )
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
-    needed = {f"fastgate.config.{name}" for name in ("addresses", "errors", "kinds", "schema")}
+    schema = ("schema", "routes", "limits", "upstreams", "table")
+    needed = {f"fastgate.config.{name}" for name in (*schema, "addresses", "errors", "kinds")}
     assert set(eval(done.stdout)) == needed
