@@ -19,7 +19,12 @@ cdef enum Cause:
     POLICY_FAILED
     POLICY_ANSWERED
     GATEWAY_ANSWERED
+    ROUTE_ANSWERED
+    RATE_LIMITED
+    CONCURRENCY_FULL
+    QUEUE_TIMEOUT
     NO_TARGET
+    BREAKER_OPEN
     POOL_FULL
     POOL_TIMEOUT
     NAME_UNRESOLVED
@@ -31,6 +36,7 @@ cdef enum Cause:
     BAD_RESPONSE
     RESPONSE_TOO_LARGE
     READ_TIMEOUT
+    TRY_TIMEOUT
     WRITE_TIMEOUT
     IDLE_TIMEOUT
     TOTAL_TIMEOUT
@@ -41,15 +47,19 @@ cdef enum Cause:
 
 cdef struct Outcome:
     int status               # what the client is told; 0 = nothing can be told any more
-    int retry                # Retry
+    int failure              # Failure: what this says about the target, and which word of a retry rule covers it
+    bint arrived             # the upstream may have got the request
     bint close               # the client connection cannot be used again
     int retry_after          # seconds for Retry-After; 0 = no such field
 
 
-cdef enum Retry:
-    NEVER = 0
-    ANY_METHOD = 1           # nothing was sent to the upstream
-    IDEMPOTENT = 2           # something may have arrived
+cdef enum Failure:
+    """Kinds of failed tries; a rule's ``on`` is a set of them."""
+    NO_FAILURE = 0           # nothing that a target could do anything about
+    FAILED_CONNECT = 1
+    FAILED_RESET = 2
+    FAILED_TIMEOUT = 4
+    FAILED_PROTOCOL = 8      # what it sent is no HTTP/1.1: held against it, never tried again
 
 
 cdef Outcome outcomes[CAUSES]

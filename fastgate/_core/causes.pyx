@@ -1,4 +1,4 @@
-"""Every way an exchange can end: cause → status, whether it may be tried again, and the word in the access log.
+"""Every way an exchange can end: cause → status, what it says about the target, and the word in the access log.
 
 This is the one table of its kind. Connection code names causes, never statuses.
 """
@@ -13,54 +13,61 @@ cdef extern from "Python.h":
     PyObject* PyList_GET_ITEM(object, Py_ssize_t)
 
 
-# cause, status, retry, close, Retry-After, word in the log, sentence for the client
+# cause, status, failure, close, Retry-After, word in the log, sentence for the client
 _TABLE = (
-    (OK, 0, NEVER, False, 0, "ok", ""),
-    (BAD_REQUEST, 400, NEVER, True, 0, "bad_request", "The request is not well-formed HTTP/1.1."),
-    (BAD_CHUNK, 400, NEVER, True, 0, "bad_chunk", "The chunked request body is malformed."),
-    (NO_ROUTE, 404, NEVER, False, 0, "no_route", "No route matches this request."),
-    (NO_METHOD, 405, NEVER, False, 0, "no_method", "This method is not allowed here."),
-    (HEAD_TIMEOUT, 408, NEVER, True, 0, "header_timeout", "The request head did not arrive in time."),
-    (BODY_TIMEOUT, 408, NEVER, True, 0, "body_timeout", "The request body did not arrive in time."),
-    (BODY_TOO_LARGE, 413, NEVER, False, 0, "body_too_large", "The request body is larger than this route accepts."),
-    (TARGET_TOO_LONG, 414, NEVER, True, 0, "target_too_long", "The request target is too long."),
-    (BAD_EXPECTATION, 417, NEVER, False, 0, "bad_expectation", "The only expectation understood is 100-continue."),
-    (MISDIRECTED, 421, NEVER, False, 0, "misdirected", "This connection was not opened for that host."),
-    (HEAD_TOO_LARGE, 431, NEVER, True, 0, "head_too_large", "The request head is too large."),
-    (NOT_IMPLEMENTED, 501, NEVER, True, 0, "unknown_coding", "The only transfer coding understood is chunked."),
-    (BAD_VERSION, 505, NEVER, True, 0, "bad_version", "The only protocol understood is HTTP/1.x."),
-    (CLIENT_GONE, 499, NEVER, True, 0, "client_gone", ""),
-    (CLIENT_STALLED, 499, NEVER, True, 0, "client_stalled", ""),
-    (CONNECTION_CUT, 499, NEVER, True, 0, "client_cut", ""),
-    (POLICY_FAILED, 500, NEVER, False, 0, "policy_failed", "A policy of this route failed."),
-    (POLICY_ANSWERED, 0, NEVER, False, 0, "policy", ""),
-    (GATEWAY_ANSWERED, 0, NEVER, False, 0, "gateway", ""),
-    (NO_TARGET, 503, NEVER, False, 1, "no_target", "No upstream is available for this request."),
-    (POOL_FULL, 503, NEVER, False, 1, "pool_full", "The upstream is busy."),
-    (POOL_TIMEOUT, 503, NEVER, False, 1, "pool_timeout", "The upstream is busy."),
-    (NAME_UNRESOLVED, 503, ANY_METHOD, False, 5, "name_unresolved", "No upstream is available for this request."),
-    (CONNECT_FAILED, 502, ANY_METHOD, False, 0, "connect_failed", "The upstream could not be reached."),
-    (CONNECT_TIMEOUT, 502, ANY_METHOD, False, 0, "connect_timeout", "The upstream could not be reached."),
-    (TLS_FAILED, 502, ANY_METHOD, False, 0, "tls_failed", "The upstream could not be reached securely."),
-    (UPSTREAM_RESET, 502, IDEMPOTENT, False, 0, "upstream_reset", "The upstream closed the connection unanswered."),
-    (UPSTREAM_STALE, 502, IDEMPOTENT, False, 0, "upstream_stale", "The upstream closed the connection unanswered."),
-    (BAD_RESPONSE, 502, NEVER, False, 0, "bad_response", "The upstream's answer is not well-formed HTTP/1.1."),
-    (RESPONSE_TOO_LARGE, 502, NEVER, False, 0, "response_too_large", "The upstream's answer is too large here."),
-    (READ_TIMEOUT, 504, NEVER, False, 0, "read_timeout", "The upstream did not answer in time."),
-    (WRITE_TIMEOUT, 504, NEVER, False, 0, "write_timeout", "The upstream did not take the request in time."),
-    (IDLE_TIMEOUT, 504, NEVER, True, 0, "idle_timeout", "The upstream stopped in the middle of its answer."),
-    (TOTAL_TIMEOUT, 504, NEVER, False, 0, "total_timeout", "The request took longer than this route allows."),
-    (RESPONSE_CUT, 502, NEVER, True, 0, "response_cut", "The upstream's answer ended too early."),
-    (STOPPED, 503, NEVER, True, 1, "stopped", "The gateway is stopping."),
+    (OK, 0, NO_FAILURE, False, 0, "ok", ""),
+    (BAD_REQUEST, 400, NO_FAILURE, True, 0, "bad_request", "The request is not well-formed HTTP/1.1."),
+    (BAD_CHUNK, 400, NO_FAILURE, True, 0, "bad_chunk", "The chunked request body is malformed."),
+    (NO_ROUTE, 404, NO_FAILURE, False, 0, "no_route", "No route matches this request."),
+    (NO_METHOD, 405, NO_FAILURE, False, 0, "no_method", "This method is not allowed here."),
+    (HEAD_TIMEOUT, 408, NO_FAILURE, True, 0, "header_timeout", "The request head did not arrive in time."),
+    (BODY_TIMEOUT, 408, NO_FAILURE, True, 0, "body_timeout", "The request body did not arrive in time."),
+    (BODY_TOO_LARGE, 413, NO_FAILURE, False, 0, "body_too_large", "The request body is larger than accepted here."),
+    (TARGET_TOO_LONG, 414, NO_FAILURE, True, 0, "target_too_long", "The request target is too long."),
+    (BAD_EXPECTATION, 417, NO_FAILURE, False, 0, "bad_expectation", "The only expectation understood is 100-continue."),
+    (MISDIRECTED, 421, NO_FAILURE, False, 0, "misdirected", "This connection was not opened for that host."),
+    (HEAD_TOO_LARGE, 431, NO_FAILURE, True, 0, "head_too_large", "The request head is too large."),
+    (NOT_IMPLEMENTED, 501, NO_FAILURE, True, 0, "unknown_coding", "The only transfer coding understood is chunked."),
+    (BAD_VERSION, 505, NO_FAILURE, True, 0, "bad_version", "The only protocol understood is HTTP/1.x."),
+    (CLIENT_GONE, 499, NO_FAILURE, True, 0, "client_gone", ""),
+    (CLIENT_STALLED, 499, NO_FAILURE, True, 0, "client_stalled", ""),
+    (CONNECTION_CUT, 499, NO_FAILURE, True, 0, "client_cut", ""),
+    (POLICY_FAILED, 500, NO_FAILURE, False, 0, "policy_failed", "A policy of this route failed."),
+    (POLICY_ANSWERED, 0, NO_FAILURE, False, 0, "policy", ""),
+    (GATEWAY_ANSWERED, 0, NO_FAILURE, False, 0, "gateway", ""),
+    (ROUTE_ANSWERED, 0, NO_FAILURE, False, 0, "route", ""),
+    (RATE_LIMITED, 429, NO_FAILURE, False, 1, "rate_limited", "Too many requests."),
+    (CONCURRENCY_FULL, 503, NO_FAILURE, False, 1, "concurrency_full", "Too many requests are under way."),
+    (QUEUE_TIMEOUT, 503, NO_FAILURE, False, 1, "queue_timeout", "Too many requests are under way."),
+    (NO_TARGET, 503, NO_FAILURE, False, 1, "no_target", "No upstream is available for this request."),
+    (BREAKER_OPEN, 503, NO_FAILURE, False, 1, "breaker_open", "No upstream is available for this request."),
+    (POOL_FULL, 503, NO_FAILURE, False, 1, "pool_full", "The upstream is busy."),
+    (POOL_TIMEOUT, 503, NO_FAILURE, False, 1, "pool_timeout", "The upstream is busy."),
+    (NAME_UNRESOLVED, 503, FAILED_CONNECT, False, 5, "name_unresolved", "No upstream is available for this request."),
+    (CONNECT_FAILED, 502, FAILED_CONNECT, False, 0, "connect_failed", "The upstream could not be reached."),
+    (CONNECT_TIMEOUT, 502, FAILED_CONNECT, False, 0, "connect_timeout", "The upstream could not be reached."),
+    (TLS_FAILED, 502, FAILED_CONNECT, False, 0, "tls_failed", "The upstream could not be reached securely."),
+    (UPSTREAM_RESET, 502, FAILED_RESET, False, 0, "upstream_reset", "The upstream closed the connection unanswered."),
+    (UPSTREAM_STALE, 502, FAILED_RESET, False, 0, "upstream_stale", "The upstream closed the connection unanswered."),
+    (BAD_RESPONSE, 502, FAILED_PROTOCOL, False, 0, "bad_response", "The upstream's answer is not well-formed."),
+    (RESPONSE_TOO_LARGE, 502, NO_FAILURE, False, 0, "response_too_large", "The upstream's answer is too large here."),
+    (READ_TIMEOUT, 504, FAILED_TIMEOUT, False, 0, "read_timeout", "The upstream did not answer in time."),
+    (TRY_TIMEOUT, 504, FAILED_TIMEOUT, False, 0, "try_timeout", "The upstream did not answer in time."),
+    (WRITE_TIMEOUT, 504, FAILED_TIMEOUT, False, 0, "write_timeout", "The upstream did not take the request in time."),
+    (IDLE_TIMEOUT, 504, FAILED_TIMEOUT, True, 0, "idle_timeout", "The upstream stopped in the middle of its answer."),
+    (TOTAL_TIMEOUT, 504, NO_FAILURE, False, 0, "total_timeout", "The request took longer than this route allows."),
+    (RESPONSE_CUT, 502, FAILED_RESET, True, 0, "response_cut", "The upstream's answer ended too early."),
+    (STOPPED, 503, NO_FAILURE, True, 1, "stopped", "The gateway is stopping."),
 )
 
 cdef list _reasons = [None] * CAUSES
 cdef list _details = [None] * CAUSES
 cdef list _phrases = [b""] * 600
 
-for _cause, _status, _retry, _close, _after, _reason, _detail in _TABLE:
+for _cause, _status, _failure, _close, _after, _reason, _detail in _TABLE:
     outcomes[_cause].status = _status
-    outcomes[_cause].retry = _retry
+    outcomes[_cause].failure = _failure
+    outcomes[_cause].arrived = _failure in (FAILED_RESET, FAILED_TIMEOUT)
     outcomes[_cause].close = _close
     outcomes[_cause].retry_after = _after
     _reasons[_cause] = _reason

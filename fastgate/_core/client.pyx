@@ -17,6 +17,7 @@ An idle connection owns no head, no buffer and no exchange.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
+from fastgate._core.admission cimport put_quotas
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, put_length, put_number, reserve
 from fastgate._core.causes cimport (
     BAD_REQUEST,
@@ -393,6 +394,9 @@ cdef class ClientConnection(ClientSide):
             put(buffer, b": ", 2)
             put(buffer, x.id, x.id_length)
             put(buffer, b"\r\n", 2)
+        if x.quota_count:
+            put_quotas(x, buffer)
+            reserve(buffer, 512 + INLINE_BODY)
         # framing
         if x.answer is not None or (x.route.buffer_response and not self.bodiless):
             if x.status != 204 and x.status != 304:

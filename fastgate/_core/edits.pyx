@@ -2,9 +2,9 @@
 
 from urllib.parse import unquote_to_bytes
 
-from fastgate._core.exchange cimport Exchange
+from fastgate._core.exchange cimport Answer, Exchange
 from fastgate._core.head cimport DROPPED, RULED, Field, Head
-from fastgate._core.route cimport CLIENT_IP, PARAMETER, REQUEST_HOST, REQUEST_ID, REQUEST_PATH, Edits, Template
+from fastgate._core.route cimport CLIENT_IP, PARAMETER, REQUEST_HOST, REQUEST_ID, REQUEST_PATH, Edits, FixedAnswer, Template
 from fastgate._core.router cimport ABSENT
 
 cdef bytes _CONTROLS = bytes([*range(32), 127])
@@ -17,7 +17,6 @@ cdef list edit(Exchange x, Edits change, Head head, list extra):
     """
     cdef Field* field
     cdef int i
-    cdef object value
     if head is not None and change.removed:
         for i in range(head.count):
             field = &head.fields[i]
@@ -27,8 +26,13 @@ cdef list edit(Exchange x, Edits change, Head head, list extra):
             extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]))]
     if extra is None:
         extra = []
-    for pair in change.added:
-        value = pair[1]
+    return add(x, change.added, extra)
+
+
+cdef list add(Exchange x, tuple fields, list extra):
+    """Appends fields with their values worked out. None: as `edit`."""
+    cdef object value
+    for name, value in fields:
         if isinstance(value, Template):
             parts = []
             for part in (<Template>value).parts:
@@ -38,8 +42,24 @@ cdef list edit(Exchange x, Edits change, Head head, list extra):
                         return None
                 parts.append(part)
             value = b"".join(parts)
-        extra.append((pair[0], value))
+        extra.append((name, value))
     return extra
+
+
+cdef Answer fixed_answer(Exchange x, FixedAnswer fixed):
+    """The answer of a route without an upstream; None: as `edit`."""
+    cdef Answer answer = Answer.__new__(Answer)
+    cdef list fields = add(x, fixed.fields, [])
+    if fields is None:
+        return None
+    if fixed.keeps_query and x.has_query:
+        name, value = fields[0]
+        if b"?" not in value:
+            fields[0] = name, value + b"?" + x.query[:x.query_length]
+    answer.code = fixed.status
+    answer.fields = fields
+    answer.content = fixed.content
+    return answer
 
 
 cdef bytes value_of(Exchange x, int variable, object argument):

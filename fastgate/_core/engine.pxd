@@ -18,6 +18,8 @@ cdef class Engine:
     cdef object spare                  # an exchange to use again, which knows the next one
     cdef int spares
     cdef set connections               # of clients
+    cdef set copies                    # exchanges that no client waits for: mirrors, hedges
+    cdef dict queues                   # exchanges that wait under a concurrency limit, by key
     cdef public int max_connections    # of clients; 0 = no limit
     cdef public bint ready             # what the health path answers
     cdef public bint draining          # every answer says Connection: close
@@ -39,6 +41,7 @@ cdef class Engine:
     cdef bint accept_response(self, Head head, bytes data, Py_ssize_t offset, bint bodiless) except -1
     cdef bytes date(self)
     cdef void make_id(self, char* target) noexcept
+    cdef uint64_t random(self) noexcept
     cdef object spawn(self, object coroutine)
 
 

@@ -39,6 +39,8 @@ class Engine:
         """Sets the wheel going."""
     def turn(self) -> None:
         """One turn of the wheel and a heartbeat; goes on by itself until `stop`."""
+    def serve_queue(self, key: int) -> None:
+        """Lets in those who wait for this key under a concurrency limit, as many as there is room for."""
     def stop(self) -> None:
         """Stops the wheel and lets go of what was kept for later."""
     def use(self, runtime: Runtime) -> None:
@@ -46,7 +48,7 @@ class Engine:
     def close_idle(self) -> None:
         """Closes the client connections on which nothing is under way and nothing unread."""
     def abort_connections(self) -> None:
-        """Ends every client connection now."""
+        """Ends every client connection now, and what no client waits for."""
     def timer_failed(self, error: BaseException) -> None:
         """Hands what a deadline raised to the loop's exception handler."""
     @property

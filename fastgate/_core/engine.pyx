@@ -16,6 +16,7 @@ from libc.string cimport memcmp, memcpy
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
+from fastgate._core.admission cimport serve_queue, serve_queues
 from fastgate._core.head cimport Head
 from fastgate._core.route cimport Runtime
 from fastgate._core.shm cimport Segment
@@ -80,6 +81,8 @@ cdef class Engine:
         self.log = log
         self.wheel = Wheel(self.timer_failed)
         self.connections = set()
+        self.copies = set()
+        self.queues = {}
         self.sink = object()
         self.request_parser = HttpRequestParser(self.sink)
         self.response_parser = HttpResponseParser(self.sink)
@@ -101,6 +104,12 @@ cdef class Engine:
         self.timer = self.loop.call_later(TICK_MS / 1000, self.turn)
         self.segment.beat(self.slot)
         self.wheel.turn()
+        if self.queues:
+            serve_queues(self)
+
+    def serve_queue(self, key):
+        """Lets in those who wait for this key under a concurrency limit, as many as there is room for."""
+        serve_queue(self, key)
 
     def stop(self):
         """Stops the wheel and lets go of what was kept for later."""
@@ -122,9 +131,11 @@ cdef class Engine:
             connection.close_idle()
 
     def abort_connections(self):
-        """Ends every client connection now."""
+        """Ends every client connection now, and what no client waits for."""
         for connection in list(self.connections):
             connection.abort()
+        for copy in list(self.copies):
+            copy.abort()
 
     @property
     def open_connections(self):
@@ -208,18 +219,22 @@ cdef class Engine:
 
     cdef void make_id(self, char* target) noexcept:
         """32 hexadecimal digits that no other request has: xorshift128+ over a seed from the system, twice."""
-        cdef uint64_t one, other, word
+        cdef uint64_t word
         cdef int i, j
         for i in range(2):
-            one = self.id_state[0]
-            other = self.id_state[1]
-            self.id_state[0] = other
-            one ^= one << 23
-            self.id_state[1] = one ^ other ^ (one >> 17) ^ (other >> 26)
-            word = self.id_state[1] + other
+            word = self.random()
             for j in range(8):
                 memcpy(target + i * 16 + j * 2, &hex_pairs[2 * (word & 255)], 2)
                 word >>= 8
+
+    cdef uint64_t random(self) noexcept:
+        """64 random bits, good enough to spread load with: xorshift128+."""
+        cdef uint64_t one = self.id_state[0]
+        cdef uint64_t other = self.id_state[1]
+        self.id_state[0] = other
+        one ^= one << 23
+        self.id_state[1] = one ^ other ^ (one >> 17) ^ (other >> 26)
+        return self.id_state[1] + other
 
     cdef object spawn(self, object coroutine):
         """A task of this worker's loop."""

@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.engine cimport Engine
 from fastgate._core.head cimport Head
-from fastgate._core.route cimport Route, Runtime
+from fastgate._core.route cimport MAX_LIMITS, Route, Runtime
 from fastgate._core.router cimport Entry, Found
 from fastgate._core.wheel cimport Timed
 
@@ -77,6 +77,11 @@ cdef class Upstream:
 
     cdef int acquire(self, Exchange x) except -1
     cdef int leave(self, Exchange x) except -1
+    cdef int judge(self, Exchange x, int failure) except -1
+    cdef int leave_unjudged(self, Exchange x) except -1
+    cdef bint has_untried(self, Exchange x) except -1
+    cdef bint affords_retry(self, double ratio) except -1
+    cdef uint64_t retry_after(self) except? 0
 
 
 cdef class Attempt:
@@ -86,6 +91,9 @@ cdef class Attempt:
     cdef object connecting             # the task that connects
     cdef bint waiting                  # in the pool's queue
     cdef bint reused
+    cdef bint judged                   # health and breakers know how it went
+    cdef int admitted                  # what the upstream's breaker let it in as
+    cdef int target_admitted           # the same of the target's own breaker
     cdef long long* in_flight
 
     cdef void clear(self) noexcept
@@ -94,6 +102,12 @@ cdef class Attempt:
 cdef class Observer:
     """Told once of each exchange that is over, while its heads can still be read."""
     cdef int exchange_finished(self, Exchange x) except -1
+
+
+cdef struct Quota:
+    """What is left of one rate limit, for the fields of the answer."""
+    int64_t remaining
+    int64_t reset                      # milliseconds
 
 
 cdef class Answer:
@@ -105,9 +119,12 @@ cdef class Answer:
 
 cdef enum Phase:
     PHASE_HEAD = 0
+    PHASE_QUEUE = 8                    # waits for its turn under a concurrency limit
     PHASE_REQUEST = 1                  # policies, request side
     PHASE_BODY = 2                     # the body is being read for buffering
     PHASE_UPSTREAM = 3
+    PHASE_KEEPING = 9                  # an answer that may not be the last is kept while its body comes
+    PHASE_PAUSE = 10                   # between two tries
     PHASE_RESPONSE = 4                 # policies, response side
     PHASE_SENDING = 5
     PHASE_ERROR = 6
@@ -124,6 +141,7 @@ cdef class Exchange(Timed):
     cdef Route route
     cdef Entry entry
     cdef Found found
+    cdef Upstream upstream             # of the route, or what its split chose
     cdef Attempt attempt
     cdef int phase
     cdef int cause
@@ -170,11 +188,33 @@ cdef class Exchange(Timed):
     cdef int64_t bytes_out
     cdef int interims
 
+    # limits
+    cdef Quota quotas[MAX_LIMITS]
+    cdef int quota_count               # of the route's limits that were asked
+    cdef bint queued                   # waits under a concurrency limit
+    cdef int64_t* share                # this worker's count under a concurrency limit that includes this request
+    cdef uint64_t share_key
+    cdef int64_t refused_for           # seconds that our own answer asks the client to wait; 0 = as the cause says
+
     # tries
     cdef int tries
     cdef bint replayed
     cdef bint fresh                    # no pooled connection for this try
     cdef readonly str target_name
+    cdef list tried                    # targets, once there was more than one try
+    cdef int last_cause                # why the try before this one failed
+    cdef uint64_t try_due              # milliseconds on the wheel: this try has to have its answer
+    cdef int64_t pause_for             # milliseconds to the next try, decided when the answer was kept
+    cdef object pause                  # the loop's timer for the next try, or for a hedge
+    cdef Head kept_head                # the last answer of the upstream, should no other come
+    cdef list kept_body
+    cdef Py_ssize_t kept_size
+
+    # copies: a hedge is one of the request to a second target, a mirror one to another upstream
+    cdef bint is_copy
+    cdef Exchange original             # of a hedge
+    cdef Exchange hedge
+    cdef Exchange mirror
 
     # policies
     cdef tuple hooks
@@ -215,10 +255,14 @@ cdef class Exchange(Timed):
     cdef void reuse(self) noexcept
     cdef bint exceeds(self, bytes piece) noexcept
     cdef int begin(self) except -1
+    cdef int admitted(self) except -1
     cdef int policies_passed(self) except -1
     cdef int dispatch(self) except -1
-    cdef int forward(self) except -1
+    cdef int wait(self, uint64_t delay) except -1
     cdef int drop_attempt(self) except -1
+    cdef int end_pause(self) except -1
+    cdef int end_copies(self) except -1
+    cdef int pass_on(self, bytes piece, bint last) except -1
     cdef int keep(self, bytes piece) except -1
     cdef int keep_response(self, bytes piece, bint last) except -1
     cdef int wake_body(self) except -1

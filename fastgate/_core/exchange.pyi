@@ -56,3 +56,9 @@ class Exchange(Timed):
         """The rest of the policies, after one that was not done at once."""
     async def read_body(self, whole: bool) -> bytes:
         """The request body, or its first 16 KB. For `Request.body`."""
+    def next_try(self) -> None:
+        """The pause between two tries is over."""
+    def hedge_now(self) -> None:
+        """No answer yet: a second target is asked too."""
+    def abort(self) -> None:
+        """Ends a copy: the gateway stops."""

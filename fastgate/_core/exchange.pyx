@@ -9,8 +9,8 @@ head, a piece, the end, or it failed. It tells them: send this, stop reading, le
 
 The way of a request is a sequence of phases, each begun by the one before::
 
-    open → resolve (target, path, route) → policies (`advance`) → [whole body] → forward → connected → response_arrived
-         → policies (`advance`) → deliver → pieces → finish
+    open → resolve (target, path, route) → limits → policies (`advance`) → [whole body] → try → connected
+         → response_arrived → policies (`advance`) → deliver → pieces → finish
 
 Nothing here waits: each phase ends by calling the next one or by returning to the loop. Only a policy that returns an
 awaitable makes a task, and it comes back through the same `advance`.
@@ -19,6 +19,7 @@ Invariants
 * `finish` runs exactly once for each exchange and is the only place that counts, logs and lets go. `refuse` and
   `respond` lead there.
 * An `Attempt` is one try with one target. Dropping it never ends the exchange; finishing the exchange always drops it.
+  What follows a try that failed is said in `tries`; limits are in `admission`, mirrors and hedges in `copies`.
 * Body pieces are kept until the upstream answers, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond
   that the body is lost for repetition. While nobody can take the body the client is held (`HOLD_WAIT`).
 * After `finish` nobody may touch the exchange: it may already serve another request.
@@ -36,28 +37,34 @@ from fastgate._core.causes cimport (
     CLIENT_GONE,
     CONNECT_TIMEOUT,
     GATEWAY_ANSWERED,
-    IDEMPOTENT,
-    NEVER,
+    NO_FAILURE,
     NO_METHOD,
     OK,
     POLICY_ANSWERED,
     POLICY_FAILED,
     POOL_TIMEOUT,
-    RESPONSE_CUT,
+    QUEUE_TIMEOUT,
+    RATE_LIMITED,
     RESPONSE_TOO_LARGE,
+    ROUTE_ANSWERED,
+    STOPPED,
     TOTAL_TIMEOUT,
-    UPSTREAM_STALE,
+    TRY_TIMEOUT,
     detail_of,
     outcomes,
     reason_of,
 )
-from fastgate._core.edits cimport edit
+from fastgate._core.admission cimport enter, leave_share, within_limits
+from fastgate._core.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
+from fastgate._core.edits cimport edit, fixed_answer
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.head cimport ACCEPT, Head, same
 from fastgate._core.histogram cimport histogram_record
 from fastgate._core.resolve cimport allowed, resolve
 from fastgate._core.route cimport Edits, Route
 from fastgate._core.sockets cimport is_closing, is_quiet, reset_on_close
+from fastgate._core.split cimport choose
+from fastgate._core.tries cimport begin_try, keep_answer, keep_piece, keeps, try_failed
 from fastgate._core.wheel cimport Timed, clock_us
 
 from fastgate._core.problem import problem
@@ -66,7 +73,6 @@ cdef enum:
     KEPT_BODY = 65536          # bytes of a request body that are kept for another try
     PEEK = 16384               # bytes that a policy with body = "peek" gets to see
     SPARE = 256                # exchanges kept for later
-    TRIES = 2                  # on connect failures and resets
     MAX_INTERIM = 8
 
 # From `messages`, which is loaded when a policy first needs it.
@@ -113,6 +119,7 @@ cdef class Exchange(Timed):
         self.attempt.clear()
         self.client = None
         self.route = None
+        self.upstream = None
         self.entry = None
         self.phase = PHASE_HEAD
         self.cause = OK
@@ -132,8 +139,17 @@ cdef class Exchange(Timed):
         self.response_started = self.response_complete = self.status_changed = False
         self.response_kept = 0
         self.interims = self.tries = 0
-        self.replayed = self.fresh = False
+        self.replayed = self.fresh = self.is_copy = False
         self.target_name = None
+        self.tried = self.kept_body = None
+        self.pause = None
+        self.kept_head = None
+        self.original = self.hedge = self.mirror = None
+        self.quota_count = self.last_cause = 0
+        self.queued = False
+        self.share = NULL
+        self.refused_for = 0
+        self.try_due = 0
         self.hooks = None
         self.step = 0
         self.task = self.request_view = self.response_view = self.error = None
@@ -193,9 +209,17 @@ cdef class Exchange(Timed):
             for kind in route.upgrades:
                 if same(asked, head.fields[head.upgrade].value_length, PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind)):
                     self.upgrading = True
-        if route.on_request is None:
+        if route.limits is not None and not within_limits(self):
+            return self.refuse(RATE_LIMITED)
+        if route.concurrency is not None:
+            return enter(self)
+        return self.admitted()
+
+    cdef int admitted(self) except -1:
+        """The limits let it pass: the route's policies."""
+        if self.route.on_request is None:
             return self.policies_passed()
-        return self.run_hooks(route.on_request, PHASE_REQUEST)
+        return self.run_hooks(self.route.on_request, PHASE_REQUEST)
 
     cdef int policies_passed(self) except -1:
         if self.buffering and not self.request_complete:
@@ -207,7 +231,11 @@ cdef class Exchange(Timed):
 
     cdef int dispatch(self) except -1:
         """Everything is ready for the upstream: the route's edits, then the first try."""
-        self.forwarded_at = clock_us() if self.hooks is not None or self.phase == PHASE_BODY else self.head_at
+        self.forwarded_at = clock_us() if self.hooks is not None or self.phase != PHASE_HEAD else self.head_at
+        if self.route.fixed is not None:
+            self.phase = PHASE_REQUEST
+            self.answer = fixed_answer(self, self.route.fixed)
+            return self.respond(self.answer, ROUTE_ANSWERED) if self.answer is not None else self.refuse(BAD_REQUEST)
         if self.route.request_edits is not None:
             self.request_extra = edit(self, self.route.request_edits, self.request, self.request_extra)
             if self.request_extra is None:
@@ -216,7 +244,10 @@ cdef class Exchange(Timed):
             self.forward_path = self.route.rewrite(self.path[:self.path_length])
             if self.forward_path is None:
                 return self.refuse(BAD_REQUEST)
-        return self.forward()
+        self.upstream = <Upstream>self.route.upstream if self.route.split is None else choose(self, self.route.split)
+        if self.route.mirror is not None:
+            return begin_mirrored(self)
+        return begin_try(self)
 
     cdef int request_body(self, bytes piece, bint complete) except -1:
         """More of the body, perhaps its end."""
@@ -229,6 +260,8 @@ cdef class Exchange(Timed):
                 self.body_bytes += PyBytes_GET_SIZE(piece)
                 return 0
             self.keep(piece)
+        if self.mirror is not None:
+            feed_mirror(self, piece, complete)
         if self.sending_stopped:
             return 0
         if self.body_waiter is not None:
@@ -279,16 +312,16 @@ cdef class Exchange(Timed):
 
     # -- tries
 
-    cdef int forward(self) except -1:
-        """One try: a connection to a target of the route's upstream."""
-        cdef uint64_t limit
-        self.phase = PHASE_UPSTREAM
-        self.tries += 1
-        if self.route.connect_timeout:
-            limit = self.engine.wheel.now + self.route.connect_timeout
-            if self.total_due == 0 or limit < self.total_due:
-                self.engine.wheel.arm(self, self.route.connect_timeout)
-        return (<Upstream>self.route.upstream).acquire(self)
+    cdef int wait(self, uint64_t delay) except -1:
+        """Sets the deadline: so many milliseconds from now (0 = none), never beyond that of the whole exchange."""
+        cdef uint64_t now = self.engine.wheel.now
+        if self.total_due and (delay == 0 or now + delay >= self.total_due):
+            if now >= self.total_due:
+                self.due = self.total_due
+                return 0
+            delay = self.total_due - now
+        self.engine.wheel.arm(self, delay)
+        return 0
 
     cdef int connected(self, UpstreamSide connection) except -1:
         """A connection is there: the request goes out."""
@@ -296,13 +329,10 @@ cdef class Exchange(Timed):
         self.attempt.connecting = None
         self.attempt.waiting = False
         self.connected_at = clock_us() if not self.attempt.reused else self.forwarded_at
-        if self.total_due:
-            if self.engine.wheel.now >= self.total_due:
-                self.due = self.total_due
-            else:
-                self.engine.wheel.arm(self, self.total_due - self.engine.wheel.now)
+        if self.try_due:
+            self.wait(self.try_due - self.engine.wheel.now if self.try_due > self.engine.wheel.now else 1)
         else:
-            self.due = 0
+            self.wait(0)
         if self.expects_continue:
             self.client.send_continue(self)
         connection.start(self)
@@ -317,27 +347,9 @@ cdef class Exchange(Timed):
 
     cdef int attempt_failed(self, int cause) except -1:
         """The try came to nothing before the client saw anything of an answer, or the answer broke off."""
-        cdef bint replayable = not self.body_lost and (self.request_complete or not self.expects_continue)
         if self.over:
             return 0
-        self.engine.slab.upstream_failures += 1
-        if self.response_started:
-            return self.refuse(RESPONSE_CUT if outcomes[cause].retry else cause)
-        self.drop_attempt()
-        if self.phase == PHASE_UPSTREAM and replayable and outcomes[cause].retry != NEVER:
-            if cause == UPSTREAM_STALE:
-                if self.idempotent and not self.replayed:
-                    # Not a try of its own: the connection had died before it was used.
-                    self.replayed = True
-                    self.fresh = True
-                    self.tries -= 1
-                    self.engine.slab.replays += 1
-                    self.response.release()
-                    return self.forward()
-            elif self.tries < TRIES and (outcomes[cause].retry != IDEMPOTENT or self.idempotent):
-                self.response.release()
-                return self.forward()
-        return self.refuse(cause)
+        return try_failed(self, cause)
 
     cdef int drop_attempt(self) except -1:
         """Lets go of target and connection, whatever state the try is in."""
@@ -345,23 +357,51 @@ cdef class Exchange(Timed):
         cdef UpstreamSide connection = attempt.connection
         if attempt.in_flight != NULL:
             attempt.in_flight[0] -= 1
+        if attempt.admitted | attempt.target_admitted and not attempt.judged:
+            self.upstream.leave_unjudged(self)
         if attempt.waiting or attempt.connecting is not None:
-            (<Upstream>self.route.upstream).leave(self)
+            self.upstream.leave(self)
         attempt.clear()
         if connection is not None:
             connection.abandon()
         return 0
 
+    def abort(self):
+        """Ends a copy: the gateway stops."""
+        self.client_gone(STOPPED)
+
+    def next_try(self):
+        """The pause between two tries is over."""
+        self.pause = None
+        if not self.over:
+            begin_try(self)
+
+    def hedge_now(self):
+        """No answer yet: a second target is asked too."""
+        self.pause = None
+        if not self.over and self.phase == PHASE_UPSTREAM:
+            begin_hedge(self)
+
+    cdef int end_pause(self) except -1:
+        if self.pause is not None:
+            self.pause.cancel()
+            self.pause = None
+        return 0
+
     cdef int expired(self) except -1:
-        """Connecting, waiting or the whole exchange took too long."""
+        """Connecting, waiting, a try or the whole exchange took too long."""
         if self.over:
             return 0
         if self.total_due and self.engine.wheel.now + 1 >= self.total_due:
             return self.refuse(TOTAL_TIMEOUT)
+        if self.phase == PHASE_QUEUE:
+            return self.refuse(QUEUE_TIMEOUT)
         if self.attempt.waiting:
             return self.attempt_failed(POOL_TIMEOUT)
         if self.attempt.connecting is not None:
             return self.attempt_failed(CONNECT_TIMEOUT)
+        if self.try_due and self.phase == PHASE_UPSTREAM and self.attempt.connection is not None:
+            return self.attempt_failed(TRY_TIMEOUT)
         return 0
 
     # -- driven by the upstream's connection
@@ -375,10 +415,25 @@ cdef class Exchange(Timed):
 
     cdef int response_arrived(self, bytes piece, bint last) except -1:
         """The final response head lies in ``response``; ``piece`` is what came of the body with it."""
-        cdef Route route = self.route
+        if self.original is not None:
+            return adopt(self, piece, last)
         self.response_at = clock_us()
         self.status = self.response.status
+        if self.attempt.target is not None:
+            self.upstream.judge(self, NO_FAILURE)
+        if self.route.retry is not None and self.route.retry.on.statuses[self.status] and keeps(self):
+            return keep_answer(self, piece, last)
+        return self.pass_on(piece, last)
+
+    cdef int pass_on(self, bytes piece, bint last) except -1:
+        """The answer in ``response`` is the one that the client gets."""
+        cdef Route route = self.route
         self.response_complete = last
+        if self.pause is not None or self.hedge is not None:
+            self.end_pause()
+            if self.hedge is not None:
+                self.hedge.client_gone(STOPPED)
+                self.hedge = None
         if not self.request_complete and self.status != 101:
             self.sending_stopped = True
             if self.attempt.connection is not None:
@@ -391,19 +446,23 @@ cdef class Exchange(Timed):
             self.response_started = True
             self.due = 0
             return self.client.open_tunnel(self)
-        if route.buffer_response:
-            self.phase = PHASE_RESPONSE
-            self.keep_response(piece, last)
-            if not last or self.over:
-                return 0
-            return self.run_hooks(route.on_response, PHASE_RESPONSE)
-        if route.on_response is not None:
-            self.keep_response(piece, last)
-            return self.run_hooks(route.on_response, PHASE_RESPONSE)
-        if route.response_edits is not None:
-            self.response_extra = edit(self, route.response_edits, self.response, None)
-            if self.response_extra is None:
-                return self.refuse(BAD_REQUEST)
+        if self.try_due:
+            self.try_due = 0
+            self.wait(0)
+        if not self.is_copy:
+            if route.buffer_response:
+                self.phase = PHASE_RESPONSE
+                self.keep_response(piece, last)
+                if not last or self.over:
+                    return 0
+                return self.run_hooks(route.on_response, PHASE_RESPONSE)
+            if route.on_response is not None:
+                self.keep_response(piece, last)
+                return self.run_hooks(route.on_response, PHASE_RESPONSE)
+            if route.response_edits is not None:
+                self.response_extra = edit(self, route.response_edits, self.response, None)
+                if self.response_extra is None:
+                    return self.refuse(BAD_REQUEST)
         self.phase = PHASE_SENDING
         self.response_started = True
         self.client.send_response(self, piece, last)
@@ -419,6 +478,8 @@ cdef class Exchange(Timed):
                 self.response_complete = True
                 self.finish(OK)
             return 0
+        if self.phase == PHASE_KEEPING:
+            return keep_piece(self, piece, last)
         self.keep_response(piece, last)
         if last and not self.over and self.route.buffer_response and self.hooks is not self.route.on_response:
             return self.run_hooks(self.route.on_response, PHASE_RESPONSE)
@@ -583,10 +644,13 @@ cdef class Exchange(Timed):
         if self.response_started:
             self.client.cut(self)
             return self.finish(cause)
+        if self.is_copy:
+            return copy_failed(self, cause)
         self.cause = cause
         if self.task is not None:
             self.task.cancel()
             self.task = None
+        self.end_pause()
         self.drop_attempt()
         self.answer = None
         self.response_extra = None
@@ -602,7 +666,7 @@ cdef class Exchange(Timed):
         """An answer that is complete."""
         cdef Edits edits
         self.drop_attempt()
-        if self.route is not None and cause == POLICY_ANSWERED:
+        if self.route is not None and (cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED):
             if self.phase == PHASE_REQUEST and self.route.on_response is not None:
                 self.answer = answer
                 self.response_view = answer
@@ -650,6 +714,21 @@ cdef class Exchange(Timed):
 
     # -- the end
 
+    cdef int end_copies(self) except -1:
+        """The part of `finish` for exchanges with copies, and for copies, which are counted and logged nowhere."""
+        self.end_pause()
+        if self.hedge is not None:
+            self.hedge.original = None
+            self.hedge.client_gone(STOPPED)
+            self.hedge = None
+        if self.mirror is not None:
+            # It has no use for half a body.
+            if not self.request_complete:
+                self.mirror.client_gone(STOPPED)
+            self.mirror = None
+        self.engine.copies.discard(self)
+        return 0
+
     cdef int finish(self, int cause) except -1:
         """Settles the exchange: exactly once, whatever happened."""
         cdef ClientSide client = self.client
@@ -669,6 +748,13 @@ cdef class Exchange(Timed):
             self.body_waiter.cancel()
             self.body_waiter = None
         self.drop_attempt()
+        if self.share != NULL:
+            leave_share(self)
+        if self.pause is not None or self.hedge is not None or self.mirror is not None or self.is_copy:
+            self.end_copies()
+            if self.is_copy:
+                self.reuse()
+                return client.settled(self)
         engine.slab.responses[self.status // 100 if 100 <= self.status < 600 else 0] += 1
         micros = self.ended - self.started
         histogram_record(engine.slab.latency, micros)
@@ -689,7 +775,7 @@ cdef class Exchange(Timed):
                 self.client = None
             else:
                 self.reuse()
-                if engine.spares < SPARE and engine.timer is not None:
+                if engine.spares < SPARE and engine.timer is not None and self.runtime is engine.runtime:
                     self.next_spare = engine.spare
                     engine.spare = self
                     engine.spares += 1

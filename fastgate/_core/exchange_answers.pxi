@@ -41,5 +41,5 @@ cdef Answer problem_answer(Exchange x, int cause):
     if cause == NO_METHOD and x.path_length:
         fields.append((b"Allow", allowed(x)))
     if outcomes[cause].retry_after:
-        fields.append((b"Retry-After", b"%d" % outcomes[cause].retry_after))
+        fields.append((b"Retry-After", b"%d" % (x.refused_for or outcomes[cause].retry_after)))
     return answer_of(status, fields, content)

@@ -186,6 +186,26 @@ cdef class Upstream:
         """The exchange no longer waits for a connection."""
         return 0
 
+    cdef int judge(self, Exchange x, int failure) except -1:
+        """How the try went: a `Failure`, or NO_FAILURE with the status of the answer in ``x.status``."""
+        return 0
+
+    cdef int leave_unjudged(self, Exchange x) except -1:
+        """The try ends without a verdict: the client left."""
+        return 0
+
+    cdef bint has_untried(self, Exchange x) except -1:
+        """Whether there is a target that this exchange has not asked yet."""
+        return False
+
+    cdef bint affords_retry(self, double ratio) except -1:
+        """Takes one retry from the budget, which grows by ``ratio`` with each first try. False: it is spent."""
+        return True
+
+    cdef uint64_t retry_after(self) except? 0:
+        """Milliseconds after which the breaker lets requests pass again; 0 = it does not say."""
+        return 0
+
 
 cdef class Observer:
     cdef int exchange_finished(self, Exchange x) except -1:
@@ -197,7 +217,8 @@ cdef class Attempt:
         self.target = None
         self.connection = None
         self.connecting = None
-        self.waiting = self.reused = False
+        self.waiting = self.reused = self.judged = False
+        self.admitted = self.target_admitted = 0
         self.in_flight = NULL
 
 

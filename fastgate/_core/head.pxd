@@ -100,6 +100,7 @@ cdef class Head:
 
     cdef void clear(self) noexcept
     cdef void release(self) noexcept
+    cdef int copy(self, Head other) except -1
     cdef Py_ssize_t scan(self, const unsigned char* p, Py_ssize_t length, bint request, Py_ssize_t max_bytes) noexcept
     cdef int unfinished_line(self, Py_ssize_t end) noexcept
     cdef int request_line(self, Py_ssize_t end) noexcept

@@ -224,6 +224,35 @@ cdef class Head:
         self.data = None
         self.clear()
 
+    cdef int copy(self, Head other) except -1:
+        """Becomes the same head: the bytes are shared, the index and its flags are not."""
+        self.lines = other.count
+        if other.count > self.capacity and not self.grow():
+            raise MemoryError
+        memcpy(self.fields, other.fields, other.count * sizeof(Field))
+        self.data = other.data
+        self.p = other.p
+        self.length = other.length
+        self.count = other.count
+        self.method = other.method
+        self.target = other.target
+        self.minor = other.minor
+        self.minor_sent = other.minor_sent
+        self.status = other.status
+        self.reason = other.reason
+        self.content_length = other.content_length
+        self.chunked = other.chunked
+        self.close = other.close
+        self.keep_alive = other.keep_alive
+        self.host = other.host
+        self.upgrade = other.upgrade
+        self.expect = other.expect
+        self.connection = other.connection
+        self.has_forwarded = other.has_forwarded
+        self.upgrade_named = other.upgrade_named
+        self.seen = other.seen
+        return 0
+
     cdef Py_ssize_t scan(self, const unsigned char* p, Py_ssize_t length, bint request, Py_ssize_t max_bytes) noexcept:
         """Reads on. Returns the length of the head when it is complete, 0 when bytes are missing, else minus the cause.
 

@@ -1,8 +1,12 @@
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
 
+from fastgate._core.concurrency import Concurrency
+from fastgate._core.copies import Mirror
 from fastgate._core.exchange import Upstream
+from fastgate._core.limiter import Limit
 from fastgate._core.messages import ExchangeError, Request, Response
+from fastgate._core.retry import RetryRule
 from fastgate._core.router import Router
 
 Answered: TypeAlias = Response | Awaitable[Response | None] | None
@@ -30,6 +34,87 @@ class Edits:
     @property
     def added(self) -> tuple[tuple[bytes, bytes | Template], ...]: ...
 
+class RequestKey:
+    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME", or several
+    of them together.
+    """
+
+    def __init__(self, words: str | Iterable[str]) -> None: ...
+    @property
+    def parts(self) -> tuple[tuple[int, str | bytes], ...]: ...
+
+class RateLimit:
+    """A rate limit of one route. ``identity`` names the count, so that it stays the same when the numbers change.
+
+    ``name``, ``quota``, ``window`` (whole seconds) and ``burst`` are what the fields of answers say of it.
+    """
+
+    def __init__(
+        self,
+        limit: Limit,
+        key: RequestKey,
+        *,
+        identity: str,
+        name: str,
+        quota: int,
+        window: int,
+        burst: int = 0,
+        dry_run: bool = False,
+        legacy_headers: bool = False,
+    ) -> None: ...
+    @property
+    def limit(self) -> Limit: ...
+    @property
+    def key(self) -> RequestKey: ...
+
+class ConcurrencyLimit:
+    """How many requests of a route may be under way at once. ``queue_timeout`` is seconds."""
+
+    def __init__(
+        self, shares: Concurrency, key: RequestKey, *, identity: str, queue_timeout: float = 1.0
+    ) -> None: ...
+    @property
+    def shares(self) -> Concurrency: ...
+    @property
+    def key(self) -> RequestKey: ...
+
+class Split:
+    """Several upstreams that share a route's requests by weight; with ``sticky`` a key always gets the same one."""
+
+    def __init__(
+        self, upstreams: Iterable[Upstream], weights: Sequence[float], sticky: RequestKey | None = None
+    ) -> None: ...
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]: ...
+    @property
+    def bounds(self) -> tuple[float, ...]: ...
+    @property
+    def sticky(self) -> RequestKey | None: ...
+
+class FixedAnswer:
+    """What a route answers without an upstream. Field values may be templates.
+
+    ``keeps_query``: the first field is Location and gets the query of the request, unless it has one.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int = 200,
+        fields: Iterable[tuple[str, bytes | Template]] = (),
+        content: bytes = b"",
+        keeps_query: bool = False,
+    ) -> None: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def fields(self) -> tuple[tuple[bytes, bytes | Template], ...]: ...
+    @property
+    def content(self) -> bytes: ...
+
+DEFAULT_RETRY: RetryRule
+"""What a route without a rule of its own does."""
+
 class Route:
     """One route with everything it needs bound to it; immutable.
 
@@ -42,7 +127,13 @@ class Route:
         self,
         *,
         name: str,
-        upstream: Upstream,
+        upstream: Upstream | None = None,
+        split: Split | None = None,
+        mirror: Mirror | None = None,
+        fixed: FixedAnswer | None = None,
+        limits: Iterable[RateLimit] = (),
+        concurrency: ConcurrencyLimit | None = None,
+        retry: RetryRule | None = ...,
         on_request: Iterable[RequestHook] = (),
         on_response: Iterable[ResponseHook] = (),
         on_error: Iterable[ErrorHook] = (),
@@ -105,6 +196,3 @@ class Runtime:
     ) -> None: ...
     @property
     def router(self) -> Router: ...
-
-def milliseconds(seconds: float) -> int:
-    """Whole milliseconds; anything above zero is at least one."""

@@ -5,6 +5,11 @@ from a configuration.
 """
 
 from fastgate._core.head cimport same
+from fastgate._core.concurrency cimport Concurrency
+from fastgate._core.limiter cimport Limit
+from fastgate._core.retry cimport RetryRule
+
+from fastgate._core.wheel import milliseconds
 
 
 cdef class Edits:
@@ -38,17 +43,103 @@ VARIABLES = {
 }
 
 
+_KEY_PARTS = {
+    "global": KEY_NOTHING, "route": KEY_NOTHING, "client_ip": KEY_CLIENT_IP, "header": KEY_HEADER, "cookie": KEY_COOKIE,
+    "param": KEY_PARAMETER,
+}
+
+
+cdef class RequestKey:
+    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME", or several
+    of them together.
+    """
+
+    def __init__(self, words):
+        parts = []
+        for word in (words,) if isinstance(words, str) else words:
+            kind, _, name = word.partition(":")
+            kind = _KEY_PARTS[kind]
+            if kind == KEY_HEADER:
+                name = name.lower()
+            parts.append((kind, name if kind == KEY_PARAMETER else name.encode("latin-1")))
+        self.parts = tuple(parts)
+        self.kind = self.parts[0][0] if len(self.parts) == 1 else KEY_SEVERAL
+        self.name = self.parts[0][1] if self.kind in (KEY_HEADER, KEY_COOKIE) else None
+
+
+cdef class RateLimit:
+    """A rate limit of one route. ``identity`` names the count, so that it stays the same when the numbers change."""
+
+    def __init__(
+        self, Limit limit, RequestKey key, *, identity, name, quota, window, burst=0, dry_run=False,
+        legacy_headers=False
+    ):
+        self.limit = limit
+        self.key = key
+        self.identity = identity.encode()
+        self.dry_run = dry_run
+        self.legacy_headers = legacy_headers
+        self.name = b'"%b"' % name.encode("ascii")
+        self.policy = b"%b;q=%d;w=%d" % (self.name, quota, window) + (b";burst=%d" % burst if burst else b"")
+        self.quota = b"%d" % quota
+
+
+cdef class ConcurrencyLimit:
+    """How many requests of a route may be under way at once. ``queue_timeout`` is seconds."""
+
+    def __init__(self, Concurrency shares, RequestKey key, *, identity, queue_timeout=1.0):
+        self.shares = shares
+        self.key = key
+        self.identity = identity.encode()
+        self.queue_timeout = milliseconds(queue_timeout)
+
+
+cdef class Split:
+    """Several upstreams that share a route's requests by weight; with ``sticky`` a key always gets the same one."""
+
+    def __init__(self, upstreams, weights, RequestKey sticky=None):
+        total = sum(weights)
+        bounds, reached = [], 0
+        for weight in weights:
+            reached += weight
+            bounds.append(reached / total)
+        self.upstreams = tuple(upstreams)
+        self.bounds = tuple(bounds)
+        self.sticky = sticky
+
+
+cdef class FixedAnswer:
+    """What a route answers without an upstream. Field values may be templates."""
+
+    def __init__(self, *, status=200, fields=(), content=b"", keeps_query=False):
+        self.status = status
+        self.fields = tuple((name.encode("ascii"), value) for name, value in fields)
+        self.content = content
+        self.keeps_query = keeps_query
+
+
+# What a route without a rule of its own does: once more, when nothing can have been done twice.
+DEFAULT_RETRY = RetryRule()
+
+
 cdef class Route:
     """One route. Timeouts are seconds; 0 = none. ``host_header`` is "upstream", "client" or the value to send."""
 
     def __init__(
-        self, *, name, upstream, on_request=(), on_response=(), on_error=(), buffer_request=False, read_request=False,
+        self, *, name, upstream=None, split=None, mirror=None, fixed=None, limits=(), concurrency=None,
+        retry=DEFAULT_RETRY, on_request=(), on_response=(), on_error=(), buffer_request=False, read_request=False,
         buffer_response=False, rewrite=None, request_edits=None, response_edits=None, host_header="upstream",
         names_trace=False, upgrades=("websocket",), max_body=0, connect_timeout=2.0, read_timeout=60.0,
         write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
     ):
         self.name = name
         self.upstream = upstream
+        self.split = split
+        self.mirror = mirror
+        self.fixed = fixed
+        self.limits = tuple(limits) or None
+        self.concurrency = concurrency
+        self.retry = retry
         self.on_request = tuple(on_request) or None
         self.on_response = tuple(on_response) or None
         self.on_error = tuple(on_error) or None
@@ -71,11 +162,6 @@ cdef class Route:
 
     def __repr__(self):
         return f"<Route {self.name!r}>"
-
-
-def milliseconds(seconds):
-    """Whole milliseconds; anything above zero is at least one."""
-    return max(1, round(seconds * 1000)) if seconds > 0 else 0
 
 
 cdef class Runtime:

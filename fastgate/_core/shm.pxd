@@ -19,6 +19,14 @@ cdef struct Slab:
     uint64_t policy_errors
     uint64_t log_lines_dropped
     uint64_t refused_connections
+    uint64_t retries                # tries after the first
+    uint64_t retries_denied         # that the budget did not allow
+    uint64_t hedges
+    uint64_t mirrored
+    uint64_t rate_limited           # requests refused by a rate limit
+    uint64_t rate_exceeded          # that a limit on trial (dry_run) would have refused
+    uint64_t concurrency_limited    # refused by a concurrency limit
+    uint64_t breaker_refused        # refused because a breaker is open
     uint64_t latency[HISTOGRAM_WORDS]
     uint64_t upstream_latency[HISTOGRAM_WORDS]
 

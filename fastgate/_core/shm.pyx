@@ -92,7 +92,8 @@ _COUNTERS = (
     "accepted", "closed", "requests",
     "responses_none", "responses_1xx", "responses_2xx", "responses_3xx", "responses_4xx", "responses_5xx",
     "bytes_in", "bytes_out", "upstream_connects", "upstream_reuses", "upstream_failures", "replays", "client_gone",
-    "policy_errors", "log_lines_dropped", "refused_connections",
+    "policy_errors", "log_lines_dropped", "refused_connections", "retries", "retries_denied", "hedges", "mirrored",
+    "rate_limited", "rate_exceeded", "concurrency_limited", "breaker_refused",
 )
 
 

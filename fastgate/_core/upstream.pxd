@@ -1,11 +1,16 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastgate._core.balancer cimport Balancer
+from fastgate._core.balancer cimport Balancer, Load
+from fastgate._core.breaker cimport Breaker
+from fastgate._core.budget cimport RetryBudget
 from fastgate._core.engine cimport Engine
 from fastgate._core.exchange cimport Exchange, Upstream, UpstreamSide
 from fastgate._core.framing cimport Framing
 from fastgate._core.head cimport Head
+from fastgate._core.health cimport UpstreamHealth
+from fastgate._core.retry cimport Judgement
+from fastgate._core.route cimport RequestKey
 
 
 cdef enum Mode:
@@ -25,6 +30,12 @@ cdef class Target:
     cdef readonly object tls           # ssl.SSLContext, None = plain
     cdef readonly str server_name
     cdef bytes authority               # what Host says
+    cdef readonly int number           # its row in the shared target table
+    cdef public double weight
+    cdef public bint backup            # used only when no other target can be
+    cdef public Breaker breaker        # its own; None where there is none, or one for the whole upstream
+    cdef int index                     # in Pool.targets
+    cdef readonly bint retired         # no longer one of them
     cdef UpstreamConnection resting    # the one that was used last; each knows the one below
     cdef readonly int idle
     cdef object waiting                # deque of exchanges
@@ -49,6 +60,18 @@ cdef class Pool(Upstream):
     cdef Engine engine
     cdef readonly tuple targets
     cdef Balancer balancer
+    cdef readonly UpstreamHealth health
+    cdef readonly Breaker breaker      # for the whole upstream; None where there is none
+    cdef RequestKey hash_key           # for balancers that hash; None for the others
+    cdef Judgement passive             # what counts against a target; None: nothing does
+    cdef Judgement breaks              # what counts for breakers
+    cdef RetryBudget budget
+    cdef uint64_t* first_tries
+    cdef int room                      # how many targets the arrays have space for
+    cdef double* base                  # weights as configured
+    cdef double* effective             # and as health leaves them
+    cdef Load load
+    cdef unsigned char* skip
     cdef readonly int max_connections  # of one target, this worker's share
     cdef readonly int max_idle
     cdef readonly int queue
@@ -57,6 +80,10 @@ cdef class Pool(Upstream):
     cdef int max_requests
     cdef bint closed
 
+    cdef int weigh(self) except -1
+    cdef int retire(self, Target target) except -1
+    cdef Target choose(self, Exchange x, uint64_t now)
+    cdef int mark_tried(self, Exchange x) except -1
     cdef int connect(self, Target target, Exchange x) except -1
     cdef int report(self, Target target, str what) except -1
     cdef int serve(self, Target target) except -1

@@ -3,14 +3,23 @@ import ssl
 from collections.abc import Iterable
 
 from fastgate._core.balancer import Balancer
+from fastgate._core.breaker import Breaker
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Exchange, Upstream, UpstreamSide
+from fastgate._core.health import UpstreamHealth
+from fastgate._core.retry import Judgement
+from fastgate._core.route import RequestKey
 
 class Target:
     """One address of an upstream: ``host`` and ``port``, or the ``path`` of a Unix socket.
 
-    ``authority`` is what Host says. ``number`` is the row in the shared table of targets.
+    ``authority`` is what Host says. ``number`` is the row in the shared table of targets. Weight, being a backup and
+    the breaker may be changed before a `Pool.update`.
     """
+
+    weight: float
+    backup: bool
+    breaker: Breaker | None
 
     def __init__(
         self,
@@ -24,7 +33,15 @@ class Target:
         server_name: str = "",
         authority: str = "",
         number: int = 0,
+        weight: float = 1.0,
+        backup: bool = False,
+        breaker: Breaker | None = None,
     ) -> None: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def retired(self) -> bool:
+        """No longer a target of its pool: what is under way is the last."""
     @property
     def name(self) -> str: ...
     @property
@@ -51,6 +68,8 @@ class Pool(Upstream):
     """The targets of one upstream with this worker's connections to them.
 
     Times are seconds; counts are of one target and this worker. ``max_requests`` on one connection: 0 = no limit.
+    ``passive`` is what counts against a target, ``breaks`` what counts for breakers; ``hash_key`` is for balancers that
+    hash.
     """
 
     def __init__(
@@ -59,7 +78,12 @@ class Pool(Upstream):
         name: str,
         targets: Iterable[Target],
         balancer: Balancer[Target],
+        health: UpstreamHealth,
         *,
+        breaker: Breaker | None = None,
+        hash_key: RequestKey | None = None,
+        passive: Judgement | None = None,
+        breaks: Judgement | None = None,
         max_connections: int = 512,
         max_idle: int = 64,
         queue: int = 128,
@@ -67,8 +91,31 @@ class Pool(Upstream):
         idle_timeout: float = 4.0,
         max_requests: int = 0,
     ) -> None: ...
+    def update(
+        self,
+        targets: Iterable[Target],
+        balancer: Balancer[Target],
+        health: UpstreamHealth,
+        *,
+        breaker: Breaker | None = None,
+        hash_key: RequestKey | None = None,
+        passive: Judgement | None = None,
+        breaks: Judgement | None = None,
+        max_connections: int = 512,
+        max_idle: int = 64,
+        queue: int = 128,
+        queue_timeout: float = 1.0,
+        idle_timeout: float = 4.0,
+        max_requests: int = 0,
+    ) -> None:
+        """Other targets or settings from now on; ``balancer`` and ``health`` are made for these targets."""
     @property
     def targets(self) -> tuple[Target, ...]: ...
+    @property
+    def health(self) -> UpstreamHealth: ...
+    @property
+    def breaker(self) -> Breaker | None:
+        """Of the whole upstream."""
     @property
     def max_connections(self) -> int: ...
     @property

@@ -2,9 +2,14 @@
 
 Theory of operation
 -------------------
-A `Pool` serves one named upstream. `acquire` picks a target and gives the exchange, in this order: a connection that
-rests in the pool (the one used last first, so that the others can go), a new connection if the target may have one
-more, a place in the target's queue. A connection that comes free goes to the queue before it goes to rest.
+A `Pool` serves one named upstream. `acquire` asks its breaker, has its balancer pick among the targets that health
+lets be used, and gives the exchange, in this order: a connection that rests in the pool (the one used last first, so
+that the others can go), a new connection if the target may have one more, a place in the target's queue. A connection
+that comes free goes to the queue before it goes to rest. How a try went is told to health and breakers by `judge`.
+
+Which targets there are, and all settings, can change at any time (`update`): a target that stays keeps its
+connections, its counts and what is known of its health, one that goes is *retired*: it gets no more requests, and its
+connections close when they are done.
 
 An `UpstreamConnection` has one exchange at a time. It writes the request head and what is there of the body in one
 piece, reads the response head with `Head`, and passes the body on as it comes. When the response is complete it goes
@@ -20,14 +25,20 @@ import socket
 import ssl
 from collections import deque
 
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
+from libc.string cimport memset
 
 from fastgate._core.balancer cimport Balancer
+from fastgate._core.breaker cimport ADMIT, REJECT, Breaker
+from fastgate._core.budget cimport RetryBudget
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, reserve
 from fastgate._core.causes cimport (
     BAD_RESPONSE,
+    BREAKER_OPEN,
     CONNECT_FAILED,
     IDLE_TIMEOUT,
     NAME_UNRESOLVED,
@@ -46,7 +57,11 @@ from fastgate._core.exchange cimport ASK_EVERY, Exchange, Upstream, UpstreamSide
 from fastgate._core.forwarding cimport put_request
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
 from fastgate._core.head cimport Field, Head, same_text
-from fastgate._core.route import milliseconds
+from fastgate._core.health cimport UpstreamHealth
+from fastgate._core.keys cimport find_key
+from fastgate._core.retry cimport Judgement
+from fastgate._core.route cimport RequestKey
+from fastgate._core.wheel import milliseconds
 
 cdef enum:
     MAX_HEAD = 65536
@@ -54,242 +69,7 @@ cdef enum:
     REPORT_EVERY = 10000       # milliseconds
 
 
-cdef class Target:
-    """One address of an upstream. ``number`` is its row in the shared target table."""
-
-    def __cinit__(
-        self, Engine engine, *, name, host="", port=0, path="", tls=None, server_name="", authority="", number=0
-    ):
-        self.name = name
-        self.host = host
-        self.port = port
-        self.path = path
-        self.tls = tls
-        self.server_name = server_name
-        self.authority = (authority or name).encode("ascii")
-        self.waiting = deque()
-        self.in_flight = engine.segment.in_flight(number, engine.slot)
-
-    cdef int rest(self, UpstreamConnection connection) except -1:
-        """Lays a connection on top of those that rest."""
-        connection.mode = IDLE
-        connection.above = NULL
-        connection.below = self.resting
-        if self.resting is not None:
-            self.resting.above = <PyObject*>connection
-        self.resting = connection
-        self.idle += 1
-        return 0
-
-    cdef UpstreamConnection wake(self):
-        """Takes the topmost one; there must be one."""
-        cdef UpstreamConnection connection = self.resting
-        self.remove(connection)
-        return connection
-
-    cdef int remove(self, UpstreamConnection connection) except -1:
-        """Takes one out, wherever it lies."""
-        connection.mode = STARTING
-        if connection.above != NULL:
-            (<UpstreamConnection>connection.above).below = connection.below
-        else:
-            self.resting = connection.below
-        if connection.below is not None:
-            connection.below.above = connection.above
-        connection.above = NULL
-        connection.below = None
-        self.idle -= 1
-        return 0
-
-
-cdef class Pool(Upstream):
-    """The targets of one upstream with this worker's connections to them. Times are seconds; counts are of one target
-    and this worker.
-    """
-
-    def __cinit__(
-        self, Engine engine, str name, targets, Balancer balancer, *, max_connections=512, max_idle=64, queue=128,
-        queue_timeout=1.0, idle_timeout=4.0, max_requests=0
-    ):
-        self.engine = engine
-        self.name = name
-        self.targets = tuple(targets)
-        self.balancer = balancer
-        self.max_connections = max_connections
-        self.max_idle = max_idle
-        self.queue = queue
-        self.queue_timeout = milliseconds(queue_timeout)
-        self.idle_timeout = milliseconds(idle_timeout)
-        self.max_requests = max_requests
-
-    @property
-    def open(self):
-        """Connections of this worker: idle, busy and being made."""
-        return sum([(<Target>target).open for target in self.targets])
-
-    def close(self):
-        """Closes what rests; what is busy closes when it is done."""
-        cdef Target target
-        cdef UpstreamConnection connection
-        self.closed = True
-        for target in self.targets:
-            while target.idle:
-                connection = target.wake()
-                connection.close()
-
-    cdef int acquire(self, Exchange x) except -1:
-        cdef Target target
-        cdef UpstreamConnection connection
-        cdef int number = self.balancer.pick()
-        if number < 0:
-            return x.attempt_failed(NO_TARGET)
-        target = <Target>self.targets[number]
-        if x.tries > 1 and target.name == x.target_name and len(self.targets) > 1:
-            # Another target each time.
-            target = <Target>self.targets[self.balancer.pick()]
-        x.attempt.target = target
-        x.target_name = target.name
-        x.attempt.in_flight = target.in_flight
-        target.in_flight[0] += 1
-        while target.idle and not x.fresh:
-            connection = target.wake()
-            if not x.idempotent and not connection.quiet():
-                connection.close()
-                continue
-            x.attempt.reused = True
-            self.engine.slab.upstream_reuses += 1
-            return x.connected(connection)
-        if target.open < self.max_connections:
-            return self.connect(target, x)
-        if len(target.waiting) >= self.queue:
-            return x.attempt_failed(POOL_FULL)
-        target.waiting.append(x)
-        x.attempt.waiting = True
-        self.engine.wheel.arm(x, self.queue_timeout)
-        return 0
-
-    cdef int leave(self, Exchange x) except -1:
-        cdef Target target = <Target>x.attempt.target
-        cdef Ticket ticket
-        if x.attempt.waiting:
-            x.attempt.waiting = False
-            if x in target.waiting:
-                target.waiting.remove(x)
-        if x.attempt.connecting is not None:
-            ticket = <Ticket>x.attempt.connecting
-            x.attempt.connecting = None
-            if ticket.task is not None:
-                ticket.task.cancel()
-            if not ticket.begun:
-                # A task that is cancelled before its first step runs no line of its own.
-                target.open -= 1
-                self.serve(target)
-        return 0
-
-    cdef int connect(self, Target target, Exchange x) except -1:
-        cdef Ticket ticket = Ticket.__new__(Ticket)
-        target.open += 1
-        ticket.target = target
-        x.attempt.connecting = ticket
-        ticket.task = self.engine.spawn(self.open_connection(target, ticket, x))
-        return 0
-
-    async def open_connection(self, Target target, Ticket ticket, Exchange x):
-        cdef UpstreamConnection connection
-        cdef int cause = OK
-        ticket.begun = True
-        connection = UpstreamConnection.__new__(UpstreamConnection, self, target)
-        loop = self.engine.loop
-        tls = {}
-        if target.tls is not None:
-            tls = {"ssl": target.tls, "server_hostname": target.server_name or target.host}
-        self.engine.slab.upstream_connects += 1
-        try:
-            if target.path:
-                await loop.create_unix_connection(lambda: connection, target.path, **tls)
-            else:
-                await loop.create_connection(lambda: connection, target.host, target.port, **tls)
-        except asyncio.CancelledError:
-            # The loop has closed the transport by itself, and connection_lost does not follow.
-            connection.forget()
-            self.serve(target)
-            raise
-        except socket.gaierror as error:
-            cause = NAME_UNRESOLVED
-            reason = str(error)
-        except ssl.SSLError as error:
-            cause = TLS_FAILED
-            reason = str(error)
-        except (OSError, asyncio.TimeoutError) as error:
-            cause = CONNECT_FAILED
-            reason = str(error)
-        finally:
-            # The task holds this coroutine, and the ticket the task.
-            ticket.task = None
-        if cause != OK:
-            connection.forget()
-            self.report(target, f"cannot connect to {target.name}: {reason}")
-        if x.attempt.connecting is not ticket:
-            # Given up in the meantime.
-            if cause == OK:
-                self.put_back(connection)
-            return
-        x.attempt.connecting = None
-        if cause == OK and not connection.connected:
-            cause = CONNECT_FAILED
-        if cause != OK:
-            x.attempt_failed(cause)
-            self.serve(target)
-        else:
-            x.connected(connection)
-
-    cdef int report(self, Target target, str what) except -1:
-        """Logs what is wrong with a target, at most once in `REPORT_EVERY`."""
-        if target.reported and self.engine.wheel.now - target.reported < REPORT_EVERY:
-            target.unreported += 1
-            return 0
-        more = f" ({target.unreported} more since the last report)" if target.unreported else ""
-        target.reported = self.engine.wheel.now
-        target.unreported = 0
-        self.engine.log("warning", f"upstream {self.name!r}: {what}{more}")
-        return 0
-
-    cdef int serve(self, Target target) except -1:
-        """Something of this target came free: the next in the queue."""
-        cdef Exchange x
-        cdef UpstreamConnection connection
-        while target.waiting:
-            if target.idle:
-                connection = target.wake()
-                x = <Exchange>target.waiting.popleft()
-                x.attempt.waiting = False
-                x.attempt.reused = True
-                self.engine.slab.upstream_reuses += 1
-                x.connected(connection)
-            elif target.open < self.max_connections:
-                x = <Exchange>target.waiting.popleft()
-                x.attempt.waiting = False
-                self.connect(target, x)
-            else:
-                break
-        return 0
-
-    cdef int put_back(self, UpstreamConnection connection) except -1:
-        """A connection has no exchange any more and can take another."""
-        cdef Target target = connection.target
-        cdef uint64_t keep = self.idle_timeout
-        if connection.keep_seconds >= 0:
-            # One second before the upstream closes it itself.
-            keep = 1000 * (connection.keep_seconds - 1) if connection.keep_seconds > 1 else 0
-        if not connection.connected or self.closed or self.engine.draining or keep == 0 \
-                or (self.max_requests and connection.requests >= self.max_requests) \
-                or (target.idle >= self.max_idle and not target.waiting):
-            return connection.close()
-        target.rest(connection)
-        self.engine.wheel.arm(connection, keep)
-        if target.waiting:
-            self.serve(target)
-        return 0
+include "upstream_pool.pxi"
 
 
 cdef class UpstreamConnection(UpstreamSide):

@@ -18,3 +18,6 @@ class Wheel:
         """CLOCK_MONOTONIC in milliseconds, as of the last turn."""
     def turn(self) -> int:
         """Fires what is due, in no particular order within a tick. Returns 0."""
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds; anything above zero is at least one."""

@@ -28,6 +28,11 @@ cdef enum:
 TICK_MS = TICK
 
 
+def milliseconds(seconds):
+    """Whole milliseconds; anything above zero is at least one."""
+    return max(1, round(seconds * 1000)) if seconds > 0 else 0
+
+
 cdef uint64_t clock_us() noexcept nogil:
     """CLOCK_MONOTONIC in microseconds."""
     cdef timespec now

@@ -2,26 +2,58 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from fastgate._core.concurrency import shares_size
+from fastgate._core.limiter import limits_size, logs_size, prepare
 from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import open_listening
+from fastgate.upstreams.control import UpstreamControl
+from fastgate.upstreams.members import Found
 
 _log = logging.getLogger("fastgate")
+
+
+def make_segment(config: GatewayConfig, slots: int) -> Segment:
+    """The shared memory of a gateway with so many workers, as large as ``[state]`` says."""
+    state = config.state
+    segment = Segment.create(
+        slots=slots,
+        limits=limits_size(state.rate_limit_entries),
+        logs=logs_size(state.rate_limit_stamps),
+        shares=shares_size(state.concurrency_entries, slots),
+    )
+    prepare(segment)
+    return segment
 
 
 class ControlPlane(Protocol):
     """The side of the control plane that a gateway sees.
 
     In this order: `listeners` once, `ready` when every listener was started; `may_close` when it stops, after
-    it began to report that it is not ready and before it stops a listener.
+    it began to report that it is not ready and before it stops a listener; `end` at last. `changed` after each reload.
     """
 
     slot: int
     slots: int
     segment: Segment
+    found: Mapping[str, Found]
+    """What the names of each upstream had resolved to when this process began."""
+
+    def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
+        """From now on ``resolved(upstream, found)`` is told when names resolve to other addresses."""
+        ...
+
+    def changed(self, config: GatewayConfig) -> None:
+        """Another configuration is in use."""
+        ...
+
+    async def end(self) -> None:
+        """The gateway is closed."""
+        ...
 
     def listeners(self, config: GatewayConfig) -> list[Listener]:
         """The listeners of this process, bound and listening, not started. Raises ListenError."""
@@ -43,11 +75,28 @@ class ControlPlane(Protocol):
 class LocalControl:
     """A gateway on its own: one slot, its own memory and sockets, no supervisor."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: GatewayConfig) -> None:
         self.slot = 0
         self.slots = 1
-        self.segment = Segment.create()
+        self.segment = make_segment(config, 1)
         self.segment.occupy(0)
+        self.found: Mapping[str, Found] = {}
+        self._upstreams: UpstreamControl | None = None
+
+    def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
+        """Does the supervisor's work for upstreams in this loop."""
+        self._upstreams = UpstreamControl(self.segment, resolved)
+        self._upstreams.update(config.upstreams)
+
+    def changed(self, config: GatewayConfig) -> None:
+        """Passes the change on to that work."""
+        if self._upstreams is not None:
+            self._upstreams.update(config.upstreams)
+
+    async def end(self) -> None:
+        """Stops that work."""
+        if self._upstreams is not None:
+            await self._upstreams.stop()
 
     def listeners(self, config: GatewayConfig) -> list[Listener]:
         """Opens every address of the configuration. Raises ListenError."""

@@ -3,19 +3,19 @@
 import asyncio
 import logging
 import resource
+import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
-from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.listeners import Listener
-from fastgate.gateway.plugins import load_plugins, start_plugins, stop_plugins
-from fastgate.gateway.policy import Policy
+from fastgate.gateway.plugins import Plugins
+from fastgate.gateway.pools import Plan, Pools
 from fastgate.gateway.proxy_protocol import Endpoint
-from fastgate.gateway.runtime import compile_runtime
+from fastgate.gateway.runtime import Compiled, Slices, compile_runtime
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
 
@@ -28,6 +28,8 @@ _GRACE = 1.0  # how long idle connections stay open after the listening sockets 
 _POLL = 0.02
 _FEW_CONNECTIONS = 256
 _FILES_KEPT = 32  # descriptors that are not connections
+_SLICE = 0.0005  # seconds that a reload works between requests
+_LET_GO = 64  # routes of an old configuration that are freed at a time
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -43,8 +45,11 @@ class Gateway:
         self._control = control
         self._listeners: list[Listener] = []
         self._engine: Engine | None = None
-        self._pools: list[Pool] = []
-        self._policies: list[Policy] = []
+        self._pools: Pools | None = None
+        self._plugins = Plugins()
+        self._compiled: Compiled | None = None
+        self._prepared: _Prepared | None = None
+        self._letting_go: set[asyncio.Task[None]] = set()
         self._tls: ServerTLS | None = None
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
@@ -59,26 +64,30 @@ class Gateway:
         that cannot be had, and whatever a plugin's ``on_startup`` raises; nothing stays open then.
         """
         config = self.config
-        control = self._control = self._control or LocalControl()
+        control = self._control = self._control or LocalControl(config)
         loop = asyncio.get_running_loop()
-        policies = load_plugins(config.plugins)
+        plugins = Plugins.load(config.plugins)
         if config.gateway.tls is not None:
             from fastgate.gateway.tls import ServerTLS  # on use: most gateways behind a load balancer have none
 
             self._tls = ServerTLS(config.gateway.tls)
         engine = Engine(loop, control.segment, control.slot, _write_log)
-        compiled = compile_runtime(config, engine, control.slots, policies)
+        pools = Pools(engine, control.slots, control.found)
+        plan = pools.plan(config.upstreams)
+        compiled = self._compiled = await compile_runtime(config, engine, plan.pools, plugins.policies, Slices())
+        pools.use(plan)
         engine.use(compiled.runtime)
-        engine.max_connections = config.gateway.max_connections or _connections_possible(compiled.pools)
+        engine.max_connections = config.gateway.max_connections or _connections_possible(pools)
         if 0 < engine.max_connections < _FEW_CONNECTIONS and not config.gateway.max_connections:
             _log.warning("the limit of open files (ulimit -n) allows only %d connections", engine.max_connections)
         self._engine = engine
-        self._pools = compiled.pools
+        self._pools = pools
         try:
             self._open_access_log(engine)
-            await start_plugins(policies, self)
-            self._policies = list(policies.values())
+            await plugins.start(self)
+            self._plugins = plugins
             self._listeners = control.listeners(config)
+            control.watch_upstreams(config, pools.resolved)
             engine.start()
             context = self._tls.context if self._tls is not None else None
             for listener in self._listeners:
@@ -122,19 +131,95 @@ class Gateway:
         if engine is not None:
             engine.draining = True
             engine.abort_connections()
-            for pool in self._pools:
+            pools = self._pools or ()
+            for pool in pools:
                 pool.close()
             # Transports close in the loop's next turns; nothing of ours is left behind.
             for _ in range(100):
-                if not engine.open_connections and not any(pool.open for pool in self._pools):
+                if not engine.open_connections and not any(pool.open for pool in pools):
                     break
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.001)
             engine.stop()
-        await stop_plugins(self._policies, self)
-        self._policies = []
+        for task in self._letting_go:
+            task.cancel()
+        if self._control is not None:
+            await self._control.end()
+        await self._plugins.stop(self)
+        self._plugins = Plugins()
         if self._access_log is not None:
             await asyncio.to_thread(self._access_log.close)
+
+    # -- reload
+
+    async def reload(self, config: GatewayConfig) -> None:
+        """Uses another configuration from the next request on; what is under way ends under the one it began with.
+
+        For a gateway without a supervisor. Raises ConfigError with every reason why it cannot be; nothing has changed
+        then. Listening addresses, logs and the sizes of shared memory stay as they are.
+        """
+        try:
+            await self.prepare(config)
+        except BaseException:
+            self.abort()
+            raise
+        self.commit()
+
+    async def prepare(self, config: GatewayConfig) -> None:
+        """Makes a configuration ready beside the one in use, between requests. Raises ConfigError."""
+        assert self._engine is not None
+        assert self._pools is not None
+        slices = Slices(_SLICE)
+        plugins = self._plugins.renewed(config.plugins)
+        plan = self._pools.plan(config.upstreams)
+        try:
+            compiled = await compile_runtime(config, self._engine, plan.pools, plugins.policies, slices)
+            await plugins.start(self)
+        except BaseException:
+            self._pools.forget(plan)
+            raise
+        self._prepared = _Prepared(config, plugins, plan, compiled)
+
+    def commit(self) -> None:
+        """Uses what was prepared, from the next request on."""
+        assert self._prepared is not None
+        assert self._engine is not None
+        assert self._pools is not None
+        assert self._control is not None
+        self.config, plugins, plan, compiled = self._prepared
+        self._prepared = None
+        self._pools.use(plan)
+        self._engine.use(compiled.runtime)
+        former, self._compiled = self._compiled, compiled
+        former_plugins, self._plugins = self._plugins, plugins
+        self.read_certificates()
+        self._control.changed(self.config)
+        task = asyncio.get_running_loop().create_task(self._let_go(former, former_plugins))
+        self._letting_go.add(task)
+        task.add_done_callback(self._letting_go.discard)
+
+    def abort(self) -> None:
+        """Forgets what was prepared, if anything was."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            assert self._pools is not None
+            self._pools.forget(prepared.plan)
+            task = asyncio.get_running_loop().create_task(prepared.plugins.stop(self, but=self._plugins))
+            self._letting_go.add(task)
+            task.add_done_callback(self._letting_go.discard)
+
+    async def _let_go(self, former: Compiled | None, plugins: Plugins) -> None:
+        """Frees what a reload has replaced, a little at a time, and ends the plugins that are no longer used."""
+        if former is not None:
+            runtime, routes = former
+            del former
+            # Every exchange under way refers to the runtime that it began with; 2 are this line's own references.
+            while sys.getrefcount(runtime) > 2:
+                await asyncio.sleep(_GRACE)
+            while routes:
+                del routes[-_LET_GO:]
+                await asyncio.sleep(0)
+        await plugins.stop(self, but=self._plugins)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -206,7 +291,14 @@ def _write_log(level: str, message: str, exception: BaseException | None = None)
     _log.log(_LEVELS[level], message, exc_info=exception)
 
 
-def _connections_possible(pools: list[Pool]) -> int:
+class _Prepared(NamedTuple):
+    config: GatewayConfig
+    plugins: Plugins
+    plan: Plan
+    compiled: Compiled
+
+
+def _connections_possible(pools: Pools) -> int:
     """How many client connections the limit of open files leaves beside those to upstreams, which get half at most."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:

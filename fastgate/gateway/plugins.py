@@ -20,18 +20,74 @@ ENTRY_POINTS = "fastgate.policies"
 SLOW_START = 5.0  # seconds of on_startup after which the log says whom it waits for
 
 
-def load_plugins(plugins: Sequence[Plugin]) -> dict[str, Policy]:
-    """One policy object for each entry, by name. Raises ConfigError with every entry that cannot be used."""
-    loaded: dict[str, Policy] = {}
-    problems: list[Problem] = []
-    for index, plugin in enumerate(plugins):
-        try:
-            loaded[plugin.name] = find_class(plugin)(dict(plugin.options))
-        except (Exception, SystemExit) as error:  # a plugin's module and constructor may raise anything
-            problems.append(Problem(f"plugins[{index}]", _said(plugin, error)))
-    if problems:
-        raise ConfigError(problems)
-    return loaded
+class Plugins:
+    """The policy objects of a configuration, one for each entry of ``[[plugins]]``.
+
+    On a reload an entry that has not changed keeps its object (`renewed`), and with it what that has gathered.
+    """
+
+    def __init__(self, entries: Sequence[Plugin] = (), policies: Mapping[str, Policy] | None = None) -> None:
+        self._entries = {plugin.name: plugin for plugin in entries}
+        self.policies: dict[str, Policy] = dict(policies or {})
+        """By the names that routes use."""
+        self._started: list[Policy] = []
+
+    @classmethod
+    def load(cls, entries: Sequence[Plugin]) -> "Plugins":
+        """Constructs a policy for each entry. Raises ConfigError with every entry that cannot be used."""
+        return cls().renewed(entries)
+
+    def renewed(self, entries: Sequence[Plugin]) -> "Plugins":
+        """The plugins of another configuration: the objects of unchanged entries, and new ones for the others.
+
+        Raises ConfigError with every entry that cannot be used.
+        """
+        made = Plugins(entries)
+        problems: list[Problem] = []
+        for index, plugin in enumerate(entries):
+            if self._entries.get(plugin.name) == plugin:
+                made.policies[plugin.name] = self.policies[plugin.name]
+                continue
+            try:
+                made.policies[plugin.name] = find_class(plugin)(dict(plugin.options))
+            except (Exception, SystemExit) as error:  # a plugin's module and constructor may raise anything
+                problems.append(Problem(f"plugins[{index}]", _said(plugin, error)))
+        if problems:
+            raise ConfigError(problems)
+        kept = {id(policy) for policy in made.policies.values()}
+        made._started = [policy for policy in self._started if id(policy) in kept]
+        return made
+
+    async def start(self, gateway: "Gateway") -> None:
+        """Calls ``on_startup`` of each that does not run yet, in order, and says when one takes long.
+
+        When one raises, those before it are shut down and PluginError is raised.
+        """
+        loop = asyncio.get_running_loop()
+        running = {id(policy) for policy in self._started}
+        begun: list[Policy] = []
+        for name, policy in self.policies.items():
+            if id(policy) in running:
+                continue
+            slow = loop.call_later(SLOW_START, _log.warning, "plugin %s: on_startup is not done yet", name)
+            try:
+                await policy.on_startup(gateway)
+            except BaseException as error:
+                await _shut_down(begun, gateway)
+                if isinstance(error, Exception):
+                    _log.error("plugin %s: on_startup raised", name, exc_info=error)
+                    raise PluginError(f"plugin {name}: on_startup raised {describe(error)}") from error
+                raise
+            finally:
+                slow.cancel()
+            begun.append(policy)
+        self._started += begun
+
+    async def stop(self, gateway: "Gateway", *, but: "Plugins | None" = None) -> None:
+        """Calls ``on_shutdown`` of each that runs, in reverse order, except those that ``but`` still uses."""
+        kept = {id(policy) for policy in but.policies.values()} if but is not None else set()
+        ended, self._started = [policy for policy in self._started if id(policy) not in kept], []
+        await _shut_down(ended, gateway)
 
 
 def find_problems(plugins: Sequence[Plugin]) -> list[tuple[int, str]]:
@@ -95,29 +151,7 @@ def _find(plugin: Plugin) -> object:
     return found[0].load()
 
 
-async def start_plugins(policies: Mapping[str, Policy], gateway: "Gateway") -> None:
-    """Calls ``on_startup`` of each in order, and says when one takes long.
-
-    When one raises, those before it are shut down and PluginError is raised.
-    """
-    loop = asyncio.get_running_loop()
-    started: list[Policy] = []
-    for name, policy in policies.items():
-        slow = loop.call_later(SLOW_START, _log.warning, "plugin %s: on_startup is not done yet", name)
-        try:
-            await policy.on_startup(gateway)
-        except BaseException as error:
-            await stop_plugins(started, gateway)
-            if isinstance(error, Exception):
-                _log.error("plugin %s: on_startup raised", name, exc_info=error)
-                raise PluginError(f"plugin {name}: on_startup raised {describe(error)}") from error
-            raise
-        finally:
-            slow.cancel()
-        started.append(policy)
-
-
-async def stop_plugins(policies: Sequence[Policy], gateway: "Gateway") -> None:
+async def _shut_down(policies: Sequence[Policy], gateway: "Gateway") -> None:
     """Calls ``on_shutdown`` of each in reverse order; what one raises is logged and the others go on."""
     for policy in reversed(policies):
         try:

@@ -1,53 +1,67 @@
-"""From a configuration to what the core runs on: router, routes with everything bound, pools.
+"""From a configuration to what the core runs on: router and routes with everything bound.
 
 This is the only place where names of the configuration meet names of the core.
 """
 
+import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from fastgate._core.balancer import RoundRobin
+from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
+from fastgate._core.retry import RetryRule
+from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
-from fastgate._core.route import Runtime
 from fastgate._core.router import Router
-from fastgate._core.upstream import Pool, Target
-from fastgate.config import ConfigError, GatewayConfig, Problem, Route, Upstream
-from fastgate.config import Target as TargetConfig
+from fastgate._core.upstream import Pool
+from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
+from fastgate.policies.answers import compile_answer
 from fastgate.policies.headers import compile_edits
+from fastgate.policies.limits import compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
-from fastgate.upstreams.tls import client_context, server_name
+
+Pools = Mapping[str, Pool]
 
 
 class Compiled(NamedTuple):
-    """A runtime and the pools that it made."""
+    """A runtime, and the routes in it: both are let go in slices."""
 
     runtime: Runtime
-    pools: list[Pool]
+    routes: list[CoreRoute]
 
 
-def compile_runtime(config: GatewayConfig, engine: Engine, slots: int, policies: Mapping[str, Policy]) -> Compiled:
-    """Raises ConfigError with all that only shows now: patterns the router refuses, files that cannot be read."""
+class Slices:
+    """Gives way to requests whenever so many seconds were spent; None: never."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = seconds
+        self._began = time.monotonic()
+
+    async def rest(self) -> None:
+        """To be called between pieces of work that are short each."""
+        if self._seconds is not None and time.monotonic() - self._began >= self._seconds:
+            await asyncio.sleep(0)
+            self._began = time.monotonic()
+
+
+async def compile_runtime(
+    config: GatewayConfig, engine: Engine, pools: Pools, policies: Mapping[str, Policy], slices: Slices
+) -> Compiled:
+    """Raises ConfigError with all that only shows now: patterns that the router refuses."""
     problems: list[Problem] = []
     gateway = config.gateway
-    pools: dict[str, Pool] = {}
-    number = 0
-    for name, upstream in config.upstreams.items():
-        try:
-            pools[name] = _pool(engine, name, upstream, slots, number)
-        except ConfigError as error:
-            problems.extend(error.problems)
-        number += len(upstream.targets)
+    routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
     for index, route in enumerate(config.routes):
-        if route.upstream not in pools:
-            continue
         try:
-            _add(router, route, _route(config, route, pools[route.upstream], policies))
+            routes.append(_route(config, route, engine, pools, policies))
+            _add(router, route, routes[-1])
         except ValueError as error:
             problems.append(Problem(f"routes[{index}]", str(error)))
+        await slices.rest()
     if problems:
         raise ConfigError(problems)
     trusted = Networks(gateway.trusted_proxies)
@@ -70,7 +84,7 @@ def compile_runtime(config: GatewayConfig, engine: Engine, slots: int, policies:
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
     )
-    return Compiled(runtime, list(pools.values()))
+    return Compiled(runtime, routes)
 
 
 def _methods(routes: Iterable[Route]) -> list[str]:
@@ -96,14 +110,22 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
     )
 
 
-def _route(config: GatewayConfig, route: Route, pool: Pool, policies: Mapping[str, Policy]) -> CoreRoute:
+def _route(
+    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, policies: Mapping[str, Policy]
+) -> CoreRoute:
     used = [policies[each.use] for each in route.policies]
     with_request = [policy for policy in used if defines(policy, "on_request")]
     with_response = [policy for policy in reversed(used) if defines(policy, "on_response")]
     timeouts = route.timeouts
     return CoreRoute(
         name=route.name,
-        upstream=pool,
+        upstream=pools[route.upstream] if route.upstream else None,
+        split=_split(route, pools) if route.split else None,
+        mirror=_mirror(route, pools),
+        fixed=compile_answer(route),
+        limits=compile_limits(route, engine.segment),
+        concurrency=compile_concurrency(route, engine.segment, engine.slot),
+        retry=_retry(route.retry),
         on_request=[policy.on_request for policy in with_request],
         on_response=[policy.on_response for policy in with_response],
         on_error=[policy.on_error for policy in reversed(used) if defines(policy, "on_error")],
@@ -125,48 +147,31 @@ def _route(config: GatewayConfig, route: Route, pool: Pool, policies: Mapping[st
     )
 
 
-def _pool(engine: Engine, name: str, upstream: Upstream, slots: int, number: int) -> Pool:
-    targets = [
-        _target(engine, name, index, each, upstream, number + index) for index, each in enumerate(upstream.targets)
-    ]
-    pool = upstream.pool
-    return Pool(
-        engine,
-        name,
-        targets,
-        RoundRobin(targets, engine.slot),
-        max_connections=_share(pool.max_connections, slots),
-        max_idle=_share(pool.max_idle, slots),
-        queue=_share(pool.queue, slots),
-        queue_timeout=pool.queue_timeout,
-        idle_timeout=pool.idle_timeout,
-        max_requests=pool.max_requests,
+def _split(route: Route, pools: Pools) -> Split:
+    sticky = next((each.sticky for each in route.split if each.sticky), "")
+    return Split(
+        [pools[each.upstream] for each in route.split],
+        [each.weight for each in route.split],
+        RequestKey(sticky) if sticky else None,
     )
 
 
-def _share(total: int, slots: int) -> int:
-    """What one of ``slots`` workers gets of a number for the host: never nothing, unless there is nothing."""
-    return -(-total // slots)
+def _mirror(route: Route, pools: Pools) -> Mirror | None:
+    mirror = route.mirror
+    return Mirror(pools[mirror.upstream], sample=mirror.sample, timeout=mirror.timeout) if mirror is not None else None
 
 
-def _target(
-    engine: Engine, upstream_name: str, index: int, target: TargetConfig, upstream: Upstream, number: int
-) -> Target:
-    context = client_context(upstream.tls, f"upstreams.{upstream_name}.tls") if target.tls else None
-    if target.unix:
-        return Target(
-            engine, name=f"unix:{target.unix}", path=target.unix, authority="localhost", tls=context, number=number,
-            server_name=server_name(upstream.tls, "localhost") if context else "",
-        )
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    default_port = 443 if target.tls else 80
-    return Target(
-        engine,
-        name=f"{host}:{target.port}",
-        host=target.host,
-        port=target.port,
-        authority=host if target.port == default_port else f"{host}:{target.port}",
-        tls=context,
-        server_name=server_name(upstream.tls, target.host) if context else "",
-        number=number,
+def _retry(retry: Retry) -> RetryRule | None:
+    if retry.attempts == 1 and retry.hedge is None and not retry.per_try_timeout:
+        return None
+    return RetryRule(
+        attempts=retry.attempts,
+        on=retry.on,
+        backoff=retry.backoff,
+        max_backoff=retry.max_backoff,
+        jitter=retry.jitter == "full",
+        budget=retry.budget,
+        try_timeout=retry.per_try_timeout,
+        non_idempotent=retry.non_idempotent,
+        hedge_delay=retry.hedge.delay if retry.hedge is not None else 0.0,
     )

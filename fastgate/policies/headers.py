@@ -9,13 +9,14 @@ def compile_edits(edits: HeaderEdits | None) -> Edits | None:
     """None for no edits at all. ``set`` replaces, ``remove`` takes away, ``add`` appends; in this order."""
     if edits is None or not (edits.set or edits.add or edits.remove):
         return None
-    added: list[tuple[str, bytes | Template]] = [(name, _value(value)) for name, value in edits.set.items()]
+    added: list[tuple[str, bytes | Template]] = [(name, compile_value(value)) for name, value in edits.set.items()]
     for name, values in edits.add.items():
-        added.extend((name, _value(value)) for value in ([values] if isinstance(values, str) else values))
+        added.extend((name, compile_value(value)) for value in ([values] if isinstance(values, str) else values))
     return Edits(removed=[*edits.set, *edits.remove], added=added)
 
 
-def _value(text: str) -> bytes | Template:
+def compile_value(text: str) -> bytes | Template:
+    """A field value with variables, as bytes where it has none."""
     parts = parse_template(text)
     if not any(isinstance(part, Variable) for part in parts):
         return "".join(str(part) for part in parts).encode("latin-1")

@@ -16,6 +16,7 @@ from typing import Any
 from fastgate._core.balancer import RoundRobin
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
+from fastgate._core.health import UpstreamHealth
 from fastgate._core.probe import HandWheel
 from fastgate._core.route import Route, Runtime
 from fastgate._core.router import Router
@@ -28,6 +29,19 @@ FORWARDED = (
 )
 
 
+class Timer:
+    """What `call_later` gives: due at a time of the clock, in milliseconds."""
+
+    def __init__(self, due: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.due = due
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+
+    def cancel(self) -> None:
+        self.callback = None
+        self.args = ()
+
+
 class Loop:
     """What the core and `asyncio.Task` ask of a loop. `run` turns it until nothing is ready."""
 
@@ -38,6 +52,13 @@ class Loop:
         self._running = False
         self.problems: list[Any] = []
         self.turns = 0
+        self.timers: list[Timer] = []
+        self.now: Callable[[], int] = lambda: 0
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> "Timer":
+        timer = Timer(self.now() + round(delay * 1000), callback, args)
+        self.timers.append(timer)
+        return timer
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: object = None) -> SimpleNamespace:
         self._ready.append((callback, args))
@@ -230,6 +251,7 @@ class World:
         *,
         targets: int = 1,
         pool: dict[str, Any] | None = None,
+        health: dict[str, Any] | None = None,
         **runtime: Any,
     ) -> None:
         self.transports: list[Transport] = []
@@ -240,14 +262,19 @@ class World:
         self.connecting: deque[asyncio.Future[None] | Exception] = deque()
         """What the next connections wait for, or fail with."""
         self.loop = Loop(self._connect, self._connected)
-        self.segment = Segment.create(slots=1, targets=8)
+        self.segment = Segment.create(slots=1, targets=16)
         self.engine = Engine(self.loop, self.segment, 0, self._log)  # type: ignore[arg-type]
         self.clock = HandWheel(wheel=self.engine.wheel)
+        self.loop.now = lambda: self.clock.now
+        names = [f"t{number}:80" for number in range(targets)]
         made = [
-            Target(self.engine, name=f"t{number}:80", host=f"t{number}", port=80, number=number)
-            for number in range(targets)
+            Target(
+                self.engine, name=name, host=f"t{number}", port=80, number=self.segment.target(f"backend\0{name}")
+            )
+            for number, name in enumerate(names)
         ]
-        self.pool = Pool(self.engine, "backend", made, RoundRobin(made, 0), **(pool or {}))
+        health = UpstreamHealth(self.segment, "backend", names, **(health or {}))
+        self.pool = Pool(self.engine, "backend", made, RoundRobin(made), health, **(pool or {}))
         router = Router()
         for path, options in (routes or {"/*": {}}).items():
             methods = options.pop("methods", None)
@@ -285,6 +312,10 @@ class World:
         end = self.clock.now + round(seconds * 1000)
         while self.clock.now < end:
             self.clock.turn(min(self.clock.now + 50, end))
+            for timer in [timer for timer in self.loop.timers if timer.due <= self.clock.now]:
+                self.loop.timers.remove(timer)
+                if timer.callback is not None:
+                    timer.callback(*timer.args)
             self.loop.run()
 
     def metrics(self) -> dict[str, Any]:
@@ -299,8 +330,8 @@ class World:
             transport.abort()
         self.loop.run()
         self.engine.stop()
-        in_flight = [self.segment.requests_in_flight(number) for number in range(8)]
-        assert (self.mistakes, self.loop.problems, self.pool.open, in_flight) == ([], [], 0, [0] * 8)
+        in_flight = [self.segment.requests_in_flight(number) for number in range(16)]
+        assert (self.mistakes, self.loop.problems, self.pool.open, in_flight) == ([], [], 0, [0] * 16)
         assert self.engine.open_connections == 0
         counted = self.segment.metrics()
         assert counted["accepted"] == counted["closed"]

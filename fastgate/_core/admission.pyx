@@ -1,0 +1,190 @@
+"""The limits at a route's door: rates, and how many requests may be under way at once.
+
+Theory of operation
+-------------------
+**Rates.** A route has a tuple of `RateLimit`; every one must admit the request. They are asked in order, each takes
+what it admits, and when one refuses, those before it are given back what they took: a request that is refused counts
+nowhere. What is left of each is kept in ``quotas`` for the fields of the answer (draft-ietf-httpapi-ratelimit-headers).
+A limit on trial (``dry_run``) counts what it would have refused and is not told to the client.
+
+**Concurrency.** A request that is admitted counts in one word of shared memory that only this worker writes; ``share``
+points at it until `finish` takes it back, so that the counts of a worker that is killed can be wiped. A request that
+may wait stands in the worker's queue for its key, and counts as waiting in the same word. It is tried again when a
+request of this worker with the same key ends, and, for what other workers let go, on each turn of the timer wheel.
+
+Cost: a rate limit is one hash and one check in shared memory; a concurrency limit one lock that is hardly ever taken.
+"""
+
+from collections import deque
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number, reserve
+from fastgate._core.causes cimport CONCURRENCY_FULL
+from fastgate._core.engine cimport Engine
+from fastgate._core.exchange cimport PHASE_QUEUE, Exchange
+from fastgate._core.keys cimport find_key
+from fastgate._core.limiter cimport Verdict
+from fastgate._core.route cimport MAX_LIMITS, ConcurrencyLimit, RateLimit
+
+cdef extern from "atomics.h" nogil:
+    uint64_t monotonic_ns()
+
+
+# -- rates
+
+cdef bint within_limits(Exchange x) except -1:
+    """Asks the route's rate limits. False: one refuses."""
+    cdef tuple limits = x.route.limits
+    cdef uint64_t now = monotonic_ns()
+    cdef uint64_t[MAX_LIMITS] keys
+    cdef Verdict verdict
+    cdef RateLimit limit
+    cdef int i, j
+    for i in range(len(limits)):
+        limit = <RateLimit>limits[i]
+        find_key(x, limit.key, limit.identity, &keys[i])
+        limit.limit.check(keys[i], now, &verdict)
+        x.quotas[i].remaining = verdict.remaining
+        x.quotas[i].reset = verdict.reset_ms
+        if verdict.admitted:
+            continue
+        if limit.dry_run:
+            x.engine.slab.rate_exceeded += 1
+            continue
+        for j in range(i):
+            (<RateLimit>limits[j]).limit.give_back(keys[j], now)
+        x.quota_count = i + 1
+        x.refused_for = seconds(verdict.retry_ms)
+        x.engine.slab.rate_limited += 1
+        return False
+    x.quota_count = <int>len(limits)
+    return True
+
+
+cdef int64_t seconds(int64_t milliseconds) noexcept:
+    """Rounded up, at least one: who comes back then is admitted."""
+    return (milliseconds + 999) // 1000 if milliseconds > 1000 else 1
+
+
+cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
+    """RateLimit-Policy and RateLimit, and the older fields for the limit that has least left."""
+    cdef RateLimit limit
+    cdef int i
+    cdef int tightest = -1
+    cdef bint begun = False
+    for i in range(x.quota_count):
+        limit = <RateLimit>x.route.limits[i]
+        if limit.dry_run:
+            continue
+        if tightest < 0 or x.quotas[i].remaining < x.quotas[tightest].remaining:
+            tightest = i
+        reserve(buffer, 96 + PyBytes_GET_SIZE(limit.policy))
+        if begun:
+            put(buffer, b", ", 2)
+        else:
+            put(buffer, b"RateLimit-Policy: ", 18)
+            begun = True
+        put_bytes(buffer, limit.policy)
+    if not begun:
+        return 0
+    put(buffer, b"\r\nRateLimit: ", 13)
+    begun = False
+    for i in range(x.quota_count):
+        limit = <RateLimit>x.route.limits[i]
+        if limit.dry_run:
+            continue
+        reserve(buffer, 96 + PyBytes_GET_SIZE(limit.name))
+        if begun:
+            put(buffer, b", ", 2)
+        begun = True
+        put_bytes(buffer, limit.name)
+        put(buffer, b";r=", 3)
+        put_number(buffer, x.quotas[i].remaining)
+        put(buffer, b";t=", 3)
+        put_number(buffer, (x.quotas[i].reset + 999) // 1000)
+    put(buffer, b"\r\n", 2)
+    limit = <RateLimit>x.route.limits[tightest]
+    if limit.legacy_headers:
+        reserve(buffer, 160)
+        put(buffer, b"X-RateLimit-Limit: ", 19)
+        put_bytes(buffer, limit.quota)
+        put(buffer, b"\r\nX-RateLimit-Remaining: ", 25)
+        put_number(buffer, x.quotas[tightest].remaining)
+        put(buffer, b"\r\nX-RateLimit-Reset: ", 21)
+        put_number(buffer, (x.quotas[tightest].reset + 999) // 1000)
+        put(buffer, b"\r\n", 2)
+    return 0
+
+
+# -- concurrency
+
+cdef int enter(Exchange x) except -1:
+    """The route's concurrency limit: in, into the queue, or refused."""
+    cdef ConcurrencyLimit limit = x.route.concurrency
+    find_key(x, limit.key, limit.identity, &x.share_key)
+    if x.share_key not in x.engine.queues and limit.shares.acquire(x.share_key, &x.share):
+        return x.admitted()
+    if limit.shares.enter_queue(x.share_key, &x.share):
+        x.queued = True
+        x.phase = PHASE_QUEUE
+        x.engine.queues.setdefault(x.share_key, deque()).append(x)
+        x.wait(limit.queue_timeout)
+        return 0
+    x.share = NULL
+    x.engine.slab.concurrency_limited += 1
+    return x.refuse(CONCURRENCY_FULL)
+
+
+cdef int leave_share(Exchange x) except -1:
+    """The exchange is over, or no longer waits: its place is free."""
+    cdef ConcurrencyLimit limit = x.route.concurrency
+    cdef int64_t* share = x.share
+    cdef uint64_t key = x.share_key
+    x.share = NULL
+    if x.queued:
+        x.queued = False
+        limit.shares.leave_queue(share)
+        queue = x.engine.queues.get(key)
+        if queue is not None and x in queue:
+            queue.remove(x)
+            if not queue:
+                del x.engine.queues[key]
+        return 0
+    if x.response_at:
+        limit.shares.sample(key, x.response_at - x.forwarded_at, False)
+    limit.shares.release(share)
+    if x.engine.queues and key in x.engine.queues:
+        # Not from here: who is let in may be over before this one is.
+        x.engine.loop.call_soon(x.engine.serve_queue, key)
+    return 0
+
+
+cdef int serve_queue(Engine engine, uint64_t key) except -1:
+    """Lets in who has waited longest for this key, as many as there is room for."""
+    cdef Exchange x
+    cdef ConcurrencyLimit limit
+    cdef int64_t* share = NULL
+    queue = engine.queues.get(key)
+    while queue:
+        x = <Exchange>queue[0]
+        limit = x.route.concurrency
+        if not limit.shares.acquire(key, &share):
+            return 0
+        queue.popleft()
+        limit.shares.leave_queue(x.share)
+        x.share = share
+        x.queued = False
+        x.due = 0
+        x.wait(0)
+        x.admitted()
+    engine.queues.pop(key, None)
+    return 0
+
+
+cdef int serve_queues(Engine engine) except -1:
+    """For every key: other workers may have made room."""
+    for key in list(engine.queues):
+        serve_queue(engine, key)
+    return 0

@@ -1,0 +1,7 @@
+from libc.stdint cimport uint64_t
+
+from fastgate._core.exchange cimport Exchange
+from fastgate._core.route cimport RequestKey
+
+
+cdef bint find_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1

@@ -1,0 +1,1 @@
+"""Keys of requests: nothing here can be reached from Python."""

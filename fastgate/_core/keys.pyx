@@ -1,0 +1,110 @@
+"""Whom a request belongs to: the key of limits, hashing balancers and sticky splits, as 64 bits.
+
+Theory of operation
+-------------------
+The parts of a `RequestKey` are written one behind the other, each with its length in front, behind the identity of
+whoever asks (a limit's, say), and hashed with SipHash under the segment's secret: every worker gets the same number,
+and nobody outside can find two clients that share one. A part that the request does not have counts as empty: requests
+without the field share one key, so that leaving a field away is no way around a limit.
+
+An IPv6 client is known by its first 64 bits, which is what a network gives to one customer.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memchr
+
+from fastgate._core.buffer cimport Buffer, put, reserve
+from fastgate._core.exchange cimport Exchange
+from fastgate._core.hashing cimport siphash
+from fastgate._core.head cimport COOKIE, DROPPED, Head
+from fastgate._core.route cimport (
+    KEY_CLIENT_IP,
+    KEY_COOKIE,
+    KEY_HEADER,
+    KEY_PARAMETER,
+    KEY_SEVERAL,
+    RequestKey,
+)
+from fastgate._core.router cimport ABSENT
+
+cdef extern from "<arpa/inet.h>" nogil:
+    int AF_INET6
+    int inet_pton(int family, const char* text, void* address)
+
+
+cdef bint find_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1:
+    """The key of a request. False: the request has nothing of what the key is made of."""
+    cdef Buffer* buffer = &x.engine.buffer
+    cdef bint present = False
+    buffer.length = 0
+    reserve(buffer, PyBytes_GET_SIZE(identity) + 64)
+    put(buffer, PyBytes_AS_STRING(identity), PyBytes_GET_SIZE(identity))
+    if key.kind != KEY_SEVERAL:
+        present = put_part(x, key.kind, key.name if key.kind != KEY_PARAMETER else key.parts[0][1], buffer)
+    else:
+        for kind, name in key.parts:
+            if put_part(x, kind, name, buffer):
+                present = True
+    found[0] = siphash(x.engine.segment.key(), buffer.data, buffer.length)
+    return present
+
+
+cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
+    cdef Head head = x.request
+    cdef const unsigned char* value = NULL
+    cdef Py_ssize_t length = 0
+    cdef uint64_t[2] address
+    cdef uint32_t size
+    cdef int i
+    if kind == KEY_CLIENT_IP:
+        value = <const unsigned char*>PyBytes_AS_STRING(x.client_ip)
+        length = PyBytes_GET_SIZE(x.client_ip)
+        if memchr(value, b":", length) != NULL and inet_pton(AF_INET6, <const char*>value, &address) == 1:
+            value = <const unsigned char*>&address
+            length = 8
+    elif kind == KEY_HEADER:
+        i = head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
+        if i >= 0:
+            value = head.p + head.fields[i].value
+            length = head.fields[i].value_length
+    elif kind == KEY_COOKIE:
+        value = find_cookie(head, name, &length)
+    elif kind == KEY_PARAMETER:
+        if x.entry is not None and name in x.entry.params:
+            i = x.entry.params.index(name)
+            if x.found.capture[i].start != ABSENT:
+                value = x.path + x.found.capture[i].start
+                length = x.found.capture[i].length
+    size = <uint32_t>length
+    reserve(buffer, length + sizeof(size))
+    put(buffer, &size, sizeof(size))
+    if value == NULL:
+        return False
+    put(buffer, value, length)
+    return True
+
+
+cdef const unsigned char* find_cookie(Head head, bytes name, Py_ssize_t* length) noexcept:
+    """The value of a cookie (RFC 6265 section 4.2.1), as it was sent; the first of its name."""
+    cdef Py_ssize_t wanted = PyBytes_GET_SIZE(name)
+    cdef const unsigned char* p
+    cdef const unsigned char* end
+    cdef const unsigned char* stop
+    cdef int i
+    for i in range(head.count):
+        if head.fields[i].id != COOKIE or head.fields[i].flags & DROPPED:
+            continue
+        p = head.p + head.fields[i].value
+        end = p + head.fields[i].value_length
+        while p < end:
+            while p < end and (p[0] == b" " or p[0] == b";"):
+                p += 1
+            stop = <const unsigned char*>memchr(p, b";", end - p) if p < end else NULL
+            if stop == NULL:
+                stop = end
+            if stop - p > wanted and p[wanted] == b"=" and p[:wanted] == name:
+                length[0] = stop - p - wanted - 1
+                return p + wanted + 1
+            p = stop
+    return NULL

@@ -1,0 +1,1 @@
+"""Splits of a route among upstreams: nothing here can be reached from Python."""

@@ -1,0 +1,1 @@
+"""Tries of an exchange: nothing here can be reached from Python."""

@@ -1,0 +1,397 @@
+"""The pool of an upstream and its targets: declared in upstream.pxd, part of upstream.pyx."""
+
+cdef enum:
+    TRIED = 1                  # by this exchange
+    REFUSED = 2                # by the target's breaker
+
+
+cdef class Target:
+    """One address of an upstream. ``number`` is its row in the shared target table.
+
+    Weight, being a backup and the breaker may change while it is used (`Pool.update` reads them).
+    """
+
+    def __cinit__(
+        self, Engine engine, *, name, host="", port=0, path="", tls=None, server_name="", authority="", number=0,
+        weight=1.0, backup=False, Breaker breaker=None
+    ):
+        self.name = name
+        self.number = number
+        self.weight = weight
+        self.backup = backup
+        self.breaker = breaker
+        self.host = host
+        self.port = port
+        self.path = path
+        self.tls = tls
+        self.server_name = server_name
+        self.authority = (authority or name).encode("ascii")
+        self.waiting = deque()
+        self.in_flight = engine.segment.in_flight(number, engine.slot)
+
+    cdef int rest(self, UpstreamConnection connection) except -1:
+        """Lays a connection on top of those that rest."""
+        connection.mode = IDLE
+        connection.above = NULL
+        connection.below = self.resting
+        if self.resting is not None:
+            self.resting.above = <PyObject*>connection
+        self.resting = connection
+        self.idle += 1
+        return 0
+
+    cdef UpstreamConnection wake(self):
+        """Takes the topmost one; there must be one."""
+        cdef UpstreamConnection connection = self.resting
+        self.remove(connection)
+        return connection
+
+    cdef int remove(self, UpstreamConnection connection) except -1:
+        """Takes one out, wherever it lies."""
+        connection.mode = STARTING
+        if connection.above != NULL:
+            (<UpstreamConnection>connection.above).below = connection.below
+        else:
+            self.resting = connection.below
+        if connection.below is not None:
+            connection.below.above = connection.above
+        connection.above = NULL
+        connection.below = None
+        self.idle -= 1
+        return 0
+
+
+cdef class Pool(Upstream):
+    """The targets of one upstream with this worker's connections to them. Times are seconds; counts are of one target
+    and this worker.
+    """
+
+    def __cinit__(
+        self, Engine engine, str name, targets, Balancer balancer, UpstreamHealth health, *, Breaker breaker=None,
+        RequestKey hash_key=None, Judgement passive=None, Judgement breaks=None, max_connections=512, max_idle=64,
+        queue=128, queue_timeout=1.0, idle_timeout=4.0, max_requests=0
+    ):
+        self.engine = engine
+        self.name = name
+        self.targets = ()
+        self.first_tries = engine.segment.first_tries(health.row, engine.slot)
+        self.update(
+            targets, balancer, health, breaker=breaker, hash_key=hash_key, passive=passive, breaks=breaks,
+            max_connections=max_connections, max_idle=max_idle, queue=queue, queue_timeout=queue_timeout,
+            idle_timeout=idle_timeout, max_requests=max_requests,
+        )
+
+    def __dealloc__(self):
+        PyMem_Free(self.base)
+
+    def update(
+        self, targets, Balancer balancer, UpstreamHealth health, *, Breaker breaker=None, RequestKey hash_key=None,
+        Judgement passive=None, Judgement breaks=None, max_connections=512, max_idle=64, queue=128, queue_timeout=1.0,
+        idle_timeout=4.0, max_requests=0
+    ):
+        """Other targets or settings from now on; ``balancer`` and ``health`` are made for these targets."""
+        cdef Target target
+        cdef int size, i
+        cdef char* room
+        targets = tuple(targets)
+        size = <int>len(targets)
+        if size > self.room or self.base == NULL:
+            # One block: base and effective weights, where in-flight words begin, who was tried.
+            room = <char*>PyMem_Malloc((size + 1) * (2 * sizeof(double) + sizeof(void*) + 1))
+            if room == NULL:
+                raise MemoryError
+            PyMem_Free(self.base)
+            self.room = size
+            self.base = <double*>room
+            self.effective = self.base + size
+            self.load.first = <long long**>(self.effective + size)
+            self.skip = <unsigned char*>(self.load.first + size)
+        for i in range(size):
+            target = <Target>targets[i]
+            target.index = i
+            target.retired = False
+            self.base[i] = target.weight
+            self.load.first[i] = self.engine.segment.in_flight(target.number, 0)
+        self.load.stride = self.engine.segment.words_stride
+        self.load.slots = self.engine.segment.slots
+        for gone in set(self.targets) - set(targets):
+            self.retire(<Target>gone)
+        self.targets = targets
+        self.balancer = balancer
+        self.health = health
+        self.breaker = breaker
+        self.hash_key = hash_key
+        self.passive = passive
+        self.breaks = breaks
+        self.max_connections = max_connections
+        self.max_idle = max_idle
+        self.queue = queue
+        self.queue_timeout = milliseconds(queue_timeout)
+        self.idle_timeout = milliseconds(idle_timeout)
+        self.max_requests = max_requests
+        balancer.loads(&self.load)
+        self.weigh()
+
+    cdef int weigh(self) except -1:
+        """Tells the balancer what health has changed."""
+        self.health.weigh(self.engine.wheel.now, self.base, self.effective)
+        return self.balancer.use(self.effective, <int>len(self.targets))
+
+    cdef int retire(self, Target target) except -1:
+        cdef UpstreamConnection connection
+        target.retired = True
+        while target.idle:
+            connection = target.wake()
+            connection.close()
+        return 0
+
+    @property
+    def open(self):
+        """Connections of this worker: idle, busy and being made."""
+        return sum([(<Target>target).open for target in self.targets])
+
+    def close(self):
+        """Closes what rests; what is busy closes when it is done."""
+        self.closed = True
+        for target in self.targets:
+            self.retire(<Target>target)
+
+    cdef int acquire(self, Exchange x) except -1:
+        cdef Target target
+        cdef UpstreamConnection connection
+        cdef uint64_t now = self.engine.wheel.now
+        cdef int admitted
+        if self.breaker is not None:
+            admitted = self.breaker.admit(now, self.engine.random())
+            if admitted == REJECT:
+                self.engine.slab.breaker_refused += 1
+                x.refused_for = <int64_t>((self.breaker.retry_after_ms(now) + 999) // 1000)
+                return x.attempt_failed(BREAKER_OPEN)
+            x.attempt.admitted = admitted
+        if self.health.changed(now):
+            self.weigh()
+        target = self.choose(x, now)
+        if target is None:
+            return x.attempt_failed(NO_TARGET)
+        if x.tries == 1 and not x.fresh and not x.is_copy:
+            self.first_tries[0] += 1
+        x.attempt.target = target
+        x.target_name = target.name
+        x.attempt.in_flight = target.in_flight
+        target.in_flight[0] += 1
+        while target.idle and not x.fresh:
+            connection = target.wake()
+            if not x.idempotent and not connection.quiet():
+                connection.close()
+                continue
+            x.attempt.reused = True
+            self.engine.slab.upstream_reuses += 1
+            return x.connected(connection)
+        if target.open < self.max_connections:
+            return self.connect(target, x)
+        if len(target.waiting) >= self.queue:
+            return x.attempt_failed(POOL_FULL)
+        target.waiting.append(x)
+        x.attempt.waiting = True
+        self.engine.wheel.arm(x, self.queue_timeout)
+        return 0
+
+    cdef Target choose(self, Exchange x, uint64_t now):
+        """The target of the next try: one that was not asked yet, if there is one. None: there is none to ask."""
+        cdef Target target
+        cdef uint64_t hash = 0
+        cdef int number, admitted
+        cdef unsigned char* skip = NULL
+        if self.hash_key is not None:
+            find_key(x, self.hash_key, b"", &hash)
+        if x.tried is not None:
+            skip = self.skip
+            self.mark_tried(x)
+        while True:
+            number = self.balancer.pick(hash, self.engine.random(), skip)
+            if number < 0 or (skip != NULL and skip[number] == REFUSED):
+                return None
+            target = <Target>self.targets[number]
+            if target.breaker is None:
+                return target
+            admitted = target.breaker.admit(now, self.engine.random())
+            if admitted != REJECT:
+                x.attempt.target_admitted = admitted
+                return target
+            if skip == NULL:
+                skip = self.skip
+                memset(skip, 0, len(self.targets))
+            skip[number] = REFUSED
+
+    cdef int mark_tried(self, Exchange x) except -1:
+        cdef Target target
+        memset(self.skip, 0, len(self.targets))
+        for target in x.tried:
+            if target.index < len(self.targets) and self.targets[target.index] is target:
+                self.skip[target.index] = TRIED
+        return 0
+
+    cdef bint has_untried(self, Exchange x) except -1:
+        cdef int i
+        if x.tried is None:
+            return len(self.targets) > 1
+        self.mark_tried(x)
+        for i in range(<int>len(self.targets)):
+            if not self.skip[i] and self.effective[i] > 0:
+                return True
+        return False
+
+    cdef bint affords_retry(self, double ratio) except -1:
+        if self.budget is None or self.budget.ratio != ratio:
+            self.budget = RetryBudget(self.engine.segment, self.name, ratio)
+        return self.budget.take(self.engine.wheel.now)
+
+    cdef int judge(self, Exchange x, int failure) except -1:
+        cdef Target target = <Target>x.attempt.target
+        cdef uint64_t now
+        x.attempt.judged = True
+        if self.passive is None and self.breaks is None:
+            return 0
+        now = self.engine.wheel.now
+        if self.passive is not None and not target.retired:
+            if self.passive.condemns(failure, x.status):
+                self.health.failed(target.index, now)
+            else:
+                self.health.succeeded(target.index)
+        if self.breaks is not None:
+            if self.breaker is not None:
+                self.breaker.record(x.attempt.admitted, not self.breaks.condemns(failure, x.status), now)
+            elif target.breaker is not None:
+                target.breaker.record(x.attempt.target_admitted, not self.breaks.condemns(failure, x.status), now)
+        return 0
+
+    cdef int leave_unjudged(self, Exchange x) except -1:
+        cdef Target target = <Target>x.attempt.target
+        if x.attempt.admitted and self.breaker is not None:
+            self.breaker.cancel(x.attempt.admitted)
+        if x.attempt.target_admitted and target is not None and target.breaker is not None:
+            target.breaker.cancel(x.attempt.target_admitted)
+        return 0
+
+    cdef int leave(self, Exchange x) except -1:
+        cdef Target target = <Target>x.attempt.target
+        cdef Ticket ticket
+        if x.attempt.waiting:
+            x.attempt.waiting = False
+            if x in target.waiting:
+                target.waiting.remove(x)
+        if x.attempt.connecting is not None:
+            ticket = <Ticket>x.attempt.connecting
+            x.attempt.connecting = None
+            if ticket.task is not None:
+                ticket.task.cancel()
+            if not ticket.begun:
+                # A task that is cancelled before its first step runs no line of its own.
+                target.open -= 1
+                self.serve(target)
+        return 0
+
+    cdef int connect(self, Target target, Exchange x) except -1:
+        cdef Ticket ticket = Ticket.__new__(Ticket)
+        target.open += 1
+        ticket.target = target
+        x.attempt.connecting = ticket
+        ticket.task = self.engine.spawn(self.open_connection(target, ticket, x))
+        return 0
+
+    async def open_connection(self, Target target, Ticket ticket, Exchange x):
+        cdef UpstreamConnection connection
+        cdef int cause = OK
+        ticket.begun = True
+        connection = UpstreamConnection.__new__(UpstreamConnection, self, target)
+        loop = self.engine.loop
+        tls = {}
+        if target.tls is not None:
+            tls = {"ssl": target.tls, "server_hostname": target.server_name or target.host}
+        self.engine.slab.upstream_connects += 1
+        try:
+            if target.path:
+                await loop.create_unix_connection(lambda: connection, target.path, **tls)
+            else:
+                await loop.create_connection(lambda: connection, target.host, target.port, **tls)
+        except asyncio.CancelledError:
+            # The loop has closed the transport by itself, and connection_lost does not follow.
+            connection.forget()
+            self.serve(target)
+            raise
+        except socket.gaierror as error:
+            cause = NAME_UNRESOLVED
+            reason = str(error)
+        except ssl.SSLError as error:
+            cause = TLS_FAILED
+            reason = str(error)
+        except (OSError, asyncio.TimeoutError) as error:
+            cause = CONNECT_FAILED
+            reason = str(error)
+        finally:
+            # The task holds this coroutine, and the ticket the task.
+            ticket.task = None
+        if cause != OK:
+            connection.forget()
+            self.report(target, f"cannot connect to {target.name}: {reason}")
+        if x.attempt.connecting is not ticket:
+            # Given up in the meantime.
+            if cause == OK:
+                self.put_back(connection)
+            return
+        x.attempt.connecting = None
+        if cause == OK and not connection.connected:
+            cause = CONNECT_FAILED
+        if cause != OK:
+            x.attempt_failed(cause)
+            self.serve(target)
+        else:
+            x.connected(connection)
+
+    cdef int report(self, Target target, str what) except -1:
+        """Logs what is wrong with a target, at most once in `REPORT_EVERY`."""
+        if target.reported and self.engine.wheel.now - target.reported < REPORT_EVERY:
+            target.unreported += 1
+            return 0
+        more = f" ({target.unreported} more since the last report)" if target.unreported else ""
+        target.reported = self.engine.wheel.now
+        target.unreported = 0
+        self.engine.log("warning", f"upstream {self.name!r}: {what}{more}")
+        return 0
+
+    cdef int serve(self, Target target) except -1:
+        """Something of this target came free: the next in the queue."""
+        cdef Exchange x
+        cdef UpstreamConnection connection
+        while target.waiting:
+            if target.idle:
+                connection = target.wake()
+                x = <Exchange>target.waiting.popleft()
+                x.attempt.waiting = False
+                x.attempt.reused = True
+                self.engine.slab.upstream_reuses += 1
+                x.connected(connection)
+            elif target.open < self.max_connections:
+                x = <Exchange>target.waiting.popleft()
+                x.attempt.waiting = False
+                self.connect(target, x)
+            else:
+                break
+        return 0
+
+    cdef int put_back(self, UpstreamConnection connection) except -1:
+        """A connection has no exchange any more and can take another."""
+        cdef Target target = connection.target
+        cdef uint64_t keep = self.idle_timeout
+        if connection.keep_seconds >= 0:
+            # One second before the upstream closes it itself.
+            keep = 1000 * (connection.keep_seconds - 1) if connection.keep_seconds > 1 else 0
+        if not connection.connected or target.retired or self.closed or self.engine.draining or keep == 0 \
+                or (self.max_requests and connection.requests >= self.max_requests) \
+                or (target.idle >= self.max_idle and not target.waiting):
+            return connection.close()
+        target.rest(connection)
+        self.engine.wheel.arm(connection, keep)
+        if target.waiting:
+            self.serve(target)
+        return 0

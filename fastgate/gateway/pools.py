@@ -1,0 +1,218 @@
+"""The pools of a gateway: connections to the targets of each upstream. They outlive configurations.
+
+A pool belongs to the name of its upstream, a target to its address and its TLS settings; so a reload, or a name that
+resolves to other addresses, changes what has to change and leaves the rest: connections, counts and what is known of
+health go on. Changes are planned first, where everything can still be refused, and then made in one step.
+"""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fastgate._core.balancer import (
+    Balancer,
+    IPHash,
+    LeastConnections,
+    PowerOfTwoChoices,
+    Random,
+    RoundRobin,
+    SmoothWeightedRoundRobin,
+)
+from fastgate._core.breaker import Breaker
+from fastgate._core.engine import Engine
+from fastgate._core.events import EventRing
+from fastgate._core.health import UpstreamHealth
+from fastgate._core.retry import Judgement
+from fastgate._core.ring import ConsistentHash
+from fastgate._core.route import RequestKey
+from fastgate._core.upstream import Pool, Target
+from fastgate.config import ConfigError, Problem, Upstream
+from fastgate.upstreams.members import Found, Member, members_of
+from fastgate.upstreams.state import breaker_of, health_of
+from fastgate.upstreams.tls import client_context, server_name
+
+Contexts = dict[str, ssl.SSLContext | None]
+
+
+class Plan(NamedTuple):
+    """What pools there will be."""
+
+    pools: dict[str, Pool]
+    upstreams: dict[str, Upstream]
+    contexts: Contexts
+    fresh: list[str]
+    """Upstreams whose pools are new."""
+
+
+class Pools:
+    """The pools of one worker by the name of their upstream. ``found`` is what names have resolved to so far."""
+
+    def __init__(self, engine: Engine, slots: int, found: Mapping[str, Found]) -> None:
+        self._engine = engine
+        self._slots = slots
+        self._found = dict(found)
+        self._pools: dict[str, Pool] = {}
+        self._upstreams: dict[str, Upstream] = {}
+        self._contexts: Contexts = {}
+        self._leaving: list[Pool] = []
+        self._events = EventRing(engine.segment)
+
+    def plan(self, upstreams: Mapping[str, Upstream]) -> Plan:
+        """The pools of another configuration; those that stay are the same objects, unchanged so far.
+
+        Raises ConfigError with everything that only shows now: files that cannot be used.
+        """
+        problems: list[Problem] = []
+        contexts: Contexts = {}
+        for name, upstream in upstreams.items():
+            try:
+                secure = any(target.tls for target in upstream.targets)
+                contexts[name] = client_context(upstream.tls, f"upstreams.{name}.tls") if secure else None
+            except ConfigError as error:
+                problems.extend(error.problems)
+        if problems:
+            raise ConfigError(problems)
+        pools, fresh = {}, []
+        for name, upstream in upstreams.items():
+            pool = self._pools.get(name)
+            if pool is None:
+                pool = self._make(name, upstream, contexts[name])
+                fresh.append(name)
+            pools[name] = pool
+        return Plan(pools, dict(upstreams), contexts, fresh)
+
+    def use(self, plan: Plan) -> None:
+        """Makes the plan true: pools that stay get their new settings, those that are gone serve what is under way."""
+        gone = {name: pool for name, pool in self._pools.items() if name not in plan.pools}
+        changed = [
+            name
+            for name, upstream in plan.upstreams.items()
+            if name in self._pools
+            and (upstream != self._upstreams[name] or plan.contexts[name] is not self._contexts[name])
+        ]
+        self._pools, self._upstreams, self._contexts = plan.pools, plan.upstreams, plan.contexts
+        for name in changed:
+            self._update(name)
+        for name in plan.fresh:
+            if self._found.get(name):
+                self._update(name)
+        for pool in gone.values():
+            pool.close()
+        self._leaving = [pool for pool in [*self._leaving, *gone.values()] if pool.open]
+
+    def forget(self, plan: Plan) -> None:
+        """The plan will not come true."""
+        for name in plan.fresh:
+            plan.pools[name].close()
+
+    def resolved(self, name: str, found: Found) -> None:
+        """The names of an upstream resolve to other addresses than before."""
+        self._found[name] = found
+        if name in self._pools:
+            self._update(name)
+
+    def close(self) -> None:
+        """Closes what rests in every pool."""
+        for pool in self:
+            pool.close()
+
+    def __iter__(self) -> Iterator[Pool]:
+        return iter([*self._pools.values(), *self._leaving])
+
+    # -- making
+
+    def _make(self, name: str, upstream: Upstream, context: ssl.SSLContext | None) -> Pool:
+        targets = self._targets(name, upstream, context, {})
+        return Pool(self._engine, name, targets, **self._settings(name, upstream, targets))
+
+    def _update(self, name: str) -> None:
+        pool, upstream = self._pools[name], self._upstreams[name]
+        known = {(target.name, target.tls): target for target in pool.targets}
+        targets = self._targets(name, upstream, self._contexts[name], known)
+        pool.update(targets, **self._settings(name, upstream, targets))
+
+    def _targets(
+        self,
+        name: str,
+        upstream: Upstream,
+        context: ssl.SSLContext | None,
+        known: Mapping[tuple[str, ssl.SSLContext | None], Target],
+    ) -> list[Target]:
+        targets = []
+        for member in members_of(upstream, self._found.get(name, {})):
+            target = known.get((member.name, context if member.tls else None))
+            if target is None:
+                target = self._target(name, upstream, member, context)
+            target.weight = member.weight
+            target.backup = member.backup
+            target.breaker = self._breaker(name, member.name, upstream, "target")
+            targets.append(target)
+        return targets
+
+    def _target(self, name: str, upstream: Upstream, member: Member, context: ssl.SSLContext | None) -> Target:
+        return Target(
+            self._engine,
+            name=member.name,
+            host=member.host,
+            port=member.port,
+            path=member.unix,
+            tls=context if member.tls else None,
+            server_name=server_name(upstream.tls, member.tls_name) if member.tls else "",
+            authority=member.authority,
+            number=self._engine.segment.target(f"{name}\0{member.name}"),
+        )
+
+    def _breaker(self, name: str, target: str, upstream: Upstream, scope: str) -> Breaker | None:
+        if upstream.breaker is None or upstream.breaker.scope != scope:
+            return None
+        return breaker_of(self._engine.segment, name, target, upstream.breaker, self._events)
+
+    def _settings(self, name: str, upstream: Upstream, targets: list[Target]) -> dict[str, Any]:
+        pool, passive, breaker = upstream.pool, upstream.health.passive, upstream.breaker
+        backups = [target.name for target in targets if target.backup]
+        health: UpstreamHealth = health_of(
+            self._engine.segment, name, [target.name for target in targets], backups, upstream, self._events
+        )
+        hashes = upstream.balancer == "consistent_hash"
+        return {
+            "balancer": make_balancer(upstream, targets, self._engine.slot),
+            "health": health,
+            "breaker": self._breaker(name, "", upstream, "upstream"),
+            "hash_key": RequestKey(upstream.hash_key) if hashes else _BY_ADDRESS.get(upstream.balancer),
+            "passive": Judgement(passive.on, protocol=True) if passive is not None else None,
+            "breaks": Judgement(breaker.on, protocol=True) if breaker is not None else None,
+            "max_connections": share(pool.max_connections, self._slots),
+            "max_idle": share(pool.max_idle, self._slots),
+            "queue": share(pool.queue, self._slots),
+            "queue_timeout": pool.queue_timeout,
+            "idle_timeout": pool.idle_timeout,
+            "max_requests": pool.max_requests,
+        }
+
+
+_BY_ADDRESS = {"ip_hash": RequestKey("client_ip")}
+
+
+def make_balancer(upstream: Upstream, targets: list[Target], slot: int) -> Balancer[Target]:
+    """The balancer that an upstream asks for. ``slot`` spreads where workers begin."""
+    weights = [target.weight for target in targets]
+    match upstream.balancer:
+        case "weighted_round_robin":
+            return SmoothWeightedRoundRobin(targets, weights, offset=slot)
+        case "least_connections":
+            return LeastConnections(targets, weights, offset=slot)
+        case "ip_hash":
+            return IPHash(targets, weights)
+        case "random":
+            return Random(targets, weights)
+        case "power_of_two":
+            return PowerOfTwoChoices(targets, weights)
+        case "consistent_hash":
+            names = [target.name for target in targets]
+            return ConsistentHash(targets, weights, bound=upstream.load_bound, names=names)
+    return RoundRobin(targets, offset=slot)
+
+
+def share(total: int, slots: int) -> int:
+    """What one of ``slots`` workers gets of a number for the host: never nothing, unless there is nothing."""
+    return -(-total // slots)

@@ -1,0 +1,76 @@
+"""Rate and concurrency limits, compiled into what the core asks at a route's door."""
+
+import math
+from fractions import Fraction
+
+from fastgate._core.concurrency import Concurrency
+from fastgate._core.limiter import FixedWindow, Limit, SlidingWindowLog, TokenBucket
+from fastgate._core.route import ConcurrencyLimit, RateLimit, RequestKey
+from fastgate._core.shm import Segment
+from fastgate.config import Concurrency as ConcurrencyConfig
+from fastgate.config import RateLimit as RateLimitConfig
+from fastgate.config import Route
+from fastgate.config.limits import limit_names
+
+
+def compile_limits(route: Route, segment: Segment) -> list[RateLimit]:
+    """The rate limits of a route, in the order in which they are asked."""
+    names = limit_names(route.rate_limit)
+    return [_limit(each, _whose(route, each.key, position), names[position], segment)
+            for position, each in enumerate(route.rate_limit)]
+
+
+def compile_concurrency(route: Route, segment: Segment, slot: int) -> ConcurrencyLimit | None:
+    """The concurrency limit of a route; None where it has none."""
+    limit = route.concurrency
+    if limit is None:
+        return None
+    return ConcurrencyLimit(
+        _shares(limit, segment, slot),
+        RequestKey(limit.key),
+        identity=_whose(route, limit.key, "concurrency"),
+        queue_timeout=limit.queue_timeout,
+    )
+
+
+def _whose(route: Route, key: list[str], position: int | str) -> str:
+    """What a count belongs to beside its key: a limit of the route; for a global one all that stand at its position."""
+    return f"{position}" if "global" in key else f"{route.name}\0{position}"
+
+
+def _limit(limit: RateLimitConfig, identity: str, name: str, segment: Segment) -> RateLimit:
+    # The core counts whole numbers: 0.5 a second are 1 in two seconds.
+    rate = Fraction(limit.rate).limit_denominator(1000)
+    whole, per = max(1, rate.numerator), limit.per * rate.denominator
+    counter: Limit
+    match limit.algorithm:
+        case "fixed_window":
+            counter = FixedWindow(whole, per, segment=segment)
+        case "sliding_window_log":
+            counter = SlidingWindowLog(whole, per, segment=segment)
+        case _:
+            counter = TokenBucket(whole, per, limit.at_once, segment=segment)
+    window = max(1, math.ceil(per))
+    return RateLimit(
+        counter,
+        RequestKey(limit.key),
+        identity=identity,
+        name=name,
+        quota=max(1, math.floor(whole * window / per)),
+        window=window,
+        burst=limit.at_once if limit.algorithm == "token_bucket" and limit.at_once != whole else 0,
+        dry_run=limit.dry_run,
+        legacy_headers=limit.legacy_headers,
+    )
+
+
+def _shares(limit: ConcurrencyConfig, segment: Segment, slot: int) -> Concurrency:
+    adaptive = limit.adaptive
+    return Concurrency(
+        segment,
+        slot,
+        limit.max,
+        queue=limit.queue,
+        adaptive_min=adaptive.min if adaptive is not None else 0,
+        adaptive_start=min(adaptive.start, limit.max) if adaptive is not None else 0,
+    )
