@@ -1,0 +1,372 @@
+"""Active health checks: each target is probed on a connection of its own, and its verdict told when it changes.
+
+One task a target probes at once and then every ``interval``, counted from the beginning of one probe to that of the
+next. A target that was never probed is unknown, and used; its first result counts at once. After that it takes
+``unhealthy`` failures in a row to take it down and ``healthy`` successes in a row to bring it back.
+
+What a probe costs is bounded: ``timeout`` seconds from connecting to the verdict, a second more to end the connection,
+64 KB of response head and 64 KB of body, and of the body no more than what is looked for needs. At most ``at_once``
+probes run at a time, over all targets; above it they queue, outside their timeout.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import httptools
+
+_log = logging.getLogger("fastgate.upstreams")
+
+_HEAD_LIMIT = 65536
+_BODY_LIMIT = 65536
+_READ_SIZE = 16384
+_SPREAD = 0.01  # seconds a target: a thousand new ones are not all probed in one instant
+_GOODBYE = 1.0
+
+
+class Check(NamedTuple):
+    """What a probe does and what it expects: ``health.active`` of an upstream.
+
+    Names and values of header fields, path and host are sent as they are; the configuration has checked them.
+    """
+
+    type: Literal["http", "tcp"] = "http"
+    """``http`` is a GET; ``tcp`` connects, with the TLS handshake where there is one, and says nothing."""
+    path: str = "/"
+    interval: float = 5.0
+    """Seconds."""
+    jitter: float = 0.1
+    """How far an interval may differ from ``interval``, as a share of it."""
+    timeout: float = 2.0
+    """Seconds for the whole probe."""
+    healthy: int = 2
+    """Successes in a row that bring a target back."""
+    unhealthy: int = 3
+    """Failures in a row that take it down."""
+    status: Sequence[str] = ("2xx", "3xx")
+    """Which statuses are a success: ``"204"`` or ``"2xx"``."""
+    body: str = ""
+    """What the first 64 KB of the body must contain."""
+    host: str = ""
+    """The Host field; empty: the target's own name."""
+    port: int = 0
+    """Where to connect to; 0: the target's own port."""
+    headers: Mapping[str, str] = {}
+
+
+class ProbeTarget(NamedTuple):
+    """Where a probe connects to. ``host`` should be an address: a name is asked for at each probe."""
+
+    host: str
+    port: int
+    check: Check
+    unix: str = ""
+    """Path of a Unix socket, instead of host and port."""
+    tls: ssl.SSLContext | None = None
+    server_name: str = ""
+    """The name that is asked for (SNI) and verified; empty: the host."""
+    authority: str = ""
+    """What the Host field says unless the check does; empty: host and port."""
+
+
+class ProbeResult(NamedTuple):
+    """How one probe went."""
+
+    success: bool
+    status: int
+    """The response's; 0 when there was none."""
+    reason: str
+    """In words, such as "answered 200", "503 is not 2xx or 3xx", "connection refused", "timeout after 2 s"."""
+    latency: float
+    """Seconds from the beginning to the verdict."""
+    at: float
+    """When it ended, as ``time.time()``."""
+
+
+class TargetHealth:
+    """What is known of a target.
+
+    Attributes:
+        up: The verdict; None while it is unknown.
+        streak: How many results in a row have spoken against the verdict.
+        last: The last result; None before the first.
+    """
+
+    __slots__ = ("last", "streak", "up")
+
+    def __init__(self) -> None:
+        self.up: bool | None = None
+        self.streak = 0
+        self.last: ProbeResult | None = None
+
+    def count(self, result: ProbeResult, check: Check) -> bool:
+        """Takes a result in; True when the verdict is a new one."""
+        self.last = result
+        if result.success == self.up:
+            self.streak = 0
+            return False
+        self.streak += 1
+        needed = 1 if self.up is None else check.healthy if result.success else check.unhealthy
+        if self.streak < needed:
+            return False
+        self.up = result.success
+        self.streak = 0
+        return True
+
+
+class Prober:
+    """Probes targets, each under a name, in the running event loop.
+
+    Attributes:
+        health: What is known of each target, by name.
+    """
+
+    def __init__(self, on_change: Callable[[str, bool, str], None], *, at_once: int = 128) -> None:
+        """``on_change(name, up, reason)`` is told each new verdict, the first one included."""
+        self.health: dict[str, TargetHealth] = {}
+        self._on_change = on_change
+        self._slots = asyncio.Semaphore(at_once)
+        self._targets: dict[str, ProbeTarget] = {}
+        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def update(self, targets: Mapping[str, ProbeTarget]) -> None:
+        """Makes these the targets.
+
+        One that is unchanged goes on undisturbed. One whose check changed keeps its verdict and is probed at once; one
+        whose address changed is unknown again. Nothing is told of those that are gone, their health is forgotten.
+        """
+        fresh = []
+        for name in [name for name, target in self._targets.items() if targets.get(name) != target]:
+            self._probing.pop(name).cancel()
+            known = self._targets.pop(name)
+            target = targets.get(name)
+            if target is None or _place(target) != _place(known):
+                del self.health[name]
+        for name, target in targets.items():
+            if name not in self._targets:
+                self._targets[name] = target
+                self.health.setdefault(name, TargetHealth())
+                fresh.append(name)
+        for name in fresh:
+            task = asyncio.get_running_loop().create_task(self._probe_on(name, targets[name], len(fresh)))
+            self._probing[name] = task
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Ends all probes; returns when their connections are closed."""
+        self.update({})
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _probe_on(self, name: str, target: ProbeTarget, fellows: int) -> None:
+        check = target.check
+        health = self.health[name]
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(random.uniform(0, min(check.interval, fellows * _SPREAD)))
+        while True:
+            begun = loop.time()
+            try:
+                async with self._slots:
+                    result = await probe(target)
+                if health.count(result, check):
+                    self._on_change(name, result.success, result.reason)
+            except Exception:
+                # Neither a caller's mistake nor one of ours may end the probing, or be held against the target.
+                _log.exception("the health probe of %s failed", name)
+            interval = check.interval * random.uniform(1 - check.jitter, 1 + check.jitter)
+            await asyncio.sleep(begun + interval - loop.time())
+
+
+async def probe(target: ProbeTarget) -> ProbeResult:
+    """Probes a target once."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    status = 0
+    writer: asyncio.StreamWriter | None = None
+    try:
+        try:
+            async with asyncio.timeout(target.check.timeout):
+                reader, writer = await _connect(target)
+                if target.check.type == "tcp":
+                    reason = "connected"
+                else:
+                    status = await _ask(target, reader, writer)
+                    reason = f"answered {status}"
+        except _Failure as error:
+            success, status, reason = False, error.status, str(error)
+        except TimeoutError:
+            success, reason = False, f"timeout after {target.check.timeout:g} s"
+        except (OSError, ValueError) as error:
+            success, reason = False, _words(error)
+        else:
+            success = True
+        result = ProbeResult(success, status, reason, loop.time() - begun, time.time())
+        if writer is not None and (success or status):
+            await _end(writer)
+        return result
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+
+
+class _Failure(Exception):
+    def __init__(self, reason: str, status: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class _Answer:
+    """A response as far as it has come."""
+
+    def __init__(self, check: Check) -> None:
+        self.status = 0
+        self.complete = False
+        self._check = check
+        self._wanted = check.body.encode()
+        self._body = bytearray()
+        self._head_size = 0
+        self._head_complete = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> bool:
+        """Takes the next bytes; True once they are enough for a success. Raises _Failure."""
+        if not self._head_complete:
+            self._head_size += len(data)
+        fault = None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError as error:
+            fault = error
+        if not self._head_complete:
+            if fault is not None:
+                raise _Failure(f"no valid HTTP response: {fault}") from fault
+            if self._head_size > _HEAD_LIMIT:
+                raise _Failure("the response head is over 64 KB")
+            return False
+        if not _is_accepted(self.status, self._check.status):
+            raise _Failure(f"{self.status} is not {_alternatives(self._check.status)}", self.status)
+        if self._wanted in self._body:
+            return True
+        if fault is not None:
+            raise _Failure(f"no valid HTTP response: {fault}", self.status) from fault
+        if self.complete or len(self._body) >= _BODY_LIMIT:
+            self.end()
+        return False
+
+    def end(self) -> None:
+        """Nothing more comes, or is read. Raises _Failure."""
+        if self._head_complete:
+            raise _Failure(f'the body does not contain "{self._check.body}"', self.status)
+        raise _Failure("closed before the response was complete" if self._head_size else "closed without a response")
+
+    def on_headers_complete(self) -> None:
+        """The parser's call; interim responses (1xx) are passed over."""
+        status = self._parser.get_status_code()
+        if status >= 200 or status == 101:
+            self.status = status
+            self._head_complete = True
+
+    def on_body(self, data: bytes) -> None:
+        """The parser's call."""
+        if self._wanted:
+            self._body += data[: _BODY_LIMIT - len(self._body)]
+
+    def on_message_complete(self) -> None:
+        """The parser's call."""
+        self.complete = self._head_complete
+
+
+async def _connect(target: ProbeTarget) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    tls = target.tls
+    name = None if tls is None else target.server_name or target.host
+    if tls is not None and tls.check_hostname and not name:
+        # uvloop takes an empty name for none to verify.
+        raise _Failure("TLS: the target has no name that its certificate could be verified for")
+    # Only with TLS: the loop refuses a timeout of what there is not.
+    goodbye = None if tls is None else _GOODBYE
+    if target.unix:
+        return await asyncio.open_unix_connection(
+            target.unix, limit=_READ_SIZE, ssl=tls, server_hostname=name, ssl_shutdown_timeout=goodbye
+        )
+    return await asyncio.open_connection(
+        target.host,
+        target.check.port or target.port,
+        limit=_READ_SIZE,
+        ssl=tls,
+        server_hostname=name,
+        ssl_shutdown_timeout=goodbye,
+    )
+
+
+async def _ask(target: ProbeTarget, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    """Sends the request and reads as much of the response as its verdict needs: the status. Raises _Failure."""
+    writer.write(request_head(target))
+    answer = _Answer(target.check)
+    while data := await reader.read(_READ_SIZE):
+        if answer.feed(data):
+            return answer.status
+    answer.end()
+    raise AssertionError
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    """Closes politely: a FIN, under TLS after ``close_notify``, so that the target's log stays clean."""
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_GOODBYE):
+            await writer.wait_closed()
+
+
+def request_head(target: ProbeTarget) -> bytes:
+    """The request of a probe. A field that the check sets replaces the probe's own."""
+    check = target.check
+    fields = {
+        "host": ("Host", check.host or target.authority or _authority(target)),
+        "user-agent": ("User-Agent", "fastgate-health"),
+        "accept": ("Accept", "*/*"),
+        "connection": ("Connection", "close"),
+    }
+    for name, value in check.headers.items():
+        fields[name.lower()] = (name, value)
+    lines = [f"GET {check.path or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.values()), "", ""]
+    return "\r\n".join(lines).encode("latin-1", "replace")
+
+
+def _authority(target: ProbeTarget) -> str:
+    if target.unix:
+        return "localhost"
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port == (443 if target.tls is not None else 80) else f"{host}:{target.port}"
+
+
+def _place(target: ProbeTarget) -> tuple[str, int, str]:
+    return target.host, target.check.port or target.port, target.unix
+
+
+def _is_accepted(status: int, accepted: Sequence[str]) -> bool:
+    return str(status) in accepted or f"{status // 100}xx" in accepted
+
+
+def _alternatives(accepted: Sequence[str]) -> str:
+    return " or ".join([", ".join(accepted[:-1]), accepted[-1]] if len(accepted) > 1 else accepted)
+
+
+def _words(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message.removesuffix('.')}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, ConnectionResetError):
+        return "connection reset"
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
