@@ -104,8 +104,8 @@ cdef class Observer:
     cdef int exchange_finished(self, Exchange x) except -1
 
 
+# What is left of one rate limit, for the fields of the answer.
 cdef struct Quota:
-    """What is left of one rate limit, for the fields of the answer."""
     int64_t remaining
     int64_t reset                      # milliseconds
 

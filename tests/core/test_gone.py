@@ -91,6 +91,7 @@ def while_lingering(play: World, client: Transport) -> None:
 def in_an_error_policy(play: World, client: Transport) -> None:
     client.send(get(b"/failed"))
     play.upstream.eof()
+    play.pass_time(0.1)
     play.upstream.eof()
 
 
