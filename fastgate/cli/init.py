@@ -33,11 +33,13 @@ upstream = "backend"
 # hosts = ["api.example.com"]
 # strip_prefix = "/api"       # the backend sees /users for /api/users
 # timeouts = {{ read = "30s" }}
+# rate_limit = {{ rate = 100, burst = 200 }}   # a second, for each client
 # request_headers = {{ set = {{ x-client = "{{client_ip}}" }}, remove = ["x-internal"] }}
 
 # The servers behind the gateway.
 [upstreams.backend]
 targets = ["127.0.0.1:5000"]  # several: requests take turns. "https://api.example.com", "unix:/run/app.sock"
+# health.active = {{ path = "/healthz" }}      # a target that does not answer is left out
 """
 
 

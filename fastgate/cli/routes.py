@@ -64,7 +64,9 @@ def _upstream_of(route: Route, config: GatewayConfig) -> str:
         return f"{route.redirect.status} to {route.redirect.to}"
     if route.split:
         whole = sum(part.weight for part in route.split)
-        return "\n".join(f"{part.weight / whole:.3%} {_targets_of(part.upstream, config)}" for part in route.split)
+        return "\n".join(
+            f"{part.weight / whole * 100:.3g}% {_targets_of(part.upstream, config)}" for part in route.split
+        )
     return _targets_of(route.upstream, config)
 
 

@@ -64,7 +64,7 @@ def _described(field: inspect.Field, extra: Mapping[str, Any]) -> dict[str, Any]
     about = field.type.extra_json_schema if isinstance(field.type, inspect.Metadata) else None
     made.update(about or {})
     if field.default is not NODEFAULT and field.default is not None:
-        made["default"] = "0660" if extra.get("kind") == "mode" else field.default
+        made["default"] = "0660" if extra.get("kind") == "mode" else to_builtins(field.default)
     elif field.default_factory is not NODEFAULT:
         default = to_builtins(field.default_factory())
         if default:

@@ -98,7 +98,7 @@ def _check_server_name(text: str) -> str:
 
 
 def _check_target_host(text: str) -> str:
-    if "://" in text or text.startswith("unix:"):
+    if "://" in text or text.startswith(("unix:", "srv:")):
         raise ValueError(f'a table has a host and a port; write the target as a string instead: "{text}"')
     host, port = split_port(text)
     if port is not None:

@@ -215,7 +215,7 @@ def block_value(field: inspect.Field, examples: bool) -> str | None:
 
 def _default_of(field: inspect.Field) -> Any:
     if field.default is not NODEFAULT:
-        return field.default
+        return to_builtins(field.default)
     if field.default_factory is not NODEFAULT:
         return to_builtins(field.default_factory())
     return NODEFAULT

@@ -255,6 +255,9 @@ class Redirect(Table, frozen=True, kw_only=True):
 class PolicyKeys(Table, frozen=True, kw_only=True):
     """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
 
+    # Defaults that are tables are one frozen object for every route: what is that object is left out of messages, and
+    # ten thousand routes neither carry nor make it ten thousand times.
+
     strip_prefix: Annotated[
         PathPrefix,
         about(
@@ -332,7 +335,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
             off={"attempts": 1},
             also=["retries", "retry_policy", "proxy_next_upstream"],
         ),
-    ] = field(default_factory=lambda: Retry(attempts=2))
+    ] = Retry(attempts=2)
     timeouts: Annotated[
         Timeouts,
         about(
@@ -341,7 +344,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
             policy=True,
             also=["timeout"],
         ),
-    ] = field(default_factory=Timeouts)
+    ] = Timeouts()
     max_body: Annotated[
         Size | None,
         about(

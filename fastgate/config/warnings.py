@@ -9,9 +9,8 @@ from fastgate.config.errors import PathKeys, quote
 from fastgate.config.overlap import covers
 from fastgate.config.schema import GatewayConfig, Route
 from fastgate.config.suggest import nearest
+from fastgate.config.traffic_warnings import Finding, answer_warnings, limit_warnings, upstream_warnings
 from fastgate.config.units import format_size
-
-Finding = tuple[PathKeys, str]
 
 SECRET_FIELDS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "x-auth-token", "cookie")
 
@@ -21,6 +20,8 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
     return [
         *_gateway_warnings(config),
         *_route_warnings(config),
+        *answer_warnings(config, data),
+        *limit_warnings(config, data),
         *_upstream_warnings(config),
         *unreachable_routes(config.routes),
         *_secrets_in_clear(data),
@@ -75,7 +76,8 @@ def _under(path: str, prefix: str) -> bool:
 
 
 def _upstream_warnings(config: GatewayConfig) -> Iterator[Finding]:
-    used = {route.upstream for route in config.routes}
+    used = {name for route in config.routes for name in route.upstreams()}
+    used.update(route.mirror.upstream for route in config.routes if route.mirror)
     for name, upstream in config.upstreams.items():
         if name not in used:
             yield ("upstreams", name), "no route uses it"
@@ -84,6 +86,7 @@ def _upstream_warnings(config: GatewayConfig) -> Iterator[Finding]:
                 yield ("upstreams", name, "tls", "verify"), "false accepts any server that answers at these addresses"
             if not any(target.tls for target in upstream.targets):
                 yield ("upstreams", name, "tls"), "is never used: every target is written with http://"
+        yield from upstream_warnings(name, upstream, config.routes)
 
 
 def unreachable_routes(routes: list[Route]) -> Iterator[Finding]:

@@ -149,6 +149,42 @@ def test_routes_with_a_priority_and_without_any() -> None:
     assert run("routes", "b.toml").stdout == "no routes\n"
 
 
+def test_routes_that_are_answered_in_other_ways() -> None:
+    Path("a.toml").write_text(
+        """
+[[routes]]
+name = "split"
+path = "/split"
+split = [{ upstream = "b", weight = 95 }, { upstream = "c", weight = 5 }]
+mirror = { upstream = "c" }
+[[routes]]
+name = "respond"
+path = "/respond"
+respond = { status = 410 }
+[[routes]]
+name = "redirect"
+path = "/redirect"
+redirect = { to = "https://{host}{path}" }
+rate_limit = { rate = 5, per = "1m" }
+concurrency = { max = 3 }
+[upstreams.b]
+targets = ["b:1"]
+[upstreams.c]
+targets = ["srv:_http._tcp.c"]
+"""
+    )
+    assert (
+        run("routes", "a.toml").stdout
+        == """\
+name      methods  match      upstream                     policies
+split     any      /split     95% b (b:1)                  mirror to c
+                              5% c (srv:_http._tcp.c)
+respond   any      /respond   answers 410
+redirect  any      /redirect  308 to https://{host}{path}  5 in 60s by client_ip, 3 at once by route
+"""
+    )
+
+
 def test_schema() -> None:
     assert json.loads(run("schema").stdout) == make_schema()
     assert run("schema", "--reference").stdout == render_reference()

@@ -54,11 +54,54 @@ def test_every_key_has_a_meaning_and_is_on_the_page() -> None:
         {"gateway": {"host": ["a", "b"], "socket_mode": "0600", "log": {"level": "${LEVEL:-info}"}}},
         {"defaults": {"timeouts": False, "max_body": "1MB", "request_headers": {"set": {"a": {"env": "A"}}}}},
         {"upstreams": {"a": {"targets": ["a:1", {"host": "a", "port": 2}], "tls": {}}}},
+        {
+            "defaults": {
+                "rate_limit": [{"rate": 1, "key": ["route"]}, {"rate": "${PORT}", "key": "route"}],
+                "retry": False,
+            }
+        },
+        {"defaults": {"rate_limit": {"rate": 1.5, "per": "1m"}, "retry": {"on": ["503"], "hedge": {"delay": "1s"}}}},
+        {"routes": [{"name": "a", "path": "/a", "redirect": {"to": "/b", "status": 301}}], "state": {}},
+        {"routes": [{"name": "a", "path": "/a", "respond": {}, "rate_limit": False, "concurrency": False}]},
+        {
+            "routes": [{"name": "a", "path": "/a", "split": [{"upstream": "a", "sticky": "client_ip"}]}],
+            "upstreams": {
+                "a": {
+                    "targets": ["srv:_a._tcp.b"],
+                    "balancer": "ip_hash",
+                    "hash_key": "route",
+                    "health": {"active": {"headers": {"a": {"env": "A"}}}, "passive": {}},
+                    "breaker": {"ratio": 0},
+                }
+            },
+        },
     ],
 )
 def test_the_schema_takes_what_the_gateway_takes(validator: Any, data: dict[str, Any]) -> None:
     GatewayConfig.from_dict(data, environ={"PORT": "1", "VIA": "1", "A": "1"})
     validator.validate(data)
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        {},
+        {"upstream": "a", "respond": {}},
+        {"respond": {"status": 103}},
+        {"redirect": {"to": "/b", "status": 304}},
+        {"respond": {}, "rate_limit": []},
+        {"respond": {}, "rate_limit": {"rate": 0}},
+        {"respond": {}, "rate_limit": 3},
+        {"respond": {}, "rate_limit": [{"rate": 1}] * 9},
+        {"respond": {}, "concurrency": {}},
+        {"respond": {}, "retry": {"attempts": 11}},
+    ],
+)
+def test_the_schema_refuses_a_wrong_route(validator: Any, route: dict[str, Any]) -> None:
+    data = {"routes": [{"name": "a", "path": "/a", **route}], "upstreams": {"a": {"targets": ["a:1"]}}}
+    with pytest.raises(ConfigError):
+        GatewayConfig.from_dict(data)
+    assert not validator.is_valid(data)
 
 
 @pytest.mark.parametrize("name", ["mistyped_keys", "wrong_types", "out_of_range", "tls"])

@@ -9,7 +9,29 @@ import msgspec
 import pytest
 import yaml
 
-from fastgate.config import ConfigError, GatewayConfig, HeaderEdits, PolicyUse, Problem, Rewrite, Timeouts
+from fastgate.config import (
+    DNS,
+    ActiveHealth,
+    Breaker,
+    Concurrency,
+    ConfigError,
+    GatewayConfig,
+    HeaderEdits,
+    Health,
+    Mirror,
+    PassiveHealth,
+    PolicyUse,
+    Problem,
+    RateLimit,
+    Redirect,
+    Respond,
+    Retry,
+    Rewrite,
+    State,
+    Target,
+    Timeouts,
+)
+from fastgate.config.limits import limit_names
 
 EVERYTHING = """
 [gateway]
@@ -36,6 +58,9 @@ options = { header = "x-tenant", deep = [1, { a = 2.5 }] }
 
 [defaults]
 timeouts = { read = "10m" }
+rate_limit = { rate = 10, per = "1m" }
+retry = { attempts = 4, on = ["connect", "503"] }
+concurrency = { max = 64 }
 policies = [{ use = "tenant" }]
 upgrades = []
 max_body = "1MB"
@@ -60,21 +85,62 @@ path = "~^/v[0-9]+$"
 upstream = "backend"
 policies = false
 timeouts = false
+rate_limit = false
+retry = false
+concurrency = false
 upgrades = false
 max_body = false
 request_headers = false
 strip_prefix = false
 
+[[routes]]
+name = "split"
+path = "/split/{id}"
+split = [{ upstream = "backend", weight = 9 }, { upstream = "canary", sticky = "header:X-User" }]
+mirror = { upstream = "canary", sample = 0.5, timeout = "5s" }
+rate_limit = [
+  { rate = 5, per = "1h", algorithm = "fixed_window", key = ["route", "header:X-Key"], name = "hourly" },
+  { rate = 2.5, burst = 7, key = "param:id", legacy_headers = true, dry_run = true },
+]
+concurrency = { max = 200, queue = 3, key = ["client_ip", "cookie:s"], adaptive = { min = 4 } }
+retry = { backoff = 0, hedge = { delay = "50ms" }, on = ["5xx"] }
+
+[[routes]]
+name = "respond"
+path = "/respond"
+respond = { status = 418, body = "no", headers = { X-Tea = "pot" } }
+
+[[routes]]
+name = "redirect"
+path = "/redirect/{id}"
+redirect = { to = "https://{host}/{param.id}", status = 302 }
+
 [upstreams.backend]
 targets = ["127.0.0.1:5000", { host = "10.0.0.2", port = 80 }]
 tls = { verify = false }
 pool.max_idle = 3
+
+[upstreams.canary]
+balancer = "consistent_hash"
+hash_key = "header:X-User"
+load_bound = 0
+targets = ["srv:_http._tcp.example.com", { host = "10.0.0.2", port = 80, weight = 3, backup = true }]
+dns = { server = "10.0.0.53", family = "both" }
+health.active = { path = "/ok?a=b", status = ["204"], headers = { X-Token = { env = "TOKEN" } } }
+health.passive = { on = ["connect", "500"] }
+breaker = { scope = "target", failures = 0 }
+slow_start = "30s"
+panic_threshold = 0
+
+[state]
+concurrency_entries = 1000
 """
+ENVIRON = {"TOKEN": "s3cret"}
 
 
 @pytest.fixture
 def config() -> GatewayConfig:
-    return GatewayConfig.from_dict(tomllib.loads(EVERYTHING))
+    return GatewayConfig.from_dict(tomllib.loads(EVERYTHING), environ=ENVIRON)
 
 
 def test_the_documented_python_configuration() -> None:
@@ -114,6 +180,8 @@ def test_defaults_hold_for_routes_that_do_not_set_the_key(config: GatewayConfig)
     route = config.routes[0]
     assert (route.timeouts, route.upgrades, route.max_body) == (Timeouts(read=600.0), [], 1024**2)
     assert route.policies == [PolicyUse(use="tenant")]
+    assert (route.rate_limit[0].rate, route.concurrency) == (10.0, Concurrency(max=64))
+    assert (route.retry.attempts, config.routes[2].retry.attempts) == (4, 3)
     # replaced as a whole, not merged
     assert route.request_headers == HeaderEdits(
         set={"X-Id": "{param.id}"}, add={"x-tag": ["a", "b"]}, remove=["x-internal"]
@@ -126,6 +194,60 @@ def test_false_switches_a_default_off(config: GatewayConfig) -> None:
     assert (route.request_headers, route.strip_prefix) == (None, "")
     # without a default, false is the key's own off
     assert route.upgrades == []
+    assert (route.rate_limit, route.concurrency, route.retry) == ([], None, Retry(attempts=1))
+
+
+def test_a_route_has_two_tries_where_nothing_is_said_of_them() -> None:
+    route = {"name": "a", "path": "/a", "upstream": "b"}
+    upstreams = {"b": {"targets": ["b:1"]}}
+    (made,) = GatewayConfig.from_dict({"routes": [route], "upstreams": upstreams}).routes
+    assert (made.retry.attempts, made.retry.on, made.retry.backoff) == (2, ["connect", "reset"], 0.025)
+    (made,) = GatewayConfig.from_dict({"routes": [{**route, "retry": {}}], "upstreams": upstreams}).routes
+    assert made.retry.attempts == 3
+    (made,) = GatewayConfig.from_dict(
+        {"routes": [{**route, "retry": {}}], "upstreams": upstreams, "defaults": {"retry": False}}
+    ).routes
+    assert made.retry.attempts == 3
+    (made,) = GatewayConfig.from_dict({"routes": [route], "upstreams": upstreams, "defaults": {"retry": False}}).routes
+    assert made.retry.attempts == 1
+
+
+def test_a_list_of_one_needs_no_brackets(config: GatewayConfig) -> None:
+    assert config.routes[0].rate_limit == [RateLimit(rate=10.0, per=60.0)]
+    assert config.routes[0].rate_limit[0].key == ["client_ip"]
+    several = config.routes[2].rate_limit
+    assert [limit.key for limit in several] == [["route", "header:x-key"], ["param:id"]]
+    assert [limit.at_once for limit in (*several, RateLimit(rate=2.5))] == [5, 7, 3]
+    assert (limit_names(several), limit_names(several[1:]), limit_names([])) == (["hourly", "2"], ["default"], [])
+    assert config.upstreams["canary"].hash_key == ["header:x-user"]
+
+
+def test_who_answers(config: GatewayConfig) -> None:
+    api, _, split, respond, redirect = config.routes
+    assert (api.upstreams(), split.upstreams(), respond.upstreams(), redirect.upstreams()) == (
+        ["backend"],
+        ["backend", "canary"],
+        [],
+        [],
+    )
+    assert (api.upstream, split.upstream, api.sticky(), split.sticky()) == ("backend", "", "", "header:x-user")
+    assert split.mirror == Mirror(upstream="canary", sample=0.5, timeout=5.0)
+    assert respond.respond == Respond(status=418, body="no", headers={"X-Tea": "pot"})
+    assert redirect.redirect == Redirect(to="https://{host}/{param.id}", status=302)
+
+
+def test_an_upstream_in_full(config: GatewayConfig) -> None:
+    upstream = config.upstreams["canary"]
+    assert upstream.targets == [
+        Target(host="", port=0, srv="_http._tcp.example.com"),
+        Target(host="10.0.0.2", port=80, weight=3, backup=True),
+    ]
+    assert upstream.dns == DNS(server="10.0.0.53:53", family="both")
+    assert upstream.health.active == ActiveHealth(path="/ok?a=b", status=["204"], headers={"x-token": "s3cret"})
+    assert upstream.health.passive == PassiveHealth(on=["connect", "500"])
+    assert upstream.breaker == Breaker(scope="target", failures=0)
+    assert config.upstreams["backend"].health == Health()
+    assert config.state == State(concurrency_entries=1000)
 
 
 def test_false_is_only_for_keys_that_can_be_switched_off() -> None:
@@ -140,7 +262,7 @@ def test_all_formats_say_the_same(config: GatewayConfig, tmp_path: Path) -> None
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(data))
     (tmp_path / "a.YML").write_text("\ufeff" + yaml.safe_dump(data))
     for name in ("a.toml", "a.json", "a.yaml", "a.YML"):
-        assert GatewayConfig.from_file(tmp_path / name) == config
+        assert GatewayConfig.from_file(tmp_path / name, environ=ENVIRON) == config
 
 
 def test_yaml_anchors_and_merges(tmp_path: Path) -> None:
@@ -213,7 +335,7 @@ def test_junk_anywhere_is_a_config_error(junk: Any) -> None:
             inner = inner[key]
         inner[("root", *path)[-1]] = junk
         try:
-            made = GatewayConfig.from_dict(data["root"], environ={})
+            made = GatewayConfig.from_dict(data["root"], environ=ENVIRON)
         except ConfigError as error:
             assert error.problems, path
         else:

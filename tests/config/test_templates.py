@@ -1,8 +1,8 @@
-"""Header templates."""
+"""Templates of header values and of redirects."""
 
 import pytest
 
-from fastgate.config.templates import Variable, escape_braces, parse_template
+from fastgate.config.templates import Variable, escape_braces, parse_redirect, parse_template
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,39 @@ def test_what_is_no_template(text: str) -> None:
 
 def test_escaped_text_is_itself() -> None:
     assert parse_template(escape_braces("{client_ip} {} }{")) == ("{client_ip} {} }{",)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("/a", ("/a",)),
+        ("/", ("/",)),
+        ("{path}", (Variable("path"),)),
+        ("/new{path}?a=b", ("/new", Variable("path"), "?a=b")),
+        ("/{param.id}", ("/", Variable("param", "id"))),
+        ("https://{host}{path}", ("https://", Variable("host"), Variable("path"))),
+        ("HTTP://a.example:80/%C3%BC", ("HTTP://a.example:80/%C3%BC",)),
+        ("https://{param.id}.example.com", ("https://", Variable("param", "id"), ".example.com")),
+    ],
+)
+def test_where_a_redirect_may_go(text: str, parts: tuple[str | Variable, ...]) -> None:
+    assert parse_redirect(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "expected a path"), ("a", "expected a path"), ("{host}/x", "expected a path"),
+        ("ftp://a", "expected a path"),
+        ("javascript:alert(1)", "expected a path"), ("{param.id}", "expected a path"),
+        ("//a", "another site"), ("/{path}", "another site"), ("/\\a", "has no"), ("/a b", "has no"),
+        ("/a\r\nb", "has no"),
+        ("https://", "the host is missing"), ("https:///a", "the host is missing"),
+        ("http://{path}", "the host is missing"),
+        ("https://?a", "the host is missing"), ("/{request_id}", "a redirect can use"), ("/{", "stands alone"),
+        ("/{{a}}", "has no"),
+    ],
+)  # fmt: skip
+def test_where_no_redirect_goes(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_redirect(text)

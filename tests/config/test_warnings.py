@@ -17,6 +17,7 @@ def warnings(**keys: Any) -> list[str]:
 
 def routes(*written: dict[str, Any]) -> list[str]:
     made = [{"name": f"r{number}", "upstream": "b", **route} for number, route in enumerate(written)]
+    made = [{key: value for key, value in route.items() if value is not None} for route in made]
     return warnings(routes=made)
 
 
@@ -58,6 +59,104 @@ def test_routes_that_no_request_reaches(first: dict[str, Any], second: dict[str,
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        {"rate_limit": {"rate": 5, "key": ["client_ip", "route"]}},
+        {"rate_limit": [{"rate": 5, "key": "header:x"}, {"rate": 50}]},
+        {"rate_limit": {"rate": 5, "algorithm": "sliding_window_log"}},
+        {"retry": {"on": ["connect", "429", "timeout"], "per_try_timeout": "5s", "hedge": {"delay": "1s"}}},
+        {"retry": {"attempts": 1, "per_try_timeout": "1s"}},
+        {"retry": False},
+        {"split": [{"upstream": "b", "weight": 3}, {"upstream": "c"}], "mirror": {"upstream": "d"}},
+        {"respond": {"status": 204}, "retry": False, "response_headers": {"remove": ["server"]}},
+        {"redirect": {"to": "https://{host}{path}"}},
+        {"path": "/{x}", "redirect": {"to": "https://example.com/{param.x}"}},
+    ],
+)
+def test_what_is_no_reason_for_a_warning(written: dict[str, Any]) -> None:
+    answer = {} if {"split", "respond", "redirect"} & set(written) else {"upstream": "b"}
+    made = warnings(
+        routes=[{"name": "r", "path": "/a", **answer, **written}],
+        upstreams={name: {"targets": [f"{name}:1"]} for name in "bcd"},
+    )
+    assert [line for line in made if "no route uses it" not in line] == []
+
+
+UPSTREAMS_WITHOUT_WARNINGS: list[dict[str, Any]] = [
+    {"health": {"passive": {}}},
+    {"targets": ["10.0.0.1:1", "10.0.0.2:1"], "health": {"passive": {}}, "panic_threshold": 0},
+    {"targets": [{"host": "b", "port": 1, "weight": 2}, "c:1"], "balancer": "least_connections", "dns": {"refresh": 1}},
+    {"balancer": "ip_hash", "hash_key": "header:x"},
+    {"balancer": "consistent_hash", "hash_key": ["client_ip", "cookie:x"], "load_bound": 0},
+    {"health": {"active": {"type": "tcp", "interval": 1}}},
+    {"breaker": {"on": ["connect", "408", "5xx"]}},
+]
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS_WITHOUT_WARNINGS)
+def test_what_is_no_reason_for_a_warning_about_an_upstream(upstream: dict[str, Any]) -> None:
+    assert warnings_about(upstream) == []
+
+
+def warnings_about(upstream: dict[str, Any]) -> list[str]:
+    return warnings(
+        routes=[{"name": "r", "path": "/{id}", "upstream": "b"}], upstreams={"b": {"targets": ["b:80"], **upstream}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("upstream", "said"),
+    [
+        (
+            {"targets": ["b:1", {"host": "c", "port": 1, "weight": 2}]},
+            "targets[1]: round_robin ignores weights",
+        ),
+        ({"hash_key": "header:x"}, "hash_key: is not used: round_robin does not hash"),
+        ({"balancer": "ip_hash", "load_bound": 2}, "load_bound: is used with consistent_hash only"),
+        ({"balancer": "consistent_hash", "hash_key": "global"}, 'hash_key: "global" sends every request'),
+        ({"balancer": "consistent_hash", "hash_key": "param:x"}, 'hash_key: the path of route "r" has no {x}'),
+        ({"targets": ["10.0.0.1:1", "unix:/a"], "dns": {"refresh": 1}}, "dns: is not used: no target has a name"),
+        (
+            {"targets": ["10.0.0.1:1"], "health": {"passive": {}}},
+            "health.passive.max_ejected: 0.5 of 1 target is less than one: none is ever ejected",
+        ),
+        (
+            {"targets": ["10.0.0.1:1", "[::1]:1"], "health": {"passive": {"max_ejected": 0.4}}},
+            "health.passive.max_ejected: 0.4 of 2 targets is less than one",
+        ),
+        (
+            {"health": {"active": {"type": "tcp", "body": "x", "path": "/a"}}},
+            'health.active.type: "tcp" only connects: no use of path, body',
+        ),
+        ({"health": {"passive": {"on": ["reset", "4xx"]}}}, "health.passive.on[1]: lets one client's bad requests"),
+        ({"breaker": {"on": ["404"]}}, "breaker.on[0]: lets one client's bad requests"),
+        ({"panic_threshold": 0.2}, "panic_threshold: is not used"),
+    ],
+)
+def test_warnings_about_an_upstream(upstream: dict[str, Any], said: str) -> None:
+    (line,) = warnings_about(upstream)
+    assert line.startswith(f"upstreams.b.{said}")
+
+
+def test_what_a_default_says_is_warned_about_once() -> None:
+    said = warnings(
+        defaults={"rate_limit": {"rate": 5, "key": "cookie:x"}},
+        routes=[{"name": name, "path": f"/{name}", "upstream": "b"} for name in ("one", "two")],
+    )
+    assert said == [
+        "defaults.rate_limit.key: clients choose cookie:x freely and can evade it: add a limit by client_ip or route"
+    ]
+
+
+def test_an_upstream_of_a_split_or_a_mirror_is_used() -> None:
+    split = {"path": "/a", "split": [{"upstream": "b"}, {"upstream": "c"}], "mirror": {"upstream": "d"}}
+    said = warnings(
+        routes=[{"name": "r", **split}], upstreams={name: {"targets": [f"{name}:1"]} for name in ("b", "c", "d", "e")}
+    )
+    assert said == ["upstreams.e: no route uses it"]
+
+
+@pytest.mark.parametrize(
     ("keys", "said"),
     [
         ({"gateway": {"trusted_proxies": ["0.0.0.0/0"]}}, "gateway.trusted_proxies[0]: 0.0.0.0/0 believes everybody"),
@@ -87,6 +186,34 @@ def test_warnings(keys: dict[str, Any], said: str) -> None:
         (
             {"request_headers": {"set": {"Authorization": "Bearer abc"}}},
             "routes[0].request_headers.set.Authorization: a secret in clear",
+        ),
+        (
+            {"rate_limit": {"rate": 1, "key": ["client_ip", "header:x"]}},
+            "routes[0].rate_limit.key: clients choose header:x",
+        ),
+        (
+            {"rate_limit": [{"rate": 1, "key": "header:x"}, {"rate": 1, "key": "cookie:x"}]},
+            "routes[0].rate_limit[1].key: clients choose cookie:x freely",
+        ),
+        (
+            {"rate_limit": {"rate": 9e4, "algorithm": "sliding_window_log"}},
+            "routes[0].rate_limit.rate: keeps 90000 time stamps of each client: state.rate_limit_stamps has room for 1",
+        ),
+        ({"retry": {"attempts": 1, "on": ["5xx"]}}, "routes[0].retry.attempts: 1 is the first try alone: no use of on"),
+        ({"retry": {"on": ["connect", "4xx"]}}, 'routes[0].retry.on[1]: "4xx" is mostly the request\'s own mistake'),
+        ({"retry": {"per_try_timeout": "1s"}}, "routes[0].retry.per_try_timeout: ends a try without another"),
+        (
+            {"retry": {"per_try_timeout": "60s", "on": ["timeout"]}},
+            "routes[0].retry.per_try_timeout: never passes: timeouts.read is 60s",
+        ),
+        ({"retry": {"hedge": {"delay": "2m"}}}, "routes[0].retry.hedge.delay: never passes: a try ends after 60s"),
+        ({"mirror": {"upstream": "b"}}, "routes[0].mirror.upstream: answers this route too"),
+        ({"mirror": {"upstream": "b", "sample": 0}}, "routes[0].mirror.sample: 0 copies nothing"),
+        ({"upstream": None, "respond": {}, "retry": {}}, "routes[0].retry: is not used: this route has no upstream"),
+        ({"upstream": None, "redirect": {"to": "/a"}}, "routes[0].redirect.to: sends the client to where it came from"),
+        (
+            {"upstream": None, "path": "/{x}", "redirect": {"to": "https://{param.x}/"}},
+            "routes[0].redirect.to: lets whoever makes a link choose",
         ),
     ],
 )
