@@ -140,13 +140,13 @@ cdef class Pool(Upstream):
     cdef int acquire(self, Exchange x) except -1:
         cdef Target target
         cdef UpstreamConnection connection
-        cdef int number = self.balancer.pick()
+        cdef int number = self.balancer.pick(0, 0, NULL)
         if number < 0:
             return x.attempt_failed(NO_TARGET)
         target = <Target>self.targets[number]
         if x.tries > 1 and target.name == x.target_name and len(self.targets) > 1:
             # Another target each time.
-            target = <Target>self.targets[self.balancer.pick()]
+            target = <Target>self.targets[self.balancer.pick(0, 0, NULL)]
         x.attempt.target = target
         x.target_name = target.name
         x.attempt.in_flight = target.in_flight
