@@ -39,8 +39,8 @@ cdef inline long long count(const Load* load, int member) noexcept nogil:
     """The requests that all workers together have with a member."""
     cdef const char* word = <const char*>load.first[member]
     cdef long long total = 0
-    cdef int slot
-    for slot in range(load.slots):
+    cdef int _slot
+    for _slot in range(load.slots):
         total += <long long>atomic_load_relaxed(<const uint64_t*>word)
         word += load.stride
     return total if total > 0 else 0
@@ -66,8 +66,8 @@ cdef class Balancer:
     # that stay must stay. A weight of 0 takes a member out of rotation. Raises ValueError for what is no weight; then,
     # and when memory is refused, nothing has changed.
     cdef int use(self, const double* weights, int size) except -1
-    # Where the counts are from now on; NULL = those of this object. The array behind `first` stays the caller's. It must
-    # live as long as the balancer picks and be as long as `size` says: call this before `use` when members are added.
+    # Where the counts are from now on; NULL = those of this object. The array behind `first` stays the caller's. It
+    # must live as long as the balancer picks and have every member: when some are added, call this before `use`.
     cdef void loads(self, Load* load) noexcept
     # The member for a request; -1 when none is eligible. `hash` is the request's key (0 = it has none), `random` 64
     # random bits. `skip` is NULL or one byte a member: those that are not 0 are avoided unless all eligible ones are.

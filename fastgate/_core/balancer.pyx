@@ -31,8 +31,8 @@ One array serves all kinds: ``after[i]`` is the first eligible member from i on,
 * IPHash: Random with the mixed hash of the key as the random word, over the last weights above zero. Where that gives
   a member that is out it draws again, so that an ejection moves only the clients of the ejected member.
 
-Members to skip, and those that are out in IPHash, are passed over by drawing again, at most DRAWS times, then by the
-next in turn.
+Members to skip are passed over, unless that leaves nobody. Where members are drawn, those to skip, and in IPHash those
+that are out, are passed over by drawing again, at most DRAWS times, then by the next in turn.
 
 Cost for n members (e eligible), s slots, on the request path:
 
@@ -330,10 +330,10 @@ cdef class SmoothWeightedRoundRobin(Balancer):
         self.equal = True
 
     def __init__(self, targets, weights=None, offset=0):
-        cdef int turn
+        cdef int _turn
         self.set_weights(weights)
         if self.size:
-            for turn in range(<int>(offset % self.size)):
+            for _turn in range(<int>(offset % self.size)):
                 self.pick(0, 0, NULL)
 
     def __dealloc__(self):
@@ -424,9 +424,9 @@ cdef class LeastConnections(Balancer):
     cdef int pick(self, uint64_t hash, uint64_t random, const unsigned char* skip) noexcept:
         cdef const double* weights = self.weights.now
         cdef double load, least = 0.0
-        cdef int step, index = self.position, best = -1
+        cdef int _step, index = self.position, best = -1
         skip = self.heeded(skip)
-        for step in range(self.weights.size):
+        for _step in range(self.weights.size):
             if weights[index] > 0.0 and (skip == NULL or not skip[index]):
                 load = <double>(count(&self.load, index) + 1)
                 if best < 0 or load * weights[best] < least * weights[index]:
@@ -454,7 +454,7 @@ cdef class Random(Balancer):
         cdef double total = 0.0
         cdef Column* columns = <Column*>malloc((size + 1) * sizeof(Column))
         cdef double* worth = <double*>malloc((size + 1) * sizeof(double))
-        cdef int* stack = <int*>malloc((size + 1) * sizeof(int))    # small ones from its bottom, large ones from its top
+        cdef int* stack = <int*>malloc((size + 1) * sizeof(int))  # small ones from the bottom, large ones from the top
         if columns == NULL or worth == NULL or stack == NULL:
             free(columns)
             free(worth)
@@ -495,10 +495,10 @@ cdef class Random(Balancer):
     cdef int draw(self, uint64_t random, const unsigned char* skip, int but) noexcept:
         """An eligible member by weight that is neither skipped nor ``but``, if there is one."""
         cdef const Column* column
-        cdef int turn, index = 0
+        cdef int _turn, index = 0
         if self.weights.eligible == 0:
             return -1
-        for turn in range(DRAWS):
+        for _turn in range(DRAWS):
             column = &self.columns[((random >> 32) * <uint64_t>self.width) >> 32]
             index = column.own if <uint32_t>random < column.keep else column.other
             if self.weights.now[index] > 0.0 and index != but and (skip == NULL or not skip[index]):
@@ -567,7 +567,7 @@ def nanoseconds_per_pick(Balancer balancer not None, int picks=1000000, int slot
 
     For the time of it every member has less than ``most`` requests in flight in each of ``slots`` worker slots.
     """
-    cdef int size = balancer.size, index, turn
+    cdef int size = balancer.size, index, _turn
     cdef uint64_t random = 1
     cdef Load load, before = balancer.load
     cdef long long* words = <long long*>malloc((slots * size + 1) * sizeof(long long))
@@ -583,7 +583,7 @@ def nanoseconds_per_pick(Balancer balancer not None, int picks=1000000, int slot
             load.first[index] = &words[index]
         balancer.loads(&load)
         began = time.perf_counter_ns()
-        for turn in range(picks):
+        for _turn in range(picks):
             random = mix(random)
             balancer.pick(random, mix(random), NULL)
         return (time.perf_counter_ns() - began) / picks

@@ -1,6 +1,8 @@
 from libc.stdint cimport uint64_t
 
+from fastgate._core.balancer cimport Balancer
 from fastgate._core.framing cimport Framing
+from fastgate._core.shm cimport Segment
 from fastgate._core.wheel cimport Timed, Wheel
 
 
@@ -17,3 +19,9 @@ cdef class Alarm(Timed):
 cdef class HandWheel:
     cdef Wheel wheel
     cdef readonly uint64_t now         # milliseconds
+
+
+cdef class SharedCounts:
+    cdef Balancer balancer
+    cdef Segment segment
+    cdef long long** first

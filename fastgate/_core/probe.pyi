@@ -1,6 +1,8 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
+from fastgate._core.balancer import Balancer
+from fastgate._core.shm import Segment
 from fastgate._core.wheel import Timed, Wheel
 
 Progress: TypeAlias = Literal["more", "complete", "broken"]
@@ -69,3 +71,13 @@ class HandWheel:
         """Sets the deadline so many milliseconds from now; 0 takes it away."""
     def turn(self, now: int) -> None:
         """Moves the clock to ``now``, in milliseconds, and fires what is due. It never goes back."""
+
+class SharedCounts:
+    """The counts of a segment as a balancer reads them: its member i is the segment's target ``numbers[i]``.
+
+    To be kept until ``end()``.
+    """
+
+    def __init__(self, balancer: Balancer[Any], segment: Segment, numbers: Sequence[int]) -> None: ...
+    def end(self) -> None:
+        """The balancer counts for itself again."""

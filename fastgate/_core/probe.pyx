@@ -8,11 +8,13 @@ instead of passing.
 """
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE, mmap, mprotect
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from fastgate._core.balancer cimport Balancer, Load
 from fastgate._core.causes cimport OK, reason_of
 from fastgate._core.framing cimport BROKEN, COMPLETE, by_chunks, by_length, feed, take, until_close
 from fastgate._core.head cimport (
@@ -25,6 +27,7 @@ from fastgate._core.head cimport (
     name_flags_of,
     name_id,
 )
+from fastgate._core.shm cimport Segment
 from fastgate._core.wheel cimport Timed, Wheel
 
 cdef enum:
@@ -227,3 +230,29 @@ cdef class HandWheel:
             raise ValueError("the clock never goes back")
         self.now = now
         self.wheel.turn_to(now)
+
+
+cdef class SharedCounts:
+    """The counts of a segment as a balancer reads them: its member i is the segment's target ``numbers[i]``."""
+
+    def __cinit__(self, Balancer balancer not None, Segment segment not None, numbers):
+        cdef Load load
+        cdef int index
+        self.balancer = balancer
+        self.segment = segment
+        self.first = <long long**>malloc((len(numbers) + 1) * sizeof(long long*))
+        if self.first == NULL:
+            raise MemoryError
+        for index in range(len(numbers)):
+            self.first[index] = segment.in_flight(numbers[index], 0)
+        load.first = self.first
+        load.stride = segment.words_stride
+        load.slots = segment.slots
+        balancer.loads(&load)
+
+    def end(self):
+        """The balancer counts for itself again."""
+        self.balancer.loads(NULL)
+
+    def __dealloc__(self):
+        free(self.first)
