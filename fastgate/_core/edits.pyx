@@ -1,12 +1,13 @@
 """Edits of header fields: what a route's configuration adds, replaces and takes away."""
 
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fastgate._core.exchange cimport Answer, Exchange
 from fastgate._core.head cimport DROPPED, RULED, Field, Head
 from fastgate._core.route cimport CLIENT_IP, PARAMETER, REQUEST_HOST, REQUEST_ID, REQUEST_PATH, Edits, FixedAnswer, Template
 from fastgate._core.router cimport ABSENT
 
+cdef str _URL = "/%:@!$&'()*+,;=-._~?#[]"
 cdef bytes _CONTROLS = bytes([*range(32), 127])
 
 
@@ -52,10 +53,15 @@ cdef Answer fixed_answer(Exchange x, FixedAnswer fixed):
     cdef list fields = add(x, fixed.fields, [])
     if fields is None:
         return None
-    if fixed.keeps_query and x.has_query:
+    if fixed.keeps_query:
         name, value = fields[0]
-        if b"?" not in value:
-            fields[0] = name, value + b"?" + x.query[:x.query_length]
+        # A parameter may hold what a URL cannot; and two slashes in front would lead to another host.
+        value = quote_from_bytes(value, safe=_URL).encode()
+        if value.startswith(b"/"):
+            value = b"/" + value.lstrip(b"/")
+        if x.has_query and b"?" not in value:
+            value += b"?" + x.query[:x.query_length]
+        fields[0] = name, value
     answer.code = fixed.status
     answer.fields = fields
     answer.content = fixed.content

@@ -143,7 +143,8 @@ class Pools:
             target = known.get((member.name, context if member.tls else None))
             if target is None:
                 target = self._target(name, upstream, member, context)
-            target.weight = member.weight
+            # Round robin knows no weights, not even where slow start makes it a weighted one.
+            target.weight = member.weight if upstream.balancer != "round_robin" else 1.0
             target.backup = member.backup
             target.breaker = self._breaker(name, member.name, upstream, "target")
             targets.append(target)
@@ -173,12 +174,12 @@ class Pools:
         health: UpstreamHealth = health_of(
             self._engine.segment, name, [target.name for target in targets], backups, upstream, self._events
         )
-        hashes = upstream.balancer == "consistent_hash"
+        hashes = upstream.balancer in ("ip_hash", "consistent_hash")
         return {
             "balancer": make_balancer(upstream, targets, self._engine.slot),
             "health": health,
             "breaker": self._breaker(name, "", upstream, "upstream"),
-            "hash_key": RequestKey(upstream.hash_key) if hashes else _BY_ADDRESS.get(upstream.balancer),
+            "hash_key": RequestKey(upstream.hash_key) if hashes else None,
             "passive": Judgement(passive.on, protocol=True) if passive is not None else None,
             "breaks": Judgement(breaker.on, protocol=True) if breaker is not None else None,
             "max_connections": share(pool.max_connections, self._slots),
@@ -188,9 +189,6 @@ class Pools:
             "idle_timeout": pool.idle_timeout,
             "max_requests": pool.max_requests,
         }
-
-
-_BY_ADDRESS = {"ip_hash": RequestKey("client_ip")}
 
 
 def make_balancer(upstream: Upstream, targets: list[Target], slot: int) -> Balancer[Target]:
@@ -210,6 +208,8 @@ def make_balancer(upstream: Upstream, targets: list[Target], slot: int) -> Balan
         case "consistent_hash":
             names = [target.name for target in targets]
             return ConsistentHash(targets, weights, bound=upstream.load_bound, names=names)
+    if upstream.slow_start:
+        return SmoothWeightedRoundRobin(targets, offset=slot)
     return RoundRobin(targets, offset=slot)
 
 

@@ -153,10 +153,11 @@ class UpstreamControl:
 
     async def _sweep(self) -> None:
         while True:
+            now = Segment.now()
             for watched in self._watched.values():
-                watched.health.sweep()
+                watched.health.sweep(now)
                 for breaker in watched.breakers:
-                    breaker.settle()
+                    breaker.settle(now)
             for event in self._ring.read():
                 self._tell(event)
             await asyncio.sleep(SWEEP_EVERY)

@@ -40,7 +40,7 @@ def breaker_of(segment: Segment, upstream: str, target: str, settings: BreakerCo
     return Breaker(
         segment,
         upstream,
-        target,
+        target or None,
         events=events,
         failures=settings.failures,
         ratio=settings.ratio,

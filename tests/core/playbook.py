@@ -275,11 +275,11 @@ class World:
         ]
         health = UpstreamHealth(self.segment, "backend", names, **(health or {}))
         self.pool = Pool(self.engine, "backend", made, RoundRobin(made), health, **(pool or {}))
-        router = Router()
+        self.pools = [self.pool]
+        self.router = Router()
         for path, options in (routes or {"/*": {}}).items():
-            methods = options.pop("methods", None)
-            router.add(path, Route(name=path, upstream=self.pool, **options), methods=methods)
-        self.engine.use(Runtime(router=router, **{"request_id": "", "server_header": ""} | runtime))
+            self.route(path, **options)
+        self.engine.use(Runtime(router=self.router, **{"request_id": "", "server_header": ""} | runtime))
 
     def _log(self, level: str, message: str, exception: BaseException | None = None) -> None:
         self.logged.append((level, message))
@@ -295,6 +295,10 @@ class World:
 
     def _connected(self, protocol: Any) -> None:
         self.upstreams.append(Transport(self, protocol))
+
+    def route(self, path: str, *, methods: list[str] | None = None, **options: Any) -> None:
+        """Adds a route to the first pool, or to what the options say."""
+        self.router.add(path, Route(**{"name": path, "upstream": self.pool, **options}), methods=methods)
 
     def client(self) -> Transport:
         """A new connection of a client."""
@@ -325,13 +329,15 @@ class World:
         """Ends every connection and asserts that nothing was done wrong on the way."""
         self.loop.run()
         self.engine.abort_connections()
-        self.pool.close()
+        for pool in self.pools:
+            pool.close()
         for transport in self.transports:
             transport.abort()
         self.loop.run()
         self.engine.stop()
         in_flight = [self.segment.requests_in_flight(number) for number in range(16)]
-        assert (self.mistakes, self.loop.problems, self.pool.open, in_flight) == ([], [], 0, [0] * 16)
+        still_open = sum(pool.open for pool in self.pools)
+        assert (self.mistakes, self.loop.problems, still_open, in_flight) == ([], [], 0, [0] * 16)
         assert self.engine.open_connections == 0
         counted = self.segment.metrics()
         assert counted["accepted"] == counted["closed"]

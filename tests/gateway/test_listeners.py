@@ -21,6 +21,10 @@ from fastgate.gateway.sockets import ListenError, Listening, open_listening, url
 HEADER = b"PROXY TCP4 192.0.2.1 198.51.100.2 51000 443\r\n"
 
 
+def listeners_of(settings: GatewayConfig) -> list[Listener]:
+    return LocalControl(settings).listeners(settings)
+
+
 def config(**gateway: Any) -> GatewayConfig:
     return GatewayConfig.from_dict(
         {
@@ -53,7 +57,7 @@ async def listening(
     settings: GatewayConfig, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[Listener, list[Echo]]]:
     made: list[Echo] = []
-    [listener] = LocalControl().listeners(settings)
+    [listener] = listeners_of(settings)
     await listener.start(asyncio.get_running_loop(), lambda _, peer, local: Echo(made, peer, local), context)
     try:
         yield listener, made
@@ -115,7 +119,7 @@ async def test_a_unix_listener_has_its_mode_and_removes_its_file(tmp_path: Path)
 
 async def test_every_address_of_a_list_is_listened_on(tmp_path: Path) -> None:
     settings = config(host=["127.0.0.1", "127.0.0.2", f"unix:{tmp_path}/x.sock"])
-    listeners = LocalControl().listeners(settings)
+    listeners = listeners_of(settings)
     assert [each.address if isinstance(each.address, str) else each.address[0] for each in listeners] == [
         "127.0.0.1",
         "127.0.0.2",
@@ -127,7 +131,7 @@ async def test_every_address_of_a_list_is_listened_on(tmp_path: Path) -> None:
 
 async def test_stopping_hands_over_what_waits_in_the_queue() -> None:
     made: list[Echo] = []
-    [listener] = LocalControl().listeners(config())
+    [listener] = listeners_of(config())
     assert not isinstance(listener.address, str)
     clients = [socket.create_connection(listener.address) for _ in range(20)]
     for client in clients:
@@ -262,7 +266,7 @@ async def test_tls_begins_right_behind_the_proxy_protocol_header() -> None:
 
 async def test_stopping_serves_complete_proxy_protocol_headers_and_closes_the_others() -> None:
     made: list[Echo] = []
-    [listener] = LocalControl().listeners(config(proxy_protocol=True, trusted_proxies=["127.0.0.1"]))
+    [listener] = listeners_of(config(proxy_protocol=True, trusted_proxies=["127.0.0.1"]))
     assert isinstance(listener.address, tuple)
     loop = asyncio.get_running_loop()
     with socket.create_connection(listener.address) as named, socket.create_connection(listener.address) as silent:
