@@ -15,7 +15,7 @@ from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import load_plugins, start_plugins, stop_plugins
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.proxy_protocol import Endpoint
-from fastgate.gateway.runtime import compile_runtime
+from fastgate.gateway.runtime import Compiled, compile_runtime
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
 
@@ -48,6 +48,7 @@ class Gateway:
         self._tls: ServerTLS | None = None
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
+        self._prepared: tuple[GatewayConfig, Compiled, list[Policy]] | None = None
         self._closed = False
 
     # -- life
@@ -135,6 +136,34 @@ class Gateway:
         self._policies = []
         if self._access_log is not None:
             await asyncio.to_thread(self._access_log.close)
+
+    # A first version of a reload: compiles in one go, starts every plugin again, and old pools stay until the end.
+
+    async def prepare(self, config: GatewayConfig) -> None:
+        """Makes a configuration ready beside the one in use. Raises ConfigError."""
+        assert self._engine is not None
+        assert self._control is not None
+        policies = load_plugins(config.plugins)
+        compiled = compile_runtime(config, self._engine, self._control.slots, policies)
+        await start_plugins(policies, self)
+        self._prepared = config, compiled, list(policies.values())
+
+    def commit(self) -> None:
+        """Uses what was prepared, from the next request on."""
+        assert self._engine is not None
+        assert self._prepared is not None
+        self.config, compiled, policies = self._prepared
+        self._prepared = None
+        self._pools += compiled.pools
+        self._policies += policies
+        self._engine.use(compiled.runtime)
+
+    def abort(self) -> None:
+        """Forgets what was prepared."""
+        if self._prepared is not None:
+            for pool in self._prepared[1].pools:
+                pool.close()
+            self._prepared = None
 
     async def __aenter__(self) -> Self:
         await self.start()
