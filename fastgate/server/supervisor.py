@@ -64,6 +64,7 @@ ATTEMPTS = 3  # of a slot, while no worker was ever ready
 OWN_SIGNAL_AFTER = 0.1  # between the signal of a worker and ours, when both were meant
 STOP_GRACE = 1.0  # from Stop to SIGKILL
 DRAIN_GRACE = 3.0  # beyond drain_timeout
+START_GRACE = 5.0  # for a worker that is dismissed while it starts: it listens only when its imports are done
 
 
 class StartError(Exception):
@@ -415,15 +416,21 @@ class GatewayServer:
         self.config, self.generation = config, generation
         for slot in self._slots:
             slot.failures = 0
-            if slot.respawn is not None:
+            if slot.respawn is not None and not self._draining:
                 slot.respawn.cancel()
                 self._spawn(slot)
 
     def _dismiss(self, slot: Slot, process: WorkerProcess) -> None:
         """Tells a worker to leave, so that its slot gets one with the configuration that is in use."""
+        assert self._loop is not None
         process.leaving = process.dismissed = True
         self._lending.is_not_ready(slot)
         process.channel.send(Close())
+        self._loop.call_later(START_GRACE, self._kill_unready, process)
+
+    def _kill_unready(self, process: WorkerProcess) -> None:
+        if not process.ready:
+            process.kill(signal.SIGKILL)
 
     def _hopeless(self, reason: str) -> bool:
         """No worker ever was ready, and trying again will not help: they all gave a reason, or one died too often."""
@@ -434,6 +441,7 @@ class GatewayServer:
     def _receive(self, slot: Slot, process: WorkerProcess, message: Message) -> None:
         assert self._reloads is not None
         if isinstance(message, Ready):
+            process.ready = True
             if not process.leaving:
                 self._is_ready(slot, process)
         elif isinstance(message, Failed):
@@ -452,7 +460,6 @@ class GatewayServer:
 
     def _is_ready(self, slot: Slot, process: WorkerProcess) -> None:
         assert self._reloads is not None
-        process.ready = True
         self._lending.is_ready(slot)
         if not self._ever_ready:
             self._ever_ready = True

@@ -21,7 +21,7 @@ import msgspec
 import uvloop
 
 from fastgate._core.engine import tune_allocator
-from fastgate.config import GatewayConfig
+from fastgate.config import GatewayConfig, GatewayTable
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.channel import Channel
 from fastgate.server.messages import (
@@ -51,13 +51,10 @@ _log = logging.getLogger("fastgate.worker")
 class Worker:
     """The life of one worker process."""
 
-    def __init__(
-        self, channel: Channel, factory: str, control: RemoteControl, config: GatewayConfig, log: LogHandler
-    ) -> None:
+    def __init__(self, channel: Channel, start: Start, control: RemoteControl, log: LogHandler) -> None:
         self._channel = channel
-        self._config = config
+        self._start = start
         self._log = log
-        self._factory = factory
         self._control = control
         self._leave = asyncio.Event()
         self._stop = asyncio.Event()
@@ -78,7 +75,10 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_WHILE_STARTING)
         stopping = loop.create_task(self._stop.wait())
         try:
-            gateway = self._gateway = load_factory(self._factory)(self._config, control=self._control)
+            make = load_factory(self._start.factory)
+            # Held by the gateway only, which lets go of it after a reload.
+            gateway = make(msgspec.msgpack.decode(self._start.config, type=GatewayConfig), control=self._control)
+            self._gateway = gateway
             self._preparation = Preparation(self._channel, gateway, self._give_way)
             self._channel.attach(loop, self._receive, self._orphaned)
             starting = loop.create_task(gateway.start())
@@ -164,6 +164,12 @@ class Worker:
             self._gateway.reopen_logs()
 
 
+class _Settings(msgspec.Struct):
+    """The part of a configuration that is needed before there is a gateway."""
+
+    gateway: GatewayTable = msgspec.field(default_factory=GatewayTable)
+
+
 def main(descriptor: int) -> int:
     """Runs a worker on this control channel; its exit code."""
     faulthandler.enable()
@@ -180,9 +186,9 @@ def main(descriptor: int) -> int:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = start.python_path
-    config = msgspec.msgpack.decode(start.config, type=GatewayConfig)
+    settings = msgspec.msgpack.decode(start.config, type=_Settings).gateway
     try:
-        log = configure(config.gateway.log, f"worker {start.slot}")
+        log = configure(settings.log, f"worker {start.slot}")
     except OSError as error:
         channel.send(Failed(f"cannot open the log: {error}"))
         return 1
@@ -192,7 +198,7 @@ def main(descriptor: int) -> int:
 
     async def run() -> int:
         control = RemoteControl(channel, start, descriptors)
-        return await Worker(channel, start.factory, control, config, log).run()
+        return await Worker(channel, start, control, log).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())
