@@ -6,12 +6,16 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
 import uvloop
 
 PARTS = frozenset(os.environ.get("FASTGATE_TEST_PARTS", "").split())
+
+# Gateways of the tests never meet those that run on this machine. A short path: a socket's has at most 107 bytes.
+os.environ["FASTGATE_RUN_DIR"] = tempfile.mkdtemp(prefix="fastgate-run-")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -38,6 +42,7 @@ def no_leaks() -> Iterator[None]:
 
 def pytest_sessionfinish() -> None:
     gc.unfreeze()
+    shutil.rmtree(os.environ["FASTGATE_RUN_DIR"], ignore_errors=True)
 
 
 def is_there(part: str) -> bool:

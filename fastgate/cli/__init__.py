@@ -14,6 +14,8 @@ import click
 
 COMMANDS = {
     "serve": "Run a gateway.",
+    "reload": "Have a running gateway take over its configuration file.",
+    "status": "Show what a running gateway does.",
     "demo": "Run a gateway with a built-in upstream and requests to try.",
     "check": "Say everything that is wrong with a configuration.",
     "routes": "Show the routes of a configuration as a table.",

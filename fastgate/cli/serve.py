@@ -1,5 +1,6 @@
 """``fastgate serve``: runs a gateway until it is told to stop."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,11 @@ from fastgate.cli import CommandError
 from fastgate.cli.configuration import config_argument, find, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastgate.config import GatewayConfig
     from fastgate.server.process import WorkerProcess
+    from fastgate.server.watch import FileWatch
 
 
 def read_workers(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
@@ -29,29 +33,33 @@ def read_workers(ctx: click.Context, param: click.Parameter, value: str | None) 
 )
 @click.option("--host", help="Listen address: 0.0.0.0, ::1, host:port, unix:/path.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen port; 0 takes a free one.")
-def serve(config: str | None, workers: int | str | None, host: str | None, port: int | None) -> None:
+@click.option("--watch", is_flag=True, help="Reload whenever the file changes.")
+def serve(config: str | None, workers: int | str | None, host: str | None, port: int | None, watch: bool) -> None:
     """Run a gateway.
 
     CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Options win over the file. SIGTERM and Ctrl-C drain,
-    a second one stops at once; SIGUSR1 reopens log files.
+    a second one stops at once; SIGHUP reloads; SIGUSR1 reopens log files.
     """
-    file = find(config)
+    file = str(find(config))
     from fastgate.server.process import WorkerProcess
+    from fastgate.server.watch import FileWatch
 
     # The first worker imports what it needs while its configuration is read here.
     spare = WorkerProcess()
     try:
-        sys.exit(run(overridden(load(str(file)), workers, host, port), spare))
+        watched = FileWatch(file) if watch else None
+        sys.exit(run(file, lambda: overridden(load(file), workers, host, port), watched, spare))
     finally:
         spare.discard()
 
 
-def run(config: "GatewayConfig", spare: "WorkerProcess") -> int:
+def run(file: str, source: "Callable[[], GatewayConfig]", watch: "FileWatch | None", spare: "WorkerProcess") -> int:
     """Serves until told to stop; the exit code."""
+    config = source()
     from fastgate.server.supervisor import GatewayServer, StartError
 
     try:
-        return GatewayServer(config).run(spare=spare)
+        return GatewayServer(config, source=source, file=os.path.abspath(file), watch=watch).run(spare=spare)
     except StartError as error:
         raise CommandError(str(error)) from None
 

@@ -53,6 +53,7 @@ class Gateway:
         self._tls: ServerTLS | None = None
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
+        self._prepared: tuple[GatewayConfig, Compiled, list[Policy]] | None = None
         self._closed = False
 
     # -- life

@@ -2,6 +2,8 @@
 
 from msgspec import Struct, msgpack
 
+from fastgate.config.errors import Problem
+
 
 class Start(Struct, tag=True, frozen=True):
     """To a worker, first of all: who it is and what to run.
@@ -51,6 +53,33 @@ class GiveBack(Struct, tag=True, frozen=True):
     slot: int
 
 
+class Prepare(Struct, tag=True, frozen=True):
+    """To a worker: a configuration comes in so many `Piece`s; make it ready beside the one in use, and answer."""
+
+    generation: int  # never used twice
+    pieces: int
+
+
+class Piece(Struct, tag=True, frozen=True):
+    """To a worker: some entries of one key at the top of the configuration that is being prepared."""
+
+    generation: int
+    key: str
+    data: bytes  # a value of that key in MessagePack
+
+
+class Commit(Struct, tag=True, frozen=True):
+    """To a worker that said `Prepared`, when all have: use it from now on."""
+
+    generation: int
+
+
+class Abort(Struct, tag=True, frozen=True):
+    """To a worker: forget what was prepared, or is being prepared."""
+
+    generation: int
+
+
 class Ready(Struct, tag=True, frozen=True):
     """From a worker: every connection is served from now on."""
 
@@ -65,6 +94,25 @@ class Leaving(Struct, tag=True, frozen=True):
     """From a worker: it got a signal of its own and drains as soon as `Close` tells it that it may."""
 
 
+class Prepared(Struct, tag=True, frozen=True):
+    """From a worker: it can use that configuration."""
+
+    generation: int
+
+
+class Refused(Struct, tag=True, frozen=True):
+    """From a worker: it cannot use that configuration, and why."""
+
+    generation: int
+    problems: list[Problem]
+
+
+class Committed(Struct, tag=True, frozen=True):
+    """From a worker: it uses that configuration."""
+
+    generation: int
+
+
 class Event(Struct, tag=True, frozen=True):
     """From a worker: something that an operator wants to know."""
 
@@ -72,8 +120,10 @@ class Event(Struct, tag=True, frozen=True):
     fields: dict[str, str | int | float | bool | None]
 
 
-ToWorker = Start | Drain | Close | Stop | ReopenLogs | ReadCertificates | Lend | GiveBack
-FromWorker = Ready | Failed | Leaving | Event
+ToWorker = (
+    Start | Drain | Close | Stop | ReopenLogs | ReadCertificates | Lend | GiveBack | Prepare | Piece | Commit | Abort
+)
+FromWorker = Ready | Failed | Leaving | Prepared | Refused | Committed | Event
 Message = ToWorker | FromWorker
 
 encode = msgpack.Encoder().encode

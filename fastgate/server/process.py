@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-BLOCKED_WHILE_STARTING = {signal.SIGINT, signal.SIGTERM}
+BLOCKED_WHILE_STARTING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class WorkerProcess:
@@ -19,6 +19,9 @@ class WorkerProcess:
         self.ready = False
         self.reason = ""  # why it could not start, when it said so
         self.aborted = False
+        self.leaving = False  # will be replaced, and serves until then what it has accepted
+        self.dismissed = False  # leaves because we said so
+        self.generation = 0  # of the configuration that it uses
         ours, theirs = socket.socketpair()
         try:
             # A Ctrl-C reaches the whole process group; it must not interrupt the imports of an interpreter that starts.

@@ -10,6 +10,8 @@ ready worker for a second, its sockets are lent to another one. When nothing eve
 Stopping: workers report that they are not ready and serve on for ``drain_delay``; then the copies of the listening
 sockets are closed here, and only then in the workers, which empty them first: a connection is either served or
 refused. What is in flight has ``drain_timeout``.
+
+Reloading is told in `fastgate.server.reload`. What is started here starts with the configuration that is in use.
 """
 
 import logging
@@ -19,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import msgpack
 
@@ -30,13 +32,15 @@ from fastgate.observe.log import LogHandler, configure
 from fastgate.server.cpus import usable_cpus
 from fastgate.server.messages import (
     Close,
+    Committed,
     Drain,
     Event,
     Failed,
     Leaving,
     Message,
-    ReadCertificates,
+    Prepared,
     Ready,
+    Refused,
     ReopenLogs,
     Start,
     Stop,
@@ -46,6 +50,11 @@ from fastgate.server.slots import Lending, Slot
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Future
+
+    from fastgate.server.operator import OperatorSocket
+    from fastgate.server.reload import Reloaded, Reloads
+    from fastgate.server.watch import FileWatch
 
 _log = logging.getLogger("fastgate.supervisor")
 
@@ -55,6 +64,7 @@ ATTEMPTS = 3  # of a slot, while no worker was ever ready
 OWN_SIGNAL_AFTER = 0.1  # between the signal of a worker and ours, when both were meant
 STOP_GRACE = 1.0  # from Stop to SIGKILL
 DRAIN_GRACE = 3.0  # beyond drain_timeout
+START_GRACE = 5.0  # for a worker that is dismissed while it starts: it listens only when its imports are done
 
 
 class StartError(Exception):
@@ -64,11 +74,26 @@ class StartError(Exception):
 class GatewayServer:
     """A gateway of several processes: this one supervises, its workers serve.
 
-    ``factory`` is what a worker runs, as "module:name": a callable as `fastgate.gateway.Gateway` is.
+    ``source`` reads the configuration again when a reload is asked for, and raises ConfigError when it cannot be used;
+    without one, a reload reads the certificates again. ``file`` is its name, for those who ask; a reload is also
+    made when ``watch`` says that it has changed. ``factory`` is what a worker runs, as "module:name": a callable as
+    `fastgate.gateway.Gateway` is.
     """
 
-    def __init__(self, config: GatewayConfig, *, factory: str = "fastgate.gateway:Gateway") -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        source: Callable[[], GatewayConfig] | None = None,
+        file: str = "",
+        watch: "FileWatch | None" = None,
+        factory: str = "fastgate.gateway:Gateway",
+    ) -> None:
         self.config = config
+        self.generation = 1
+        self._source = source
+        self._file = file
+        self._file_watch = watch
         workers = config.gateway.workers
         self.workers = usable_cpus() if workers == "auto" else workers
         self._factory = factory
@@ -83,7 +108,9 @@ class GatewayServer:
         self._failure = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._everyone_left: asyncio.Event | None = None
+        self._started = time.monotonic()
         self._lending: Lending
+        self._reloads: Reloads | None = None
         self._drain_task: asyncio.Task[None] | None = None
         self._on_ready: Callable[[], None] = self._announce
 
@@ -137,6 +164,37 @@ class GatewayServer:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._asked_to_stop, "stop()")
 
+    def reload(self, config: GatewayConfig | None = None, *, by: str = "reload()") -> "Future[Reloaded]":
+        """Uses this configuration from now on, or what ``source`` reads. May be called from any thread.
+
+        The future fails with ConfigError when it is refused, with every reason; then the old one stays. Raises
+        RuntimeError while the gateway does not run. ``by`` is for the log.
+        """
+        if self._reloads is None:
+            raise RuntimeError("the gateway does not run")
+        return self._reloads.request(config, by)
+
+    def status(self) -> dict[str, Any]:
+        """What runs, as plain data."""
+        return {
+            "pid": os.getpid(),
+            "state": "draining" if self._draining else "running" if self._ever_ready else "starting",
+            "addresses": self.addresses,
+            "file": self._file,
+            "generation": self.generation,
+            "routes": len(self.config.routes),
+            "uptime": round(time.monotonic() - self._started, 3),
+            "workers": [
+                {
+                    "slot": slot.index,
+                    "pid": slot.process.pid if slot.process is not None else None,
+                    "ready": slot.ready,
+                    "generation": slot.process.generation if slot.process is not None else None,
+                }
+                for slot in self._slots
+            ],
+        }
+
     # Opening and closing.
 
     def _open(self) -> None:
@@ -178,35 +236,55 @@ class GatewayServer:
     async def _supervise(self, mask: set[int | signal.Signals]) -> int:
         import asyncio
 
+        from fastgate.server.reload import Reloads, Supervised
         from fastgate.server.watchdog import watch_heartbeats
 
         assert self._segment is not None
         loop = asyncio.get_running_loop()
+        self._started = time.monotonic()
+        supervised = Supervised(self._slots, self._source, lambda: self.config, self._use, self._dismiss)
+        self._reloads = reloads = Reloads(supervised)
         self._lending = Lending(loop, self._slots, self._listening)
         self._everyone_left = asyncio.Event()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._asked_to_stop, number.name)
             loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
-            loop.add_signal_handler(signal.SIGHUP, self._reload)
+            loop.add_signal_handler(signal.SIGHUP, reloads.request, None, "SIGHUP")
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # an upgrade signal elsewhere; its default would kill
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if self._failure:  # not even an interpreter could be started
             raise StartError(self._failure)
         for slot in self._slots:
             self._watch(slot)
-        watchdog = loop.create_task(watch_heartbeats(self._slots, self._segment, self.config.gateway.worker_timeout))
+        tasks = [
+            loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout))
+        ]
+        if self._file_watch is not None:
+            changed = f"a change of {self._file or 'the configuration file'}"
+            tasks.append(loop.create_task(self._file_watch.run(lambda: reloads.request(None, changed))))
+        operators = await self._open_operator_socket()
         await self._everyone_left.wait()
-        watchdog.cancel()
+        operators.close()
         if self._drain_task is not None:
-            self._drain_task.cancel()
+            tasks.append(self._drain_task)
+        for task in tasks:
+            task.cancel()
+        await reloads.close()
+        self._reloads = None
         if self._failure:
             raise StartError(self._failure)
         return 1 if self._forced else self._exit_code
 
-    def _reload(self) -> None:
-        _log.warning("SIGHUP: certificates are read again; everything else stays as it is until a restart")
-        self._tell_all(ReadCertificates())
+    async def _open_operator_socket(self) -> "OperatorSocket":
+        from fastgate.server.operator import OperatorSocket, commands
+
+        operators = OperatorSocket(commands(self))
+        try:
+            await operators.open()
+        except OSError as error:
+            _log.warning("`fastgate reload` and `fastgate status` will not find this gateway: %s", error)
+        return operators
 
     def _reopen_logs(self) -> None:
         assert self._log_handler is not None
@@ -232,6 +310,7 @@ class GatewayServer:
         except OSError as error:
             self._lost(slot, f"cannot be started: {error.strerror}", ready=False, reason="", served=0.0)
             return
+        slot.process.generation = self.generation
         slot.process.channel.send(
             Start(
                 slot=slot.index,
@@ -280,12 +359,17 @@ class GatewayServer:
         self._segment.release(slot.index)
         slot.process = None
         self._lending.is_not_ready(slot)
+        assert self._reloads is not None
+        self._reloads.is_gone(process)
         if self._draining:
             if process.exit_code != 0 and not self._failure:
                 self._exit_code = 1
                 _log.warning("worker %d %s before it was done", slot.index, process.ending())
             if not any(other.process for other in self._slots):
                 self._leave()
+            return
+        if process.dismissed:
+            self._replace(slot, "gave way to the new configuration", expected=True)
             return
         self._lost(
             slot,
@@ -311,12 +395,12 @@ class GatewayServer:
             return
         self._replace(slot, f"{ending} ({reason})" if reason else ending)
 
-    def _replace(self, slot: Slot, ending: str) -> None:
+    def _replace(self, slot: Slot, ending: str, *, expected: bool = False) -> None:
         """Starts another worker, at once or after a pause."""
         slot.waits = ""
         pause = min(FIRST_PAUSE * 2 ** (slot.failures - 2), LONGEST_PAUSE) if slot.failures > 1 else 0.0
         _log.log(
-            logging.INFO if ending == "exited with code 0" else logging.ERROR,
+            logging.INFO if expected or ending == "exited with code 0" else logging.ERROR,
             "worker %d %s; starting another one%s",
             slot.index,
             ending,
@@ -327,6 +411,27 @@ class GatewayServer:
         else:
             slot.respawn = self._loop.call_later(pause, self._spawn, slot)
 
+    def _use(self, config: GatewayConfig, generation: int) -> None:
+        """What is started from now on starts with this configuration; at once where a slot waits for its next try."""
+        self.config, self.generation = config, generation
+        for slot in self._slots:
+            slot.failures = 0
+            if slot.respawn is not None and not self._draining:
+                slot.respawn.cancel()
+                self._spawn(slot)
+
+    def _dismiss(self, slot: Slot, process: WorkerProcess) -> None:
+        """Tells a worker to leave, so that its slot gets one with the configuration that is in use."""
+        assert self._loop is not None
+        process.leaving = process.dismissed = True
+        self._lending.is_not_ready(slot)
+        process.channel.send(Close())
+        self._loop.call_later(START_GRACE, self._kill_unready, process)
+
+    def _kill_unready(self, process: WorkerProcess) -> None:
+        if not process.ready:
+            process.kill(signal.SIGKILL)
+
     def _hopeless(self, reason: str) -> bool:
         """No worker ever was ready, and trying again will not help: they all gave a reason, or one died too often."""
         if reason and all(slot.failures for slot in self._slots):
@@ -334,26 +439,37 @@ class GatewayServer:
         return any(slot.failures >= ATTEMPTS for slot in self._slots)
 
     def _receive(self, slot: Slot, process: WorkerProcess, message: Message) -> None:
+        assert self._reloads is not None
         if isinstance(message, Ready):
             process.ready = True
-            self._lending.is_ready(slot)
-            if not self._ever_ready:
-                self._ever_ready = True
-                self._on_ready()
-                for other in self._slots:
-                    if other.waits:
-                        self._replace(other, other.waits)
-            else:
-                _log.info("worker %d is ready", slot.index)
+            if not process.leaving:
+                self._is_ready(slot, process)
         elif isinstance(message, Failed):
             process.reason = message.reason
         elif isinstance(message, Leaving):
             # The signal may be for the whole group; then ours is about to arrive, and everything goes its usual way.
+            process.leaving = True
+            self._reloads.is_leaving(process)
             delay = max(self.config.gateway.drain_delay, OWN_SIGNAL_AFTER)
             assert self._loop is not None
             self._loop.call_later(delay, self._let_go, slot, process)
+        elif isinstance(message, Prepared | Refused | Committed):
+            self._reloads.answered(process, message)
         elif isinstance(message, Event):
             _log.info("worker %d: %s", slot.index, message.name, extra={"fields": message.fields})
+
+    def _is_ready(self, slot: Slot, process: WorkerProcess) -> None:
+        assert self._reloads is not None
+        self._lending.is_ready(slot)
+        if not self._ever_ready:
+            self._ever_ready = True
+            self._on_ready()
+            for other in self._slots:
+                if other.waits:
+                    self._replace(other, other.waits)
+        else:
+            _log.info("worker %d is ready", slot.index)
+        self._reloads.is_ready(slot, process)
 
     def _let_go(self, slot: Slot, process: WorkerProcess) -> None:
         """Only this worker was told to drain. What it leaves in its queue is for its successor: we keep our copy."""
@@ -373,6 +489,8 @@ class GatewayServer:
         _log.info("%s: draining", by)
         self._draining = True
         self._lending.end()
+        assert self._reloads is not None
+        self._reloads.end()
         for slot in self._slots:
             if slot.respawn is not None:
                 slot.respawn.cancel()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Callable
 
 from fastgate._core.shm import Segment
 from fastgate.server.slots import Slot
@@ -14,14 +15,14 @@ START_TIMEOUT = 60.0  # at least; a worker that is not ready by then is aborted 
 _KILL_AFTER = 1.0  # SIGABRT writes a traceback; a worker that is stopped cannot even do that
 
 
-async def watch_heartbeats(slots: list[Slot], segment: Segment, timeout: float) -> None:
-    """Sends SIGABRT to workers without a sign of life for ``timeout`` seconds, for ever.
+async def watch_heartbeats(slots: list[Slot], segment: Segment, timeout: Callable[[], float]) -> None:
+    """Sends SIGABRT to workers without a sign of life for ``timeout()`` seconds, for ever.
 
     Delays of the supervisor itself (a machine that slept, a process group that was stopped) are not held against them.
     """
-    tick = min(1.0, timeout / 4)
     previous = time.monotonic()
     while True:
+        tick = min(1.0, timeout() / 4)
         await asyncio.sleep(tick)
         now = time.monotonic()
         on_time = now - previous < 2 * tick + 0.5
@@ -33,9 +34,9 @@ async def watch_heartbeats(slots: list[Slot], segment: Segment, timeout: float) 
             if process is None or process.aborted:
                 continue
             if process.ready:
-                silent, limit = (Segment.now() - segment.heartbeat(slot.index)) / 1000, timeout
+                silent, limit = (Segment.now() - segment.heartbeat(slot.index)) / 1000, timeout()
             else:
-                silent, limit = now - process.started, max(timeout, START_TIMEOUT)
+                silent, limit = now - process.started, max(timeout(), START_TIMEOUT)
             if silent > limit:
                 _log.error("worker %d gave no sign of life for %.1f s: aborting it", slot.index, silent)
                 process.aborted = True

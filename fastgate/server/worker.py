@@ -16,75 +16,50 @@ import os
 import signal
 import socket
 import sys
-from typing import Protocol
 
 import msgspec
 import uvloop
 
 from fastgate._core.engine import tune_allocator
-from fastgate.config import GatewayConfig
-from fastgate.gateway.control import ControlPlane
+from fastgate.config import GatewayConfig, GatewayTable
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.channel import Channel
 from fastgate.server.messages import (
+    Abort,
     Close,
+    Commit,
     Drain,
     Failed,
     GiveBack,
     Lend,
     Message,
+    Piece,
+    Prepare,
     ReadCertificates,
     ReopenLogs,
     Start,
     Stop,
 )
-from fastgate.server.process import raise_file_limit
+from fastgate.server.preparation import Preparation
+from fastgate.server.process import BLOCKED_WHILE_STARTING, raise_file_limit
 from fastgate.server.remote import RemoteControl
+from fastgate.server.runnable import Runnable, load_factory, one_line
 
 _log = logging.getLogger("fastgate.worker")
-
-
-class Runnable(Protocol):
-    """What a worker needs of a gateway."""
-
-    async def start(self) -> None:
-        """Serves from now on, and tells its control plane so. What it raises is why the worker cannot start."""
-
-    async def drain(self) -> None:
-        """Finishes what is in flight, then closes."""
-
-    async def close(self) -> None:
-        """Closes everything now."""
-
-    def reopen_logs(self) -> None:
-        """Opens log files by their names again."""
-
-    def read_certificates(self) -> None:
-        """Reads the certificate files again."""
-
-
-class Factory(Protocol):
-    """`fastgate.gateway.Gateway`, or what stands in for it."""
-
-    def __call__(self, config: GatewayConfig, *, control: ControlPlane) -> Runnable:
-        """Makes the gateway, not started."""
-        ...
 
 
 class Worker:
     """The life of one worker process."""
 
-    def __init__(
-        self, channel: Channel, factory: str, control: RemoteControl, config: GatewayConfig, log: LogHandler
-    ) -> None:
+    def __init__(self, channel: Channel, start: Start, control: RemoteControl, log: LogHandler) -> None:
         self._channel = channel
-        self._config = config
+        self._start = start
         self._log = log
-        self._factory = factory
         self._control = control
         self._leave = asyncio.Event()
         self._stop = asyncio.Event()
         self._gateway: Runnable | None = None
+        self._preparation: Preparation | None = None
         self._started = False
         self._loans: asyncio.Queue[tuple[Lend | GiveBack, list[int]]] = asyncio.Queue()
 
@@ -97,10 +72,14 @@ class Worker:
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
         # The supervisor starts workers with these blocked, so that a Ctrl-C during the imports waits until here.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_WHILE_STARTING)
         stopping = loop.create_task(self._stop.wait())
         try:
-            gateway = self._gateway = load_factory(self._factory)(self._config, control=self._control)
+            make = load_factory(self._start.factory)
+            # Held by the gateway only, which lets go of it after a reload.
+            gateway = make(msgspec.msgpack.decode(self._start.config, type=GatewayConfig), control=self._control)
+            self._gateway = gateway
+            self._preparation = Preparation(self._channel, gateway, self._give_way)
             self._channel.attach(loop, self._receive, self._orphaned)
             starting = loop.create_task(gateway.start())
             leaving = loop.create_task(self._leave.wait())
@@ -149,6 +128,10 @@ class Worker:
         elif isinstance(message, ReadCertificates):
             if self._gateway is not None:
                 self._gateway.read_certificates()
+        elif isinstance(message, Prepare | Piece | Commit | Abort):
+            # What leaves needs no other configuration; the supervisor does not wait for it.
+            if self._preparation is not None and not (self._leave.is_set() and isinstance(message, Prepare)):
+                self._preparation.receive(message)
         elif isinstance(message, Lend | GiveBack):
             self._loans.put_nowait((message, descriptors))
 
@@ -159,6 +142,10 @@ class Worker:
                 await self._control.lend(message, descriptors)
             else:
                 self._control.give_back(message)
+
+    def _give_way(self) -> None:
+        self._control.closing.set()
+        self._leave.set()
 
     def _orphaned(self) -> None:
         _log.error("the supervisor is gone: closing the listening sockets and finishing what is in flight")
@@ -177,19 +164,10 @@ class Worker:
             self._gateway.reopen_logs()
 
 
-def load_factory(name: str) -> Factory:
-    """The object that ``module:name`` stands for."""
-    module, _, attribute = name.partition(":")
-    factory: Factory = getattr(importlib.import_module(module), attribute)
-    return factory
+class _Settings(msgspec.Struct):
+    """The part of a configuration that is needed before there is a gateway."""
 
-
-def one_line(error: BaseException) -> str:
-    """The error for a log line: its message where it has one, with its type where that says more."""
-    text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if type(error).__module__.startswith("fastgate.") and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    gateway: GatewayTable = msgspec.field(default_factory=GatewayTable)
 
 
 def main(descriptor: int) -> int:
@@ -208,9 +186,9 @@ def main(descriptor: int) -> int:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = start.python_path
-    config = msgspec.msgpack.decode(start.config, type=GatewayConfig)
+    settings = msgspec.msgpack.decode(start.config, type=_Settings).gateway
     try:
-        log = configure(config.gateway.log, f"worker {start.slot}")
+        log = configure(settings.log, f"worker {start.slot}")
     except OSError as error:
         channel.send(Failed(f"cannot open the log: {error}"))
         return 1
@@ -220,7 +198,7 @@ def main(descriptor: int) -> int:
 
     async def run() -> int:
         control = RemoteControl(channel, start, descriptors)
-        return await Worker(channel, start.factory, control, config, log).run()
+        return await Worker(channel, start, control, log).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())

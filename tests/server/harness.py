@@ -23,6 +23,18 @@ from fastgate.server import GatewayServer
 GatewayServer(GatewayConfig.from_dict(json.loads(sys.argv[1])), factory=sys.argv[2]).start()
 """
 
+FROM_FILE = """
+import sys
+from fastgate.config import GatewayConfig
+from fastgate.server import GatewayServer, reload
+from fastgate.server.watch import FileWatch
+file, factory, watched, timeout = sys.argv[1:]
+reload.PREPARE_TIMEOUT = float(timeout)
+watch = FileWatch(file, 0.05) if watched else None
+read = lambda: GatewayConfig.from_file(file)
+GatewayServer(read(), source=read, file=file, watch=watch, factory=factory).start()
+"""
+
 
 def config(**gateway: Any) -> dict[str, Any]:
     return {
@@ -102,16 +114,21 @@ class Server:
         self.process.send_signal(number)
 
 
+def running(settings: dict[str, Any], factory: str = STUB) -> contextlib.AbstractAsyncContextManager[Server]:
+    return program(PROGRAM, json.dumps(settings), factory)
+
+
+def running_file(
+    file: Path, factory: str = STUB, *, watch: bool = False, timeout: float = 30
+) -> contextlib.AbstractAsyncContextManager[Server]:
+    """The gateway reads that file, a JSON one, and reads it again when it is told to."""
+    return program(FROM_FILE, str(file), factory, "watch" if watch else "", str(timeout))
+
+
 @contextlib.asynccontextmanager
-async def running(settings: dict[str, Any], factory: str = STUB) -> AsyncIterator[Server]:
+async def program(text: str, *arguments: str) -> AsyncIterator[Server]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        PROGRAM,
-        json.dumps(settings),
-        factory,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(),
+        sys.executable, "-c", text, *arguments, stderr=asyncio.subprocess.PIPE, env=environment()
     )
     server = Server(process)
     try:

@@ -5,8 +5,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from fastgate.config import GatewayConfig
+from fastgate.config import ConfigError, GatewayConfig, Problem
 from fastgate.gateway.control import ControlPlane
 from fastgate.gateway.listeners import Listener
 
@@ -36,7 +37,8 @@ class Connection(asyncio.Protocol):
                 self.answer(path)
 
     def answer(self, path: str) -> None:
-        body = f"{os.getpid()} {self.gateway.control.slot} {self.peer} {path}".encode()
+        # Two words that tell the worker, one that tells its configuration.
+        body = f"{os.getpid()} {self.gateway.control.slot} {self.peer} {path} {self.gateway.name}".encode()
         close = b"Connection: close\r\n" if self.gateway.draining else b""
         self.transport.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (close, len(body), body))
         if self.gateway.draining:
@@ -50,6 +52,12 @@ class StubGateway:
         self.connections: set[Connection] = set()
         self.draining = False
         self.listeners: list[Listener] = []
+        self.prepared: GatewayConfig | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the first route: tells which configuration is in use."""
+        return self.config.routes[0].name
 
     def behave(self, path: str) -> None:
         actions: dict[str, Callable[[], object]] = {
@@ -88,7 +96,45 @@ class StubGateway:
             connection.transport.abort()
 
     def read_certificates(self) -> None:
-        pass
+        self.control.event("certificates", of=self.name)
+
+    async def prepare(self, config: GatewayConfig) -> None:
+        """As the name of the first route says; ``-1`` at its end is for slot 1 only."""
+        assert self.prepared is None
+        action, _, slot = config.routes[0].name.partition("-")
+        self.control.event("preparing", of=config.routes[0].name)
+        if not slot or int(slot) == self.control.slot:
+            if action == "refuse":
+                raise ConfigError([Problem("routes[0].path", "no good"), Problem("plugins[0].use", "is nowhere")])
+            if action == "raise":
+                raise RuntimeError("out of\nluck")
+            if action == "hold":
+                while not Path(config.plugins[0].options["until"]).exists():
+                    await asyncio.sleep(0.01)
+            if action == "wait":
+                await asyncio.sleep(0.5)
+            if action == "stuck":
+                await asyncio.Event().wait()
+            if action == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if action == "leave":
+                os.kill(os.getpid(), signal.SIGTERM)
+                await asyncio.sleep(0.2)
+        self.prepared = config
+
+    def commit(self) -> None:
+        assert self.prepared is not None
+        action, _, slot = self.prepared.routes[0].name.partition("-")
+        if not slot or int(slot) == self.control.slot:
+            if action == "break":
+                raise RuntimeError("cannot swap")
+            if action == "perish":
+                os.kill(os.getpid(), signal.SIGKILL)
+        self.config, self.prepared = self.prepared, None
+
+    def abort(self) -> None:
+        self.prepared = None
+        self.control.event("aborted")
 
     def reopen_logs(self) -> None:
         self.control.event("reopened")

@@ -1,0 +1,71 @@
+"""How a command finds a running gateway and asks it something, over its control socket."""
+
+import json
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastgate.cli import CommandError
+
+LIST_TIMEOUT = 2.0
+
+
+def choose(pid: int | None) -> tuple[int, Path]:
+    """The gateway that is meant, with its socket: the one with that process id, or the only one.
+
+    Exits with code 2 after a list when there are several.
+    """
+    from fastgate.server.run_dir import run_dirs, running_gateways
+
+    found = running_gateways()
+    if pid is not None:
+        if pid not in found:
+            raise CommandError(f"no gateway with process id {pid} runs here{_others(list(found))}")
+        return pid, found[pid]
+    if not found:
+        places = ", ".join(map(str, run_dirs()))
+        raise CommandError(f"no gateway runs here (looked in {places}; FASTGATE_RUN_DIR names another place)")
+    if len(found) > 1:
+        click.echo(f"fastgate: {len(found)} gateways run here, say which one:", err=True)
+        for each, path in found.items():
+            click.echo(f"  --pid {each}  {describe(path)}", err=True)
+        sys.exit(2)
+    return next(iter(found.items()))
+
+
+def describe(path: Path) -> str:
+    """Where the gateway behind that socket listens and what it runs, in a few words."""
+    try:
+        answer = ask(path, "status", LIST_TIMEOUT)
+    except CommandError:
+        return "(does not answer)"
+    return "  ".join(part for part in (", ".join(answer["addresses"]), answer["file"]) if part)
+
+
+def ask(path: Path, command: str, timeout: float) -> dict[str, Any]:
+    """The gateway's answer."""
+    line = b""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(str(path))
+            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                line = stream.readline()
+        except TimeoutError:
+            raise CommandError(f"the gateway did not answer within {timeout:g} s") from None
+        except OSError as error:
+            raise CommandError(f"the gateway cannot be reached: {(error.strerror or str(error)).lower()}") from None
+    if not line.endswith(b"\n"):
+        raise CommandError("the gateway has ended before it answered")
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        raise CommandError(answer["error"])
+    return answer
+
+
+def _others(pids: list[int]) -> str:
+    return f"; there {'is' if len(pids) == 1 else 'are'} {', '.join(map(str, pids))}" if pids else ""

@@ -1,0 +1,126 @@
+"""The operator's socket: ``fastgate reload`` and ``fastgate status`` talk to a running gateway over it.
+
+One connection, one request: a line of JSON with a ``command``, answered by a line of JSON with ``ok``. The
+socket lies in the run-time directory with mode 0600, and peers other than its user and root are turned away.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
+
+from fastgate.config import ConfigError
+from fastgate.server.run_dir import is_served, make_run_dir, socket_path
+
+if TYPE_CHECKING:
+    from fastgate.server.supervisor import GatewayServer
+
+Command = Callable[[], Awaitable[dict[str, Any]]]
+
+_LONGEST = 65536
+_PATIENCE = 5.0  # for a request to be complete
+
+
+class OperatorSocket:
+    """Answers operators until it is closed. ``commands`` give the fields of the answer."""
+
+    def __init__(self, commands: Mapping[str, Command]) -> None:
+        self._commands = commands
+        self._server: asyncio.Server | None = None
+        self._path: Path | None = None
+        self._inode = (0, 0)
+
+    async def open(self) -> None:
+        """Begins to answer. Raises OSError with the reason why it cannot."""
+        path = socket_path(make_run_dir(), os.getpid())
+        if is_served(path):
+            raise OSError(f"{path} is in use")
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            mask = os.umask(0o177)
+            try:
+                sock.bind(str(path))
+            finally:
+                os.umask(mask)
+            self._path = path
+            status = os.lstat(path)
+            self._inode = (status.st_dev, status.st_ino)
+            sock.setblocking(False)
+            self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=_LONGEST)
+        except BaseException:
+            sock.close()
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Answers no more, and removes the socket."""
+        if self._server is not None:
+            self._server.close()
+        if self._path is None:
+            return
+        try:
+            status = os.lstat(self._path)
+            if (status.st_dev, status.st_ino) == self._inode:
+                os.unlink(self._path)
+        except OSError:
+            pass
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if not _may_ask(writer.get_extra_info("socket")):
+                answer: dict[str, Any] = {"ok": False, "error": "only the user of the gateway and root may ask"}
+            else:
+                answer = await self._answer(await asyncio.wait_for(reader.readline(), _PATIENCE))
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        except (OSError, TimeoutError, ValueError):
+            pass  # it went away, or is nobody who speaks this
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            name = request["command"]
+        except (ValueError, KeyError, TypeError):
+            return {"ok": False, "error": 'a request is a line like {"command": "status"}'}
+        command = self._commands.get(name) if isinstance(name, str) else None
+        if command is None:
+            return {"ok": False, "error": f"no such command; there are {', '.join(self._commands)}"}
+        return {"ok": True, **await command()}
+
+
+def commands(server: "GatewayServer") -> dict[str, Command]:
+    """What operators can ask of a gateway."""
+
+    async def reload() -> dict[str, Any]:
+        try:
+            done = await asyncio.wrap_future(server.reload(by="an operator"))
+        except ConfigError as error:
+            return {"ok": False, "problems": to_builtins(error.problems)}
+        return done._asdict()
+
+    async def status() -> dict[str, Any]:
+        return server.status()
+
+    async def drain() -> dict[str, Any]:
+        if server.status()["state"] != "draining":
+            server.stop()
+        return {}
+
+    return {"reload": reload, "status": status, "drain": drain}
+
+
+def _may_ask(peer: socket.socket) -> bool:
+    """Whether the peer is our user or root. Where the system does not tell, the mode of the socket has to do."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return uid in (os.geteuid(), 0)

@@ -1,0 +1,403 @@
+"""Reload: one configuration after the other, and every worker on the same one.
+
+A reload has a number that is never used again, its generation, and two phases. First the new configuration is read and
+checked here, sent to every worker that serves, and prepared by each beside the one in use. Only when all are prepared
+is it decided here, in one step without waiting: whatever is started from now on starts with it, and the workers
+swap. Until then anything that goes wrong (a worker refuses, dies, or takes longer than `PREPARE_TIMEOUT`) ends the
+reload, and the old configuration serves on. From then on nothing does: a worker that dies is replaced by one that has
+the new configuration, and so is one that does not swap.
+
+No worker stays on another generation, whenever it was started:
+
+* It becomes ready while others prepare: it is asked to prepare too, and the decision waits for it.
+* It is still starting, or has begun to leave, when the decision falls: it is told to leave, and its slot gets another
+  one. Waiting for it would let a worker that cannot start with the old configuration keep the new one away.
+* Nobody is ready for as long as `PREPARE_TIMEOUT`: there is nothing that could be lost, and the new one is used.
+
+One reload runs at a time. What is asked for meanwhile becomes one more, with the configuration that was given last.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from fastgate.config import ConfigError, GatewayConfig, Problem
+from fastgate.config.changes import unchangeable
+from fastgate.server.messages import (
+    Abort,
+    Commit,
+    Committed,
+    Piece,
+    Prepare,
+    Prepared,
+    ReadCertificates,
+    Refused,
+)
+from fastgate.server.pieces import cut
+from fastgate.server.process import WorkerProcess
+from fastgate.server.runnable import one_line
+from fastgate.server.slots import Slot
+
+_log = logging.getLogger("fastgate.supervisor")
+
+PREPARE_TIMEOUT = 30.0
+COMMIT_TIMEOUT = 30.0
+_NICENESS = 5  # of the thread that reads a configuration: requests go first
+
+Source = Callable[[], GatewayConfig]
+
+
+class Reloaded(NamedTuple):
+    """What a reload has done. ``generation`` 0: there was no configuration to read again, only certificates."""
+
+    generation: int
+    workers: int
+    routes: int
+    seconds: float
+
+
+class Supervised(NamedTuple):
+    """What a reload needs of the supervisor."""
+
+    slots: list[Slot]
+    source: Source | None
+    config: Callable[[], GatewayConfig]  # what is in use
+    use: Callable[[GatewayConfig, int], None]  # what is started from now on starts with this, of that generation
+    dismiss: Callable[[Slot, WorkerProcess], None]  # makes room for a worker that starts with what is in use
+
+
+class Reloads:
+    """Carries out reloads, one at a time. `request` may be called from any thread, all else from the loop's.
+
+    The supervisor says when a worker `is_ready`, `is_leaving` or `is_gone`, and passes on what it `answered`.
+    """
+
+    def __init__(self, supervised: Supervised) -> None:
+        self._supervised = supervised
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._asked: list[tuple[GatewayConfig | None, Future[Reloaded]]] = []
+        self._generation = 1
+        self._round: _Round | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._began = False  # a worker was ready once
+        self._ended = False
+
+    def request(self, config: GatewayConfig | None, by: str) -> "Future[Reloaded]":
+        """Asks for a reload, of what the source says when no configuration is given.
+
+        The future fails with `ConfigError` when the old configuration stays.
+        """
+        future: Future[Reloaded] = Future()
+        with self._lock:
+            if self._ended:
+                future.set_exception(_failure("the gateway is stopping"))
+                return future
+            self._asked.append((config, future))
+            self._loop.call_soon_threadsafe(self._wake)
+        _log.info("reload asked for by %s", by)
+        return future
+
+    def end(self) -> None:
+        """The gateway stops: what is not decided yet is not done."""
+        with self._lock:
+            self._ended = True
+        if self._round is not None:
+            self._round.fail("the gateway is stopping")
+        if self._task is None:
+            self._settle(self._take(), _failure("the gateway is stopping"))
+
+    async def close(self) -> None:
+        """Ends, and waits until nothing runs any more."""
+        self.end()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    # What the supervisor says of its workers.
+
+    def is_ready(self, slot: Slot, process: WorkerProcess) -> None:
+        """It serves, with the configuration that it was started with."""
+        self._began = True
+        if self._round is not None:
+            self._round.join(slot, process)
+        self._wake()
+
+    def is_leaving(self, process: WorkerProcess) -> None:
+        """It will be replaced: it takes part no longer."""
+        if self._round is not None:
+            self._round.drop(process)
+
+    def is_gone(self, process: WorkerProcess) -> None:
+        """Its process has ended."""
+        if self._round is not None:
+            self._round.lost(process)
+
+    def answered(self, process: WorkerProcess, message: Prepared | Refused | Committed) -> None:
+        """It answered to what it was told for a reload."""
+        if self._round is not None and message.generation == self._round.generation:
+            self._round.answered(process, message)
+
+    # One after the other.
+
+    def _wake(self) -> None:
+        if self._asked and self._began and self._task is None and not self._ended:
+            self._task = self._loop.create_task(self._run())
+
+    def _take(self) -> list[tuple[GatewayConfig | None, "Future[Reloaded]"]]:
+        with self._lock:
+            asked, self._asked = self._asked, []
+        return asked
+
+    async def _run(self) -> None:
+        asked: list[tuple[GatewayConfig | None, Future[Reloaded]]] = []
+        try:
+            while asked := self._take():
+                try:
+                    outcome: Reloaded | ConfigError = await self._reload(asked[-1][0])
+                except ConfigError as error:
+                    outcome = error
+                except Exception as error:  # of a source that is somebody else's
+                    _log.debug("cannot read the configuration", exc_info=True)
+                    outcome = _failure(one_line(error))
+                if isinstance(outcome, ConfigError):
+                    _say_why(outcome)
+                self._settle(asked, outcome)
+        finally:
+            self._task = None
+            self._settle(asked + (self._take() if self._ended else []), _failure("the gateway is stopping"))
+
+    def _settle(
+        self, asked: list[tuple[GatewayConfig | None, "Future[Reloaded]"]], outcome: Reloaded | ConfigError
+    ) -> None:
+        for _, future in asked:
+            if future.done():
+                continue
+            if isinstance(outcome, ConfigError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    async def _reload(self, config: GatewayConfig | None) -> Reloaded:
+        began = time.monotonic()
+        if self._ended:
+            raise _failure("the gateway is stopping")
+        supervised = self._supervised
+        if config is None and supervised.source is None:
+            _log.warning("certificates are read again; there is no file with the rest of the configuration")
+            for slot in supervised.slots:
+                if slot.process is not None:
+                    slot.process.channel.send(ReadCertificates())
+            return Reloaded(0, sum(slot.ready for slot in supervised.slots), len(supervised.config().routes), 0.0)
+        generation = self._generation + 1
+        new, pieces = await _in_thread(lambda: self._read(config, generation))
+        if self._ended:
+            raise _failure("the gateway is stopping")
+        self._generation = generation
+        current = self._round = _Round(generation, pieces, self._loop)
+        try:
+            for slot in supervised.slots:
+                if slot.process is not None and slot.process.ready:
+                    current.join(slot, slot.process)
+            try:
+                await current.decision
+            except BaseException:
+                current.abort()
+                raise
+            supervised.use(new, generation)
+            for slot in supervised.slots:
+                process = slot.process
+                if process is not None and process.generation != generation and process not in current.prepared:
+                    supervised.dismiss(slot, process)
+            current.commit()
+            workers = await current.outcome
+        finally:
+            self._round = None
+            current.close()
+        if new.gateway.tls is not None:
+            for process in current.prepared:
+                process.channel.send(ReadCertificates())
+        done = Reloaded(generation, workers, len(new.routes), time.monotonic() - began)
+        _log.info(
+            "reload: generation %d is in use (%d route%s, %.2f s)",
+            done.generation,
+            done.routes,
+            "" if done.routes == 1 else "s",
+            done.seconds,
+        )
+        return done
+
+    def _read(self, config: GatewayConfig | None, generation: int) -> "_Read":
+        if config is None:
+            assert self._supervised.source is not None
+            config = self._supervised.source()
+        problems = unchangeable(self._supervised.config(), config)
+        if problems:
+            raise ConfigError(problems)
+        return _Read(config, cut(config, generation))
+
+
+class _Read(NamedTuple):
+    config: GatewayConfig
+    pieces: list[Piece]
+
+
+class _Round:
+    """One reload on its way through the workers: who prepares, who is prepared; then who still has to swap.
+
+    ``decision`` is done when the new configuration is to be used, and fails when the old one stays. ``outcome`` is the
+    number of workers that swapped.
+    """
+
+    def __init__(self, generation: int, pieces: list[Piece], loop: asyncio.AbstractEventLoop) -> None:
+        self.generation = generation
+        self.decision: asyncio.Future[None] = loop.create_future()
+        self.outcome: asyncio.Future[int] = loop.create_future()
+        self.prepared: dict[WorkerProcess, Slot] = {}
+        self._pieces = pieces
+        self._loop = loop
+        self._preparing: dict[WorkerProcess, Slot] = {}
+        self._swapping: set[WorkerProcess] = set()
+        self._swapped = 0
+        self._timer = loop.call_later(PREPARE_TIMEOUT, self._overdue)
+
+    def join(self, slot: Slot, process: WorkerProcess) -> None:
+        """A worker serves, so it must prepare; unless it is decided already, or leaves anyway."""
+        if self.decision.done() or process.leaving or process in self._preparing or process in self.prepared:
+            return
+        self._timer.cancel()
+        self._timer = self._loop.call_later(PREPARE_TIMEOUT, self._overdue)
+        self._preparing[process] = slot
+        process.channel.send(Prepare(self.generation, len(self._pieces)))
+        for piece in self._pieces:
+            process.channel.send(piece)
+
+    def drop(self, process: WorkerProcess) -> None:
+        """A worker leaves, and is replaced whatever is decided."""
+        self._preparing.pop(process, None)
+        self.prepared.pop(process, None)
+        self._decide()
+        self._no_longer_swaps(process)
+
+    def lost(self, process: WorkerProcess) -> None:
+        """A worker is gone."""
+        slot = self._preparing.pop(process, None) or self.prepared.pop(process, None)
+        if slot is not None:
+            ending = "was aborted because it hung" if process.aborted else process.ending()
+            self.fail(f"worker {slot.index} {ending} while it prepared the new configuration")
+        self._no_longer_swaps(process)
+
+    def answered(self, process: WorkerProcess, message: Prepared | Refused | Committed) -> None:
+        """What a worker says to it."""
+        if isinstance(message, Committed):
+            process.generation = self.generation
+            self._swapped += process in self._swapping
+            self._no_longer_swaps(process)
+        elif process in self._preparing and not self.decision.done():
+            slot = self._preparing.pop(process)
+            self.prepared[process] = slot
+            if isinstance(message, Refused):
+                self.decision.set_exception(ConfigError(message.problems))
+            else:
+                self._decide()
+
+    def fail(self, reason: str) -> None:
+        """The old configuration stays, unless the new one is in use."""
+        if not self.decision.done():
+            self.decision.set_exception(_failure(reason))
+
+    def abort(self) -> None:
+        """Tells everybody who took part to forget it."""
+        for process in (*self._preparing, *self.prepared):
+            process.channel.send(Abort(self.generation))
+
+    def commit(self) -> None:
+        """Tells everybody who is prepared to swap."""
+        self._timer.cancel()
+        self._timer = self._loop.call_later(COMMIT_TIMEOUT, self._overdue)
+        self._swapping = set(self.prepared)
+        for process in self._swapping:
+            process.channel.send(Commit(self.generation))
+        self._finish()
+
+    def close(self) -> None:
+        """Nothing comes any more."""
+        self._timer.cancel()
+        for each in (self.decision, self.outcome):
+            if not each.cancel() and not each.cancelled():
+                each.exception()  # looked at: asyncio need not complain
+
+    def _decide(self) -> None:
+        if not self._preparing and self.prepared and not self.decision.done():
+            self.decision.set_result(None)
+
+    def _no_longer_swaps(self, process: WorkerProcess) -> None:
+        if process in self._swapping:
+            self._swapping.discard(process)
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._swapping:
+            self.outcome.set_result(self._swapped)
+
+    def _overdue(self) -> None:
+        if self._swapping:
+            for process in self._swapping:
+                _log.error("a worker (pid %d) does not take over the configuration: replacing it", process.pid)
+                process.kill(signal.SIGKILL)
+        elif self._preparing:
+            indices = ", ".join(str(slot.index) for slot in self._preparing.values())
+            self.fail(f"worker {indices} did not prepare the new configuration within {PREPARE_TIMEOUT:g} s")
+        elif not self.decision.done():
+            _log.warning("no worker was there to prepare the new configuration: the next ones start with it")
+            self.decision.set_result(None)
+
+
+def _say_why(refused: ConfigError) -> None:
+    count = len(refused.problems)
+    _log.error("reload refused, the old configuration stays: %d error%s", count, "" if count == 1 else "s")
+    for problem in refused.problems:
+        _log.error("%s", problem)
+
+
+def _failure(reason: str) -> ConfigError:
+    return ConfigError([Problem(path="", message=reason)])
+
+
+async def _in_thread(function: "Callable[[], _Read]") -> "_Read":
+    """What the function returns or raises, from a thread that lets the workers go first and does not keep us alive."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_Read] = loop.create_future()
+
+    def settle(result: _Read | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            assert result is not None
+            future.set_result(result)
+
+    def work() -> None:
+        if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        result: _Read | None = None
+        error: BaseException | None = None
+        try:
+            result = function()
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=work, name="reload", daemon=True).start()
+    return await future
