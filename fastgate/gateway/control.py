@@ -5,29 +5,15 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from fastgate._core.concurrency import shares_size
-from fastgate._core.limiter import limits_size, logs_size, prepare
 from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import open_listening
+from fastgate.state.memory import make_segment
 from fastgate.upstreams.control import UpstreamControl
 from fastgate.upstreams.members import Found
 
 _log = logging.getLogger("fastgate")
-
-
-def make_segment(config: GatewayConfig, slots: int) -> Segment:
-    """The shared memory of a gateway with so many workers, as large as ``[state]`` says."""
-    state = config.state
-    segment = Segment.create(
-        slots=slots,
-        limits=limits_size(state.rate_limit_entries),
-        logs=logs_size(state.rate_limit_stamps),
-        shares=shares_size(state.concurrency_entries, slots),
-    )
-    prepare(segment)
-    return segment
 
 
 class ControlPlane(Protocol):

@@ -68,10 +68,7 @@ class Gateway:
         control = self._control = self._control or LocalControl(config)
         loop = asyncio.get_running_loop()
         plugins = Plugins.load(config.plugins)
-        if config.gateway.tls is not None:
-            from fastgate.gateway.tls import ServerTLS  # on use: most gateways behind a load balancer have none
-
-            self._tls = ServerTLS(config.gateway.tls)
+        self._tls = self._new_tls(config)
         engine = Engine(loop, control.segment, control.slot, _write_log)
         pools = Pools(engine, control.slots, control.found)
         plan = pools.plan(config.upstreams)
@@ -172,6 +169,7 @@ class Gateway:
         assert self._pools is not None
         slices = Slices(_SLICE)
         plugins = self._plugins.renewed(config.plugins)
+        tls = self._new_tls(config)
         plan = self._pools.plan(config.upstreams)
         try:
             compiled = await compile_runtime(config, self._engine, plan.pools, plugins.policies, slices)
@@ -179,7 +177,7 @@ class Gateway:
         except BaseException:
             self._pools.forget(plan)
             raise
-        self._prepared = _Prepared(config, plugins, plan, compiled)
+        self._prepared = _Prepared(config, plugins, plan, compiled, tls)
 
     def commit(self) -> None:
         """Uses what was prepared, from the next request on."""
@@ -187,13 +185,14 @@ class Gateway:
         assert self._engine is not None
         assert self._pools is not None
         assert self._control is not None
-        self.config, plugins, plan, compiled = self._prepared
+        self.config, plugins, plan, compiled, tls = self._prepared
         self._prepared = None
         self._pools.use(plan)
         self._engine.use(compiled.runtime)
         former, self._compiled = self._compiled, compiled
         former_plugins, self._plugins = self._plugins, plugins
-        self.read_certificates()
+        if self._tls is not None and tls is not None:
+            self._tls.take_over(tls)
         self._control.changed(self.config)
         task = asyncio.get_running_loop().create_task(self._let_go(former, former_plugins))
         self._letting_go.add(task)
@@ -278,6 +277,13 @@ class Gateway:
         assert self._engine is not None
         return ClientConnection(self._engine, listener, peer, local)
 
+    def _new_tls(self, config: GatewayConfig) -> "ServerTLS | None":
+        if config.gateway.tls is None:
+            return None
+        from fastgate.gateway.tls import ServerTLS  # on use: most gateways behind a load balancer have none
+
+        return ServerTLS(config.gateway.tls)
+
     def _open_access_log(self, engine: Engine) -> None:
         settings = self.config.gateway.access_log
         if settings.path:
@@ -297,6 +303,7 @@ class _Prepared(NamedTuple):
     plugins: Plugins
     plan: Plan
     compiled: Compiled
+    tls: "ServerTLS | None"
 
 
 def _connections_possible(pools: Pools) -> int:

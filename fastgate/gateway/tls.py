@@ -54,6 +54,11 @@ class ServerTLS:
         """True with ``client_auth``: a request whose Host is not the SNI name is misdirected (421)."""
         return self._tls.client_auth != "none"
 
+    def take_over(self, other: "ServerTLS") -> None:
+        """Certificates and authorities of another configuration from now on, for the same listener."""
+        self._tls, self._files, self._table = other._tls, other._files, other._table
+        self._stamp, self._seen = other._stamp, other._seen
+
     def reload(self) -> None:
         """Reads all files again; new handshakes use them, open connections stay as they are.
 

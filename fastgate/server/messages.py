@@ -3,6 +3,7 @@
 from msgspec import Struct, msgpack
 
 from fastgate.config.errors import Problem
+from fastgate.upstreams.members import Address
 
 
 class Start(Struct, tag=True, frozen=True):
@@ -18,6 +19,14 @@ class Start(Struct, tag=True, frozen=True):
     path: list[str]  # sys.path of the supervisor
     python_path: str | None  # PYTHONPATH as the supervisor found it
     factory: str  # what to run, as "module:name"
+    found: dict[str, dict[str, list[Address]]] = {}  # what the names of each upstream resolve to
+
+
+class Resolved(Struct, tag=True, frozen=True):
+    """To a worker: the names of an upstream resolve to these addresses now."""
+
+    upstream: str
+    found: dict[str, list[Address]]
 
 
 class Drain(Struct, tag=True, frozen=True):

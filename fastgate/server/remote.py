@@ -2,13 +2,15 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import Listening
 from fastgate.server.channel import Channel
-from fastgate.server.messages import Event, GiveBack, Leaving, Lend, Ready, Start
+from fastgate.server.messages import Event, GiveBack, Leaving, Lend, Ready, Resolved, Start
+from fastgate.upstreams.members import Found
 
 _PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told that it may close its listeners
 
@@ -22,6 +24,8 @@ class RemoteControl:
         self.segment = Segment.attach(descriptors[0])
         self.segment.occupy(self.slot)
         self.closing = asyncio.Event()
+        self.found: dict[str, Found] = dict(start.found)
+        self._resolved: Callable[[str, Found], None] | None = None
         self._channel = channel
         self._sockets = list(zip(start.addresses, descriptors[1:], strict=True))
         self._listeners: list[Listener] = []
@@ -33,6 +37,25 @@ class RemoteControl:
             listening = Listening(address, [socket.socket(fileno=descriptor)])
             self._listeners.append(Listener(listening, 0, config))
         return self._listeners
+
+    def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
+        """The supervisor does the work; what it finds is passed on from now on."""
+        self._resolved = resolved
+        for upstream, found in self.found.items():
+            resolved(upstream, found)
+
+    def take(self, message: Resolved) -> None:
+        """The supervisor says what the names of an upstream resolve to."""
+        self.found[message.upstream] = message.found
+        if self._resolved is not None:
+            self._resolved(message.upstream, message.found)
+
+    def changed(self, config: GatewayConfig) -> None:
+        """The supervisor knows."""
+
+    async def end(self) -> None:
+        """Nothing more is passed on."""
+        self._resolved = None
 
     def ready(self) -> None:
         """Tells the supervisor that this worker serves."""

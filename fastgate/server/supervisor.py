@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import msgpack
 
-from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.sockets import ListenError, Listening, open_listening, url_of
 from fastgate.observe.log import LogHandler, configure
@@ -42,19 +41,23 @@ from fastgate.server.messages import (
     Ready,
     Refused,
     ReopenLogs,
+    Resolved,
     Start,
     Stop,
 )
 from fastgate.server.process import BLOCKED_WHILE_STARTING, WorkerProcess, module_path, raise_file_limit
 from fastgate.server.slots import Lending, Slot
+from fastgate.state.memory import make_segment, release
 
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
 
+    from fastgate._core.shm import Segment
     from fastgate.server.operator import OperatorSocket
     from fastgate.server.reload import Reloaded, Reloads
     from fastgate.server.watch import FileWatch
+    from fastgate.upstreams.control import UpstreamControl
 
 _log = logging.getLogger("fastgate.supervisor")
 
@@ -111,6 +114,7 @@ class GatewayServer:
         self._started = time.monotonic()
         self._lending: Lending
         self._reloads: Reloads | None = None
+        self._upstreams: UpstreamControl | None = None
         self._drain_task: asyncio.Task[None] | None = None
         self._on_ready: Callable[[], None] = self._announce
 
@@ -210,7 +214,7 @@ class GatewayServer:
             self._listening = open_listening(self.config, self.workers)
         except ListenError as error:
             raise StartError(str(error)) from None
-        self._segment = Segment.create(slots=self.workers)
+        self._segment = make_segment(self.config, self.workers)
 
     def _close(self) -> None:
         for slot in self._slots:
@@ -238,6 +242,7 @@ class GatewayServer:
 
         from fastgate.server.reload import Reloads, Supervised
         from fastgate.server.watchdog import watch_heartbeats
+        from fastgate.upstreams.control import UpstreamControl
 
         assert self._segment is not None
         loop = asyncio.get_running_loop()
@@ -257,6 +262,8 @@ class GatewayServer:
             raise StartError(self._failure)
         for slot in self._slots:
             self._watch(slot)
+        self._upstreams = UpstreamControl(self._segment, lambda name, found: self._tell_all(Resolved(name, dict(found))))
+        self._upstreams.update(self.config.upstreams)
         tasks = [
             loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout))
         ]
@@ -271,6 +278,7 @@ class GatewayServer:
         for task in tasks:
             task.cancel()
         await reloads.close()
+        await self._upstreams.stop()
         self._reloads = None
         if self._failure:
             raise StartError(self._failure)
@@ -320,6 +328,7 @@ class GatewayServer:
                 path=module_path(),
                 python_path=os.environ.get("PYTHONPATH"),
                 factory=self._factory,
+                found=self._upstreams.found if self._upstreams is not None else {},
             ),
             [self._segment.fd, *(each.fileno() for each in sockets)],
         )
@@ -356,7 +365,7 @@ class GatewayServer:
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
         process.channel.finish()
-        self._segment.release(slot.index)
+        release(self._segment, slot.index)
         slot.process = None
         self._lending.is_not_ready(slot)
         assert self._reloads is not None
@@ -414,6 +423,8 @@ class GatewayServer:
     def _use(self, config: GatewayConfig, generation: int) -> None:
         """What is started from now on starts with this configuration; at once where a slot waits for its next try."""
         self.config, self.generation = config, generation
+        if self._upstreams is not None:
+            self._upstreams.update(config.upstreams)
         for slot in self._slots:
             slot.failures = 0
             if slot.respawn is not None and not self._draining:

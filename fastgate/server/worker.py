@@ -37,6 +37,7 @@ from fastgate.server.messages import (
     Prepare,
     ReadCertificates,
     ReopenLogs,
+    Resolved,
     Start,
     Stop,
 )
@@ -125,6 +126,8 @@ class Worker:
             self._stop.set()
         elif isinstance(message, ReopenLogs):
             self._reopen_logs()
+        elif isinstance(message, Resolved):
+            self._control.take(message)
         elif isinstance(message, ReadCertificates):
             if self._gateway is not None:
                 self._gateway.read_certificates()

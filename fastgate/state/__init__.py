@@ -1,0 +1,1 @@
+"""Where the state lives that all workers share."""
