@@ -18,7 +18,6 @@ target, if there is one; everything else by a pause with jitter, and never befor
 Invariant: between two tries the exchange has no attempt, and ``pause`` is the only thing that holds it.
 """
 
-from email.utils import parsedate_to_datetime
 from time import time
 
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -208,6 +207,8 @@ cdef int64_t retry_after(Head head) except -1:
     value = head.value_of(i)
     if value.isdigit():
         return 1000 * min(int(value), 1000000) if len(value) < 20 else 1000000000
+    from email.utils import parsedate_to_datetime      # on use: a tenth of a start
+
     try:
         return max(0, int(1000 * (parsedate_to_datetime(value.decode("latin-1")).timestamp() - time())))
     except (ValueError, OverflowError):

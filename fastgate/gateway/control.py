@@ -3,15 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import open_listening
-from fastgate.state.memory import make_segment
-from fastgate.upstreams.control import UpstreamControl
 from fastgate.upstreams.members import Found
+
+if TYPE_CHECKING:
+    from fastgate.upstreams.control import UpstreamControl
 
 _log = logging.getLogger("fastgate")
 
@@ -62,6 +63,9 @@ class LocalControl:
     """A gateway on its own: one slot, its own memory and sockets, no supervisor."""
 
     def __init__(self, config: GatewayConfig) -> None:
+        # On use, here and below: workers have a supervisor that does this.
+        from fastgate.state.memory import make_segment
+
         self.slot = 0
         self.slots = 1
         self.segment = make_segment(config, 1)
@@ -71,6 +75,8 @@ class LocalControl:
 
     def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
         """Does the supervisor's work for upstreams in this loop."""
+        from fastgate.upstreams.control import UpstreamControl
+
         self._upstreams = UpstreamControl(self.segment, resolved)
         self._upstreams.update(config.upstreams)
 
