@@ -81,3 +81,6 @@ class SharedCounts:
     def __init__(self, balancer: Balancer[Any], segment: Segment, numbers: Sequence[int]) -> None: ...
     def end(self) -> None:
         """The balancer counts for itself again."""
+
+def use_members(balancer: Balancer[Any], weights: Sequence[float]) -> None:
+    """Tells a balancer weights of members that may be more or less than its targets."""

@@ -256,3 +256,14 @@ cdef class SharedCounts:
 
     def __dealloc__(self):
         free(self.first)
+
+
+def use_members(Balancer balancer not None, weights):
+    """Tells a balancer weights of members that may be more or less than its targets."""
+    cdef double[4096] values
+    cdef int index
+    if len(weights) > 4096:
+        raise ValueError("too many to show at once")
+    for index in range(len(weights)):
+        values[index] = weights[index]
+    balancer.use(values, <int>len(weights))

@@ -23,7 +23,7 @@ from fastgate._core.balancer import (
     SmoothWeightedRoundRobin,
     nanoseconds_per_pick,
 )
-from fastgate._core.probe import SharedCounts
+from fastgate._core.probe import SharedCounts, use_members
 from fastgate._core.ring import ConsistentHash
 from fastgate._core.shm import Segment
 
@@ -131,7 +131,8 @@ def test_a_turn_goes_on_where_equal_weights_become_others_and_back() -> None:
 
 def test_a_member_that_was_heavy_is_not_made_to_pay() -> None:
     balancer = SmoothWeightedRoundRobin("ab", [1000, 1])
-    balancer.choose()
+    for _ in range(500):
+        balancer.choose()
     balancer.weigh([1, 2])
     assert Counter(balancer.choose() for _ in range(9)) == {"a": 3, "b": 6}
 
@@ -150,7 +151,7 @@ def test_least_connections(shares: list[int], offset: int, data: st.DataObject) 
         if action == "weigh":
             changed = data.draw(st.lists(st.integers(0, 4), min_size=size, max_size=size))
             balancer.weigh(changed)
-            model.weights = changed  # type: ignore[assignment]
+            model.weights = changed
         elif action == "done":
             busy = [number for number in range(size) if counts[number]]
             if busy:
@@ -235,6 +236,46 @@ def test_extreme_weights_are_weights(kind: Any, extreme: list[float]) -> None:
     assert balancer.in_flight("a") + balancer.in_flight("b") == 100
     if extreme[0] == extreme[1] and kind is not Balancer:
         assert balancer.in_flight("a") > 20 < balancer.in_flight("b")
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_members_come_and_go_at_the_end(kind: Any) -> None:
+    balancer = kind("abc")
+    if kind is ConsistentHash:
+        with pytest.raises(ValueError, match="5 members need as many names, not 3"):
+            use_members(balancer, [1] * 5)
+        balancer.names = ("a", "b", "c", "d", "e")
+    for size in (5, 2, 0, 1, 300, 4):
+        if kind is ConsistentHash and size > 5:
+            continue
+        use_members(balancer, [1] * size)
+        assert balancer.size == len(balancer) == size
+        found = {balancer.index(key, key * 0x9E3779B97F4A7C15 % 2**64) for key in range(1, 20 * size + 1)}
+        assert found <= set(range(size))
+        assert len(found) == size or (size == 300 and len(found) > 280)
+        if not size:
+            assert balancer.index(3) == -1
+
+
+@given(st.lists(st.tuples(weights, st.integers(0, 9)), max_size=6))
+def test_a_turn_is_kept_while_members_come_and_go(course: list[tuple[list[int], int]]) -> None:
+    balancer, model = RoundRobin("abc"), Turns([1, 1, 1])
+    for shares, picks in course:
+        use_members(balancer, shares)
+        model.weights = shares
+        model.position = model.position if model.position < len(shares) else 0
+        assert [balancer.index() for _ in range(picks)] == [model.pick() for _ in range(picks)]
+
+
+@given(st.lists(st.tuples(weights, st.integers(0, 9)), min_size=1, max_size=6))
+def test_rounds_are_fair_while_members_come_and_go(course: list[tuple[list[int], int]]) -> None:
+    balancer = SmoothWeightedRoundRobin("abc", [3, 1, 1])
+    for shares, picks in course:
+        use_members(balancer, shares)
+        counts = Counter(balancer.index() for _ in range(3 * sum(shares)))
+        assert all(abs(counts[number] - 3 * weight) <= 2 for number, weight in enumerate(shares))
+        for _ in range(picks):
+            balancer.index()
 
 
 def test_the_base_class_answers_with_the_first_target_in_rotation() -> None:

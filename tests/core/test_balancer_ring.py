@@ -92,6 +92,15 @@ def test_what_was_tried_is_avoided_also_where_the_others_are_full(
         assert chosen == model.pick(key, dict(zip(names, load, strict=False)), [names[number] for number in skip])
 
 
+def test_where_all_that_is_left_is_full_the_least_loaded_for_its_weight_is_taken() -> None:
+    balancer = ConsistentHash("abcd", [9, 1, 2, 1])
+    for name, amount in {"b": 3, "c": 5, "d": 4}.items():
+        for _ in range(amount):
+            balancer.begin(name)
+    assert {balancer.choose(key) for key in range(50)} == {"a"}
+    assert {balancer.index(key, skip=[0]) for key in range(1, 50)} == {2}, "5 / 2 is less than 3 / 1"
+
+
 @pytest.mark.parametrize("kind", ["one key", "few keys", "many keys"])
 def test_the_bound_holds_on_every_step_of_a_long_course(kind: str) -> None:
     dice, size = random.Random(3), 20
