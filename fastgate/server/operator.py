@@ -73,10 +73,12 @@ class OperatorSocket:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if not _may_ask(writer.get_extra_info("socket")):
-                answer: dict[str, Any] = {"ok": False, "error": "only the user of the gateway and root may ask"}
+            # Read in any case: who has sent what nobody read loses the answer.
+            line = await asyncio.wait_for(reader.readline(), _PATIENCE)
+            if _may_ask(writer.get_extra_info("socket")):
+                answer = await self._answer(line)
             else:
-                answer = await self._answer(await asyncio.wait_for(reader.readline(), _PATIENCE))
+                answer = {"ok": False, "error": "only the user of the gateway and root may ask"}
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         except (OSError, TimeoutError, ValueError):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack
 
@@ -34,6 +34,7 @@ def together(pieces: list[Piece]) -> GatewayConfig:
     return assembly.config()
 
 
+@settings(deadline=None)
 @given(ROUTES, st.integers(1, 250), st.integers(1, 1000))
 def test_put_together_it_is_what_was_cut(routes: list[dict[str, Any]], upstreams: int, max_headers: int) -> None:
     config = made(routes, upstreams, max_headers=max_headers)
@@ -42,6 +43,7 @@ def test_put_together_it_is_what_was_cut(routes: list[dict[str, Any]], upstreams
     assert {piece.generation for piece in pieces} == {7}
 
 
+@settings(deadline=None)
 @given(ROUTES)
 def test_no_piece_is_large(routes: list[dict[str, Any]]) -> None:
     for piece in cut(made(routes, 3), 1):

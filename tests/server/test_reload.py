@@ -232,16 +232,16 @@ async def test_a_worker_that_starts_while_it_is_decided_is_replaced(tmp_path: Pa
 async def test_reloads_while_workers_die_leave_all_on_one_configuration(file: Path) -> None:
     async with running_file(file) as server:
         port = await server.complete(2)
-        done = 0
         for number in range(8):
             write(file, f"n{number}")
             asking = asyncio.create_task(ask(server))
             await asyncio.sleep(number * 0.002)
             victims = list(server.workers().values())
-            os.kill(victims[number % len(victims)], signal.SIGKILL)
-            done += (await asking)["ok"]
-            found = await generations(server)
-            assert len(set(found)) == 1
+            os.kill(victim := victims[number % len(victims)], signal.SIGKILL)
+            await asking
+            while victim in [worker["pid"] for worker in (await ask(server, "status"))["workers"]]:
+                await asyncio.sleep(0.01)
+            assert len(set(await generations(server))) == 1
         assert (await ask(server))["ok"]
         assert await names(server, port) == {"n7"}
         assert len(set(await generations(server))) == 1
