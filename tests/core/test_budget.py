@@ -215,7 +215,7 @@ def test_all_workers_share_one_budget_exactly() -> None:
     assert taken(each, T0) == 3
     body = """
 retries = 0
-for _ in range(50_000):
+for _ in range(200_000):
     each.add_first_tries({slot})
     retries += each.take(1_000_000)
 print(retries)
@@ -223,7 +223,7 @@ print(retries)
     workers = [start(segment, PROGRAM + body.format(slot=slot)) for slot in range(4)]
     release(workers)
     retries = sum(int(output_of(worker)) for worker in workers)
-    assert retries + taken(each, T0) == 40_000
+    assert retries + taken(each, T0) == 160_000
 
 
 def test_workers_that_are_killed_cost_at_most_one_token_each() -> None:
