@@ -55,7 +55,7 @@ cdef int begin_try(Exchange x) except -1:
                 limit = rule.try_timeout
         if rule.hedge_delay and x.tries == 1 and x.idempotent and x.request_complete and not x.upgrading \
                 and not x.is_copy:
-            x.pause = x.engine.loop.call_later(rule.hedge_delay / 1000, x.hedge_now)
+            x.pause = x.engine.loop.call_later(rule.hedge_delay * 0.001, x.hedge_now)
     if limit:
         x.wait(limit)
     return x.upstream.acquire(x)
@@ -157,7 +157,7 @@ cdef int pause_for(Exchange x, int64_t pause) except -1:
         return begin_try(x)
     x.phase = PHASE_PAUSE
     x.wait(0)
-    x.pause = x.engine.loop.call_later(pause / 1000, x.next_try)
+    x.pause = x.engine.loop.call_later(pause * 0.001, x.next_try)
     return 0
 
 

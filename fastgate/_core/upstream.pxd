@@ -66,6 +66,7 @@ cdef class Pool(Upstream):
     cdef Judgement passive             # what counts against a target; None: nothing does
     cdef Judgement breaks              # what counts for breakers
     cdef RetryBudget budget
+    cdef double budget_ratio
     cdef uint64_t* first_tries
     cdef int room                      # how many targets the arrays have space for
     cdef double* base                  # weights as configured

@@ -242,8 +242,9 @@ cdef class Pool(Upstream):
         return False
 
     cdef bint affords_retry(self, double ratio) except -1:
-        if self.budget is None or self.budget.ratio != ratio:
+        if self.budget is None or self.budget_ratio != ratio:
             self.budget = RetryBudget(self.engine.segment, self.name, ratio)
+            self.budget_ratio = ratio
         return self.budget.take(self.engine.wheel.now)
 
     cdef int judge(self, Exchange x, int failure) except -1:

@@ -196,7 +196,7 @@ def test_a_client_that_leaves_in_a_pause_is_not_tried_for_any_more() -> None:
 
 
 def test_pauses_double_up_to_their_bound() -> None:
-    with world(trying(attempts=5, on=["5xx"], backoff=1.0, max_backoff=3.0, jitter=False)) as play:
+    with world(trying(attempts=5, on=["5xx"], backoff=1.0, max_backoff=3.0, budget=1.0)) as play:
         client = play.client()
         client.send(get())
         pauses = []
