@@ -136,13 +136,20 @@ class Resolver:
             self._succeed(name, question, resolution, [address])
             return
         while True:
+            reason = ""
             try:
                 answer, ttl = await self._ask(question, resolution)
             except Unresolved as error:
-                wait = self._fail(name, question, resolution, str(error))
+                reason = str(error)
             except Exception as error:
                 _log.exception("the resolution of %s failed", question.host)
-                wait = self._fail(name, question, resolution, repr(error))
+                reason = repr(error)
+            # A cancellation may have been lost: `asyncio.wait_for` of Python 3.11, which dnspython uses, swallows one
+            # that comes together with the answer.
+            if self._asking.get(name) is not asyncio.current_task():
+                return
+            if reason:
+                wait = self._fail(name, question, resolution, reason)
             else:
                 self._succeed(name, question, resolution, answer)
                 wait = question.refresh if ttl is None else min(question.refresh, max(ttl, self._shortest))

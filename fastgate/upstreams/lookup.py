@@ -187,6 +187,7 @@ class ServerLookup:
     async def _ask(self, name: str, kind: str, server: str) -> tuple[list[Any], float]:
         """The records of one kind, maybe none, and their time to live."""
         try:
+            import dns.asyncbackend
             import dns.asyncresolver
             import dns.exception
             import dns.resolver
@@ -197,7 +198,8 @@ class ServerLookup:
                 # Made anew for each question: without a server it holds what resolv.conf says now.
                 resolver = _resolver(server)
                 resolver.timeout = min(_TRY_TIMEOUT, self._timeout)
-                answer = await resolver.resolve(name, kind, lifetime=self._timeout, search=not server)
+                backend: Any = _Sockets(dns.asyncbackend.get_backend("asyncio"))
+                answer = await resolver.resolve(name, kind, lifetime=self._timeout, search=not server, backend=backend)
             except dns.resolver.NoAnswer:
                 return [], 0.0
             except dns.resolver.NXDOMAIN:
@@ -209,6 +211,33 @@ class ServerLookup:
             except dns.exception.DNSException as error:
                 raise Unresolved(str(error)) from error
         return list(answer), float(answer.chaining_result.minimum_ttl)
+
+
+class _Sockets:
+    """dnspython's way to the event loop, with UDP sockets that a cancellation does not leave open.
+
+    uvloop forgets the socket when it is cancelled while it makes one; as long as something holds on to such a socket, a
+    traceback for instance, the loop cannot be closed: `close` waits for ever.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    async def make_socket(self, family: int, kind: int, *rest: Any, **options: Any) -> Any:
+        """A socket, as dnspython asks for it."""
+        making = self._backend.make_socket(family, kind, *rest, **options)
+        if kind != socket.SOCK_DGRAM:
+            return await making
+        made = asyncio.get_running_loop().create_task(making)
+        try:
+            return await asyncio.shield(made)
+        except asyncio.CancelledError:
+            # One turn of the loop away.
+            await (await made).close()
+            raise
 
 
 def _resolver(server: str) -> Any:

@@ -186,8 +186,7 @@ class Prober:
 
 async def probe(target: ProbeTarget) -> ProbeResult:
     """Probes a target once."""
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    begun = time.perf_counter()
     status = 0
     writer: asyncio.StreamWriter | None = None
     try:
@@ -207,7 +206,7 @@ async def probe(target: ProbeTarget) -> ProbeResult:
             success, reason = False, _words(error)
         else:
             success = True
-        result = ProbeResult(success, status, reason, loop.time() - begun, time.time())
+        result = ProbeResult(success, status, reason, time.perf_counter() - begun, time.time())
         if writer is not None and (success or status):
             await _end(writer)
         return result

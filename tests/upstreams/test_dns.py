@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from upstreams.name_server import SILENCE, NameServer
 
 from fastgate.config import ConfigError
 from fastgate.upstreams.dns import Question, Resolver
-from fastgate.upstreams.lookup import SystemLookup, Unresolved, require_dnspython
+from fastgate.upstreams.lookup import Answer, ServerLookup, SystemLookup, Unresolved, require_dnspython
 
 SOON = 0.02
 LATE = 60.0
@@ -270,6 +271,44 @@ async def test_what_was_taken_away_is_not_told_any_more(names: NameServer, told:
     await told.resolver.stop()
     assert told.changes == []
     assert told.resolver.resolutions == {}
+
+
+async def test_sockets_are_closed_however_soon_it_is_stopped(names: NameServer) -> None:
+    names.zone["app.test", "A"] = []
+    names.zone["app.test", "AAAA"] = ["fd00::1"]
+    sockets = len(os.listdir("/proc/self/fd"))
+    kept = []
+    for turns in range(16):
+        lookup = asyncio.create_task(ServerLookup().addresses("app.test", "auto", names.address))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        lookup.cancel()
+        try:
+            await lookup
+        except asyncio.CancelledError as error:
+            # With it everything that its frames know: nothing may depend on garbage collection.
+            kept.append(error)
+    async with asyncio.timeout(5):
+        while len(os.listdir("/proc/self/fd")) > sockets:
+            await asyncio.sleep(0)
+    assert len(kept) > 3
+
+
+async def test_a_cancellation_that_gets_lost_ends_it_too(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def swallow(*_: object) -> Answer:
+        asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(LATE)
+        return Answer(["10.0.0.1"], None)
+
+    monkeypatch.setattr(told.resolver._server, "addresses", swallow)
+    told.ask("app.test")
+    await asked.wait()
+    async with asyncio.timeout(5):
+        await told.resolver.stop()
+    assert told.changes == []
 
 
 async def test_a_callback_that_fails_does_not_end_it(names: NameServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -50,6 +50,7 @@ async def verdicts() -> AsyncIterator[Verdicts]:
     verdicts = Verdicts()
     yield verdicts
     await verdicts.prober.stop()
+    assert not [task for task in asyncio.all_tasks() if "_probe_on" in repr(task)]
 
 
 def at(upstream: RecordingUpstream, **check: object) -> ProbeTarget:
