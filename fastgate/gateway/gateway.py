@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
-from fastgate.config import ConfigError, GatewayConfig
+from fastgate.config import ConfigError, GatewayConfig, Route
+from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import Plugins
@@ -46,6 +47,7 @@ class Gateway:
         self._listeners: list[Listener] = []
         self._engine: Engine | None = None
         self._pools: Pools | None = None
+        self._changes: HealthChanges | None = None
         self._plugins = Plugins()
         self._compiled: Compiled | None = None
         self._prepared: _Prepared | None = None
@@ -84,6 +86,8 @@ class Gateway:
             self._open_access_log(engine)
             await plugins.start(self)
             self._plugins = plugins
+            self._changes = HealthChanges(control.segment, pools)
+            self._changes.use(plugins)
             self._listeners = control.listeners(config)
             control.watch_upstreams(config, pools.resolved)
             engine.start()
@@ -141,6 +145,8 @@ class Gateway:
             engine.stop()
         for task in self._letting_go:
             task.cancel()
+        if self._changes is not None:
+            self._changes.stop()
         if self._control is not None:
             await self._control.end()
         await self._plugins.stop(self)
@@ -185,16 +191,22 @@ class Gateway:
         assert self._engine is not None
         assert self._pools is not None
         assert self._control is not None
+        former_config = self.config
         self.config, plugins, plan, compiled, tls = self._prepared
         self._prepared = None
         self._pools.use(plan)
         self._engine.use(compiled.runtime)
+        self._engine.max_connections = self.config.gateway.max_connections or _connections_possible(self._pools)
+        for listener in self._listeners:
+            listener.use(self.config)
         former, self._compiled = self._compiled, compiled
         former_plugins, self._plugins = self._plugins, plugins
+        if self._changes is not None:
+            self._changes.use(plugins)
         if self._tls is not None and tls is not None:
             self._tls.take_over(tls)
         self._control.changed(self.config)
-        task = asyncio.get_running_loop().create_task(self._let_go(former, former_plugins))
+        task = asyncio.get_running_loop().create_task(self._let_go(former, list(former_config.routes), former_plugins))
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
 
@@ -208,7 +220,7 @@ class Gateway:
             self._letting_go.add(task)
             task.add_done_callback(self._letting_go.discard)
 
-    async def _let_go(self, former: Compiled | None, plugins: Plugins) -> None:
+    async def _let_go(self, former: Compiled | None, configured: list[Route], plugins: Plugins) -> None:
         """Frees what a reload has replaced, a little at a time, and ends the plugins that are no longer used."""
         if former is not None:
             runtime, routes = former
@@ -216,8 +228,10 @@ class Gateway:
             # Every exchange under way refers to the runtime that it began with; 2 are this line's own references.
             while sys.getrefcount(runtime) > 2:
                 await asyncio.sleep(_GRACE)
+            # The router goes first: it is freed in one go, and its routes stay for the time being.
+            del runtime
             while routes:
-                del routes[-_LET_GO:]
+                del routes[-_LET_GO:], configured[-_LET_GO:]
                 await asyncio.sleep(0)
         await plugins.stop(self, but=self._plugins)
 

@@ -43,14 +43,18 @@ class Listener:
         self._own = listening.socket_of(slot)
         self._backlog = gateway.backlog
         self._proxy_protocol = gateway.proxy_protocol
-        self._trusted = Networks(gateway.trusted_proxies)
-        self._header_timeout = gateway.header_timeout
+        self.use(config)
         self._acceptors: dict[socket.socket, _Acceptor] = {}
         self._readers: set[_HeaderReader] = set()
         self._handing_over: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._factory: Factory | None = None
         self._context: SSLContext | None = None
+
+    def use(self, config: GatewayConfig) -> None:
+        """What may change while it listens: whom it believes, and how long it waits for a PROXY protocol header."""
+        self._trusted = Networks(config.gateway.trusted_proxies)
+        self._header_timeout = config.gateway.header_timeout
 
     @property
     def url(self) -> str:

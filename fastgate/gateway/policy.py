@@ -1,26 +1,42 @@
 """The policy contract: what a plugin author writes.
 
-A policy is a class with any of five hooks. One object is made for each ``[[plugins]]`` entry in each worker and
+A policy is a class with any of six hooks. One object is made for each ``[[plugins]]`` entry in each worker and
 serves every route that uses it, so what it keeps on itself is shared by all requests of that worker. Its life::
 
     __init__(options) → on_startup(gateway) → on_request / on_response / on_error … → on_shutdown(gateway)
 
-Request hooks run in the order in which the route names its policies; response and error hooks in the reverse order.
+``on_health_change`` may be called at any time in between. Request hooks run in the order in which the route names its policies; response and error hooks in the reverse order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from fastgate._core.messages import ExchangeError, Request, Response
 
 if TYPE_CHECKING:
     from fastgate.gateway.gateway import Gateway
 
-__all__ = ["HOOKS", "ExchangeError", "Policy", "Request", "Response", "defines"]
+__all__ = ["HOOKS", "ExchangeError", "HealthChange", "Policy", "Request", "Response", "defines"]
 
-HOOKS = ("on_startup", "on_request", "on_response", "on_error", "on_shutdown")
+HOOKS = ("on_startup", "on_request", "on_response", "on_error", "on_health_change", "on_shutdown")
+
+
+class HealthChange(NamedTuple):
+    """One change of what is known of a target or an upstream, on this host, whoever noticed it."""
+
+    upstream: str
+    target: str
+    """Its address as logs call it; empty: the upstream as a whole."""
+    kind: str
+    """``"health"`` (a probe), ``"ejected"``, ``"returned"``, ``"breaker"``, ``"drained"``, ``"enabled"`` or
+    ``"panic"``."""
+    old: str
+    new: str
+    """The states before and after: ``"up"``, ``"down"``, ``"open"``, ``"half-open"`` …"""
+    value: int
+    """What goes with the kind; of an ejection for how many milliseconds."""
 
 
 class Policy:
@@ -55,6 +71,12 @@ class Policy:
         """The exchange failed and nothing has been sent to the client.
 
         The first `Response` wins over the gateway's own.
+        """
+
+    def on_health_change(self, change: HealthChange) -> Awaitable[None] | None:
+        """A target or an upstream is in another state; told in order, within two tenths of a second, in each worker.
+
+        What it raises is logged.
         """
 
     async def on_shutdown(self, gateway: Gateway) -> None:

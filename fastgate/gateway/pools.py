@@ -111,6 +111,14 @@ class Pools:
         if name in self._pools:
             self._update(name)
 
+    def names(self) -> dict[int, tuple[str, str]]:
+        """The upstream and the target (empty: the upstream itself) that each row of shared state belongs to."""
+        names = {}
+        for name, pool in self._pools.items():
+            names[pool.health.row] = (name, "")
+            names.update((target.number, (name, target.name)) for target in pool.targets)
+        return names
+
     def close(self) -> None:
         """Closes what rests in every pool."""
         for pool in self:

@@ -222,9 +222,6 @@ class Reloads:
         finally:
             self._round = None
             current.close()
-        if new.gateway.tls is not None:
-            for process in current.prepared:
-                process.channel.send(ReadCertificates())
         done = Reloaded(generation, workers, len(new.routes), time.monotonic() - began)
         _log.info(
             "reload: generation %d is in use (%d route%s, %.2f s)",
