@@ -36,6 +36,27 @@ static inline int atomic_swap_if_equal(uint64_t *word, uint64_t *expected, uint6
     return __atomic_compare_exchange_n(word, expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
+/* Swaps two neighbouring words at once; the pair is aligned to 16 bytes. 1 = swapped; 0 = not, something else is there.
+ * On x86-64 the instruction is written out: GCC would call a library for it, which may take a lock of its own process. */
+static inline int atomic_swap_pair_if_equal(
+    uint64_t *pair, uint64_t first, uint64_t second, uint64_t new_first, uint64_t new_second
+) {
+#if defined(__x86_64__)
+    unsigned char swapped;
+    __asm__ __volatile__("lock cmpxchg16b %[pair]"
+                         : "=@ccz"(swapped), [pair] "+m"(*(unsigned __int128 *)pair), "+a"(first), "+d"(second)
+                         : "b"(new_first), "c"(new_second)
+                         : "memory");
+    return swapped;
+#else
+    union {
+        uint64_t words[2];
+        unsigned __int128 whole;
+    } expected = {{first, second}}, desired = {{new_first, new_second}};
+    return __sync_bool_compare_and_swap((unsigned __int128 *)pair, expected.whole, desired.whole);
+#endif
+}
+
 /* CLOCK_MONOTONIC in milliseconds: the same clock in every process of the host. */
 static inline uint64_t monotonic_ms(void) {
     struct timespec now;
@@ -48,6 +69,20 @@ static inline uint64_t monotonic_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+static inline uint64_t monotonic_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* How far the wall clock is ahead of CLOCK_MONOTONIC, in nanoseconds. */
+static inline uint64_t wall_offset_ns(void) {
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec - monotonic_ns();
 }
 
 #endif
