@@ -222,6 +222,31 @@ def router(result: Result) -> str:
     return grid(heads, ([label, *cells(label), speedup(label)] for label in labels))
 
 
+def limiter(result: Result) -> str:
+    """The kinds of limit, nanoseconds a check."""
+    counts = result["settings"]["keys"]
+    cells = {(row["label"], cell["keys"]): cell for row in result["rows"] for cell in row["cells"]}
+
+    def shown(label: str, keys: int) -> str:
+        cell = cells.get((label, keys))
+        return "–" if cell is None else ranged(cell["ns"])
+
+    last = counts[-1]
+    heads = ["ns a check", *(f"{keys:,} keys" for keys in counts), f"{last:,} keys, first check of each"]
+    return grid(
+        [*heads, "evicted"],
+        (
+            [
+                row["label"],
+                *(shown(row["label"], keys) for keys in counts),
+                number(cells[row["label"], last]["first"]) if (row["label"], last) in cells else "–",
+                f"{sum(cell['evictions'] for cell in row['cells']):,}",
+            ]
+            for row in result["rows"]
+        ),
+    )
+
+
 def connect(result: Result) -> str:
     """Connection per request."""
     return contest(result["rows"], result["machine"]["versions"])
@@ -235,6 +260,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "start": start,
     "callgrind": callgrind,
     "router": router,
+    "limiter": limiter,
 }
 
 
@@ -330,6 +356,12 @@ def _router_line(result: Result) -> str:
     return f"The router called from Python, {first['routes']} {first['set']} routes: {speed} × as fast as falcon's."
 
 
+def _limiter_line(result: Result) -> str:
+    cells = next(row["cells"] for row in result["rows"] if row["label"] == "token bucket")
+    few, many = (f"{number(cell['ns']['median'])} ns with {cell['keys']:,} keys" for cell in (cells[0], cells[-1]))
+    return f"A check of a token bucket in shared memory, hash and clock included: {few}, {many}."
+
+
 LINES: dict[str, Callable[[Result], str]] = {
     "connect": _connect_line,
     "bodies": _bodies_line,
@@ -337,6 +369,7 @@ LINES: dict[str, Callable[[Result], str]] = {
     "start": _start_line,
     "callgrind": _callgrind_line,
     "router": _router_line,
+    "limiter": _limiter_line,
 }
 
 

@@ -1,0 +1,78 @@
+/* SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF"): 64 bits of hash that nobody can aim at without
+ * the 16-byte key. One round a word and three at the end, as in CPython's hash tables. */
+#ifndef FASTGATE_HASHING_H
+#define FASTGATE_HASHING_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define FG_LITTLE(word) __builtin_bswap64(word)
+#else
+#define FG_LITTLE(word) (word)
+#endif
+
+#define FG_ROTATE(word, bits) ((word) << (bits) | (word) >> (64 - (bits)))
+#define FG_SIPROUND                                                                                                        \
+    do {                                                                                                                   \
+        a += b; b = FG_ROTATE(b, 13); b ^= a; a = FG_ROTATE(a, 32);                                                        \
+        c += d; d = FG_ROTATE(d, 16); d ^= c;                                                                              \
+        a += d; d = FG_ROTATE(d, 21); d ^= a;                                                                              \
+        c += b; b = FG_ROTATE(b, 17); b ^= c; c = FG_ROTATE(c, 32);                                                        \
+    } while (0)
+
+static inline uint64_t siphash(const unsigned char *key16, const void *data, size_t length) {
+    const unsigned char *at = (const unsigned char *)data;
+    const unsigned char *end = at + (length & ~(size_t)7);
+    uint64_t k0, k1, word, a, b, c, d;
+    memcpy(&k0, key16, 8);
+    memcpy(&k1, key16 + 8, 8);
+    k0 = FG_LITTLE(k0);
+    k1 = FG_LITTLE(k1);
+    a = k0 ^ 0x736f6d6570736575u;
+    b = k1 ^ 0x646f72616e646f6du;
+    c = k0 ^ 0x6c7967656e657261u;
+    d = k1 ^ 0x7465646279746573u;
+    for (; at != end; at += 8) {
+        memcpy(&word, at, 8);
+        word = FG_LITTLE(word);
+        d ^= word;
+        FG_SIPROUND;
+        a ^= word;
+    }
+    word = (uint64_t)length << 56;
+    switch (length & 7) {
+    case 7: word |= (uint64_t)at[6] << 48; /* fall through */
+    case 6: word |= (uint64_t)at[5] << 40; /* fall through */
+    case 5: word |= (uint64_t)at[4] << 32; /* fall through */
+    case 4: word |= (uint64_t)at[3] << 24; /* fall through */
+    case 3: word |= (uint64_t)at[2] << 16; /* fall through */
+    case 2: word |= (uint64_t)at[1] << 8;  /* fall through */
+    case 1: word |= at[0];                 /* fall through */
+    default: break;
+    }
+    d ^= word;
+    FG_SIPROUND;
+    a ^= word;
+    c ^= 0xff;
+    FG_SIPROUND;
+    FG_SIPROUND;
+    FG_SIPROUND;
+    return a ^ b ^ c ^ d;
+}
+
+#undef FG_SIPROUND
+#undef FG_ROTATE
+#undef FG_LITTLE
+
+/* Spreads every bit of a word over all of them (the finalizer of MurmurHash3, by Appleby). Without a secret. */
+static inline uint64_t mix64(uint64_t word) {
+    word ^= word >> 33;
+    word *= 0xff51afd7ed558ccdu;
+    word ^= word >> 33;
+    word *= 0xc4ceb9fe1a85ec53u;
+    return word ^ word >> 33;
+}
+
+#endif

@@ -1,0 +1,7 @@
+from libc.stdint cimport uint64_t
+
+
+cdef extern from "hashing.h" nogil:
+    # SipHash-1-3 with a key of 16 bytes; that of a segment is Segment.key().
+    uint64_t siphash(const unsigned char* key16, const void* data, size_t length) noexcept
+    uint64_t mix64(uint64_t word) noexcept

@@ -1,0 +1,42 @@
+"""SipHash-1-3 against CPython, which hashes bytes with it."""
+
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+
+from fastgate._core.limits_probe import siphash_13
+
+pytestmark = pytest.mark.skipif(sys.hash_info.algorithm != "siphash13", reason="this Python hashes otherwise")
+
+
+def key_of_seed(seed: int) -> bytes:
+    """The key that PYTHONHASHSEED makes: a linear congruential generator, or zeros for 0."""
+    state, key = seed, bytearray()
+    for _ in range(16):
+        state = (state * 214013 + 2531011) & 0xFFFFFFFF
+        key.append(state >> 16 & 0xFF)
+    return bytes(key) if seed else bytes(16)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 4294967295])
+def test_it_hashes_as_cpython_does(seed: int) -> None:
+    texts = [random.Random(length).randbytes(length) for length in range(1, 70)]
+    program = "import sys; print(*[hash(bytes.fromhex(line.strip())) for line in sys.stdin])"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input="\n".join(text.hex() for text in texts),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": str(seed)},
+    )
+    theirs = [int(word) % (1 << 64) for word in done.stdout.split()]
+    assert [siphash_13(key_of_seed(seed), text) for text in texts] == theirs
+
+
+def test_a_key_has_sixteen_bytes() -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        siphash_13(bytes(15), b"")

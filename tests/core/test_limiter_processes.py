@@ -1,0 +1,231 @@
+"""Limits that several processes share: exact together, and after one of them was killed at any instruction."""
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from core.reference_limiter import S, border_of, excess_over_bucket, most_in_a_window
+
+from fastgate._core.limiter import (
+    FixedWindow,
+    Limit,
+    SlidingWindowLog,
+    TokenBucket,
+    evictions,
+    limits_size,
+    logs_size,
+    prepare,
+)
+from fastgate._core.shm import Segment
+
+ROOM = 1 << 20
+FLOOD = """
+until = int(input())
+limit = {make}
+flood(limit, b"one client", until, memoryview(admitted))
+"""
+
+
+class Worker:
+    """Another process with the segment attached and memory into which it writes the times of its admissions."""
+
+    def __init__(self, segment: Segment, program: str) -> None:
+        self.file = os.memfd_create("admitted")
+        os.ftruncate(self.file, ROOM)
+        head = (
+            "import mmap, sys\n"
+            "from fastgate._core.limiter import FixedWindow, SlidingWindowLog, TokenBucket\n"
+            "from fastgate._core.limits_probe import die_with_every_lock, flood, take_numbers\n"
+            "from fastgate._core.shm import Segment\n"
+            f"segment = Segment.attach({segment.fd})\n"
+            f"admitted = mmap.mmap({self.file}, {ROOM})\n"
+            "print('ready', flush=True)\n"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", head + program],
+            pass_fds=[segment.fd, self.file],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+    def output(self) -> str:
+        output, _ = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0
+        return output
+
+    def stamps(self) -> list[int]:
+        with mmap.mmap(self.file, ROOM) as memory:
+            words = memoryview(memory).cast("Q")
+            found = list(words[1 : 1 + words[0]])
+            words.release()
+        return found
+
+
+@contextmanager
+def workers(segment: Segment, program: str, count: int = 4) -> Iterator[list[Worker]]:
+    started = [Worker(segment, program) for _ in range(count)]
+    try:
+        for worker in started:
+            assert worker.hear() == "ready"
+        yield started
+    finally:
+        for worker in started:
+            if worker.process.poll() is None:
+                worker.kill()
+            os.close(worker.file)
+
+
+def shared() -> Segment:
+    segment = Segment.create(targets=1, limits=limits_size(4096), logs=logs_size(16384))
+    prepare(segment)
+    return segment
+
+
+def flooded(segment: Segment, make: str, seconds: float, *, kill_after: float = 0) -> list[int]:
+    """The times of all admissions of four processes that ask for one key without a pause; one of them may be killed."""
+    with workers(segment, FLOOD.format(make=make)) as started:
+        until = time.monotonic_ns() + int(seconds * S)
+        for worker in started:
+            worker.say(str(until))
+        if kill_after:
+            time.sleep(kill_after)
+            started[0].kill()
+        for worker in started[bool(kill_after) :]:
+            worker.output()
+        return sorted(stamp for worker in started for stamp in worker.stamps())
+
+
+@pytest.mark.parametrize("kill_after", [0, 0.5], ids=["all live", "one is killed"])
+def test_four_processes_get_out_of_a_bucket_what_is_in_it(kill_after: float) -> None:
+    stamps = flooded(shared(), "TokenBucket(100, 1, 50, segment=segment)", 1.2, kill_after=kill_after)
+    assert excess_over_bucket(stamps, 100, S, 50) <= 1
+    assert abs(len(stamps) - (50 + (stamps[-1] - stamps[0]) * 100 / S)) <= 1
+    assert stamps[-1] - stamps[0] > S
+
+
+@pytest.mark.parametrize("kill_after", [0, 0.5], ids=["all live", "one is killed"])
+def test_four_processes_fill_each_window_and_no_more(kill_after: float) -> None:
+    segment = shared()
+    border = border_of(FixedWindow(500, 0.25, segment=segment))
+    stamps = flooded(segment, "FixedWindow(500, 0.25, segment=segment)", 1.2, kill_after=kill_after)
+    counts = Counter((stamp - border) * 4 // S for stamp in stamps)
+    assert len(counts) >= 5
+    # Who is killed between an admission and its note takes one with it.
+    inner = [counts[number] for number in sorted(counts)][1:-1]
+    assert set(inner) <= ({500, 499} if kill_after else {500})
+    assert max(counts.values()) == 500
+
+
+@pytest.mark.parametrize("kill_after", [0, 0.5], ids=["all live", "one is killed"])
+def test_no_span_holds_more_than_a_log_admits(kill_after: float) -> None:
+    stamps = flooded(shared(), "SlidingWindowLog(100, 0.2, segment=segment)", 1.2, kill_after=kill_after)
+    assert most_in_a_window(stamps, S // 5) == 100
+    # And it admits all it may: 100 at once, then each as one leaves.
+    assert len(stamps) >= 100 * ((stamps[-1] - stamps[0]) // (S // 5) + 1) - (2 if kill_after else 1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    ["TokenBucket(1000000, 1, 1000, segment=segment)", "SlidingWindowLog(100000, 0.1, segment=segment)"],
+    ids=["bucket", "log"],
+)
+def test_a_limit_survives_whoever_is_killed_inside_it(make: str) -> None:
+    """Processes that do nothing but check, killed one after the other: nearly every one of them dies inside a check."""
+    segment = shared()
+    for _ in range(12):
+        with workers(segment, FLOOD.format(make=make), count=2) as started:
+            for worker in started:
+                worker.say(str(time.monotonic_ns() + 20 * S))
+            time.sleep(0.01)
+            for worker in started:
+                worker.kill()
+    limit: Any = eval(make, globals(), {"segment": segment})
+    later = time.monotonic_ns() + S
+    for number in range(300):
+        assert limit.take("one client", now_ns=later + number)
+        assert limit.take(f"another {number}", now_ns=later + number)
+
+
+def test_a_process_that_dies_with_every_lock_holds_up_nobody() -> None:
+    segment = shared()
+    with workers(segment, "die_with_every_lock(segment)", count=1) as [worker]:
+        worker.process.communicate(timeout=30)
+        assert worker.process.returncode == -signal.SIGKILL
+    program = """
+for limit in (TokenBucket(2, 60, segment=segment), SlidingWindowLog(2, 60, segment=segment)):
+    for number in range(500):
+        assert [bool(limit.take(f"client {number}")) for _ in range(3)] == [True, True, False]
+"""
+    with workers(segment, program, count=1) as [worker]:
+        worker.output()
+
+
+@pytest.mark.parametrize("kind", ["TokenBucket", "FixedWindow", "SlidingWindowLog"])
+def test_a_key_that_many_enter_at_once_is_entered_once(kind: str) -> None:
+    """Each key admits one. Whoever is ahead enters keys and is overtaken by those who find them: so they meet."""
+    program = f"""
+limit = {kind}(1, 86400 * 366, segment=segment)
+print(take_numbers(limit, 200_000, int(input())))
+"""
+    memory = {"logs": logs_size(32 * 800_000)} if kind == "SlidingWindowLog" else {"limits": limits_size(800_000)}
+    segment = Segment.create(targets=1, **memory)
+    prepare(segment)
+    with workers(segment, program) as started:
+        now = time.monotonic_ns()
+        for worker in started:
+            worker.say(str(now))
+        assert sum(int(worker.output()) for worker in started) == 200_000
+    assert evictions(segment) == 0
+
+
+def test_evictions_of_all_processes_are_counted_together() -> None:
+    program = """
+start = int(input()) * 1000
+limit = TokenBucket(1, 86400, segment=segment)
+admitted = [limit.take(str(number)).admitted for number in range(start, start + 1000)]
+print(all(admitted))
+"""
+    segment = Segment.create(targets=1, limits=limits_size(512))
+    prepare(segment)
+    with workers(segment, program) as started:
+        for number, worker in enumerate(started):
+            worker.say(str(number))
+        assert [worker.output().strip() for worker in started] == ["True"] * 4
+    # 4000 keys are in 512 entries, almost all of which are taken.
+    assert 3488 <= evictions(segment) <= 3520
+
+
+def test_what_one_process_takes_another_one_sees() -> None:
+    segment = shared()
+    kinds: list[type[Limit]] = [TokenBucket, FixedWindow, SlidingWindowLog]
+    program = """
+kinds = (TokenBucket, FixedWindow, SlidingWindowLog)
+print([bool(kind(3, 86400 * 300, segment=segment).take("k")) for kind in kinds])
+"""
+    with workers(segment, program, count=1) as [worker]:
+        assert worker.hear() == "[True, True, True]"
+    for kind in kinds:
+        assert kind(3, 86400 * 300, segment=segment).peek("k").remaining == 2  # type: ignore[call-arg]
