@@ -266,11 +266,7 @@ cdef class Exchange(Timed):
     cdef int keep(self, bytes piece) except -1
     cdef int keep_response(self, bytes piece, bint last) except -1
     cdef int wake_body(self) except -1
-    cdef int run_hooks(self, tuple hooks, int phase) except -1
-    cdef int advance(self) except -1
-    cdef int took(self, object result) except -1
     cdef int hooks_done(self) except -1
-    cdef int policy_failed(self, object error) except -1
     cdef int deliver(self) except -1
     cdef int respond(self, Answer answer, int cause) except -1
     cdef int answer_problem(self, int cause) except -1

@@ -1,9 +1,7 @@
 import asyncio
-from collections.abc import Awaitable
 
 from fastgate._core.engine import Engine
 from fastgate._core.head import Head
-from fastgate._core.messages import Response
 from fastgate._core.wheel import Timed
 
 class Endpoint(Timed):
@@ -52,8 +50,6 @@ class Exchange(Timed):
     @property
     def target_name(self) -> str | None:
         """The target of the last try."""
-    async def wait_for(self, awaitable: Awaitable[Response | None]) -> None:
-        """The rest of the policies, after one that was not done at once."""
     async def read_body(self, whole: bool) -> bytes:
         """The request body, or its first 16 KB. For `Request.body`."""
     def next_try(self) -> None:

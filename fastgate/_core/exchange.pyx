@@ -25,8 +25,6 @@ Invariants
 * After `finish` nobody may touch the exchange: it may already serve another request.
 """
 
-from asyncio import CancelledError
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
@@ -41,7 +39,6 @@ from fastgate._core.causes cimport (
     NO_METHOD,
     OK,
     POLICY_ANSWERED,
-    POLICY_FAILED,
     POOL_TIMEOUT,
     QUEUE_TIMEOUT,
     RATE_LIMITED,
@@ -52,7 +49,6 @@ from fastgate._core.causes cimport (
     TRY_TIMEOUT,
     detail_of,
     outcomes,
-    reason_of,
 )
 from fastgate._core.admission cimport enter, leave_share, within_limits
 from fastgate._core.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
@@ -60,6 +56,7 @@ from fastgate._core.edits cimport edit, fixed_answer
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.head cimport ACCEPT, Head, same
 from fastgate._core.histogram cimport histogram_record
+from fastgate._core.hooks cimport run_hooks
 from fastgate._core.resolve cimport allowed, resolve
 from fastgate._core.route cimport Edits, Route
 from fastgate._core.sockets cimport is_closing, is_quiet, reset_on_close
@@ -74,12 +71,6 @@ cdef enum:
     PEEK = 16384               # bytes that a policy with body = "peek" gets to see
     SPARE = 256                # exchanges kept for later
     MAX_INTERIM = 8
-
-# From `messages`, which is loaded when a policy first needs it.
-cdef object _Request = None
-cdef object _UpstreamResponse = None
-cdef object _ExchangeError = None
-
 
 include "exchange_sides.pxi"
 include "exchange_answers.pxi"
@@ -219,7 +210,7 @@ cdef class Exchange(Timed):
         """The limits let it pass: the route's policies."""
         if self.route.on_request is None:
             return self.policies_passed()
-        return self.run_hooks(self.route.on_request, PHASE_REQUEST)
+        return run_hooks(self, self.route.on_request, PHASE_REQUEST)
 
     cdef int policies_passed(self) except -1:
         if self.buffering and not self.request_complete:
@@ -455,10 +446,10 @@ cdef class Exchange(Timed):
                 self.keep_response(piece, last)
                 if not last or self.over:
                     return 0
-                return self.run_hooks(route.on_response, PHASE_RESPONSE)
+                return run_hooks(self, route.on_response, PHASE_RESPONSE)
             if route.on_response is not None:
                 self.keep_response(piece, last)
-                return self.run_hooks(route.on_response, PHASE_RESPONSE)
+                return run_hooks(self, route.on_response, PHASE_RESPONSE)
             if route.response_edits is not None:
                 self.response_extra = edit(self, route.response_edits, self.response, None)
                 if self.response_extra is None:
@@ -482,7 +473,7 @@ cdef class Exchange(Timed):
             return keep_piece(self, piece, last)
         self.keep_response(piece, last)
         if last and not self.over and self.route.buffer_response and self.hooks is not self.route.on_response:
-            return self.run_hooks(self.route.on_response, PHASE_RESPONSE)
+            return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
         return 0
 
     cdef int keep_response(self, bytes piece, bint last) except -1:
@@ -502,96 +493,7 @@ cdef class Exchange(Timed):
             self.attempt.connection.hold(HOLD_WAIT)
         return 0
 
-    # -- policies
-
-    cdef int run_hooks(self, tuple hooks, int phase) except -1:
-        global _Request, _UpstreamResponse, _ExchangeError
-        if _Request is None:
-            from fastgate._core.messages import ExchangeError, Request, UpstreamResponse
-            _Request = Request
-            _UpstreamResponse = UpstreamResponse
-            _ExchangeError = ExchangeError
-        if self.request_view is None:
-            self.request_view = _Request(self)
-        self.hooks = hooks
-        self.step = 0
-        self.phase = phase
-        if phase == PHASE_RESPONSE and self.answer is None:
-            self.response_view = _UpstreamResponse(self)
-        elif phase == PHASE_ERROR:
-            self.error = _ExchangeError(
-                reason_of(self.cause), outcomes[self.cause].status, detail_of(self.cause), self.error
-            )
-        return self.advance()
-
-    cdef int advance(self) except -1:
-        """The one runner of policies: on until a hook answers, waits or there are no more."""
-        cdef object hook, result
-        while self.step < len(self.hooks):
-            hook = self.hooks[self.step]
-            self.step += 1
-            try:
-                if self.phase == PHASE_REQUEST:
-                    result = hook(self.request_view)
-                elif self.phase == PHASE_RESPONSE:
-                    result = hook(self.request_view, self.response_view)
-                else:
-                    result = hook(self.request_view, self.error)
-            except (Exception, SystemExit) as error:
-                return self.policy_failed(error)
-            if self.over:
-                return 0
-            if result is None:
-                continue
-            if not isinstance(result, Answer) and hasattr(result, "__await__"):
-                self.task = self.engine.spawn(self.wait_for(result))
-                return 0
-            if self.took(result):
-                return 0
-        return self.hooks_done()
-
-    async def wait_for(self, awaitable):
-        """The rest of `advance` for a hook that was not done at once."""
-        cdef object result
-        try:
-            result = await awaitable
-        except CancelledError:
-            if self.over:
-                raise
-            self.task = None
-            self.policy_failed(RuntimeError("the policy was cancelled"))
-            return
-        except (Exception, SystemExit) as error:
-            self.task = None
-            if not self.over:
-                self.policy_failed(error)
-            return
-        self.task = None
-        if self.over:
-            return
-        try:
-            if result is None or not self.took(result):
-                self.advance()
-        except Exception as error:
-            self.policy_failed(error)
-
-    cdef int took(self, object result) except -1:
-        """Deals with what a hook returned. 1: the hooks are done with; 0: on to the next."""
-        if not isinstance(result, Answer):
-            kind = type(result).__name__
-            self.policy_failed(TypeError(f"a policy must return None, a Response or an awaitable, not {kind}"))
-            return 1
-        if self.phase == PHASE_REQUEST:
-            self.respond(<Answer>result, POLICY_ANSWERED)
-            return 1
-        if self.phase == PHASE_RESPONSE:
-            if result is not self.response_view:
-                self.answer = <Answer>result
-                self.response_view = result
-            return 0
-        self.hooks = ()
-        self.respond(<Answer>result, self.cause)
-        return 1
+    # -- policies: see hooks
 
     cdef int hooks_done(self) except -1:
         if self.phase == PHASE_REQUEST:
@@ -599,18 +501,6 @@ cdef class Exchange(Timed):
         if self.phase == PHASE_RESPONSE:
             return self.deliver()
         return self.answer_problem(self.cause)
-
-    cdef int policy_failed(self, object error) except -1:
-        """A policy raised: logged here, once, and the client gets 500."""
-        cdef str hook = getattr(self.hooks[self.step - 1], "__qualname__", "?") if self.step else "?"
-        self.engine.slab.policy_errors += 1
-        text = f"policy {hook} on route {self.route.name!r} raised {type(error).__name__}: {error}"
-        self.engine.log("error", text, exception=error)
-        self.error = error
-        if self.phase == PHASE_ERROR:
-            self.hooks = ()
-            return self.answer_problem(POLICY_FAILED)
-        return self.refuse(POLICY_FAILED)
 
     cdef int deliver(self) except -1:
         """The response side of the policies is through: what they left goes to the client."""
@@ -655,7 +545,7 @@ cdef class Exchange(Timed):
         self.answer = None
         self.response_extra = None
         if self.route is not None and self.route.on_error is not None and self.phase != PHASE_ERROR:
-            return self.run_hooks(self.route.on_error, PHASE_ERROR)
+            return run_hooks(self, self.route.on_error, PHASE_ERROR)
         return self.answer_problem(cause)
 
     cdef int answer_problem(self, int cause) except -1:
@@ -671,7 +561,7 @@ cdef class Exchange(Timed):
                 self.answer = answer
                 self.response_view = answer
                 self.cause = cause
-                return self.run_hooks(self.route.on_response, PHASE_RESPONSE)
+                return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
             edits = self.route.response_edits
             if edits is not None:
                 answer.fields = [field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]))]

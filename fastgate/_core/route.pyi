@@ -156,7 +156,22 @@ class Route:
     @property
     def name(self) -> str: ...
     @property
-    def upstream(self) -> Upstream: ...
+    def upstream(self) -> Upstream | None:
+        """None where a split or a fixed answer stands for it."""
+    @property
+    def split(self) -> Split | None: ...
+    @property
+    def mirror(self) -> Mirror | None: ...
+    @property
+    def fixed(self) -> FixedAnswer | None: ...
+    @property
+    def limits(self) -> tuple[RateLimit, ...] | None:
+        """None where there are none."""
+    @property
+    def concurrency(self) -> ConcurrencyLimit | None: ...
+    @property
+    def retry(self) -> RetryRule | None:
+        """None: one try."""
     @property
     def on_request(self) -> tuple[RequestHook, ...] | None:
         """None where no policy has the hook."""

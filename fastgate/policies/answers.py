@@ -2,7 +2,7 @@
 
 from fastgate._core.route import FixedAnswer
 from fastgate.config import Route
-from fastgate.policies.headers import compile_value
+from fastgate.gateway.templates import compile_value
 
 
 def compile_answer(route: Route) -> FixedAnswer | None:

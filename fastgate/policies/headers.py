@@ -1,8 +1,8 @@
 """Header transforms: ``request_headers`` and ``response_headers``, compiled into edits that the core applies."""
 
-from fastgate._core.route import VARIABLES, Edits, Template
+from fastgate._core.route import Edits, Template
 from fastgate.config import HeaderEdits
-from fastgate.config.templates import Variable, parse_template
+from fastgate.gateway.templates import compile_value
 
 
 def compile_edits(edits: HeaderEdits | None) -> Edits | None:
@@ -13,14 +13,3 @@ def compile_edits(edits: HeaderEdits | None) -> Edits | None:
     for name, values in edits.add.items():
         added.extend((name, compile_value(value)) for value in ([values] if isinstance(values, str) else values))
     return Edits(removed=[*edits.set, *edits.remove], added=added)
-
-
-def compile_value(text: str) -> bytes | Template:
-    """A field value with variables, as bytes where it has none."""
-    parts = parse_template(text)
-    if not any(isinstance(part, Variable) for part in parts):
-        return "".join(str(part) for part in parts).encode("latin-1")
-    return Template([
-        (VARIABLES[part.name], part.argument) if isinstance(part, Variable) else part.encode("latin-1")
-        for part in parts
-    ])

@@ -43,6 +43,9 @@ class Noting(Policy):
         NOTES.append(f"{error.cause} {error.status}")
         return self.answer("on_error")
 
+    def on_health_change(self, change: Any) -> None:
+        self.note(f"on_health_change {change.target} {change.kind}")
+
     async def on_shutdown(self, gateway: Any) -> None:
         self.note("on_shutdown")
 

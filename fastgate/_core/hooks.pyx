@@ -1,0 +1,124 @@
+"""The one runner of policies: calls the hooks of a route, in their order, for any phase of an exchange.
+
+Theory of operation. `run_hooks` makes the views that hooks see and begins; `advance` calls one hook after the other
+inside the call that brought the request or the response. A hook that returns an awaitable ends that: a task waits for
+it (`wait_for`) and comes back to the same `advance` with the next step. An answer ends the request side at once; on
+the response side it takes the place of the response. What a hook raises ends the exchange with 500, and is logged
+once, here. When the hooks are through, `Exchange.hooks_done` knows what comes next.
+"""
+
+from asyncio import CancelledError
+
+from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, detail_of, outcomes, reason_of
+from fastgate._core.exchange cimport PHASE_ERROR, PHASE_REQUEST, PHASE_RESPONSE, Answer, Exchange
+
+# From `messages`, which is loaded when a policy first needs it.
+cdef object _Request = None
+cdef object _UpstreamResponse = None
+cdef object _ExchangeError = None
+
+
+cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
+    global _Request, _UpstreamResponse, _ExchangeError
+    if _Request is None:
+        from fastgate._core.messages import ExchangeError, Request, UpstreamResponse
+        _Request = Request
+        _UpstreamResponse = UpstreamResponse
+        _ExchangeError = ExchangeError
+    if x.request_view is None:
+        x.request_view = _Request(x)
+    x.hooks = hooks
+    x.step = 0
+    x.phase = phase
+    if phase == PHASE_RESPONSE and x.answer is None:
+        x.response_view = _UpstreamResponse(x)
+    elif phase == PHASE_ERROR:
+        x.error = _ExchangeError(
+            reason_of(x.cause), outcomes[x.cause].status, detail_of(x.cause), x.error
+        )
+    return advance(x)
+
+
+cdef int advance(Exchange x) except -1:
+    """The one runner of policies: on until a hook answers, waits or there are no more."""
+    cdef object hook, result
+    while x.step < len(x.hooks):
+        hook = x.hooks[x.step]
+        x.step += 1
+        try:
+            if x.phase == PHASE_REQUEST:
+                result = hook(x.request_view)
+            elif x.phase == PHASE_RESPONSE:
+                result = hook(x.request_view, x.response_view)
+            else:
+                result = hook(x.request_view, x.error)
+        except (Exception, SystemExit) as error:
+            return policy_failed(x, error)
+        if x.over:
+            return 0
+        if result is None:
+            continue
+        if not isinstance(result, Answer) and hasattr(result, "__await__"):
+            x.task = x.engine.spawn(wait_for(x, result))
+            return 0
+        if took(x, result):
+            return 0
+    return x.hooks_done()
+
+
+async def wait_for(Exchange x, awaitable):
+    """The rest of `advance` for a hook that was not done at once."""
+    cdef object result
+    try:
+        result = await awaitable
+    except CancelledError:
+        if x.over:
+            raise
+        x.task = None
+        policy_failed(x, RuntimeError("the policy was cancelled"))
+        return
+    except (Exception, SystemExit) as error:
+        x.task = None
+        if not x.over:
+            policy_failed(x, error)
+        return
+    x.task = None
+    if x.over:
+        return
+    try:
+        if result is None or not took(x, result):
+            advance(x)
+    except Exception as error:
+        policy_failed(x, error)
+
+
+cdef int took(Exchange x, object result) except -1:
+    """Deals with what a hook returned. 1: the hooks are done with; 0: on to the next."""
+    if not isinstance(result, Answer):
+        kind = type(result).__name__
+        policy_failed(x, TypeError(f"a policy must return None, a Response or an awaitable, not {kind}"))
+        return 1
+    if x.phase == PHASE_REQUEST:
+        x.respond(<Answer>result, POLICY_ANSWERED)
+        return 1
+    if x.phase == PHASE_RESPONSE:
+        if result is not x.response_view:
+            x.answer = <Answer>result
+            x.response_view = result
+        return 0
+    x.hooks = ()
+    x.respond(<Answer>result, x.cause)
+    return 1
+
+
+cdef int policy_failed(Exchange x, object error) except -1:
+    """A policy raised: logged here, once, and the client gets 500."""
+    cdef str hook = getattr(x.hooks[x.step - 1], "__qualname__", "?") if x.step else "?"
+    x.engine.slab.policy_errors += 1
+    text = f"policy {hook} on route {x.route.name!r} raised {type(error).__name__}: {error}"
+    x.engine.log("error", text, exception=error)
+    x.error = error
+    if x.phase == PHASE_ERROR:
+        x.hooks = ()
+        return x.answer_problem(POLICY_FAILED)
+    return x.refuse(POLICY_FAILED)
