@@ -1,5 +1,6 @@
 from typing import NoReturn
 
+from fastgate._core.concurrency import Concurrency
 from fastgate._core.limiter import Limit
 from fastgate._core.shm import Segment
 
@@ -20,6 +21,12 @@ def flood(limit: Limit, key: bytes, until_ns: int, admitted: memoryview) -> int:
 
 def take_numbers(limit: Limit, count: int, now_ns: int) -> int:
     """Takes one for each of the keys that are the hashes of 1 to ``count``. How many were admitted."""
+
+def flood_shares(limit: Concurrency, key: bytes, until_ns: int, board: memoryview) -> tuple[int, int]:
+    """Takes and releases shares of one key without a pause until this time: how many, and the most it saw at once.
+
+    ``board`` begins with a 64-bit word that all processes share: how many hold one now.
+    """
 
 def die_with_every_lock(segment: Segment) -> NoReturn:
     """Takes all locks of the limits of a segment and kills its own process."""
