@@ -21,7 +21,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number, reserve
-from fastgate._core.causes cimport CONCURRENCY_FULL
+from fastgate._core.causes cimport CONCURRENCY_FULL, FAILED_TIMEOUT, NO_FAILURE, outcomes
 from fastgate._core.engine cimport Engine
 from fastgate._core.exchange cimport PHASE_QUEUE, Exchange
 from fastgate._core.keys cimport find_key
@@ -152,8 +152,8 @@ cdef int leave_share(Exchange x) except -1:
             if not queue:
                 del x.engine.queues[key]
         return 0
-    if x.response_at:
-        limit.shares.sample(key, x.response_at - x.forwarded_at, False)
+    if x.response_at or outcomes[x.cause].failure != NO_FAILURE:
+        limit.shares.sample(share, x.ended, (x.response_at or x.ended) - x.forwarded_at, overloaded(x))
     limit.shares.release(share)
     if x.engine.queues and key in x.engine.queues:
         # Not from here: who is let in may be over before this one is.
@@ -161,20 +161,22 @@ cdef int leave_share(Exchange x) except -1:
     return 0
 
 
+cdef bint overloaded(Exchange x) noexcept:
+    """Whether an exchange ended as one does where there is too much to do."""
+    return outcomes[x.cause].failure == FAILED_TIMEOUT or x.status == 503 or x.status == 429
+
+
 cdef int serve_queue(Engine engine, uint64_t key) except -1:
     """Lets in who has waited longest for this key, as many as there is room for."""
     cdef Exchange x
     cdef ConcurrencyLimit limit
-    cdef int64_t* share = NULL
     queue = engine.queues.get(key)
     while queue:
         x = <Exchange>queue[0]
         limit = x.route.concurrency
-        if not limit.shares.acquire(key, &share):
+        if not limit.shares.promote(x.share):
             return 0
         queue.popleft()
-        limit.shares.leave_queue(x.share)
-        x.share = share
         x.queued = False
         x.due = 0
         x.wait(0)

@@ -1,11 +1,9 @@
 from libc.stdint cimport uint64_t
 
-cdef extern from "locks.h" nogil:
-    # Once, by the process that makes the memory. 0, or an error number.
-    int shared_lock_init(void* lock) noexcept
-    # What is done between the two must leave the data valid after every store.
-    void shared_lock(void* lock) noexcept
-    void shared_unlock(void* lock) noexcept
+cdef extern from "sharedlock.h" nogil:
+    int shared_lock_prepare(void* place)
+    int shared_lock_take(void* place)
+    void shared_lock_drop(void* place)
 
 
 cdef enum:
@@ -22,6 +20,17 @@ cdef struct Stripe:
 cdef inline int prepare_stripes(Stripe* stripes) except -1:
     cdef int number
     for number in range(STRIPES):
-        if shared_lock_init(stripes[number].lock) != 0:
+        if shared_lock_prepare(stripes[number].lock) != 0:
             raise OSError("this system has no mutexes that processes share")
     return 0
+
+
+# What is done between the two must leave the data valid after every store. Here a holder that was stopped is waited
+# for: an answer without the count would be wrong.
+cdef inline void shared_lock(void* lock) noexcept nogil:
+    while shared_lock_take(lock) < 0:
+        pass
+
+
+cdef inline void shared_unlock(void* lock) noexcept nogil:
+    shared_lock_drop(lock)

@@ -111,9 +111,6 @@ class Adaptive(Table, frozen=True, kw_only=True):
     """
 
     min: Annotated[Positive, about("The lowest that it falls to.", also=["min_limit", "min_concurrency"])] = 1
-    start: Annotated[
-        Positive, about("Where it begins, not above `max`.", also=["initial", "initial_limit", "init"])
-    ] = 20
 
 
 class Concurrency(Table, frozen=True, kw_only=True):

@@ -65,12 +65,5 @@ def _limit(limit: RateLimitConfig, identity: str, name: str, segment: Segment) -
 
 
 def _shares(limit: ConcurrencyConfig, segment: Segment, slot: int) -> Concurrency:
-    adaptive = limit.adaptive
-    return Concurrency(
-        segment,
-        slot,
-        limit.max,
-        queue=limit.queue,
-        adaptive_min=adaptive.min if adaptive is not None else 0,
-        adaptive_start=min(adaptive.start, limit.max) if adaptive is not None else 0,
-    )
+    minimum = limit.adaptive.min if limit.adaptive is not None else None
+    return Concurrency(limit.max, queue=limit.queue, minimum=minimum, segment=segment, slot=slot)
