@@ -24,11 +24,11 @@ at least 100 ms and 10 samples the limit moves (the rule is that of Gradient2Lim
 So it grows while latency is near the baseline, and where n requests at once take max(1, n / best) times the baseline
 it comes to rest at 1.2 * best + sqrt(limit). The baseline is where Gradient2 errs under steady overload: its average
 of the past takes in the queue, and the limit climbs without an end. Here it is measured, as Envoy's adaptive
-concurrency filter measures its minRTT: after 50 windows the limit is halved for two, the first to drain, the second to
-measure. That costs a fiftieth of the throughput at most; and a window in which no more than half the limit was asked
-for is such a measurement for nothing. A lower one is believed at once, a higher one by half. Requests that were
-dropped (timeouts, refusals for overload) count no latency, and a window that has any takes a tenth off the limit. Nothing
-can be learned of fewer at once than the minimum, so that should be less than the server can take.
+concurrency filter measures its minRTT: after 50 windows the limit is halved for two, the first to drain, the second
+to measure. That costs a fiftieth of the throughput at most; and a window in which no more than half the limit was
+asked for is such a measurement for nothing. A lower one is believed at once, a higher one by half. Requests that were
+dropped (timeouts, refusals for overload) count no latency, and a window that has any takes a tenth off the limit.
+Nothing can be learned of fewer at once than the minimum, so that should be less than the server can take.
 
 Cost: acquire, one lock, the keys of a set (two cache lines) and the words of an entry; a new key, the words of sixteen.
 release, one store.

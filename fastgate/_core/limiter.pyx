@@ -14,7 +14,7 @@ for every rate up to 1e9 a second, and no rounding adds up (whole microseconds a
 
 **Fixed window**: the end of the window, in units of 16 ms, and how many were admitted in it. Windows begin at
 multiples of their length of the wall clock as it was when the segment was prepared; that it is set later changes
-nothing.
+nothing. A caller whose clock was read before a border that another has passed is counted behind it, where it now is.
 
 **The table** of both. An entry is two words, 16 bytes: the key, whose low two bits say which kind it is, and the
 state. It can be told from these alone when an entry expires, that is, says nothing more than its absence would. A key

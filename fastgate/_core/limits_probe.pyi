@@ -16,7 +16,8 @@ def measure_overhead(limit: Limit, keys: bytes, width: int, passes: int) -> floa
 def flood(limit: Limit, key: bytes, until_ns: int, admitted: memoryview) -> int:
     """Checks one key without a pause until this time. Returns how many checks it made.
 
-    ``admitted`` is of 64-bit words: the first is the number of admissions, the others are their times.
+    ``admitted`` is of 64-bit words: the number of admissions, then two times for each, before and after the check. The
+    limit was told the first one.
     """
 
 def take_numbers(limit: Limit, count: int, now_ns: int) -> int:

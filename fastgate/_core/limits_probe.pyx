@@ -80,14 +80,15 @@ def flood(Limit limit, bytes key, uint64_t until_ns, admitted):
     cdef Verdict verdict
     PyObject_GetBuffer(admitted, &view, PyBUF_WRITABLE)
     words = <uint64_t*>view.buf
-    room = view.len // 8 - 1
+    room = view.len // 16 - 1
     while True:
         now = monotonic_ns()
         if now >= until_ns:
             break
         checks += 1
         if limit.check(hashed, now, &verdict) and words[0] < room:
-            words[words[0] + 1] = now
+            words[2 * words[0] + 1] = now
+            words[2 * words[0] + 2] = monotonic_ns()
             atomic_store_release(words, words[0] + 1)
     PyBuffer_Release(&view)
     return checks
@@ -106,7 +107,7 @@ def flood_shares(Concurrency limit, bytes key, uint64_t until_ns, board):
     """Takes and releases shares of one key without a pause until this time. How many, and the most it saw at once."""
     cdef Py_buffer view
     cdef uint64_t* words
-    cdef uint64_t together, turn, taken = 0, most = 0
+    cdef uint64_t together, _turn, taken = 0, most = 0
     cdef uint64_t hashed = limit.key_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
     cdef int64_t* word
     PyObject_GetBuffer(board, &view, PyBUF_WRITABLE)
@@ -120,7 +121,7 @@ def flood_shares(Concurrency limit, bytes key, uint64_t until_ns, board):
         # Held for a while, every other time without the processor, so that the others come to the limit.
         if taken & 1:
             sched_yield()
-        for turn in range(mix64(taken) & 255):
+        for _turn in range(mix64(taken) & 255):
             most = max(most, atomic_load_relaxed(words))
         atomic_add_relaxed(words, <uint64_t>-1)
         limit.release(word)

@@ -57,10 +57,11 @@ class Worker:
         assert self.process.returncode == 0
         return output
 
-    def stamps(self) -> list[int]:
+    def admissions(self) -> list[tuple[int, int]]:
+        """When each was admitted: after the first time, which the limit was told, and before the second."""
         with mmap.mmap(self.file, ROOM) as memory:
             words = memoryview(memory).cast("Q")
-            found = list(words[1 : 1 + words[0]])
+            found = [(words[2 * number + 1], words[2 * number + 2]) for number in range(words[0])]
             words.release()
         return found
 

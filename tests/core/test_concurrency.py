@@ -168,7 +168,7 @@ def test_a_segment_has_to_be_prepared_and_to_have_the_slot() -> None:
 
 
 def test_four_processes_never_hold_more_than_the_limit() -> None:
-    """Each holds one at most and counts itself elsewhere: there never are more than two, often two, and none at the end."""
+    """Each holds one at most and counts itself elsewhere: never more than two, often two, none at the end."""
     segment = shared()
     program = """
 until = int(input())

@@ -34,7 +34,7 @@ def shared() -> Segment:
     return segment
 
 
-def flooded(segment: Segment, make: str, seconds: float, *, kill_after: float = 0) -> list[int]:
+def flooded(segment: Segment, make: str, seconds: float, *, kill_after: float = 0) -> list[tuple[int, int]]:
     """The times of all admissions of four processes that ask for one key without a pause; one of them may be killed."""
     with workers(segment, FLOOD.format(make=make)) as started:
         until = time.monotonic_ns() + int(seconds * S)
@@ -45,12 +45,16 @@ def flooded(segment: Segment, make: str, seconds: float, *, kill_after: float = 
             started[0].kill()
         for worker in started[bool(kill_after) :]:
             worker.output()
-        return sorted(stamp for worker in started for stamp in worker.stamps())
+        return sorted(times for worker in started for times in worker.admissions())
+
+
+def times_of(segment: Segment, make: str, seconds: float, *, kill_after: float = 0) -> list[int]:
+    return [told for told, _ in flooded(segment, make, seconds, kill_after=kill_after)]
 
 
 @pytest.mark.parametrize("kill_after", [0, 0.5], ids=["all live", "one is killed"])
 def test_four_processes_get_out_of_a_bucket_what_is_in_it(kill_after: float) -> None:
-    stamps = flooded(shared(), "TokenBucket(100, 1, 50, segment=segment)", 1.2, kill_after=kill_after)
+    stamps = times_of(shared(), "TokenBucket(100, 1, 50, segment=segment)", 1.2, kill_after=kill_after)
     assert excess_over_bucket(stamps, 100, S, 50) <= 1
     assert abs(len(stamps) - (50 + (stamps[-1] - stamps[0]) * 100 / S)) <= 1
     assert stamps[-1] - stamps[0] > S
@@ -60,18 +64,24 @@ def test_four_processes_get_out_of_a_bucket_what_is_in_it(kill_after: float) -> 
 def test_four_processes_fill_each_window_and_no_more(kill_after: float) -> None:
     segment = shared()
     border = border_of(FixedWindow(500, 0.25, segment=segment))
-    stamps = flooded(segment, "FixedWindow(500, 0.25, segment=segment)", 1.2, kill_after=kill_after)
-    counts = Counter((stamp - border) * 4 // S for stamp in stamps)
-    assert len(counts) >= 5
-    # Who is killed between an admission and its note takes one with it.
-    inner = [counts[number] for number in sorted(counts)][1:-1]
-    assert set(inner) <= ({500, 499} if kill_after else {500})
-    assert max(counts.values()) == 500
+    admitted = flooded(segment, "FixedWindow(500, 0.25, segment=segment)", 1.2, kill_after=kill_after)
+    # A process may wait between clock and check while others begin the next window: it is then admitted in that one.
+    certain: Counter[int] = Counter()
+    possible: Counter[int] = Counter()
+    for before, after in admitted:
+        numbers = {(before - border) * 4 // S, (after - border) * 4 // S}
+        possible.update(numbers)
+        certain.update(numbers if len(numbers) == 1 else ())
+    # The last one is cut off. Who is killed between an admission and its note takes one with it.
+    inner = sorted(possible)[:-1]
+    assert len(inner) >= 4
+    assert all(certain[number] <= 500 <= possible[number] + bool(kill_after) for number in inner)
+    assert sum(possible[number] >= 500 for number in inner) >= len(inner) - 1
 
 
 @pytest.mark.parametrize("kill_after", [0, 0.5], ids=["all live", "one is killed"])
 def test_no_span_holds_more_than_a_log_admits(kill_after: float) -> None:
-    stamps = flooded(shared(), "SlidingWindowLog(100, 0.2, segment=segment)", 1.2, kill_after=kill_after)
+    stamps = times_of(shared(), "SlidingWindowLog(100, 0.2, segment=segment)", 1.2, kill_after=kill_after)
     assert most_in_a_window(stamps, S // 5) == 100
     # And it admits all it may: 100 at once, then each as one leaves.
     assert len(stamps) >= 100 * ((stamps[-1] - stamps[0]) // (S // 5) + 1) - (2 if kill_after else 1)
