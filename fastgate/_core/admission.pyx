@@ -41,6 +41,7 @@ cdef bint within_limits(Exchange x) except -1:
     cdef uint64_t[MAX_LIMITS] keys
     cdef Verdict verdict
     cdef RateLimit limit
+    cdef unsigned int took = 0
     cdef int i, j
     for i in range(len(limits)):
         limit = <RateLimit>limits[i]
@@ -49,12 +50,15 @@ cdef bint within_limits(Exchange x) except -1:
         x.quotas[i].remaining = verdict.remaining
         x.quotas[i].reset = verdict.reset_ms
         if verdict.admitted:
+            took |= <unsigned int>1 << i
             continue
         if limit.dry_run:
             x.engine.slab.rate_exceeded += 1
             continue
         for j in range(i):
-            (<RateLimit>limits[j]).limit.give_back(keys[j], now)
+            # A limit on trial that was exceeded has taken nothing.
+            if took >> j & 1:
+                (<RateLimit>limits[j]).limit.give_back(keys[j], now)
         x.quota_count = i + 1
         x.refused_for = seconds(verdict.retry_ms)
         x.engine.slab.rate_limited += 1
@@ -74,12 +78,14 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
     cdef int i
     cdef int tightest = -1
     cdef bint begun = False
+    cdef bint legacy = False
     for i in range(x.quota_count):
         limit = <RateLimit>x.route.limits[i]
         if limit.dry_run:
             continue
         if tightest < 0 or x.quotas[i].remaining < x.quotas[tightest].remaining:
             tightest = i
+        legacy |= limit.legacy_headers
         reserve(buffer, 96 + PyBytes_GET_SIZE(limit.policy))
         if begun:
             put(buffer, b", ", 2)
@@ -105,8 +111,8 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
         put(buffer, b";t=", 3)
         put_number(buffer, (x.quotas[i].reset + 999) // 1000)
     put(buffer, b"\r\n", 2)
-    limit = <RateLimit>x.route.limits[tightest]
-    if limit.legacy_headers:
+    if legacy:
+        limit = <RateLimit>x.route.limits[tightest]
         reserve(buffer, 160)
         put(buffer, b"X-RateLimit-Limit: ", 19)
         put_bytes(buffer, limit.quota)
