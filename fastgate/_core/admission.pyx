@@ -42,6 +42,7 @@ cdef bint within_limits(Exchange x) except -1:
     cdef Verdict verdict
     cdef RateLimit limit
     cdef int i, j
+    cdef int taken = 0
     for i in range(len(limits)):
         limit = <RateLimit>limits[i]
         find_key(x, limit.key, limit.identity, &keys[i])
@@ -49,12 +50,15 @@ cdef bint within_limits(Exchange x) except -1:
         x.quotas[i].remaining = verdict.remaining
         x.quotas[i].reset = verdict.reset_ms
         if verdict.admitted:
+            taken |= 1 << i
             continue
         if limit.dry_run:
             x.engine.slab.rate_exceeded += 1
             continue
         for j in range(i):
-            (<RateLimit>limits[j]).limit.give_back(keys[j], now)
+            # One on trial may have admitted nothing.
+            if taken >> j & 1:
+                (<RateLimit>limits[j]).limit.give_back(keys[j], now)
         x.quota_count = i + 1
         x.refused_for = seconds(verdict.retry_ms)
         x.engine.slab.rate_limited += 1
