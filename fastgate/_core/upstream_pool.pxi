@@ -66,6 +66,11 @@ cdef class Target:
         return 0
 
 
+cdef int64_t in_seconds(uint64_t milliseconds) noexcept:
+    """Rounded up, for Retry-After."""
+    return <int64_t>((milliseconds + 999) // 1000)
+
+
 cdef class Pool(Upstream):
     """The targets of one upstream with this worker's connections to them. Times are seconds; counts are of one target
     and this worker.
@@ -170,13 +175,17 @@ cdef class Pool(Upstream):
             admitted = self.breaker.admit(now, self.engine.random())
             if admitted == REJECT:
                 self.engine.slab.breaker_refused += 1
-                x.refused_for = <int64_t>((self.breaker.retry_after_ms(now) + 999) // 1000)
+                x.refused_for = in_seconds(self.breaker.retry_after_ms(now))
                 return x.attempt_failed(BREAKER_OPEN)
             x.attempt.admitted = admitted
         if self.health.changed(now):
             self.weigh()
         target = self.choose(x, now)
         if target is None:
+            if x.refused_for:
+                self.engine.slab.breaker_refused += 1
+                return x.attempt_failed(BREAKER_OPEN)
+            x.refused_for = in_seconds(self.health.retry_after_ms(now))
             return x.attempt_failed(NO_TARGET)
         if x.tries == 1 and not x.fresh and not x.is_copy:
             self.first_tries[0] += 1
@@ -202,9 +211,14 @@ cdef class Pool(Upstream):
         return 0
 
     cdef Target choose(self, Exchange x, uint64_t now):
-        """The target of the next try: one that was not asked yet, if there is one. None: there is none to ask."""
+        """The target of the next try: one that was not asked yet, if there is one.
+
+        None: there is none to ask; where that is up to breakers, ``refused_for`` says for how long.
+        """
         cdef Target target
         cdef uint64_t hash = 0
+        cdef int64_t soonest = 0
+        cdef int64_t wait
         cdef int number, admitted
         cdef unsigned char* skip = NULL
         if self.hash_key is not None:
@@ -215,6 +229,7 @@ cdef class Pool(Upstream):
         while True:
             number = self.balancer.pick(hash, self.engine.random(), skip)
             if number < 0 or (skip != NULL and skip[number] == REFUSED):
+                x.refused_for = soonest
                 return None
             target = <Target>self.targets[number]
             if target.breaker is None:
@@ -227,6 +242,8 @@ cdef class Pool(Upstream):
                 skip = self.skip
                 memset(skip, 0, len(self.targets))
             skip[number] = REFUSED
+            wait = max(1, in_seconds(target.breaker.retry_after_ms(now)))
+            soonest = min(soonest, wait) if soonest else wait
 
     cdef int mark_tried(self, Exchange x) except -1:
         cdef Target target
