@@ -88,7 +88,8 @@ class Connection(asyncio.Protocol):
 
     def done(self, data: bytes) -> None:
         self.target.in_flight -= 1
-        self.transport.write(data)
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def answer(self, status: int, body: bytes) -> None:
         self.transport.write(answer_of(status, body))

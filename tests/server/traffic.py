@@ -172,13 +172,12 @@ def get(path: str = "/", *fields: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: gateway\r\n{lines}\r\n".encode()
 
 
-def segment_of(server: Server) -> Segment:
-    """The shared memory of a gateway that runs in another process."""
-    folder = Path(f"/proc/{server.pid}/fd")
-    for entry in folder.iterdir():
+def segment_of(pid: int) -> Segment:
+    """The shared memory of a gateway that runs in that process."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
         if os.readlink(entry).startswith("/memfd:fastgate"):
             return Segment.attach(os.open(entry, os.O_RDWR))
-    raise AssertionError(f"process {server.pid} has no segment")
+    raise AssertionError(f"process {pid} has no segment")
 
 
 def log_time(line: str) -> float:
