@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import os
 import socket
+import typing
 from collections.abc import Iterator
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,3 +151,9 @@ async def test_finishing_delivers_the_last_words_of_a_process_that_died() -> Non
         other.finish()
         assert received == [Failed("last words")]
         assert other.closed
+
+
+def test_every_message_is_one_that_the_other_side_can_read() -> None:
+    kinds = [each for each in vars(messages).values() if isinstance(each, type) and each.__module__ == messages.__name__]
+    assert set(kinds) == set(typing.get_args(Message))
+    assert all(issubclass(kind, msgspec.Struct) for kind in kinds)
