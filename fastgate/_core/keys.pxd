@@ -5,3 +5,4 @@ from fastgate._core.route cimport RequestKey
 
 
 cdef bint find_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1
+cdef bint find_steady_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1

@@ -3,8 +3,9 @@
 Theory of operation
 -------------------
 The parts of a `RequestKey` are written one behind the other, each with its length in front, behind the identity of
-whoever asks (a limit's, say), and hashed with SipHash under the segment's secret: every worker gets the same number,
-and nobody outside can find two clients that share one. A part that the request does not have counts as empty: requests
+whoever asks (a limit's, say), and hashed with SipHash. For limits the secret is the segment's: every worker gets the
+same number, and nobody outside can find two clients that share one. For balancers and splits it is none, so that a
+client stays where it is over restarts and on every host. A part that the request does not have counts as empty: requests
 without the field share one key, so that leaving a field away is no way around a limit.
 
 An IPv6 client is known by its first 64 bits, which is what a network gives to one customer.
@@ -12,7 +13,7 @@ An IPv6 client is known by its first 64 bits, which is what a network gives to o
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memchr
+from libc.string cimport memchr, memset
 
 from fastgate._core.buffer cimport Buffer, put, reserve
 from fastgate._core.exchange cimport Exchange
@@ -33,8 +34,23 @@ cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char* text, void* address)
 
 
+cdef unsigned char[16] NO_SECRET
+memset(NO_SECRET, 0, 16)
+
+
 cdef bint find_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1:
-    """The key of a request. False: the request has nothing of what the key is made of."""
+    """The key of a request under a limit. False: the request has nothing of what the key is made of."""
+    return hash_key(x, key, identity, x.engine.segment.key(), found)
+
+
+cdef bint find_steady_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1:
+    """The same for a choice that has to be the same tomorrow and on another host."""
+    return hash_key(x, key, identity, NO_SECRET, found)
+
+
+cdef bint hash_key(
+    Exchange x, RequestKey key, bytes identity, const unsigned char* secret, uint64_t* found
+) except -1:
     cdef Buffer* buffer = &x.engine.buffer
     cdef bint present = False
     buffer.length = 0
@@ -46,7 +62,7 @@ cdef bint find_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) 
         for kind, name in key.parts:
             if put_part(x, kind, name, buffer):
                 present = True
-    found[0] = siphash(x.engine.segment.key(), buffer.data, buffer.length)
+    found[0] = siphash(secret, buffer.data, buffer.length)
     return present
 
 

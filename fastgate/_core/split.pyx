@@ -9,7 +9,7 @@ keys next to its border. O(upstreams).
 from libc.stdint cimport uint64_t
 
 from fastgate._core.exchange cimport Exchange, Upstream
-from fastgate._core.keys cimport find_key
+from fastgate._core.keys cimport find_steady_key
 from fastgate._core.route cimport Split
 
 
@@ -17,7 +17,7 @@ cdef Upstream choose(Exchange x, Split split):
     cdef uint64_t hash = 0
     cdef double point
     cdef int i
-    if split.sticky is None or not find_key(x, split.sticky, b"split", &hash):
+    if split.sticky is None or not find_steady_key(x, split.sticky, b"split", &hash):
         hash = x.engine.random()
     point = (hash >> 11) * (1.0 / 9007199254740992.0)
     for i in range(len(split.bounds) - 1):

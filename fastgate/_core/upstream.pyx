@@ -58,7 +58,7 @@ from fastgate._core.forwarding cimport put_request
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
 from fastgate._core.head cimport Field, Head, same_text
 from fastgate._core.health cimport UpstreamHealth
-from fastgate._core.keys cimport find_key
+from fastgate._core.keys cimport find_steady_key
 from fastgate._core.retry cimport Judgement
 from fastgate._core.route cimport RequestKey
 from fastgate._core.wheel import milliseconds

@@ -222,7 +222,7 @@ cdef class Pool(Upstream):
         cdef int number, admitted
         cdef unsigned char* skip = NULL
         if self.hash_key is not None:
-            find_key(x, self.hash_key, b"", &hash)
+            find_steady_key(x, self.hash_key, b"", &hash)
         if x.tried is not None:
             skip = self.skip
             self.mark_tried(x)
