@@ -5,6 +5,11 @@ cdef enum:
     REFUSED = 2                # by the target's breaker
 
 
+cdef str in_words(object error):
+    """Why there is no connection, without the number of the error."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
 cdef class Target:
     """One address of an upstream. ``number`` is its row in the shared target table.
 
@@ -347,13 +352,13 @@ cdef class Pool(Upstream):
             raise
         except socket.gaierror as error:
             cause = NAME_UNRESOLVED
-            reason = str(error)
+            reason = in_words(error)
         except ssl.SSLError as error:
             cause = TLS_FAILED
             reason = str(error)
         except (OSError, asyncio.TimeoutError) as error:
             cause = CONNECT_FAILED
-            reason = str(error)
+            reason = in_words(error)
         finally:
             # The task holds this coroutine, and the ticket the task.
             ticket.task = None

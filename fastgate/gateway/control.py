@@ -78,12 +78,12 @@ class LocalControl:
         from fastgate.upstreams.control import UpstreamControl
 
         self._upstreams = UpstreamControl(self.segment, resolved)
-        self._upstreams.update(config.upstreams)
+        self._upstreams.update(config)
 
     def changed(self, config: GatewayConfig) -> None:
         """Passes the change on to that work."""
         if self._upstreams is not None:
-            self._upstreams.update(config.upstreams)
+            self._upstreams.update(config)
 
     async def end(self) -> None:
         """Stops that work."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
+from fastgate._core.limiter import evictions
 from fastgate.config import ConfigError, GatewayConfig, Route
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
@@ -55,7 +56,6 @@ class Gateway:
         self._tls: ServerTLS | None = None
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
-        self._prepared: tuple[GatewayConfig, Compiled, list[Policy]] | None = None
         self._closed = False
 
     # -- life
@@ -269,7 +269,8 @@ class Gateway:
     def metrics(self) -> dict[str, object]:
         """Counters of all workers, summed."""
         assert self._control is not None
-        return dict(self._control.segment.metrics())
+        segment = self._control.segment
+        return {**segment.metrics(), "rate_limit_evictions": evictions(segment)}
 
     def reopen_logs(self) -> None:
         """Opens the access log by its name again, after it was moved away."""

@@ -263,7 +263,7 @@ class GatewayServer:
         for slot in self._slots:
             self._watch(slot)
         self._upstreams = UpstreamControl(self._segment, lambda name, found: self._tell_all(Resolved(name, dict(found))))
-        self._upstreams.update(self.config.upstreams)
+        self._upstreams.update(self.config)
         tasks = [
             loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout))
         ]
@@ -424,7 +424,7 @@ class GatewayServer:
         """What is started from now on starts with this configuration; at once where a slot waits for its next try."""
         self.config, self.generation = config, generation
         if self._upstreams is not None:
-            self._upstreams.update(config.upstreams)
+            self._upstreams.update(config)
         for slot in self._slots:
             slot.failures = 0
             if slot.respawn is not None and not self._draining:

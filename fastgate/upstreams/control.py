@@ -7,14 +7,16 @@ this is the one place that writes them to the log, in their order.
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from fastgate._core.breaker import Breaker
+from fastgate._core.budget import RetryBudget
 from fastgate._core.events import EventRing, StateEvent
 from fastgate._core.health import UpstreamHealth
 from fastgate._core.shm import Segment
-from fastgate.config import ActiveHealth, ConfigError, Upstream
+from fastgate.config import ActiveHealth, ConfigError, GatewayConfig, Route, Upstream
 from fastgate.upstreams.dns import Question, Resolver
 from fastgate.upstreams.members import Address, Found, Member, members_of, question_of
 from fastgate.upstreams.probes import Check, Prober, ProbeTarget
@@ -25,6 +27,7 @@ from fastgate.upstreams.tls import client_context, server_name
 _log = logging.getLogger("fastgate.upstreams")
 
 SWEEP_EVERY = 0.1  # seconds
+_SETTLE_EVERY = 10  # sweeps
 _BETWEEN = "\0"
 
 
@@ -48,6 +51,7 @@ class UpstreamControl:
         self._on_found = on_found
         self._ring = EventRing(segment, after=EventRing(segment).last)
         self._watched: dict[str, _Watched] = {}
+        self._budgets: list[RetryBudget] = []
         self._names: dict[int, str] = {}  # of rows, for the log
         self._prober = Prober(self._probed)
         self._resolver = Resolver(self._resolved, self._resolved_services)
@@ -58,13 +62,13 @@ class UpstreamControl:
         """What names have resolved to so far, by upstream."""
         return {name: watched.found for name, watched in self._watched.items() if watched.found}
 
-    def update(self, upstreams: Mapping[str, Upstream]) -> None:
+    def update(self, config: GatewayConfig) -> None:
         """Makes these the upstreams; what stays goes on."""
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         before, self._watched = self._watched, {}
         questions: dict[str, Question] = {}
-        for name, upstream in upstreams.items():
+        for name, upstream in config.upstreams.items():
             watched = before.get(name)
             if watched is None or watched.upstream != upstream:
                 found = watched.found if watched is not None else {}
@@ -74,6 +78,8 @@ class UpstreamControl:
                 self._arrange(watched)
             self._watched[name] = watched
             questions.update(_questions(name, upstream))
+        # A budget that is opened with the first retry would begin without what all first tries before it have paid in.
+        self._budgets = [RetryBudget(self._segment, *each) for each in retry_budgets(config.routes).items()]
         self._probe()
         self._resolver.update(questions)
 
@@ -152,8 +158,11 @@ class UpstreamControl:
         self._on_found(upstream, watched.found)
 
     async def _sweep(self) -> None:
-        while True:
+        for turn in itertools.count():
             now = Segment.now()
+            if turn % _SETTLE_EVERY == 0:
+                for budget in self._budgets:
+                    budget.settle(now)
             for watched in self._watched.values():
                 watched.health.sweep(now)
                 for breaker in watched.breakers:
@@ -170,13 +179,23 @@ class UpstreamControl:
         _log.log(logging.WARNING if bad else logging.INFO, "%s: %s", name, describe(event))
 
 
+def retry_budgets(routes: Iterable[Route]) -> dict[str, float]:
+    """What a first try pays in, by upstream; where routes differ, what the most generous one says."""
+    budgets: dict[str, float] = {}
+    for route in routes:
+        for name in [each.upstream for each in route.split] or [route.upstream]:
+            if name:
+                budgets[name] = max(budgets.get(name, 0.0), route.retry.budget)
+    return budgets
+
+
 def describe(event: StateEvent) -> str:
     """An event in words."""
     match event.kind:
         case "ejected":
             return f"ejected for {event.value / 1000:g} s"
         case "returned":
-            return "in use again"
+            return f"no longer ejected, but {event.new}" if event.new in ("down", "drained") else "in use again"
         case "panic":
             if event.new == "on":
                 return "too few targets are healthy, all are used"

@@ -5,11 +5,14 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
+from fastgate.server import messages
 from fastgate.server.channel import Channel
 from fastgate.server.messages import Close, Drain, Event, Failed, GiveBack, Lend, Message, Ready, Stop
 
@@ -33,6 +36,12 @@ def pair() -> Iterator[tuple[Channel, Channel]]:
     finally:
         one.close()
         other.close()
+
+
+def test_every_message_can_be_read() -> None:
+    kinds = {each for each in vars(messages).values() if isinstance(each, type) and issubclass(each, Struct)}
+    read = {each for each in get_args(Message) if issubclass(each, Struct)}
+    assert kinds - {Struct, messages.Problem} == read
 
 
 @given(st.lists(st.sampled_from(MESSAGES), max_size=20))

@@ -1,0 +1,87 @@
+"""Least connections over four workers: a slow target has no more in flight than the others, but for a race."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from server.harness import REAL, Server, config, environment, eventually, running
+from server.traffic import Load, TargetProcess, get, scaled, segment_of, targets
+
+WORKERS, CLIENTS = 4, 40
+WATCH = Path(__file__).with_name("in_flight_watch.py")
+
+
+def settings(upstreams: list[TargetProcess]) -> dict[str, Any]:
+    answer = config(workers=WORKERS)
+    answer["upstreams"] = {"backend": {
+        "targets": [target.name for target in upstreams], "balancer": "least_connections",
+    }}
+    return answer
+
+
+async def watch(server: Server, rows: list[int], seconds: float) -> dict[str, Any]:
+    """What a process of its own sees of the words in shared memory; see `in_flight_watch`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(WATCH), str(server.pid), json.dumps(rows), str(seconds), stdout=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    said, _ = await process.communicate()
+    seen: dict[str, Any] = json.loads(said)
+    return seen
+
+
+async def test_a_slow_target_never_has_more_in_flight_than_the_others_and_one_for_each_worker() -> None:
+    slow, fast = {"delay": (0.02, 0.02)}, {"delay": (0.001, 0.004)}
+    async with targets(slow, fast, fast, fast) as upstreams, running(settings(upstreams), REAL) as server:
+        port = await server.complete(WORKERS)
+        segment = segment_of(server.pid)
+        rows = [segment.target(f"backend\0{target.name}") for target in upstreams]
+        async with Load(port, CLIENTS, lambda *_: get()) as load:
+            await load.more(500)
+            seen = await watch(server, rows, scaled(3))
+            victim = segment.pid(1)
+            before = load.outcomes["unanswered"]
+            os.kill(victim, signal.SIGKILL)
+            await server.says("worker 1 killed by SIGKILL")
+            await load.more(500)
+            after = await watch(server, rows, scaled(1.5))
+        # Nothing is under way any more: nothing is counted, neither by those that live nor for the one that died.
+        assert [segment.requests_in_flight(row) for row in rows] == [0] * 4
+        stats = [await target.control() for target in upstreams]
+        print(f"{dict(load.outcomes)} ({before} unanswered before the kill), {load.served_by}")
+        for name, each in (("4 workers", seen), ("after a kill -9", after)):
+            print(
+                f"{name}: {each['samples']} samples, mean in flight {each['mean']}; of {each['picks']} times that the "
+                f"slow one got more, it was at most {each['excess_at_pick']} above the least; at any instant at most "
+                f"{each['excess']}"
+            )
+        print("most at once, counted by the targets:", [each["most_in_flight"] for each in stats])
+        assert seen["picks"] > 5
+        assert max(seen["excess_at_pick"], after["excess_at_pick"]) <= WORKERS
+        # The killed worker's connections, and nobody else's; what it had read and not answered goes with them.
+        assert before == 0
+        assert 0 < load.outcomes["unanswered"] < CLIENTS
+        assert set(load.outcomes) == {"200", "unanswered"}
+
+
+async def test_what_a_killed_worker_had_in_flight_is_taken_back() -> None:
+    async with targets(*[{"delay": (2.0, 2.0)}] * 2) as upstreams, running(settings(upstreams), REAL) as server:
+        port = await server.complete(WORKERS)
+        segment = segment_of(server.pid)
+        rows = [segment.target(f"backend\0{target.name}") for target in upstreams]
+
+        def in_flight() -> list[int]:
+            return [segment.requests_in_flight(row) for row in rows]
+
+        async with Load(port, 32, lambda *_: get()):
+            await eventually(lambda: sum(in_flight()) == 32)
+            # Nobody was answered yet, so every pick saw all those before it: but for a race they are even.
+            assert abs(in_flight()[0] - in_flight()[1]) <= WORKERS
+            for slot in (0, 1):
+                os.kill(segment.pid(slot), signal.SIGKILL)
+            await server.says(r"worker [01] killed by SIGKILL", times=2)
+        assert in_flight() == [0, 0]
