@@ -36,4 +36,4 @@ class Apologise(Policy):
 
     async def on_error(self, request, error):
         await asyncio.sleep(0.3)
-        return Response(error.status, f"sorry: {error.reason}")
+        return Response(error.status, f"sorry: {error.cause}")

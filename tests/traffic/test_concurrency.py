@@ -307,7 +307,7 @@ async def test_what_a_rate_limit_refuses_takes_no_place(traffic):
 
 
 async def test_an_adaptive_limit_lets_requests_pass(traffic):
-    client = await traffic.serve(at_most(20, adaptive={"min": 1, "start": 2}))
+    client = await traffic.serve(at_most(20, adaptive={"min": 2}))
     assert await statuses(client, 30) == [200] * 30
     _, go = await held(traffic, 2)
     go.set()

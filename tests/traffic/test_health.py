@@ -119,7 +119,9 @@ async def test_failures_eject_a_target_and_time_brings_it_back(traffic):
     assert 0.8 < time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("failure", [Answer(reset()), Answer(close()), b"what?\r\n\r\n"], ids=["reset", "close", "nonsense"])
+@pytest.mark.parametrize(
+    "failure", [Answer(reset()), Answer(close()), b"what?\r\n\r\n"], ids=["reset", "close", "nonsense"]
+)
 async def test_other_failures_eject_too(traffic, failure):
     bad, good = await traffic.new_upstream(default=failure), await traffic.named(b"good")
     client = await traffic.serve(
@@ -158,9 +160,7 @@ async def test_backups_are_asked_only_when_no_other_target_can_be(traffic):
     client = await traffic.serve(
         NO_RETRY,
         upstreams={
-            "backend": {
-                "targets": [ports[0], ports[1], backup(ports[2])], "health": active(), "panic_threshold": 0
-            }
+            "backend": {"targets": [ports[0], ports[1], backup(ports[2])], "health": active(), "panic_threshold": 0}
         },
     )
     await eventually(lambda: min(each.probes for each in (one, other, spare)) >= 1)
@@ -299,9 +299,7 @@ async def test_a_ratio_opens_it(traffic):
     upstream = await traffic.named(b"well")
     client = await traffic.serve(
         NO_RETRY,
-        upstreams={
-            "backend": {"targets": [upstream.port], "breaker": breaker(failures=0, ratio=0.5, min_requests=10)}
-        },
+        upstreams={"backend": {"targets": [upstream.port], "breaker": breaker(failures=0, ratio=0.5, min_requests=10)}},
     )
     upstream.script(*[respond(b""), FAILED] * 5)
     assert await statuses(client, 12) == [200, 500] * 5 + [503] * 2

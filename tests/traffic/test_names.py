@@ -31,7 +31,9 @@ async def several(traffic, *hosts: str) -> tuple[int, list[RecordingUpstream]]:
     """Upstreams on the same port of several addresses, which answer with them."""
     for _ in range(20):
         async with contextlib.AsyncExitStack() as trying:
-            first = await trying.enter_async_context(RecordingUpstream((hosts[0], 0), default=respond(hosts[0].encode())))
+            first = await trying.enter_async_context(
+                RecordingUpstream((hosts[0], 0), default=respond(hosts[0].encode()))
+            )
             try:
                 rest = [
                     await trying.enter_async_context(
@@ -54,7 +56,7 @@ async def until(client, body: bytes) -> None:
 
 
 async def test_a_changed_answer_moves_requests_and_fails_none(traffic, names):
-    port, (one, other) = await several(traffic, "127.0.0.1", "127.0.0.2")
+    port, (one, _) = await several(traffic, "127.0.0.1", "127.0.0.2")
     names.zone[NAME, "A"] = ["127.0.0.1"]
     client = await traffic.serve(
         route_to("backend", retry=False), upstreams={"backend": {"targets": [f"{NAME}:{port}"], "dns": dns(names)}}
@@ -165,14 +167,16 @@ async def test_ipv6(traffic, names):
 
 async def test_services(traffic, names):
     one, other, spare = [await traffic.named(name) for name in (b"one", b"other", b"spare")]
-    names.zone[SERVICE, "SRV"] = [f"10 3 {one.port} a.test.", f"10 1 {other.port} b.test.", f"20 1 {spare.port} c.test."]
+    names.zone[SERVICE, "SRV"] = [
+        f"10 3 {one.port} a.test.",
+        f"10 1 {other.port} b.test.",
+        f"20 1 {spare.port} c.test.",
+    ]
     for name in "abc":
         names.zone[f"{name}.test", "A"] = ["127.0.0.1"]
     client = await traffic.serve(
         route_to("backend", retry=False),
-        upstreams={
-            "backend": {"targets": [f"srv:{SERVICE}"], "dns": dns(names), "balancer": "weighted_round_robin"}
-        },
+        upstreams={"backend": {"targets": [f"srv:{SERVICE}"], "dns": dns(names), "balancer": "weighted_round_robin"}},
     )
     await until(client, b"one")
     # By weight, and those of a lower priority not at all.
