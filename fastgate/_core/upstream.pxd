@@ -84,6 +84,7 @@ cdef class Pool(Upstream):
     cdef int weigh(self) except -1
     cdef int retire(self, Target target) except -1
     cdef Target choose(self, Exchange x, uint64_t now)
+    cdef int64_t open_for(self, uint64_t now) except -1
     cdef int mark_tried(self, Exchange x) except -1
     cdef int connect(self, Target target, Exchange x) except -1
     cdef int report(self, Target target, str what) except -1

@@ -217,8 +217,6 @@ cdef class Pool(Upstream):
         """
         cdef Target target
         cdef uint64_t hash = 0
-        cdef int64_t soonest = 0
-        cdef int64_t wait
         cdef int number, admitted
         cdef unsigned char* skip = NULL
         if self.hash_key is not None:
@@ -229,7 +227,7 @@ cdef class Pool(Upstream):
         while True:
             number = self.balancer.pick(hash, self.engine.random(), skip)
             if number < 0 or (skip != NULL and skip[number] == REFUSED):
-                x.refused_for = soonest
+                x.refused_for = self.open_for(now)
                 return None
             target = <Target>self.targets[number]
             if target.breaker is None:
@@ -242,8 +240,18 @@ cdef class Pool(Upstream):
                 skip = self.skip
                 memset(skip, 0, len(self.targets))
             skip[number] = REFUSED
-            wait = max(1, in_seconds(target.breaker.retry_after_ms(now)))
-            soonest = min(soonest, wait) if soonest else wait
+
+    cdef int64_t open_for(self, uint64_t now) except -1:
+        """Seconds until the first breaker of a target lets requests pass again; 0 when none refuses."""
+        cdef Target target
+        cdef uint64_t soonest = 0
+        cdef uint64_t wait
+        for target in self.targets:
+            if target.breaker is not None:
+                wait = target.breaker.retry_after_ms(now)
+                if wait and (soonest == 0 or wait < soonest):
+                    soonest = wait
+        return in_seconds(soonest)
 
     cdef int mark_tried(self, Exchange x) except -1:
         cdef Target target

@@ -124,10 +124,19 @@ def _redirect_warnings(route: Route, keys: PathKeys) -> Iterator[Finding]:
     parts = parse_redirect(to)
     if to.lower() in ("https://{path}", "http://{path}") or to in ("{path}", route.path):
         yield keys, "sends the client to where it came from"
-    first = parts[0]
-    second = parts[1] if len(parts) > 1 else ""
-    if isinstance(first, str) and first.endswith("://") and isinstance(second, Variable) and second.name == "param":
+    if any(isinstance(part, Variable) and part.name == "param" for part in _host_of(parts)):
         yield keys, "lets whoever makes a link choose the site that clients are sent to"
+
+
+def _host_of(parts: tuple[str | Variable, ...]) -> Iterator[str | Variable]:
+    """The parts of a URL that its host is made of, or may go on in: until a slash ends it."""
+    first = parts[0]
+    if not isinstance(first, str) or "://" not in first:
+        return
+    for part in (first.partition("://")[2], *parts[1:]):
+        if (isinstance(part, str) and set(part) & set("/?#")) or part == Variable("path"):
+            return
+        yield part
 
 
 def upstream_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Iterator[Finding]:

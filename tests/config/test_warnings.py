@@ -71,6 +71,8 @@ def test_routes_that_no_request_reaches(first: dict[str, Any], second: dict[str,
         {"respond": {"status": 204}, "retry": False, "response_headers": {"remove": ["server"]}},
         {"redirect": {"to": "https://{host}{path}"}},
         {"path": "/{x}", "redirect": {"to": "https://example.com/{param.x}"}},
+        {"path": "/{x}", "redirect": {"to": "https://example.com?{param.x}"}},
+        {"path": "/{x}", "redirect": {"to": "https://{host}{path}{param.x}"}},
     ],
 )
 def test_what_is_no_reason_for_a_warning(written: dict[str, Any]) -> None:
@@ -211,6 +213,14 @@ def test_warnings(keys: dict[str, Any], said: str) -> None:
         ({"mirror": {"upstream": "b", "sample": 0}}, "routes[0].mirror.sample: 0 copies nothing"),
         ({"upstream": None, "respond": {}, "retry": {}}, "routes[0].retry: is not used: this route has no upstream"),
         ({"upstream": None, "redirect": {"to": "/a"}}, "routes[0].redirect.to: sends the client to where it came from"),
+        (
+            {"upstream": None, "path": "/{x}", "redirect": {"to": "https://example.com{param.x}"}},
+            "routes[0].redirect.to: lets whoever makes a link choose the site that clients are sent to",
+        ),
+        (
+            {"upstream": None, "path": "/{x}", "redirect": {"to": "https://www.{param.x}.com/"}},
+            "routes[0].redirect.to: lets whoever makes a link choose the site that clients are sent to",
+        ),
         (
             {"upstream": None, "path": "/{x}", "redirect": {"to": "https://{param.x}/"}},
             "routes[0].redirect.to: lets whoever makes a link choose",

@@ -1,5 +1,7 @@
 """Policies that the tests use."""
 
+import asyncio
+
 from fastgate import Policy, Response
 
 
@@ -27,3 +29,11 @@ class Deny(Policy):
 def plugin(kind: type[Policy]) -> dict[str, str]:
     """How the configuration names one."""
     return {"name": kind.__name__, "use": f"{__name__}:{kind.__name__}"}
+
+
+class Apologise(Policy):
+    """Takes its time to answer for a failure."""
+
+    async def on_error(self, request, error):
+        await asyncio.sleep(0.3)
+        return Response(error.status, f"sorry: {error.cause}")

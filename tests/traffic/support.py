@@ -38,7 +38,8 @@ class Traffic(Stand):
                 **(gateway or {}),
             },
             "routes": [
-                {"name": f"r{number}", "path": "/*", **route} for number, route in enumerate(routes or [route_to("backend")])
+                {"name": f"r{number}", "path": "/*", **route}
+                for number, route in enumerate(routes or [route_to("backend")])
             ],
             "upstreams": {
                 name: {"targets": [address(each) for each in it]}

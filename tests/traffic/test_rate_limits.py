@@ -148,9 +148,8 @@ KEYS = {
 @pytest.mark.parametrize(("key", "one", "other", "same"), **by_id(KEYS))
 async def test_what_is_counted_apart(traffic, key, one, other, same):
     client = await traffic.serve(
-        limited({"rate": 1, "per": HOUR, "key": key}, path="/u/{id}"), limited({"rate": 1, "per": HOUR, "key": key})
-        if "param" not in str(key)
-        else route_to("backend"),
+        limited({"rate": 1, "per": HOUR, "key": key}, path="/u/{id}"),
+        limited({"rate": 1, "per": HOUR, "key": key}) if "param" not in str(key) else route_to("backend"),
     )
     seen = [(await client.request(each)).status for each in (one, other, same, other)]
     assert seen == [200, 200, 429, 429]
@@ -226,7 +225,12 @@ async def test_a_default_with_a_global_key_is_one_count(traffic):
         route_to("backend", path="/b"),
         defaults={"rate_limit": {"rate": 2, "per": HOUR, "key": "global"}},
     )
-    assert [(await client.request(get(target=path))).status for path in ("/a", "/b", "/a", "/b")] == [200, 200, 429, 429]
+    assert [(await client.request(get(target=path))).status for path in ("/a", "/b", "/a", "/b")] == [
+        200,
+        200,
+        429,
+        429,
+    ]
 
 
 # --- several at once ---
@@ -354,7 +358,9 @@ async def test_pipelined(traffic):
     await client.send(GET * 8)
     responses = [await client.response() for _ in range(8)]
     assert [each.status for each in responses] == [200] * 5 + [429] * 3
-    assert [each.fields["ratelimit"].split(";")[1] for each in responses] == [f"r={n}" for n in (4, 3, 2, 1, 0, 0, 0, 0)]
+    assert [each.fields["ratelimit"].split(";")[1] for each in responses] == [
+        f"r={n}" for n in (4, 3, 2, 1, 0, 0, 0, 0)
+    ]
     assert len(traffic.upstream.requests) == 5
 
 

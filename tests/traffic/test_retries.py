@@ -45,9 +45,7 @@ async def test_another_target_is_asked(traffic, failure, word):
     assert len(good.requests) == 4
     lines = await traffic.lines(4)
     assert [line["attempts"] for line in lines] == [2] * 4
-    assert {(line["status"], line["end"], line["upstream"]) for line in lines} == {
-        (200, "ok", address(good.port))
-    }
+    assert {(line["status"], line["end"], line["upstream"]) for line in lines} == {(200, "ok", address(good.port))}
 
 
 @pytest.mark.parametrize(("failure", "word"), **by_id(FAILURES))
@@ -130,7 +128,8 @@ async def test_the_last_answer_is_passed_on_as_it_was(traffic):
 
 KEPT = {
     "length": b"HTTP/1.1 503 Gone\r\nX-A: 1\r\nContent-Length: 4\r\n\r\nbody",
-    "chunked": b"HTTP/1.1 503 Gone\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\nT: x\r\n\r\n",
+    "chunked": b"HTTP/1.1 503 Gone\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\nbo\r\n2\r\ndy\r\n0\r\nT: x\r\n\r\n",
     "until close": b"HTTP/1.1 503 Gone\r\nX-A: 1\r\n\r\nbody",
 }
 
@@ -288,7 +287,9 @@ async def test_the_total_time_ends_all_tries(traffic):
 
 
 async def test_the_total_time_holds_in_a_pause(traffic):
-    client = await traffic.serve(tried(backoff=0.2, max_backoff=0.2, jitter="none", attempts=9, timeouts={"total": 0.5}))
+    client = await traffic.serve(
+        tried(backoff=0.2, max_backoff=0.2, jitter="none", attempts=9, timeouts={"total": 0.5})
+    )
     traffic.upstream.default = Answer(BUSY)
     # A pause that would outlast it is not begun: the last answer is what the client gets.
     assert (await served(client, GET, 503)).body == b"busy"

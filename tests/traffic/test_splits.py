@@ -63,7 +63,9 @@ async def test_a_key_stays_on_its_side_and_a_growing_canary_keeps_what_it_had(tr
         {
             "gateway": {"host": "127.0.0.1", "port": 0, "access_log": {"path": str(traffic.log)}, **trusted},
             "routes": [{**parts(50, 50, sticky), **route}],
-            "upstreams": {name: {"targets": [f"127.0.0.1:{port}" for port in ports]} for name, ports in upstreams.items()},
+            "upstreams": {
+                name: {"targets": [f"127.0.0.1:{port}" for port in ports]} for name, ports in upstreams.items()
+            },
         }
     )
     await traffic.gateway.reload(many)
@@ -92,7 +94,10 @@ async def test_tries_stay_on_the_side_that_was_chosen(traffic):
 # --- mirrors ---
 
 
-async def mirrored(traffic, shadow: Answer | bytes = respond(b"shadow"), targets=None, upstream=None, **mirror):
+SHADOW = respond(b"shadow")
+
+
+async def mirrored(traffic, shadow: Answer | bytes = SHADOW, targets=None, upstream=None, **mirror):
     """A route with a mirror: the client, the upstream and the shadow."""
     backend, copy = await traffic.named(b"ok"), await traffic.new_upstream(default=shadow)
     client = await traffic.serve(
@@ -178,7 +183,10 @@ async def test_a_mirror_that_hangs_ends_after_its_timeout(traffic):
 
 NOWHERE = {
     "refused": (None, {}),
-    "all down": (None, {"health": {"active": {"interval": 0.05, "timeout": 0.05, "unhealthy": 1}}, "panic_threshold": 0}),
+    "all down": (
+        None,
+        {"health": {"active": {"interval": 0.05, "timeout": 0.05, "unhealthy": 1}}, "panic_threshold": 0},
+    ),
     "no such service": (["srv:_none._tcp.invalid"], {"dns": {"server": "127.0.0.1:1"}}),
 }
 
@@ -229,7 +237,9 @@ async def test_a_client_that_leaves_does_not_end_the_copy(traffic):
 
 async def test_upgrades_are_not_copied(traffic):
     client, backend, shadow = await mirrored(traffic)
-    backend.script(Answer(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", stall()))
+    backend.script(
+        Answer(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", stall())
+    )
     await client.send(head("Connection: Upgrade", "Upgrade: websocket"))
     assert (await client.head()).status == 101
     assert not shadow.requests
