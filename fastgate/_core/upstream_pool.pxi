@@ -209,8 +209,13 @@ cdef class Pool(Upstream):
             self.mark_tried(x)
         while True:
             number = self.balancer.pick(hash, self.engine.random(), skip)
-            if number < 0 or (skip != NULL and skip[number] == REFUSED):
+            if number < 0:
                 return None
+            if skip != NULL and skip[number] == REFUSED:
+                # Rather the same target again than none; a hedge has no use for it.
+                if x.is_copy or not self.forget_tried():
+                    return None
+                continue
             target = <Target>self.targets[number]
             if target.breaker is None:
                 return target
@@ -230,6 +235,16 @@ cdef class Pool(Upstream):
             if target.index < len(self.targets) and self.targets[target.index] is target:
                 self.skip[target.index] = TRIED
         return 0
+
+    cdef bint forget_tried(self) noexcept:
+        """Of those to skip, only the refused ones. Whether there were others."""
+        cdef int i
+        cdef bint found = False
+        for i in range(<int>len(self.targets)):
+            if self.skip[i] == TRIED:
+                self.skip[i] = 0
+                found = True
+        return found
 
     cdef bint has_untried(self, Exchange x) except -1:
         cdef int i
