@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
 from fastgate._core.events import EventRing, StateEvent
 from fastgate._core.shm import Segment
@@ -41,7 +42,7 @@ class HealthChanges:
             self._task.cancel()
             self._task = None
 
-    async def _tell(self, hooks: list[object]) -> None:
+    async def _tell(self, hooks: Sequence[Callable[[HealthChange], Awaitable[None] | None]]) -> None:
         while True:
             self._untold.extend(self._ring.read())
             names = self._pools.names() if self._untold else {}
@@ -52,7 +53,7 @@ class HealthChanges:
                 change = HealthChange(*names[event.row], event.kind, event.old, event.new, event.value)
                 for hook in hooks:
                     try:
-                        done = hook(change)  # type: ignore[operator]
+                        done = hook(change)
                         if inspect.isawaitable(done):
                             await done
                     except Exception:
