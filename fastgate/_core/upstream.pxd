@@ -86,6 +86,7 @@ cdef class Pool(Upstream):
     cdef Target choose(self, Exchange x, uint64_t now)
     cdef int64_t open_for(self, uint64_t now) except -1
     cdef int mark_tried(self, Exchange x) except -1
+    cdef bint forget_tried(self) noexcept
     cdef int connect(self, Target target, Exchange x) except -1
     cdef int report(self, Target target, str what) except -1
     cdef int serve(self, Target target) except -1

@@ -226,6 +226,9 @@ cdef class Pool(Upstream):
             self.mark_tried(x)
         while True:
             number = self.balancer.pick(hash, self.engine.random(), skip)
+            # Rather a target that failed again than none; a hedge has no use for it.
+            if number >= 0 and skip != NULL and skip[number] == REFUSED and not x.is_copy and self.forget_tried():
+                continue
             if number < 0 or (skip != NULL and skip[number] == REFUSED):
                 x.refused_for = self.open_for(now)
                 return None
@@ -260,6 +263,16 @@ cdef class Pool(Upstream):
             if target.index < len(self.targets) and self.targets[target.index] is target:
                 self.skip[target.index] = TRIED
         return 0
+
+    cdef bint forget_tried(self) noexcept:
+        """Of those to skip, only the refused ones. Whether there were others."""
+        cdef int i
+        cdef bint found = False
+        for i in range(<int>len(self.targets)):
+            if self.skip[i] == TRIED:
+                self.skip[i] = 0
+                found = True
+        return found
 
     cdef bint has_untried(self, Exchange x) except -1:
         cdef int i

@@ -3,8 +3,10 @@
 import asyncio
 import inspect
 import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
-from fastgate._core.events import EventRing
+from fastgate._core.events import EventRing, StateEvent
 from fastgate._core.shm import Segment
 from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.policy import HealthChange, defines
@@ -20,12 +22,16 @@ class HealthChanges:
 
     def __init__(self, segment: Segment, pools: Pools) -> None:
         self._pools = pools
-        self._ring = EventRing(segment, after=EventRing(segment).last)
+        self._segment = segment
+        self._ring = EventRing(segment)
+        self._untold: deque[StateEvent] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def use(self, plugins: Plugins) -> None:
         """Tells these policies from now on; where none wants to know, nothing runs."""
         hooks = [policy.on_health_change for policy in plugins.policies.values() if defines(policy, "on_health_change")]
+        if self._task is None:  # who comes new is not told the past
+            self._ring = EventRing(self._segment, after=self._ring.last)
         self.stop()
         if hooks:
             self._task = asyncio.get_running_loop().create_task(self._tell(hooks))
@@ -36,17 +42,18 @@ class HealthChanges:
             self._task.cancel()
             self._task = None
 
-    async def _tell(self, hooks: list[object]) -> None:
+    async def _tell(self, hooks: Sequence[Callable[[HealthChange], Awaitable[None] | None]]) -> None:
         while True:
-            events = self._ring.read()
-            names = self._pools.names() if events else {}
-            for event in events:
+            self._untold.extend(self._ring.read())
+            names = self._pools.names() if self._untold else {}
+            while self._untold:  # a reload may come in between; those that it leaves are told of the rest
+                event = self._untold.popleft()
                 if event.row not in names:
                     continue
                 change = HealthChange(*names[event.row], event.kind, event.old, event.new, event.value)
                 for hook in hooks:
                     try:
-                        done = hook(change)  # type: ignore[operator]
+                        done = hook(change)
                         if inspect.isawaitable(done):
                             await done
                     except Exception:

@@ -1,4 +1,4 @@
-"""What the control plane does for upstreams: probes, names, what time brings about, and the log of all changes.
+"""What the control plane does for upstreams: probes, names, retry budgets, what time brings about, the log of changes.
 
 It runs once for a host: in the supervisor's loop, or in the gateway's own where there is no supervisor. Workers change
 the shared state too (they eject targets and open breakers); each change of anybody is one event in shared memory, and
@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from fastgate._core.breaker import Breaker
 from fastgate._core.budget import RetryBudget

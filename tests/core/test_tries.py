@@ -6,7 +6,9 @@ from email.utils import formatdate
 import pytest
 from core.playbook import World, answer, get, post, status_of, world
 
-from fastgate._core.retry import RetryRule
+from fastgate._core.balancer import Random
+from fastgate._core.breaker import Breaker
+from fastgate._core.retry import Judgement, RetryRule
 
 BUSY = b"503 Service Unavailable"
 
@@ -252,6 +254,27 @@ def test_the_budget_bounds_the_tries() -> None:
         assert asked > 100 + 15
         assert play.metrics()["retries"] == asked - 100
         assert play.metrics()["retries_denied"] > 0
+
+
+def test_where_breakers_refuse_all_others_the_target_that_failed_is_tried_again() -> None:
+    with world(trying(attempts=2, budget=1.0), targets=3) as play:
+        targets = play.pool.targets
+        play.pool.update(targets, Random(targets), play.pool.health, breaks=Judgement(["reset"]))
+        for number in (0, 2):
+            breaker = Breaker(play.segment, "backend", f"t{number}:80", failures=1, open=60.0)
+            breaker.record(breaker.admit(play.clock.now, 0), False, play.clock.now)
+            assert breaker.admit(play.clock.now + 60_000, 0)    # half-open, and its one probe is under way
+            targets[number].breaker = breaker
+        for turn in range(20):
+            client = play.client()
+            client.send(get())
+            assert on(play, 2 * turn).split(b"\r\n")[1] == b"Host: t1:80"
+            play.upstream.lose()
+            play.pass_time(0.2)
+            assert on(play, 2 * turn + 1).split(b"\r\n")[1] == b"Host: t1:80"
+            play.upstream.send(answer(b"ok", b"Connection: close"))
+            assert client.taken() == answer(b"ok")
+            client.lose()
 
 
 def test_a_rule_is_what_counts_not_the_first_reason() -> None:

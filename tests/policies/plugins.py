@@ -1,6 +1,8 @@
 """Policies that the tests name in configurations: they note what is called, and do what their options say."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 from fastgate import Policy, Request, Response
@@ -122,6 +124,27 @@ class Keeps(Bare):
 
     def on_response(self, request: Request, response: Response) -> None:
         KEPT.extend((response, response.headers))
+
+
+class HealthNotes(Bare):
+    """Writes each change of health into a file of this process, in the folder that the options name."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.file = Path(options["folder"]) / str(os.getpid())
+        self.file.touch()
+
+    async def on_health_change(self, change: Any) -> None:
+        await asyncio.sleep(0)
+        with self.file.open("a") as file:
+            file.write(f"{change.upstream} {change.target} {change.kind} {change.old} {change.new} {change.value}\n")
+
+
+class SlowNotes(Bare):
+    """Takes a while for each change of health, after it has noted it."""
+
+    async def on_health_change(self, change: Any) -> None:
+        NOTES.append(change.kind)
+        await asyncio.sleep(0.5)
 
 
 class WrongBody(Bare):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from server.harness import Server, environment
 
@@ -116,7 +116,7 @@ class Load:
         """What a client would call an error: neither answered with 200, nor cut in an answer that had begun."""
         return {word: count for word, count in self.outcomes.items() if word not in ("200", "cut")}
 
-    async def __aenter__(self) -> "Load":
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._client(number)) for number in range(self.clients)]
         return self
 
