@@ -247,6 +247,34 @@ def limiter(result: Result) -> str:
     )
 
 
+def reload(result: Result) -> str:
+    """Latency with and without reloads, then what became of everything else."""
+    table = grid(
+        ["", "p50 µs", "p99 µs", "p99 × no reload (min–max)", "longest, ms", "answers", "wrong"],
+        (
+            [
+                row["label"],
+                ranged(row["p50_us"]),
+                ranged(row["p99_us"]),
+                ratio(row["p99_ratio"]),
+                number(row["max_us"] / 1000),
+                f"{row['requests']:,}",
+                f"{row['wrong']:,}",
+            ]
+            for row in result["rows"]
+        ),
+    )
+    settings, memory = result["settings"], result["memory"]
+    broken = ", ".join(f"{row['label']}: {row['wrong']}" for row in result["streams"])
+    return (
+        f"{settings['reloads']} reloads of {settings['routes']:,} routes and {settings['upstreams']} upstreams at "
+        f"{settings['rate']:,} requests/s:\n\n{table}\n\nA reload takes {ranged(result['reload_seconds'])} s. Of "
+        f"{settings['streams']} WebSockets and event streams and one spent limit: {broken}. The worker had "
+        f"{number(memory['before'] / 2**20)} MiB RSS after the first reload and {number(memory['after'] / 2**20)} "
+        "after the last."
+    )
+
+
 def connect(result: Result) -> str:
     """Connection per request."""
     return contest(result["rows"], result["machine"]["versions"])
@@ -261,6 +289,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "callgrind": callgrind,
     "router": router,
     "limiter": limiter,
+    "reload": reload,
 }
 
 
@@ -362,6 +391,14 @@ def _limiter_line(result: Result) -> str:
     return f"A check of a token bucket in shared memory, hash and clock included: {few}, {many}."
 
 
+def _reload_line(result: Result) -> str:
+    row, settings = result["rows"][-1], result["settings"]
+    return (
+        f"{settings['reloads']} reloads of {settings['routes']:,} routes under load: {row['wrong']} wrong answers, p99 "
+        f"{ratio(row['p99_ratio'])} × what it is without."
+    )
+
+
 LINES: dict[str, Callable[[Result], str]] = {
     "connect": _connect_line,
     "bodies": _bodies_line,
@@ -370,6 +407,7 @@ LINES: dict[str, Callable[[Result], str]] = {
     "callgrind": _callgrind_line,
     "router": _router_line,
     "limiter": _limiter_line,
+    "reload": _reload_line,
 }
 
 

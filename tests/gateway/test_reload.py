@@ -1,4 +1,4 @@
-"""`Gateway.reload`: what changes, changes from the next request on; what does not, goes on as if nothing had happened."""
+"""`Gateway.reload`: what changes, changes from the next request on; the rest goes on as if nothing had happened."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,16 @@ from fastgate import Gateway, GatewayConfig
 from fastgate._core.route import Route
 from fastgate.config import ConfigError
 from fastgate.gateway.plugins import PluginError
-from fastgate.testing import Answer, EventStream, RawClient, RecordingUpstream, proxy_config, respond, start_gateway, wait_for
+from fastgate.testing import (
+    Answer,
+    EventStream,
+    RawClient,
+    RecordingUpstream,
+    proxy_config,
+    respond,
+    start_gateway,
+    wait_for,
+)
 from fastgate.upstreams.members import Address
 
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"

@@ -29,7 +29,7 @@ SPENT = 5
 
 
 def configuration(number: int, ports: list[int], sockets: list[int]) -> dict[str, Any]:
-    """The number changes weights everywhere, numbers of limits, fields and paths of routes, and which upstreams exist."""
+    """The number changes weights everywhere, numbers of limits, fields and paths of routes, and one upstream."""
     targets = [{"host": "127.0.0.1", "port": port, "weight": 1 + (number + n) % 3} for n, port in enumerate(ports)]
     turned = [{"host": "127.0.0.1", "port": port, "weight": 1 + (number + n) % 2} for n, port in enumerate(sockets)]
     routes: list[dict[str, Any]] = [
@@ -77,7 +77,7 @@ def configuration(number: int, ports: list[int], sockets: list[int]) -> dict[str
 class Origin(asyncio.Protocol):
     """Answers "ok", and on /events a number a tick until it is told to stop."""
 
-    streams: set["Origin"] = set()  # noqa: RUF012
+    streams: set["Origin"] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -105,6 +105,11 @@ class Origin(asyncio.Protocol):
             stream.transport.write(b"%x\r\n%b\r\n" % (len(event), event))
 
 
+def port_of(server: Any) -> int:
+    port: int = server.sockets[0].getsockname()[1]
+    return port
+
+
 async def echo(connection: ServerConnection) -> None:
     async for message in connection:
         await connection.send(message)
@@ -115,13 +120,9 @@ async def origins() -> AsyncIterator[tuple[list[int], list[int]]]:
     """Ports of three origins and of two WebSocket servers."""
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
-        ports, sockets = [], []
-        for _ in range(3):
-            server = await stack.enter_async_context(await loop.create_server(Origin, "127.0.0.1", 0))
-            ports.append(server.sockets[0].getsockname()[1])
-        for _ in range(2):
-            sockets.append((await stack.enter_async_context(serve(echo, "127.0.0.1", 0))).sockets[0].getsockname()[1])
-        yield ports, sockets
+        plain = [await stack.enter_async_context(await loop.create_server(Origin, "127.0.0.1", 0)) for _ in range(3)]
+        echoing = [await stack.enter_async_context(serve(echo, "127.0.0.1", 0)) for _ in range(2)]
+        yield [port_of(each) for each in plain], [port_of(each) for each in echoing]
         for stream in list(Origin.streams):
             stream.transport.abort()
 
