@@ -265,6 +265,34 @@ def traffic(result: Result) -> str:
     return f"{counted}\n\nIn time:\n\n{contest(result['rows'], result['machine']['versions'])}"
 
 
+def reload(result: Result) -> str:
+    """Latency with and without reloads, then what became of everything else."""
+    table = grid(
+        ["", "p50 µs", "p99 µs", "p99 × no reload (min–max)", "longest, ms", "answers", "wrong"],
+        (
+            [
+                row["label"],
+                ranged(row["p50_us"]),
+                ranged(row["p99_us"]),
+                ratio(row["p99_ratio"]),
+                number(row["max_us"] / 1000),
+                f"{row['requests']:,}",
+                f"{row['wrong']:,}",
+            ]
+            for row in result["rows"]
+        ),
+    )
+    settings, memory = result["settings"], result["memory"]
+    broken = ", ".join(f"{row['label']}: {row['wrong']}" for row in result["streams"])
+    return (
+        f"{settings['reloads']} reloads of {settings['routes']:,} routes and {settings['upstreams']} upstreams at "
+        f"{settings['rate']:,} requests/s:\n\n{table}\n\nA reload takes {ranged(result['reload_seconds'])} s. Of "
+        f"{settings['streams']} WebSockets and event streams and one spent limit: {broken}. The worker had "
+        f"{number(memory['before'] / 2**20)} MiB RSS after the first reload and {number(memory['after'] / 2**20)} "
+        "after the last."
+    )
+
+
 def connect(result: Result) -> str:
     """Connection per request."""
     return contest(result["rows"], result["machine"]["versions"])
@@ -280,6 +308,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "router": router,
     "limiter": limiter,
     "traffic": traffic,
+    "reload": reload,
 }
 
 
@@ -388,6 +417,14 @@ def _traffic_line(result: Result) -> str:
     return f"Token bucket, breaker, passive health and least connections together add {added:,.0f} instructions."
 
 
+def _reload_line(result: Result) -> str:
+    row, settings = result["rows"][-1], result["settings"]
+    return (
+        f"{settings['reloads']} reloads of {settings['routes']:,} routes under load: {row['wrong']} wrong answers, p99 "
+        f"{ratio(row['p99_ratio'])} × what it is without."
+    )
+
+
 LINES: dict[str, Callable[[Result], str]] = {
     "connect": _connect_line,
     "bodies": _bodies_line,
@@ -397,6 +434,7 @@ LINES: dict[str, Callable[[Result], str]] = {
     "router": _router_line,
     "limiter": _limiter_line,
     "traffic": _traffic_line,
+    "reload": _reload_line,
 }
 
 

@@ -17,7 +17,7 @@ Cost: a rate limit is one hash and one check in shared memory; a concurrency lim
 
 from collections import deque
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number, reserve

@@ -16,7 +16,6 @@ itself. A failure, or an answer that is to be tried again, on either side leaves
 the last failure is dealt with as any.
 """
 
-from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from fastgate._core.causes cimport NO_FAILURE, OK, STOPPED

@@ -4,7 +4,16 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fastgate._core.exchange cimport Answer, Exchange
 from fastgate._core.head cimport DROPPED, RULED, Field, Head
-from fastgate._core.route cimport CLIENT_IP, PARAMETER, REQUEST_HOST, REQUEST_ID, REQUEST_PATH, Edits, FixedAnswer, Template
+from fastgate._core.route cimport (
+    CLIENT_IP,
+    PARAMETER,
+    REQUEST_HOST,
+    REQUEST_ID,
+    REQUEST_PATH,
+    Edits,
+    FixedAnswer,
+    Template,
+)
 from fastgate._core.router cimport ABSENT
 
 cdef str _URL = "/%:@!$&'()*+,;=-._~?#[]"

@@ -34,6 +34,7 @@ from fastgate._core.causes cimport (
     BODY_TOO_LARGE,
     CLIENT_GONE,
     CONNECT_TIMEOUT,
+    FAILED_TIMEOUT,
     GATEWAY_ANSWERED,
     NO_FAILURE,
     NO_METHOD,
@@ -384,6 +385,9 @@ cdef class Exchange(Timed):
         if self.over:
             return 0
         if self.total_due and self.engine.wheel.now + 1 >= self.total_due:
+            if self.phase == PHASE_UPSTREAM and self.attempt.connection is not None and not self.is_copy:
+                # The target had its time, all that there was.
+                self.upstream.judge(self, FAILED_TIMEOUT)
             return self.refuse(TOTAL_TIMEOUT)
         if self.phase == PHASE_QUEUE:
             return self.refuse(QUEUE_TIMEOUT)

@@ -5,8 +5,8 @@ Theory of operation
 The parts of a `RequestKey` are written one behind the other, each with its length in front, behind the identity of
 whoever asks (a limit's, say), and hashed with SipHash. For limits the secret is the segment's: every worker gets the
 same number, and nobody outside can find two clients that share one. For balancers and splits it is none, so that a
-client stays where it is over restarts and on every host. A part that the request does not have counts as empty: requests
-without the field share one key, so that leaving a field away is no way around a limit.
+client stays where it is over restarts and on every host. A part that the request does not have counts as empty:
+requests without the field share one key, so that leaving a field away is no way around a limit.
 
 An IPv6 client is known by its first 64 bits, which is what a network gives to one customer.
 """

@@ -64,8 +64,8 @@ cdef class RetryRule:
     cdef uint64_t pause(self, int tries, uint64_t random) noexcept:
         """Milliseconds before the next try, after so many."""
         cdef uint64_t bound = self.backoff
-        cdef int step
-        for step in range(1, tries):
+        cdef int _step
+        for _step in range(1, tries):
             bound *= 2
             if bound >= self.max_backoff:
                 break

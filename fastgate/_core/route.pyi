@@ -212,6 +212,7 @@ class Runtime:
     @property
     def router(self) -> Router | None: ...
     def dissolve(self) -> list[Entry]:
-        """Lets go of the router, once another runtime is in use, and returns its routes, so that they can be freed a few
-        at a time. Exchanges that began with this runtime need the rest of it only.
+        """Lets go of the router, once another runtime is in use, and returns its routes, to be freed in slices.
+
+        Exchanges that began with this runtime need the rest of it only.
         """

@@ -12,8 +12,9 @@ upstream as it was, or, where there was none, the gateway's own for the last fai
 Another try needs all of: the route's rule covers the failure, tries are left, the request can be sent again (its body
 is whole, or all that came of it is kept), nothing may have been done twice (the method is idempotent, or the request
 cannot have arrived, or the rule says so), the pause fits before the deadline, and the upstream's retry budget has a
-token. The budget is asked last, because asking takes the token. Where a hedge is under way it is the next try. A refused connection is followed at once by another
-target, if there is one; everything else by a pause with jitter, and never before the time that Retry-After gives.
+token. The budget is asked last, because asking takes the token. Where a hedge is under way it is the next try. A
+connection that failed is followed at once by another target, if there is one, at no cost to the budget; everything
+else by a pause with jitter, and never before the time that Retry-After gives.
 
 Invariant: between two tries the exchange has no attempt, and ``pause`` is the only thing that holds it.
 """
@@ -151,7 +152,8 @@ cdef int64_t plan(Exchange x, int failure, bint arrived, int64_t not_before) exc
     left = <int64_t>(x.total_due - x.engine.wheel.now) if x.total_due else x.route.read_timeout
     if left and pause >= left:
         return NO_TRY
-    if not x.upstream.affords_retry(rule.budget):
+    # A target that cannot be connected to had no work of it: going on to another one at once costs nothing.
+    if (pause or not failure & FAILED_CONNECT) and not x.upstream.affords_retry(rule.budget):
         x.engine.slab.retries_denied += 1
         return NO_TRY
     x.engine.slab.retries += 1

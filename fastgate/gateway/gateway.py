@@ -5,12 +5,13 @@ import logging
 import resource
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
-from weakref import ref
+from weakref import finalize
 
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
 from fastgate._core.limiter import evictions
 from fastgate._core.route import Runtime
+from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
@@ -56,8 +57,8 @@ class Gateway:
         self._compiled: Compiled | None = None
         self._prepared: _Prepared | None = None
         self._letting_go: set[asyncio.Task[None]] = set()
-        self._former: list[ref[Runtime]] = []  # runtimes that some exchange still began with
-        self._ending: list[Policy] = []  # to be shut down when these are gone
+        self._former: list[asyncio.Future[None]] = []  # of each former runtime: no exchange that began with it is left
+        self._ending: list[Policy] = []  # to be shut down then
         self._tls: ServerTLS | None = None
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
@@ -214,9 +215,12 @@ class Gateway:
         if self._tls is not None and tls is not None:
             self._tls.take_over(tls)
         self._control.changed(self.config)
-        self._former = [each for each in self._former if each() is not None] + [ref(former.runtime)]
+        loop = asyncio.get_running_loop()
+        gone = loop.create_future()
+        finalize(former.runtime, gone.set_result, None).atexit = False
+        self._former = [each for each in self._former if not each.done()] + [gone]
         self._ending += ended
-        task = asyncio.get_running_loop().create_task(self._let_go(former, former_config, ended))
+        task = loop.create_task(self._let_go(former, former_config, ended))
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
 
@@ -246,8 +250,7 @@ class Gateway:
                 del each[-_LET_GO:]
             await slices.rest()
         if ended:
-            while any(each() is not None for each in began):
-                await asyncio.sleep(_GRACE)
+            await asyncio.wait(began)
             self._ending = [policy for policy in self._ending if policy not in ended]
             await shut_down(ended, self)
 

@@ -251,8 +251,9 @@ class Reloads:
 
 async def _see_off(dismissed: list[tuple[Slot, WorkerProcess]]) -> None:
     """Waits a moment until those who were dismissed are gone: what they had accepted they answer as before."""
-    end = time.monotonic() + SEE_OFF
-    while any(slot.process is process for slot, process in dismissed) and time.monotonic() < end:
+    for _ in range(round(SEE_OFF / 0.01)):
+        if all(slot.process is not process for slot, process in dismissed):
+            break
         await asyncio.sleep(0.01)
 
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from fastgate.server.reload import Reloaded, Reloads
     from fastgate.server.watch import FileWatch
     from fastgate.upstreams.control import UpstreamControl
+    from fastgate.upstreams.members import Found
 
 _log = logging.getLogger("fastgate.supervisor")
 
@@ -262,7 +263,7 @@ class GatewayServer:
             raise StartError(self._failure)
         for slot in self._slots:
             self._watch(slot)
-        self._upstreams = UpstreamControl(self._segment, lambda name, found: self._tell_all(Resolved(name, dict(found))))
+        self._upstreams = UpstreamControl(self._segment, self._resolved)
         self._upstreams.update(self.config)
         tasks = [
             loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout))
@@ -301,6 +302,9 @@ class GatewayServer:
         except OSError as error:
             _log.error("cannot reopen the log: %s", error)
         self._tell_all(ReopenLogs())
+
+    def _resolved(self, upstream: str, found: "Found") -> None:
+        self._tell_all(Resolved(upstream, {name: list(addresses) for name, addresses in found.items()}))
 
     def _tell_all(self, message: Message) -> None:
         for slot in self._slots:

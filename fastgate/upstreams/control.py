@@ -141,7 +141,8 @@ class UpstreamControl:
         self._take(key, [Address(address) for address in addresses])
 
     def _resolved_services(self, key: str, services: list[Service]) -> None:
-        self._take(key, [Address(each.address, each.port, each.weight, each.backup, each.authority) for each in services])
+        found = [Address(each.address, each.port, each.weight, each.backup, each.authority) for each in services]
+        self._take(key, found)
 
     def _take(self, key: str, answers: list[Address]) -> None:
         upstream, _, question = key.partition(_BETWEEN)

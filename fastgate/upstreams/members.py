@@ -66,9 +66,8 @@ def _members_of(target: Target, found: Found) -> Iterable[Member]:
     question = question_of(target)
     answers = found.get(question)
     if target.unix:
-        yield Member(
-            f"unix:{target.unix}", "", 0, target.unix, target.tls, "localhost", "localhost", target.weight, target.backup
-        )
+        name = f"unix:{target.unix}"
+        yield Member(name, "", 0, target.unix, target.tls, "localhost", "localhost", target.weight, target.backup)
     elif not question or (answers is None and not target.srv):
         yield _member(target, Address(target.host))
     else:

@@ -110,9 +110,11 @@ def test_one_line_for_each_other_lane():
             "callgrind": {"instructions": 23615.4},
             "router": {"sets": sets},
             "connect": {"rows": []},
+            "reload": {"settings": {"reloads": 50, "routes": 10000}, "rows": [{"wrong": 0, "p99_ratio": spread}]},
         }
     )
     assert "- An idle keep-alive connection: 975 bytes (with TLS: not measured)." in text
     assert "- Bodies of 1 MiB: 0.95 (0.90–1.00) × nginx in throughput down, – × up." in text
     assert "- Instructions per request, without the kernel: 23,615." in text
     assert "203 github routes: 0.95 (0.90–1.00) × as fast as falcon's." in text
+    assert "- 50 reloads of 10,000 routes under load: 0 wrong answers, p99 0.95 (0.90–1.00) × what" in text

@@ -15,7 +15,8 @@ BUSY = b"503 Service Unavailable"
 
 def trying(**rule: object) -> dict[str, dict[str, object]]:
     """One route with this retry rule; it pauses a tenth of a second at most."""
-    return {"/*": {"retry": RetryRule(**{"on": ["connect", "reset", "5xx"], "max_backoff": 0.1, "jitter": False, **rule})}}  # type: ignore[arg-type]
+    settings = {"on": ["connect", "reset", "5xx"], "max_backoff": 0.1, "jitter": False, **rule}
+    return {"/*": {"retry": RetryRule(**settings)}}  # type: ignore[arg-type]
 
 
 def dated(value: bytes) -> bytes:
@@ -64,7 +65,7 @@ def test_the_answer_before_is_passed_on_when_no_other_comes(pieces: int) -> None
     with world(trying(attempts=2), targets=2) as play:
         client = play.client()
         client.send(get())
-        play.upstream
+        assert len(play.upstreams) == 1
         play.connecting.append(ConnectionRefusedError())
         play.upstream.send(*[kept[start : start + size] for start in range(0, len(kept), size)])
         assert client.taken() == b""

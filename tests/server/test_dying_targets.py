@@ -93,7 +93,8 @@ async def test_two_of_four_targets_die_and_come_back_unnoticed(balancer: str) ->
         assert load.answered > 500
         for target, arrived in zip(upstreams[:2], used, strict=True):
             (ejected, _), *_ = lines_of(server, rf"target {re.escape(target.name)} .*(ejected for 1 s)$")
-            (back, _), *_ = lines_of(server, rf"target {re.escape(target.name)} .*(in use again|no longer ejected, but down)$")
+            returned = rf"target {re.escape(target.name)} .*(in use again|no longer ejected, but down)$"
+            (back, _), *_ = lines_of(server, returned)
             (down, _), *_ = lines_of(server, rf"target {re.escape(target.name)} .*(the probe says down)")
             (_, _), (up, _) = lines_of(server, rf"target {re.escape(target.name)} .*(the probe says up)")
             print(
