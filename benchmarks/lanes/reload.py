@@ -1,8 +1,9 @@
 """Latency while a file of 10,000 routes is reloaded, beside latency when it is not.
 
-Rounds of two turns at one fixed rate, half of what the gateway reached in a closed loop before; latency counts from the
-moment a request was due. In the second turn one reload follows the other, so that its p99 is that of a time that
-has nothing but reloads in it. Each reload changes paths, weights, fields and the numbers of limits of most routes.
+Rounds of two turns at one fixed rate, which leaves the gateway time for a reload; at most half of what it reached in a
+closed loop before. Latency counts from the moment a request was due. In the second turn one reload follows the other,
+so that its p99 is that of a time that has nothing but reloads in it. Each reload changes paths, weights, fields and the
+numbers of limits of most routes.
 
 Worker and supervisor have the first core together. 20 WebSockets and 20 event streams stay open from the first to the
 last round and must deliver after each of them; a client that has spent its limit must stay refused.
@@ -18,13 +19,14 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.arithmetic import ratios, spread
 from benchmarks.contest import Options, say
 from benchmarks.load import DOCUMENT, Load, Origin, ask, request_head, run_load
-from benchmarks.machine import ROOT, Unavailable, cores, pinned
+from benchmarks.machine import ROOT, Unavailable, busy, cores, pinned
 from benchmarks.processes import Process, memory_of
 from benchmarks.proxies import free_port
 from fastgate.server.run_dir import socket_path
@@ -35,6 +37,7 @@ UPSTREAMS = 200
 RELOADS = 50
 STREAMS = 20
 SPENT = 5
+RATE = 4_000
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 
 
@@ -194,13 +197,23 @@ class Reloading:
         self.close()
 
 
-def under_load(gateway: Reloading, core: int, rate: float, reloads: int, duration: float) -> Load:
-    """One turn: so many reloads, one after the other, or as long as that when there are none."""
+@dataclass(frozen=True)
+class Turn:
+    """``foreign``: the larger share of the two cores that went to processes that do not belong here."""
+
+    load: Load
+    foreign: float
+
+
+def under_load(gateway: Reloading, origin: Origin, rate: float, reloads: int, duration: float) -> Turn:
+    """One turn: reloads one after the other, at most so many, for as long as the load lasts."""
+    core, load_core = cores()
     result: list[Load] = []
 
     def load() -> None:
-        result.append(run_load(core, gateway.port, request_head(), duration=duration, rate=rate))
+        result.append(run_load(load_core, gateway.port, request_head(), duration=duration, rate=rate))
 
+    before = busy(core), busy(load_core), gateway.process.cpu().total, origin.cpu().total
     thread = threading.Thread(target=load)
     thread.start()
     end = time.monotonic() + duration
@@ -211,21 +224,26 @@ def under_load(gateway: Reloading, core: int, rate: float, reloads: int, duratio
     thread.join()
     if not result:
         raise Unavailable("the load generator failed")
-    return result[0]
+    after = busy(core), busy(load_core), gateway.process.cpu().total, origin.cpu().total
+    first, last, proxy, served = (later - earlier for later, earlier in zip(after, before, strict=True))
+    seen = result[0]
+    return Turn(seen, max(0.0, first - proxy, last - served - seen.cpu_seconds) / seen.seconds)
 
 
-def row(label: str, loads: list[Load], base: list[Load]) -> dict[str, object]:
+def row(label: str, turns: list[Turn], base: list[Turn]) -> dict[str, object]:
+    loads = [turn.load for turn in turns]
     p50, p99 = ([load.latency[name] for load in loads] for name in ("p50", "p99"))
     return {
         "label": label,
         "kind": "fastgate",
         "p50_us": spread(p50),
         "p99_us": spread(p99),
-        "p99_ratio": ratios(p99, [load.latency["p99"] for load in base]),
+        "p99_ratio": ratios(p99, [turn.load.latency["p99"] for turn in base]),
         "max_us": max(load.latency["max"] for load in loads),
+        "foreign": spread([turn.foreign for turn in turns]),
         "requests": sum(load.requests for load in loads),
         "wrong": sum(load.wrong for load in loads),
-        "rounds": [load.__dict__ for load in loads],
+        "turns": [asdict(turn) for turn in turns],
     }
 
 
@@ -245,25 +263,25 @@ def run(options: Options) -> dict[str, object]:
         if statuses != [200] * SPENT + [429]:
             raise Unavailable(f"the limit answered {statuses}")
         reached = run_load(load_core, gateway.port, head, duration=options.duration)
-        rate = round(reached.rate / 2)
+        rate = round(min(RATE, reached.rate / 2))
         gateway.reload()
         worker = gateway.process.worker()
         before = memory_of(worker).rss
         duration = max(1.0, gateway.seconds[0] * 5)
-        calm: list[Load] = []
-        busy: list[Load] = []
+        calm: list[Turn] = []
+        reloading: list[Turn] = []
         cut = admitted = 0
         while gateway.number <= reloads:
             number = gateway.number
-            calm.append(under_load(gateway, load_core, rate, 0, duration))
-            busy.append(under_load(gateway, load_core, rate, reloads + 1 - number, duration))
+            calm.append(under_load(gateway, origin, rate, 0, duration))
+            reloading.append(under_load(gateway, origin, rate, reloads + 1 - number, duration))
             streams.tick()
             cut += sum(not stream.delivers() for stream in held)
             admitted += ask(gateway.port, limited).status != 429
-            figures = ", ".join(f"p99 {each[-1].latency['p99']:.0f} µs" for each in (calm, busy))
+            figures = ", ".join(f"p99 {each[-1].load.latency['p99']:.0f} µs" for each in (calm, reloading))
             say(f"  {gateway.number - number} reloads: {figures}")
         after = memory_of(worker).rss
-    rows = [row("no reload", calm, calm), row("reload after reload", busy, calm)]
+    rows = [row("no reload", calm, calm), row("reload after reload", reloading, calm)]
     return {
         "settings": {
             "routes": ROUTES,

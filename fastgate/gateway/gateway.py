@@ -10,8 +10,6 @@ from weakref import finalize
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
 from fastgate._core.limiter import evictions
-from fastgate._core.route import Runtime
-from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl

@@ -18,11 +18,8 @@ One reload runs at a time. What is asked for meanwhile becomes one more, with th
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +28,7 @@ from typing import NamedTuple
 
 from fastgate.config import ConfigError, GatewayConfig, Problem
 from fastgate.config.changes import unchangeable
+from fastgate.server.background import in_background
 from fastgate.server.messages import (
     Abort,
     Commit,
@@ -51,7 +49,6 @@ _log = logging.getLogger("fastgate.supervisor")
 PREPARE_TIMEOUT = 30.0
 COMMIT_TIMEOUT = 30.0
 SEE_OFF = 5.0
-_NICENESS = 5  # of the thread that reads a configuration: requests go first
 
 Source = Callable[[], GatewayConfig]
 
@@ -199,7 +196,7 @@ class Reloads:
                     slot.process.channel.send(ReadCertificates())
             return Reloaded(0, sum(slot.ready for slot in supervised.slots), len(supervised.config().routes), 0.0)
         generation = self._generation + 1
-        new, pieces = await _in_thread(lambda: self._read(config, generation))
+        new, pieces = await in_background(lambda: self._read(config, generation))
         if self._ended:
             raise _failure("the gateway is stopping")
         self._generation = generation
@@ -382,34 +379,3 @@ def _say_why(refused: ConfigError) -> None:
 
 def _failure(reason: str) -> ConfigError:
     return ConfigError([Problem(path="", message=reason)])
-
-
-async def _in_thread(function: "Callable[[], _Read]") -> "_Read":
-    """What the function returns or raises, from a thread that lets the workers go first and does not keep us alive."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_Read] = loop.create_future()
-
-    def settle(result: _Read | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            assert result is not None
-            future.set_result(result)
-
-    def work() -> None:
-        if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        result: _Read | None = None
-        error: BaseException | None = None
-        try:
-            result = function()
-        except BaseException as raised:
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=work, name="reload", daemon=True).start()
-    return await future
