@@ -93,14 +93,17 @@ def say(text: str) -> None:
 class Contest:
     """Origin and all contenders, started and idle; a context manager. ``skipped`` says who is absent and why."""
 
-    def __init__(self, options: Options, *, again: bool = True) -> None:
+    def __init__(
+        self, options: Options, *, again: bool = True, contenders: Sequence[tuple[str, str]] | None = None
+    ) -> None:
+        """``contenders`` are (kind, label), in place of those that the command line chose from."""
         self.options = options
         self.proxy_core, self.load_core = cores()
         self.skipped: dict[str, str] = {}
         self.proxies: list[Proxy] = []
         self._stack = ExitStack()
-        self._wanted = [(kind, kind) for kind in FIELD if kind in options.only]
-        if again and BASE in options.only:
+        self._wanted = list(contenders or [(kind, kind) for kind in FIELD if kind in options.only])
+        if contenders is None and again and BASE in options.only:
             self._wanted.insert(1, (BASE, AGAIN))
 
     def __enter__(self) -> Self:

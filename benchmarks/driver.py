@@ -1,6 +1,6 @@
 """The program that callgrind counts: requests through a gateway's protocol objects, with transports that do nothing.
 
-``python -m benchmarks.driver REQUESTS`` starts a ``Gateway`` on a loop whose upstream connections are fake, opens one
+``python -m benchmarks.driver REQUESTS [FEATURE ...]`` starts a ``Gateway`` on a loop whose upstream connections are fake, opens one
 client connection, lets the first exchange connect its upstream, and then feeds request and response by turns. The loop
 does not run meanwhile. At the end the last answer and the gateway's own count of requests are checked.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvloop
@@ -83,21 +83,40 @@ class Loop(uvloop.Loop):
         return transport, upstream
 
 
-def configuration() -> GatewayConfig:
-    """The same as ``peers/fastgate.toml``: defaults, access log off, one route."""
+ROUTE_FEATURES: dict[str, dict[str, Any]] = {
+    "token_bucket": {"rate_limit": {"rate": 1_000_000, "key": "client_ip"}},
+    "fixed_window": {"rate_limit": {"algorithm": "fixed_window", "rate": 1_000_000, "key": "client_ip"}},
+    "sliding_window_log": {"rate_limit": {"algorithm": "sliding_window_log", "rate": 100_000, "key": "client_ip"}},
+    "concurrency": {"concurrency": {"max": 1000, "key": "client_ip"}},
+    "retry": {"retry": {"attempts": 3, "on": ["connect", "reset", "timeout", "5xx"]}},
+}
+UPSTREAM_FEATURES: dict[str, dict[str, Any]] = {
+    "breaker": {"breaker": {}},
+    "passive": {"health": {"passive": {}}},
+    "least_connections": {"balancer": "least_connections"},
+}
+
+
+def configuration(features: Sequence[str] = ()) -> GatewayConfig:
+    """The same as ``peers/fastgate.toml`` (defaults, access log off, one route), with these features on it."""
+    route: dict[str, Any] = {"name": "all", "path": "/*", "upstream": "origin"}
+    upstream: dict[str, Any] = {"targets": [{"host": "127.0.0.1", "port": 9}]}
+    for feature in features:
+        route.update(ROUTE_FEATURES.get(feature, {}))
+        upstream.update(UPSTREAM_FEATURES.get(feature, {}))
     return GatewayConfig.from_dict(
         {
             "gateway": {"host": "127.0.0.1", "port": 0, "access_log": {"path": ""}},
-            "routes": [{"name": "all", "path": "/*", "upstream": "origin"}],
-            "upstreams": {"origin": {"targets": [{"host": "127.0.0.1", "port": 9}]}},
+            "routes": [route],
+            "upstreams": {"origin": upstream},
         }
     )
 
 
-async def drive(loop: Loop, requests: int) -> None:
+async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
     """One exchange that connects, then ``requests`` that find the connection in the pool."""
     loop.connected = loop.create_future()
-    async with Gateway(configuration()) as gateway:
+    async with Gateway(configuration(features)) as gateway:
         # The listener's own way to a protocol; nothing connects to it.
         client: Any = gateway._connection(gateway._listeners[0], None, None)
         transport = Transport(client)
@@ -118,14 +137,17 @@ async def drive(loop: Loop, requests: int) -> None:
             raise SystemExit(f"the gateway counted {counted} requests, not {requests + 1}")
 
 
-def main(requests: int) -> None:
-    """Drive ``requests`` requests."""
+def main(requests: int, features: Sequence[str]) -> None:
+    """Drive ``requests`` requests through a route with these features."""
+    unknown = set(features) - set(ROUTE_FEATURES) - set(UPSTREAM_FEATURES)
+    if unknown:
+        raise SystemExit(f"no such feature: {', '.join(sorted(unknown))}")
     loop = Loop()
     try:
-        loop.run_until_complete(drive(loop, requests))
+        loop.run_until_complete(drive(loop, requests, features))
     finally:
         loop.close()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -105,16 +105,25 @@ def _fastgate_tls(certificate: Certificate | None) -> dict[str, object]:
     return {"tls": f'[gateway.tls]\ncertificates = [{{ cert = "{certificate.cert}", key = "{certificate.key}" }}]'}
 
 
+def _nginx(name: str, file: str) -> Kind:
+    return Kind(name, file, lambda path: [found("nginx"), "-p", str(path.parent), "-c", str(path)], _nginx_tls, {})
+
+
+def _fastgate(name: str, file: str) -> Kind:
+    return Kind(
+        name,
+        file,
+        lambda path: [sys.executable, "-c", "from fastgate.cli import main; main()", "serve", str(path)],
+        _fastgate_tls,
+        {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))},
+    )
+
+
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind(
-            "nginx",
-            "nginx.conf",
-            lambda path: [found("nginx"), "-p", str(path.parent), "-c", str(path)],
-            _nginx_tls,
-            {},
-        ),
+        _nginx("nginx", "nginx.conf"),
+        _nginx("nginx-traffic", "nginx-traffic.conf"),
         Kind("haproxy", "haproxy.cfg", lambda path: [found("haproxy"), "-db", "-f", str(path)], _haproxy_tls, {}),
         Kind(
             "caddy",
@@ -123,13 +132,8 @@ KINDS = {
             _caddy_tls,
             {"GOMAXPROCS": "1"},
         ),
-        Kind(
-            "fastgate",
-            "fastgate.toml",
-            lambda path: [sys.executable, "-c", "from fastgate.cli import main; main()", "serve", str(path)],
-            _fastgate_tls,
-            {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))},
-        ),
+        _fastgate("fastgate", "fastgate.toml"),
+        _fastgate("fastgate-traffic", "fastgate-traffic.toml"),
     )
 }
 

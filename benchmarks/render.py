@@ -247,6 +247,24 @@ def limiter(result: Result) -> str:
     )
 
 
+def traffic(result: Result) -> str:
+    """Instructions with each feature, then the rounds in time."""
+    rows = result["instructions"]
+    plain = next(row["instructions"] for row in rows if not row["features"])
+    counted = grid(
+        ["with", "instructions/request", "beyond plain"],
+        (
+            [
+                " + ".join(row["features"]).replace("_", " ") or "nothing (the plain path)",
+                number(row["instructions"]),
+                f"{row['instructions'] - plain:+,.0f}" if row["features"] else "",
+            ]
+            for row in rows
+        ),
+    )
+    return f"{counted}\n\nIn time:\n\n{contest(result['rows'], result['machine']['versions'])}"
+
+
 def connect(result: Result) -> str:
     """Connection per request."""
     return contest(result["rows"], result["machine"]["versions"])
@@ -261,6 +279,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "callgrind": callgrind,
     "router": router,
     "limiter": limiter,
+    "traffic": traffic,
 }
 
 
@@ -362,6 +381,13 @@ def _limiter_line(result: Result) -> str:
     return f"A check of a token bucket in shared memory, hash and clock included: {few}, {many}."
 
 
+def _traffic_line(result: Result) -> str:
+    rows = result["instructions"]
+    plain = next(row["instructions"] for row in rows if not row["features"])
+    added = rows[-1]["instructions"] - plain
+    return f"Token bucket, breaker, passive health and least connections together add {added:,.0f} instructions."
+
+
 LINES: dict[str, Callable[[Result], str]] = {
     "connect": _connect_line,
     "bodies": _bodies_line,
@@ -370,6 +396,7 @@ LINES: dict[str, Callable[[Result], str]] = {
     "callgrind": _callgrind_line,
     "router": _router_line,
     "limiter": _limiter_line,
+    "traffic": _traffic_line,
 }
 
 

@@ -1,21 +1,35 @@
 """An API gateway whose policies are Python and whose request path is compiled.
 
 The public names. Each is loaded when it is first used (PEP 562), so that ``from fastgate import Router`` loads the
-router and nothing else of the gateway.
+router and nothing else of the gateway, and ``from fastgate import TokenBucket`` the limits alone. Balancers are in
+`fastgate.balancing`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fastgate._core.limiter import FixedWindow, SlidingWindowLog, TokenBucket
     from fastgate._core.router import Router
     from fastgate.config import GatewayConfig
     from fastgate.gateway import Gateway, Policy, Request, Response
     from fastgate.server import GatewayServer
 
-__all__ = ["Gateway", "GatewayConfig", "GatewayServer", "Policy", "Request", "Response", "Router"]
+__all__ = [
+    "FixedWindow",
+    "Gateway",
+    "GatewayConfig",
+    "GatewayServer",
+    "Policy",
+    "Request",
+    "Response",
+    "Router",
+    "SlidingWindowLog",
+    "TokenBucket",
+]
 
 _HOMES = {
+    "FixedWindow": "fastgate._core.limiter",
     "Gateway": "fastgate.gateway",
     "GatewayConfig": "fastgate.config",
     "GatewayServer": "fastgate.server",
@@ -23,6 +37,8 @@ _HOMES = {
     "Request": "fastgate.gateway",
     "Response": "fastgate.gateway",
     "Router": "fastgate._core.router",
+    "SlidingWindowLog": "fastgate._core.limiter",
+    "TokenBucket": "fastgate._core.limiter",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-NAMES = ("plain", "connect", "bodies", "idle", "start", "callgrind", "router", "limiter")
+NAMES = ("plain", "connect", "bodies", "idle", "start", "callgrind", "router", "limiter", "traffic")
 
 
 def load_lane(name: str) -> ModuleType:

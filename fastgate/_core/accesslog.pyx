@@ -32,7 +32,7 @@ from libc.string cimport memcpy, strlen
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from fastgate._core.buffer cimport Buffer, put, put_number, reserve
-from fastgate._core.causes cimport GATEWAY_ANSWERED, OK, POLICY_ANSWERED, outcomes, reason_of
+from fastgate._core.causes cimport GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes, reason_of
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.head cimport REFERER, USER_AGENT, Field, Head
 
@@ -110,7 +110,8 @@ cdef class AccessLog(Observer):
         return 0
 
     cdef bint kept(self, Exchange x, int status) noexcept:
-        if status >= 400 or (x.cause != OK and x.cause != POLICY_ANSWERED and x.cause != GATEWAY_ANSWERED):
+        cdef int cause = x.cause
+        if status >= 400 or cause not in (OK, POLICY_ANSWERED, GATEWAY_ANSWERED, ROUTE_ANSWERED):
             return True
         self.random ^= self.random << 13
         self.random ^= self.random >> 7

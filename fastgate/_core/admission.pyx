@@ -21,7 +21,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number, reserve
-from fastgate._core.causes cimport CONCURRENCY_FULL
+from fastgate._core.causes cimport CONCURRENCY_FULL, FAILED_TIMEOUT, NO_FAILURE, outcomes
 from fastgate._core.engine cimport Engine
 from fastgate._core.exchange cimport PHASE_QUEUE, Exchange
 from fastgate._core.keys cimport find_key
@@ -41,6 +41,7 @@ cdef bint within_limits(Exchange x) except -1:
     cdef uint64_t[MAX_LIMITS] keys
     cdef Verdict verdict
     cdef RateLimit limit
+    cdef unsigned int took = 0
     cdef int i, j
     for i in range(len(limits)):
         limit = <RateLimit>limits[i]
@@ -49,12 +50,15 @@ cdef bint within_limits(Exchange x) except -1:
         x.quotas[i].remaining = verdict.remaining
         x.quotas[i].reset = verdict.reset_ms
         if verdict.admitted:
+            took |= <unsigned int>1 << i
             continue
         if limit.dry_run:
             x.engine.slab.rate_exceeded += 1
             continue
         for j in range(i):
-            (<RateLimit>limits[j]).limit.give_back(keys[j], now)
+            # A limit on trial that was exceeded has taken nothing.
+            if took >> j & 1:
+                (<RateLimit>limits[j]).limit.give_back(keys[j], now)
         x.quota_count = i + 1
         x.refused_for = seconds(verdict.retry_ms)
         x.engine.slab.rate_limited += 1
@@ -74,12 +78,14 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
     cdef int i
     cdef int tightest = -1
     cdef bint begun = False
+    cdef bint legacy = False
     for i in range(x.quota_count):
         limit = <RateLimit>x.route.limits[i]
         if limit.dry_run:
             continue
         if tightest < 0 or x.quotas[i].remaining < x.quotas[tightest].remaining:
             tightest = i
+        legacy |= limit.legacy_headers
         reserve(buffer, 96 + PyBytes_GET_SIZE(limit.policy))
         if begun:
             put(buffer, b", ", 2)
@@ -105,8 +111,8 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
         put(buffer, b";t=", 3)
         put_number(buffer, (x.quotas[i].reset + 999) // 1000)
     put(buffer, b"\r\n", 2)
-    limit = <RateLimit>x.route.limits[tightest]
-    if limit.legacy_headers:
+    if legacy:
+        limit = <RateLimit>x.route.limits[tightest]
         reserve(buffer, 160)
         put(buffer, b"X-RateLimit-Limit: ", 19)
         put_bytes(buffer, limit.quota)
@@ -152,8 +158,8 @@ cdef int leave_share(Exchange x) except -1:
             if not queue:
                 del x.engine.queues[key]
         return 0
-    if x.response_at:
-        limit.shares.sample(key, x.response_at - x.forwarded_at, False)
+    if x.response_at or outcomes[x.cause].failure != NO_FAILURE:
+        limit.shares.sample(share, x.ended, (x.response_at or x.ended) - x.forwarded_at, overloaded(x))
     limit.shares.release(share)
     if x.engine.queues and key in x.engine.queues:
         # Not from here: who is let in may be over before this one is.
@@ -161,20 +167,22 @@ cdef int leave_share(Exchange x) except -1:
     return 0
 
 
+cdef bint overloaded(Exchange x) noexcept:
+    """Whether an exchange ended as one does where there is too much to do."""
+    return outcomes[x.cause].failure == FAILED_TIMEOUT or x.status == 503 or x.status == 429
+
+
 cdef int serve_queue(Engine engine, uint64_t key) except -1:
     """Lets in who has waited longest for this key, as many as there is room for."""
     cdef Exchange x
     cdef ConcurrencyLimit limit
-    cdef int64_t* share = NULL
     queue = engine.queues.get(key)
     while queue:
         x = <Exchange>queue[0]
         limit = x.route.concurrency
-        if not limit.shares.acquire(key, &share):
+        if not limit.shares.promote(x.share):
             return 0
         queue.popleft()
-        limit.shares.leave_queue(x.share)
-        x.share = share
         x.queued = False
         x.due = 0
         x.wait(0)

@@ -12,14 +12,24 @@ up. It reads its answer to the end, so that the connection can be used again.
 
 A **hedge** is begun when the first target has not answered after a while. Whichever answer comes first wins: when it
 is the hedge's, the original *adopts* the copy's attempt and response head and goes on as if it had asked that target
-itself. A failure on either side leaves it to the other; when both have failed, the last failure is dealt with as any.
+itself. A failure, or an answer that is to be tried again, on either side leaves it to the other; when both have failed,
+the last failure is dealt with as any.
 """
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from fastgate._core.causes cimport NO_FAILURE, OK, STOPPED
-from fastgate._core.exchange cimport PHASE_UPSTREAM, Attempt, ClientSide, Exchange, Upstream, UpstreamSide, take_exchange
+from fastgate._core.exchange cimport (
+    PHASE_KEEPING,
+    PHASE_UPSTREAM,
+    Attempt,
+    ClientSide,
+    Exchange,
+    Upstream,
+    UpstreamSide,
+    take_exchange,
+)
 from fastgate._core.head cimport Head
 from fastgate._core.tries cimport begin_try, next_step
 
@@ -163,6 +173,9 @@ cdef int adopt(Exchange copy, bytes piece, bint last) except -1:
     cdef Attempt attempt
     cdef Head response
     copy.status = copy.response.status
+    if x.phase == PHASE_KEEPING and not x.route.retry.on.statuses[copy.status]:
+        # The original's answer was to be tried again, and this one is better.
+        x.phase = PHASE_UPSTREAM
     if x.over or x.response_started or x.phase != PHASE_UPSTREAM \
             or (x.route.retry.on.statuses[copy.status] and x.attempt.target is not None):
         copy.upstream.judge(copy, NO_FAILURE)

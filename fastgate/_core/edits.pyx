@@ -27,10 +27,10 @@ cdef list edit(Exchange x, Edits change, Head head, list extra):
             extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]))]
     if extra is None:
         extra = []
-    return add(x, change.added, extra)
+    return add(x, change.added, extra, False)
 
 
-cdef list add(Exchange x, tuple fields, list extra):
+cdef list add(Exchange x, tuple fields, list extra, bint in_url):
     """Appends fields with their values worked out. None: as `edit`."""
     cdef object value
     for name, value in fields:
@@ -38,7 +38,7 @@ cdef list add(Exchange x, tuple fields, list extra):
             parts = []
             for part in (<Template>value).parts:
                 if not isinstance(part, bytes):
-                    part = value_of(x, part[0], part[1])
+                    part = value_of(x, part[0], part[1], in_url)
                     if part is None:
                         return None
                 parts.append(part)
@@ -50,12 +50,12 @@ cdef list add(Exchange x, tuple fields, list extra):
 cdef Answer fixed_answer(Exchange x, FixedAnswer fixed):
     """The answer of a route without an upstream; None: as `edit`."""
     cdef Answer answer = Answer.__new__(Answer)
-    cdef list fields = add(x, fixed.fields, [])
+    cdef list fields = add(x, fixed.fields, [], fixed.keeps_query)
     if fields is None:
         return None
     if fixed.keeps_query:
         name, value = fields[0]
-        # A parameter may hold what a URL cannot; and two slashes in front would lead to another host.
+        # A path may hold what a URL cannot; and two slashes in front would lead to another host.
         value = quote_from_bytes(value, safe=_URL).encode()
         if value.startswith(b"/"):
             value = b"/" + value.lstrip(b"/")
@@ -68,8 +68,12 @@ cdef Answer fixed_answer(Exchange x, FixedAnswer fixed):
     return answer
 
 
-cdef bytes value_of(Exchange x, int variable, object argument):
-    """The value of a variable in a field; None when it holds bytes that cannot stand in one."""
+cdef bytes value_of(Exchange x, int variable, object argument, bint in_url):
+    """The value of a variable in a field; None when it holds bytes that cannot stand in one.
+
+    In a URL a parameter is what it was in the path: decoded, its ``%2F``, ``%3F`` and ``%23`` would be read as
+    structure. A URL without a host is none: browsers take the first segment for it.
+    """
     cdef bytes value = b""
     cdef int i
     if variable == CLIENT_IP:
@@ -78,13 +82,15 @@ cdef bytes value_of(Exchange x, int variable, object argument):
         value = x.id[:x.id_length]
     elif variable == REQUEST_HOST:
         value = x.host[:x.host_length]
+        if in_url and not value:
+            return None
     elif variable == REQUEST_PATH:
         value = x.path[:x.path_length]
     elif variable == PARAMETER and x.entry is not None and argument in x.entry.params:
         i = x.entry.params.index(argument)
         if x.found.capture[i].start != ABSENT:
             value = x.path[x.found.capture[i].start:x.found.capture[i].start + x.found.capture[i].length]
-        if b"%" in value:
+        if b"%" in value and not in_url:
             value = unquote_to_bytes(value)
             if len(value.translate(None, _CONTROLS)) != len(value):
                 return None

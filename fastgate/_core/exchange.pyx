@@ -542,6 +542,9 @@ cdef class Exchange(Timed):
             self.task = None
         self.end_pause()
         self.drop_attempt()
+        if self.queued:
+            # Its turn must not come while policies look at the error.
+            leave_share(self)
         self.answer = None
         self.response_extra = None
         if self.route is not None and self.route.on_error is not None and self.phase != PHASE_ERROR:

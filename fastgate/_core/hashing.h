@@ -66,6 +66,14 @@ static inline uint64_t siphash(const unsigned char *key16, const void *data, siz
 #undef FG_ROTATE
 #undef FG_LITTLE
 
+/* A key for what has this name, out of another key: texts under two names are as unlike as under two keys. */
+static inline void siphash_derive(unsigned char *out16, const unsigned char *key16, const void *name, size_t length) {
+    uint64_t words[2];
+    words[0] = siphash(key16, name, length);
+    words[1] = siphash(key16, words, sizeof words[0]);
+    memcpy(out16, words, sizeof words);
+}
+
 /* Spreads every bit of a word over all of them (the finalizer of MurmurHash3, by Appleby). Without a secret. */
 static inline uint64_t mix64(uint64_t word) {
     word ^= word >> 33;

@@ -14,15 +14,17 @@ from fastgate._core.exchange cimport PHASE_ERROR, PHASE_REQUEST, PHASE_RESPONSE,
 
 # From `messages`, which is loaded when a policy first needs it.
 cdef object _Request = None
+cdef object _Response = None
 cdef object _UpstreamResponse = None
 cdef object _ExchangeError = None
 
 
 cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
-    global _Request, _UpstreamResponse, _ExchangeError
+    global _Request, _Response, _UpstreamResponse, _ExchangeError
     if _Request is None:
-        from fastgate._core.messages import ExchangeError, Request, UpstreamResponse
+        from fastgate._core.messages import ExchangeError, Request, Response, UpstreamResponse
         _Request = Request
+        _Response = Response
         _UpstreamResponse = UpstreamResponse
         _ExchangeError = ExchangeError
     if x.request_view is None:
@@ -32,6 +34,11 @@ cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
     x.phase = phase
     if phase == PHASE_RESPONSE and x.answer is None:
         x.response_view = _UpstreamResponse(x)
+    elif phase == PHASE_RESPONSE and not isinstance(x.answer, _Response):
+        # That of the route: policies see it like one of their own.
+        view = _Response(x.answer.code, x.answer.content)
+        (<Answer>view).fields = x.answer.fields
+        x.answer = x.response_view = view
     elif phase == PHASE_ERROR:
         x.error = _ExchangeError(
             reason_of(x.cause), outcomes[x.cause].status, detail_of(x.cause), x.error

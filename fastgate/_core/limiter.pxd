@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+from fastgate._core.locks cimport STRIPES, Stripe
 from fastgate._core.shm cimport Segment
 
 cdef extern from "gcra.h" nogil:
@@ -20,17 +21,9 @@ cdef struct Verdict:
 
 
 cdef enum:
-    STRIPES = 64
     STAMPS = 32                 # of a block
     BLOCK_WAYS = 8
     HEAD_WAYS = 16
-
-
-# A lock and what it guards, on cache lines of its own.
-cdef struct Stripe:
-    unsigned char lock[64]
-    uint64_t evictions
-    uint64_t reserved[7]
 
 
 # A token bucket or a fixed window: what the two words mean is said in limiter.pyx.

@@ -14,7 +14,7 @@ for every rate up to 1e9 a second, and no rounding adds up (whole microseconds a
 
 **Fixed window**: the end of the window, in units of 16 ms, and how many were admitted in it. Windows begin at
 multiples of their length of the wall clock as it was when the segment was prepared; that it is set later changes
-nothing.
+nothing. A caller whose clock was read before a border that another has passed is counted behind it, where it now is.
 
 **The table** of both. An entry is two words, 16 bytes: the key, whose low two bits say which kind it is, and the
 state. It can be told from these alone when an entry expires, that is, says nothing more than its absence would. A key
@@ -55,9 +55,9 @@ from fractions import Fraction
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport UINT64_MAX, int64_t, uint64_t
-from libc.string cimport memcpy
 
-from fastgate._core.hashing cimport mix64, siphash
+from fastgate._core.hashing cimport mix64, siphash, siphash_derive
+from fastgate._core.locks cimport STRIPES, Stripe, prepare_stripes, shared_lock, shared_unlock
 from fastgate._core.shm cimport REGION_LIMITS, REGION_LOGS, Segment
 
 from fastgate._core.shm import SegmentError
@@ -74,11 +74,6 @@ cdef extern from "atomics.h" nogil:
     uint64_t wall_offset_ns()
     void __builtin_prefetch(const void* address)
 
-cdef extern from "locks.h" nogil:
-    int shared_lock_init(void* lock)
-    void shared_lock(void* lock)
-    void shared_unlock(void* lock)
-
 cdef extern from "gcra.h" nogil:
     uint64_t gcra_step(uint64_t time, const GcraPace* pace)
     uint64_t gcra_step_back(uint64_t time, const GcraPace* pace)
@@ -90,12 +85,6 @@ cdef enum:
 
 _DAY = 86400
 _NS = 1_000_000_000
-
-
-cdef int init_lock(void* lock) except -1:
-    if shared_lock_init(lock) != 0:
-        raise OSError("this system has no mutexes that processes share")
-    return 0
 
 
 include "limiter_table.pxi"
@@ -114,7 +103,6 @@ cdef class Limit:
 
     cdef int settle(self, Segment segment, rate, per, str name) except -1:
         """What every kind has, checked."""
-        cdef uint64_t mixed
         cdef bytes label = name.encode("utf-8", "surrogateescape")
         if rate != int(rate) or not 1 <= rate < 1 << 31:
             raise ValueError(f"rate is a whole number from 1 to {(1 << 31) - 1}, not {rate!r}")
@@ -125,10 +113,7 @@ cdef class Limit:
         self.per_ns = round(Fraction(per) * _NS)
         if <uint64_t>self.rate > self.per_ns:
             raise ValueError("no limit admits more than one in a nanosecond")
-        mixed = siphash(segment.key(), PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
-        memcpy(self.secret, &mixed, 8)
-        mixed = siphash(segment.key(), self.secret, 8)
-        memcpy(self.secret + 8, &mixed, 8)
+        siphash_derive(self.secret, segment.key(), PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
         return 0
 
     cdef uint64_t key_of(self, const void* text, size_t length) noexcept:
@@ -478,11 +463,11 @@ def evictions(Segment segment not None) -> int:
     cdef int number
     if segment.region_size(REGION_LIMITS):
         for number in range(STRIPES):
-            total += atomic_load_relaxed(&table_of(segment).stripes[number].evictions)
+            total += atomic_load_relaxed(&table_of(segment).stripes[number].lost)
     if segment.region_size(REGION_LOGS):
         for number in range(STRIPES):
-            total += atomic_load_relaxed(&logs_of(segment).heads[number].evictions)
-            total += atomic_load_relaxed(&logs_of(segment).blocks[number].evictions)
+            total += atomic_load_relaxed(&logs_of(segment).heads[number].lost)
+            total += atomic_load_relaxed(&logs_of(segment).blocks[number].lost)
     return total
 
 

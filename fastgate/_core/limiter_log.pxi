@@ -42,7 +42,7 @@ cdef Head* claim_head(HeadSet* heads, uint64_t key, uint64_t now_ns, Stripe* str
             best = way
     head = &heads.heads[best]
     if heads.keys[best] != 0 and head.expires > now_ns:
-        atomic_store_relaxed(&stripe.evictions, stripe.evictions + 1)
+        atomic_store_relaxed(&stripe.lost, stripe.lost + 1)
     atomic_store_release(&heads.keys[best], 0)
     head.count = head.last = head.expires = head.oldest = 0
     atomic_store_release(&heads.keys[best], key)
@@ -117,7 +117,7 @@ cdef int claim_block(BlockSet* blocks, uint64_t tag, uint64_t now_ns, Stripe* st
         if blocks.expires[way] < blocks.expires[best]:
             best = way
     if blocks.tags[best] != 0 and blocks.expires[best] > now_ns:
-        atomic_store_relaxed(&stripe.evictions, stripe.evictions + 1)
+        atomic_store_relaxed(&stripe.lost, stripe.lost + 1)
     atomic_store_release(&blocks.tags[best], 0)
     for number in range(STAMPS):
         atomic_store_release(&blocks.stamps[best][number], 0)
@@ -171,15 +171,13 @@ cdef uint64_t oldest_inside(
 
 cdef int prepare_logs(unsigned char* region, size_t size) except -1:
     cdef Logs* logs = <Logs*>region
-    cdef int number
     if size < sizeof(Logs) + sizeof(HeadSet) + sizeof(BlockSet):
         raise ValueError(f"{size} bytes are too few for sliding logs")
     if logs.magic == LOGS_MAGIC:
         return 0
     logs.sets = min((size - sizeof(Logs)) // (sizeof(HeadSet) + sizeof(BlockSet)), <uint64_t>1 << 32)
-    for number in range(STRIPES):
-        init_lock(logs.heads[number].lock)
-        init_lock(logs.blocks[number].lock)
+    prepare_stripes(logs.heads)
+    prepare_stripes(logs.blocks)
     atomic_store_release(&logs.magic, LOGS_MAGIC)
     return 0
 

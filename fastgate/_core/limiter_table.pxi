@@ -102,7 +102,7 @@ cdef int enter(Table* table, uint64_t key, uint64_t state, uint64_t now_ns) noex
         # Fails when the entry has changed since it was read: then something else may be the best one.
         if atomic_swap_pair_if_equal(&entry.key, found.key, found.state, key, state):
             if expiry(found.key, found.state) > now_ns:
-                atomic_store_relaxed(&stripe.evictions, stripe.evictions + 1)
+                atomic_store_relaxed(&stripe.lost, stripe.lost + 1)
             entered = 1
             break
     shared_unlock(stripe.lock)
@@ -111,15 +111,13 @@ cdef int enter(Table* table, uint64_t key, uint64_t state, uint64_t now_ns) noex
 
 cdef int prepare_table(unsigned char* region, size_t size) except -1:
     cdef Table* table = <Table*>region
-    cdef int number
     if size < sizeof(Table) + WAYS * sizeof(Entry):
         raise ValueError(f"{size} bytes are too few for a table of limits")
     if table.magic == TABLE_MAGIC:
         return 0
     table.buckets = min((size - sizeof(Table)) // (WAYS * sizeof(Entry)), <uint64_t>1 << 30)
     table.wall = wall_offset_ns()
-    for number in range(STRIPES):
-        init_lock(table.stripes[number].lock)
+    prepare_stripes(table.stripes)
     atomic_store_release(&table.magic, TABLE_MAGIC)
     return 0
 

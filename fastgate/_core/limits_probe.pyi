@@ -1,5 +1,6 @@
 from typing import NoReturn
 
+from fastgate._core.concurrency import Concurrency
 from fastgate._core.limiter import Limit
 from fastgate._core.shm import Segment
 
@@ -15,11 +16,18 @@ def measure_overhead(limit: Limit, keys: bytes, width: int, passes: int) -> floa
 def flood(limit: Limit, key: bytes, until_ns: int, admitted: memoryview) -> int:
     """Checks one key without a pause until this time. Returns how many checks it made.
 
-    ``admitted`` is of 64-bit words: the first is the number of admissions, the others are their times.
+    ``admitted`` is of 64-bit words: the number of admissions, then two times for each, before and after the check. The
+    limit was told the first one.
     """
 
 def take_numbers(limit: Limit, count: int, now_ns: int) -> int:
     """Takes one for each of the keys that are the hashes of 1 to ``count``. How many were admitted."""
+
+def flood_shares(limit: Concurrency, key: bytes, until_ns: int, board: memoryview) -> tuple[int, int]:
+    """Takes and releases shares of one key without a pause until this time: how many, and the most it saw at once.
+
+    ``board`` begins with a 64-bit word that all processes share: how many hold one now.
+    """
 
 def die_with_every_lock(segment: Segment) -> NoReturn:
     """Takes all locks of the limits of a segment and kills its own process."""

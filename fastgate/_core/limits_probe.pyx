@@ -9,19 +9,23 @@ process which is killed at any time is killed inside a check.
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.signal cimport raise_
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from posix.time cimport CLOCK_PROCESS_CPUTIME_ID, clock_gettime, timespec
 
+from fastgate._core.concurrency cimport Concurrency, Shares
 from fastgate._core.hashing cimport mix64, siphash
-from fastgate._core.limiter cimport STRIPES, Limit, Logs, Table, Verdict
-from fastgate._core.shm cimport REGION_LIMITS, REGION_LOGS, Segment
+from fastgate._core.limiter cimport Limit, Logs, Table, Verdict
+from fastgate._core.locks cimport STRIPES, shared_lock
+from fastgate._core.shm cimport REGION_LIMITS, REGION_LOGS, REGION_SHARES, Segment
 
 cdef extern from "atomics.h" nogil:
     void atomic_store_release(uint64_t* word, uint64_t value)
+    uint64_t atomic_load_relaxed(const uint64_t* word)
+    uint64_t atomic_add_relaxed(uint64_t* word, uint64_t amount)
     uint64_t monotonic_ns()
 
-cdef extern from "locks.h" nogil:
-    void shared_lock(void* lock)
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
 
 cdef extern from "<signal.h>" nogil:
     int SIGKILL
@@ -76,14 +80,15 @@ def flood(Limit limit, bytes key, uint64_t until_ns, admitted):
     cdef Verdict verdict
     PyObject_GetBuffer(admitted, &view, PyBUF_WRITABLE)
     words = <uint64_t*>view.buf
-    room = view.len // 8 - 1
+    room = view.len // 16 - 1
     while True:
         now = monotonic_ns()
         if now >= until_ns:
             break
         checks += 1
         if limit.check(hashed, now, &verdict) and words[0] < room:
-            words[words[0] + 1] = now
+            words[2 * words[0] + 1] = now
+            words[2 * words[0] + 2] = monotonic_ns()
             atomic_store_release(words, words[0] + 1)
     PyBuffer_Release(&view)
     return checks
@@ -98,6 +103,32 @@ def take_numbers(Limit limit, uint64_t count, uint64_t now_ns):
     return admitted
 
 
+def flood_shares(Concurrency limit, bytes key, uint64_t until_ns, board):
+    """Takes and releases shares of one key without a pause until this time. How many, and the most it saw at once."""
+    cdef Py_buffer view
+    cdef uint64_t* words
+    cdef uint64_t together, _turn, taken = 0, most = 0
+    cdef uint64_t hashed = limit.key_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    cdef int64_t* word
+    PyObject_GetBuffer(board, &view, PyBUF_WRITABLE)
+    words = <uint64_t*>view.buf
+    while monotonic_ns() < until_ns:
+        if not limit.acquire(hashed, &word):
+            continue
+        taken += 1
+        together = atomic_add_relaxed(words, 1) + 1
+        most = max(most, together)
+        # Held for a while, every other time without the processor, so that the others come to the limit.
+        if taken & 1:
+            sched_yield()
+        for _turn in range(mix64(taken) & 255):
+            most = max(most, atomic_load_relaxed(words))
+        atomic_add_relaxed(words, <uint64_t>-1)
+        limit.release(word)
+    PyBuffer_Release(&view)
+    return taken, most
+
+
 def die_with_every_lock(Segment segment not None):
     """Takes all locks of the limits of a segment and kills its own process."""
     cdef int number
@@ -108,4 +139,7 @@ def die_with_every_lock(Segment segment not None):
         for number in range(STRIPES):
             shared_lock((<Logs*>segment.region(REGION_LOGS)).heads[number].lock)
             shared_lock((<Logs*>segment.region(REGION_LOGS)).blocks[number].lock)
+    if segment.region_size(REGION_SHARES):
+        for number in range(STRIPES):
+            shared_lock((<Shares*>segment.region(REGION_SHARES)).stripes[number].lock)
     raise_(SIGKILL)

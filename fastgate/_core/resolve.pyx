@@ -9,7 +9,7 @@ from fastgate._core.buffer cimport reserve
 from fastgate._core.causes cimport BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
 from fastgate._core.exchange cimport Exchange, answer_health, answer_options
 from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, same
-from fastgate._core.route cimport Route
+from fastgate._core.route cimport Route, Runtime
 from fastgate._core.router cimport Query, normalize_path
 
 cdef enum:
@@ -37,6 +37,8 @@ cdef int resolve(Exchange x) except -1:
     cdef Head head = x.request
     cdef const unsigned char* method = head.p
     cdef Py_ssize_t length = head.method.length
+    # What is in use now: another one than the exchange began with, when its head took its time. That has no routes.
+    cdef Runtime runtime = x.engine.runtime
     cdef Query query
     cdef Py_ssize_t normal
     cdef int changed
@@ -53,7 +55,7 @@ cdef int resolve(Exchange x) except -1:
         return cause if cause > 0 else answer_options(x)
     reserve(&x.engine.buffer, x.path_length)
     changed = normalize_path(
-        x.path, x.path_length, <unsigned char*>x.engine.buffer.data, x.runtime.merge_slashes, &normal
+        x.path, x.path_length, <unsigned char*>x.engine.buffer.data, runtime.merge_slashes, &normal
     )
     if changed < 0:
         return BAD_REQUEST
@@ -64,14 +66,14 @@ cdef int resolve(Exchange x) except -1:
     if head.expect >= 0 and head.minor == 1 and not same(head.p + head.fields[head.expect].value,
                                                          head.fields[head.expect].value_length, b"100-continue", 12):
         return BAD_EXPECTATION
-    if x.runtime.check_server_name and misdirected(x):
+    if runtime.check_server_name and misdirected(x):
         return MISDIRECTED
-    if x.runtime.health_path is not None and (x.is_get or x.is_head) \
-            and x.path_length == PyBytes_GET_SIZE(x.runtime.health_path) \
-            and memcmp(x.path, PyBytes_AS_STRING(x.runtime.health_path), x.path_length) == 0:
+    if runtime.health_path is not None and (x.is_get or x.is_head) \
+            and x.path_length == PyBytes_GET_SIZE(runtime.health_path) \
+            and memcmp(x.path, PyBytes_AS_STRING(runtime.health_path), x.path_length) == 0:
         return answer_health(x)
     put_query(x, &query)
-    x.entry = x.runtime.router.find(&query, &x.found)
+    x.entry = runtime.router.find(&query, &x.found)
     if x.entry is None:
         return NO_METHOD if x.found.method_only else NO_ROUTE
     x.route = <Route>x.entry.value
@@ -198,7 +200,7 @@ cdef bytes allowed(Exchange x):
     """The methods that some route would take here."""
     cdef Query query
     put_query(x, &query)
-    return ", ".join(sorted(x.runtime.router.allow(&query) - {"TRACE"})).encode()
+    return ", ".join(sorted(x.engine.runtime.router.allow(&query) - {"TRACE"})).encode()
 
 
 cdef bint visible(const unsigned char* p, Py_ssize_t length) noexcept nogil:

@@ -113,7 +113,8 @@ cdef enum Variable:
 
 
 cdef class Runtime:
-    cdef readonly Router router
+    cdef object __weakref__
+    cdef readonly Router router        # None once it was dissolved
     cdef bytes methods                 # what OPTIONS * answers
     cdef bint merge_slashes
     cdef int underscores

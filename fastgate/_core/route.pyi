@@ -7,7 +7,7 @@ from fastgate._core.exchange import Upstream
 from fastgate._core.limiter import Limit
 from fastgate._core.messages import ExchangeError, Request, Response
 from fastgate._core.retry import RetryRule
-from fastgate._core.router import Router
+from fastgate._core.router import Entry, Router
 
 Answered: TypeAlias = Response | Awaitable[Response | None] | None
 RequestHook: TypeAlias = Callable[[Request], Answered]
@@ -210,4 +210,8 @@ class Runtime:
         check_server_name: bool = False,
     ) -> None: ...
     @property
-    def router(self) -> Router: ...
+    def router(self) -> Router | None: ...
+    def dissolve(self) -> list[Entry]:
+        """Lets go of the router, once another runtime is in use, and returns its routes, so that they can be freed a few
+        at a time. Exchanges that began with this runtime need the rest of it only.
+        """

@@ -1,7 +1,7 @@
 """Routes and the runtime they belong to, compiled: what a request needs is bound here, nothing is looked up on the way.
 
-These objects are immutable once built. They know bytes, numbers and callables; `fastgate.gateway.runtime` makes them
-from a configuration.
+These objects are immutable once built; only a runtime that is no longer in use gives its routes away, to be freed. They
+know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
 """
 
 from fastgate._core.head cimport same
@@ -191,3 +191,8 @@ cdef class Runtime:
         self.health_path = health_path.encode("ascii") if health_path else None
         self.trusted = trusted
         self.check_server_name = check_server_name
+
+    def dissolve(self):
+        entries = self.router.routes()
+        self.router = None
+        return entries

@@ -12,7 +12,7 @@ upstream as it was, or, where there was none, the gateway's own for the last fai
 Another try needs all of: the route's rule covers the failure, tries are left, the request can be sent again (its body
 is whole, or all that came of it is kept), nothing may have been done twice (the method is idempotent, or the request
 cannot have arrived, or the rule says so), the pause fits before the deadline, and the upstream's retry budget has a
-token. The budget is asked last, because asking takes the token. A refused connection is followed at once by another
+token. The budget is asked last, because asking takes the token. Where a hedge is under way it is the next try. A refused connection is followed at once by another
 target, if there is one; everything else by a pause with jitter, and never before the time that Retry-After gives.
 
 Invariant: between two tries the exchange has no attempt, and ``pause`` is the only thing that holds it.
@@ -29,6 +29,7 @@ from fastgate._core.causes cimport (
     NO_FAILURE,
     OK,
     RESPONSE_CUT,
+    RESPONSE_TOO_LARGE,
     UPSTREAM_STALE,
     outcomes,
 )
@@ -40,6 +41,7 @@ from fastgate._core.retry cimport RetryRule
 cdef enum:
     KEPT_ANSWER = 65536
     NO_TRY = -1
+    LEFT_TO_HEDGE = -2         # a pause without end: another target is being asked already
 
 
 cdef int begin_try(Exchange x) except -1:
@@ -92,9 +94,15 @@ cdef int next_step(Exchange x, int cause) except -1:
         # The body of an answer that was to be kept broke off; the next try is decided already.
         x.kept_head = None
         x.kept_body = None
+        x.last_cause = cause
         return pause_for(x, x.pause_for)
     if x.phase == PHASE_UPSTREAM:
-        if cause == UPSTREAM_STALE:
+        if x.kept_head is not None and cause == OK:
+            # Its hedge has come to nothing as well.
+            pause = plan(x, NO_FAILURE, True, retry_after(x.kept_head))
+            if pause != NO_TRY:
+                return pause_for(x, pause)
+        elif cause == UPSTREAM_STALE:
             if x.idempotent and not x.replayed and replayable(x):
                 # Not a try of its own: the connection had died before it was used.
                 x.replayed = True
@@ -153,6 +161,10 @@ cdef int64_t plan(Exchange x, int failure, bint arrived, int64_t not_before) exc
 cdef int pause_for(Exchange x, int64_t pause) except -1:
     x.end_pause()
     x.try_due = 0
+    if pause == LEFT_TO_HEDGE:
+        x.phase = PHASE_UPSTREAM
+        x.wait(0)
+        return next_step(x, x.last_cause) if x.hedge is None else 0
     if pause == 0:
         return begin_try(x)
     x.phase = PHASE_PAUSE
@@ -167,6 +179,9 @@ cdef bint keeps(Exchange x) except -1:
     """Whether the answer that has arrived, with a status that the route wants tried again, is followed by a try."""
     if x.phase != PHASE_UPSTREAM or x.is_copy or not x.request_complete:
         return False
+    if x.hedge is not None:
+        x.pause_for = LEFT_TO_HEDGE
+        return True
     x.pause_for = plan(x, NO_FAILURE, True, retry_after(x.response))
     return x.pause_for != NO_TRY
 
@@ -194,6 +209,7 @@ cdef int keep_piece(Exchange x, bytes piece, bint last) except -1:
     if not last:
         x.kept_head = None
         x.kept_body = None
+        x.last_cause = RESPONSE_TOO_LARGE
     x.drop_attempt()
     return pause_for(x, x.pause_for)
 

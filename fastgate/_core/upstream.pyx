@@ -29,7 +29,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from fastgate._core.balancer cimport Balancer

@@ -5,6 +5,11 @@ cdef enum:
     REFUSED = 2                # by the target's breaker
 
 
+cdef str in_words(object error):
+    """Why there is no connection, without the number of the error."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
 cdef class Target:
     """One address of an upstream. ``number`` is its row in the shared target table.
 
@@ -59,6 +64,11 @@ cdef class Target:
         connection.below = None
         self.idle -= 1
         return 0
+
+
+cdef int64_t in_seconds(uint64_t milliseconds) noexcept:
+    """Rounded up, for Retry-After."""
+    return <int64_t>((milliseconds + 999) // 1000)
 
 
 cdef class Pool(Upstream):
@@ -165,13 +175,17 @@ cdef class Pool(Upstream):
             admitted = self.breaker.admit(now, self.engine.random())
             if admitted == REJECT:
                 self.engine.slab.breaker_refused += 1
-                x.refused_for = <int64_t>((self.breaker.retry_after_ms(now) + 999) // 1000)
+                x.refused_for = in_seconds(self.breaker.retry_after_ms(now))
                 return x.attempt_failed(BREAKER_OPEN)
             x.attempt.admitted = admitted
         if self.health.changed(now):
             self.weigh()
         target = self.choose(x, now)
         if target is None:
+            if x.refused_for:
+                self.engine.slab.breaker_refused += 1
+                return x.attempt_failed(BREAKER_OPEN)
+            x.refused_for = in_seconds(self.health.retry_after_ms(now))
             return x.attempt_failed(NO_TARGET)
         if x.tries == 1 and not x.fresh and not x.is_copy:
             self.first_tries[0] += 1
@@ -197,9 +211,14 @@ cdef class Pool(Upstream):
         return 0
 
     cdef Target choose(self, Exchange x, uint64_t now):
-        """The target of the next try: one that was not asked yet, if there is one. None: there is none to ask."""
+        """The target of the next try: one that was not asked yet, if there is one.
+
+        None: there is none to ask; where that is up to breakers, ``refused_for`` says for how long.
+        """
         cdef Target target
         cdef uint64_t hash = 0
+        cdef int64_t soonest = 0
+        cdef int64_t wait
         cdef int number, admitted
         cdef unsigned char* skip = NULL
         if self.hash_key is not None:
@@ -209,13 +228,12 @@ cdef class Pool(Upstream):
             self.mark_tried(x)
         while True:
             number = self.balancer.pick(hash, self.engine.random(), skip)
-            if number < 0:
-                return None
-            if skip != NULL and skip[number] == REFUSED:
+            if number < 0 or (skip != NULL and skip[number] == REFUSED):
                 # Rather the same target again than none; a hedge has no use for it.
-                if x.is_copy or not self.forget_tried():
-                    return None
-                continue
+                if number >= 0 and not x.is_copy and self.forget_tried():
+                    continue
+                x.refused_for = soonest
+                return None
             target = <Target>self.targets[number]
             if target.breaker is None:
                 return target
@@ -227,6 +245,8 @@ cdef class Pool(Upstream):
                 skip = self.skip
                 memset(skip, 0, len(self.targets))
             skip[number] = REFUSED
+            wait = max(1, in_seconds(target.breaker.retry_after_ms(now)))
+            soonest = min(soonest, wait) if soonest else wait
 
     cdef int mark_tried(self, Exchange x) except -1:
         cdef Target target
@@ -337,13 +357,13 @@ cdef class Pool(Upstream):
             raise
         except socket.gaierror as error:
             cause = NAME_UNRESOLVED
-            reason = str(error)
+            reason = in_words(error)
         except ssl.SSLError as error:
             cause = TLS_FAILED
             reason = str(error)
         except (OSError, asyncio.TimeoutError) as error:
             cause = CONNECT_FAILED
-            reason = str(error)
+            reason = in_words(error)
         finally:
             # The task holds this coroutine, and the ticket the task.
             ticket.task = None

@@ -3,7 +3,7 @@
 import click
 
 from fastgate.cli.configuration import config_argument, load
-from fastgate.config.schema import GatewayConfig, Route, Target
+from fastgate.config.schema import GatewayConfig, RateLimit, Route, Target
 from fastgate.config.units import format_duration
 
 
@@ -94,10 +94,15 @@ def _policies_of(route: Route, config: GatewayConfig) -> str:
     if route.rewrite:
         parts.append("rewrite")
     parts += [name for name in ("request_headers", "response_headers") if getattr(route, name)]
-    parts += [f"{limit.rate:g} in {format_duration(limit.per)} by {'+'.join(limit.key)}" for limit in route.rate_limit]
+    parts += [_limit_of(limit) for limit in route.rate_limit]
     if route.concurrency:
         parts.append(f"{route.concurrency.max} at once by {'+'.join(route.concurrency.key)}")
     if route.mirror:
         parts.append(f"mirror to {route.mirror.upstream}")
     parts += [policy.use for policy in route.policies]
     return ", ".join(parts)
+
+
+def _limit_of(limit: RateLimit) -> str:
+    words = f"{limit.rate:g} in {format_duration(limit.per)} by {'+'.join(limit.key)}"
+    return f"{words} (dry run)" if limit.dry_run else words

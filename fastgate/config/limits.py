@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
@@ -12,6 +13,13 @@ from fastgate.config.table import Table
 
 LONGEST_LOG = 100_000
 """The most time stamps that a sliding log keeps of one client."""
+SHORTEST_WINDOW = 0.05
+"""Seconds; what counts windows does so in units of some milliseconds."""
+LONGEST_WINDOW = 366 * 86400.0
+LONGEST_FILL = 3660 * 86400.0
+"""Seconds in which a token bucket must be full again."""
+MOST_IN_WINDOW = (1 << 28) - 1
+MOST_IN_SECOND = 1_000_000_000
 
 LimitKeys = Annotated[list[LimitKey], Meta(min_length=1, max_length=8)]
 
@@ -86,6 +94,14 @@ class RateLimit(Table, frozen=True, kw_only=True):
         """How many are admitted at one instant after a pause."""
         return self.burst if self.burst is not None else math.ceil(self.rate)
 
+    def whole(self) -> tuple[int, float]:
+        """The same limit with a whole number: how many, in how many seconds. Half a request a second is 1 in 2."""
+        if self.rate >= 1:
+            rate = Fraction(self.rate).limit_denominator(max(1, min(1000, (1 << 31) // math.ceil(self.rate) - 1)))
+        else:
+            rate = 1 / Fraction(1 / self.rate).limit_denominator(1000)
+        return rate.numerator, self.per * rate.denominator
+
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
         if self.algorithm in ("fixed_window", "sliding_window_log"):
@@ -93,8 +109,24 @@ class RateLimit(Table, frozen=True, kw_only=True):
                 yield ("rate",), f"must be a whole number for {self.algorithm}, got {self.rate:g}"
             if self.burst:
                 yield ("burst",), f"is for token_bucket only: {self.algorithm} admits its rate at once"
+        yield from self._uncountable()
         if self.algorithm == "sliding_window_log" and self.rate > LONGEST_LOG:
             yield ("rate",), f"must be at most {LONGEST_LOG} for sliding_window_log, which keeps a time stamp of each"
+
+    def _uncountable(self) -> Iterator[tuple[PathKeys, str]]:
+        if not (self.rate > 0 and self.per > 0 and (self.burst is None or self.burst > 0)):  # said already
+            return
+        rate, per = self.whole()
+        if per > LONGEST_WINDOW:
+            yield ("rate",), f"is less than one in 366 days: 1 in {per / 86400:.0f} days"
+        elif rate > MOST_IN_SECOND * per:
+            yield ("rate",), "is more than one in a nanosecond"
+        elif self.algorithm == "token_bucket" and self.at_once * per > LONGEST_FILL * rate:
+            yield ("burst",), f"takes {self.at_once * per / rate / (366 * 86400):.0f} years to fill; at most 10"
+        elif self.algorithm == "fixed_window" and self.per < SHORTEST_WINDOW:
+            yield ("per",), f"must be at least {SHORTEST_WINDOW:g} s for fixed_window"
+        elif self.algorithm == "fixed_window" and self.rate > MOST_IN_WINDOW:
+            yield ("rate",), f"must be at most {MOST_IN_WINDOW} for fixed_window"
 
 
 def limit_names(limits: Sequence[RateLimit]) -> list[str]:
@@ -111,9 +143,6 @@ class Adaptive(Table, frozen=True, kw_only=True):
     """
 
     min: Annotated[Positive, about("The lowest that it falls to.", also=["min_limit", "min_concurrency"])] = 1
-    start: Annotated[
-        Positive, about("Where it begins, not above `max`.", also=["initial", "initial_limit", "init"])
-    ] = 20
 
 
 class Concurrency(Table, frozen=True, kw_only=True):

@@ -107,9 +107,6 @@ class Hedge(Table, frozen=True, kw_only=True):
         Wait,
         about("How long a try may be without an answer before another is sent.", examples=["200ms"], also=["after"]),
     ]
-    max: Annotated[
-        Annotated[int, Meta(ge=1, le=9)], about("The most tries that are sent this way.", also=["attempts", "count"])
-    ] = 1
 
 
 class Retry(Table, frozen=True, kw_only=True):

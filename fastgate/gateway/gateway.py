@@ -3,20 +3,24 @@
 import asyncio
 import logging
 import resource
-import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
+from weakref import ref
 
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
-from fastgate.config import ConfigError, GatewayConfig, Route
+from fastgate._core.limiter import evictions
+from fastgate._core.route import Runtime
+from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.listeners import Listener
-from fastgate.gateway.plugins import Plugins
+from fastgate.gateway.plugins import Plugins, shut_down
+from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Plan, Pools
 from fastgate.gateway.proxy_protocol import Endpoint
-from fastgate.gateway.runtime import Compiled, Slices, compile_runtime
+from fastgate.gateway.runtime import Compiled, compile_runtime
+from fastgate.gateway.slices import Slices
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
 
@@ -30,7 +34,7 @@ _POLL = 0.02
 _FEW_CONNECTIONS = 256
 _FILES_KEPT = 32  # descriptors that are not connections
 _SLICE = 0.0005  # seconds that a reload works between requests
-_LET_GO = 64  # routes of an old configuration that are freed at a time
+_LET_GO = 16  # routes of an old configuration that are freed at a time
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -52,10 +56,11 @@ class Gateway:
         self._compiled: Compiled | None = None
         self._prepared: _Prepared | None = None
         self._letting_go: set[asyncio.Task[None]] = set()
+        self._former: list[ref[Runtime]] = []  # runtimes that some exchange still began with
+        self._ending: list[Policy] = []  # to be shut down when these are gone
         self._tls: ServerTLS | None = None
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
-        self._prepared: tuple[GatewayConfig, Compiled, list[Policy]] | None = None
         self._closed = False
 
     # -- life
@@ -73,7 +78,7 @@ class Gateway:
         self._tls = self._new_tls(config)
         engine = Engine(loop, control.segment, control.slot, _write_log)
         pools = Pools(engine, control.slots, control.found)
-        plan = pools.plan(config.upstreams)
+        plan = await pools.plan(config.upstreams, Slices())
         compiled = self._compiled = await compile_runtime(config, engine, plan.pools, plugins.policies, Slices())
         pools.use(plan)
         engine.use(compiled.runtime)
@@ -149,6 +154,8 @@ class Gateway:
             self._changes.stop()
         if self._control is not None:
             await self._control.end()
+        ending, self._ending = self._ending, []
+        await shut_down(ending, self)
         await self._plugins.stop(self)
         self._plugins = Plugins()
         if self._access_log is not None:
@@ -176,7 +183,7 @@ class Gateway:
         slices = Slices(_SLICE)
         plugins = self._plugins.renewed(config.plugins)
         tls = self._new_tls(config)
-        plan = self._pools.plan(config.upstreams)
+        plan = await self._pools.plan(config.upstreams, slices)
         try:
             compiled = await compile_runtime(config, self._engine, plan.pools, plugins.policies, slices)
             await plugins.start(self)
@@ -191,22 +198,25 @@ class Gateway:
         assert self._engine is not None
         assert self._pools is not None
         assert self._control is not None
-        former_config = self.config
-        self.config, plugins, plan, compiled, tls = self._prepared
+        assert self._compiled is not None
+        former, former_config = self._compiled, self.config
+        self.config, plugins, plan, self._compiled, tls = self._prepared
         self._prepared = None
         self._pools.use(plan)
-        self._engine.use(compiled.runtime)
+        self._engine.use(self._compiled.runtime)
         self._engine.max_connections = self.config.gateway.max_connections or _connections_possible(self._pools)
         for listener in self._listeners:
             listener.use(self.config)
-        former, self._compiled = self._compiled, compiled
-        former_plugins, self._plugins = self._plugins, plugins
+        ended = self._plugins.give_way(plugins)
+        self._plugins = plugins
         if self._changes is not None:
             self._changes.use(plugins)
         if self._tls is not None and tls is not None:
             self._tls.take_over(tls)
         self._control.changed(self.config)
-        task = asyncio.get_running_loop().create_task(self._let_go(former, list(former_config.routes), former_plugins))
+        self._former = [each for each in self._former if each() is not None] + [ref(former.runtime)]
+        self._ending += ended
+        task = asyncio.get_running_loop().create_task(self._let_go(former, former_config, ended))
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
 
@@ -220,20 +230,26 @@ class Gateway:
             self._letting_go.add(task)
             task.add_done_callback(self._letting_go.discard)
 
-    async def _let_go(self, former: Compiled | None, configured: list[Route], plugins: Plugins) -> None:
-        """Frees what a reload has replaced, a little at a time, and ends the plugins that are no longer used."""
-        if former is not None:
-            runtime, routes = former
-            del former
-            # Every exchange under way refers to the runtime that it began with; 2 are this line's own references.
-            while sys.getrefcount(runtime) > 2:
+    async def _let_go(self, former: Compiled, config: GatewayConfig, ended: list[Policy]) -> None:
+        """Frees what a reload has replaced, a little at a time, and ends the plugins that are no longer used.
+
+        An exchange under way keeps its route and the little that holds for all; so even a stream that goes on for days
+        keeps no old configuration. It may use a plugin of its time, though.
+        """
+        began = self._former.copy()
+        entries, routes = former.runtime.dissolve(), former.routes
+        configured = [*config.upstreams.values(), *config.routes]
+        del former, config
+        slices = Slices(_SLICE)
+        while entries or routes or configured:
+            for each in (entries, routes, configured):
+                del each[-_LET_GO:]
+            await slices.rest()
+        if ended:
+            while any(each() is not None for each in began):
                 await asyncio.sleep(_GRACE)
-            # The router goes first: it is freed in one go, and its routes stay for the time being.
-            del runtime
-            while routes:
-                del routes[-_LET_GO:], configured[-_LET_GO:]
-                await asyncio.sleep(0)
-        await plugins.stop(self, but=self._plugins)
+            self._ending = [policy for policy in self._ending if policy not in ended]
+            await shut_down(ended, self)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -269,7 +285,8 @@ class Gateway:
     def metrics(self) -> dict[str, object]:
         """Counters of all workers, summed."""
         assert self._control is not None
-        return dict(self._control.segment.metrics())
+        segment = self._control.segment
+        return {**segment.metrics(), "rate_limit_evictions": evictions(segment)}
 
     def reopen_logs(self) -> None:
         """Opens the access log by its name again, after it was moved away."""

@@ -73,7 +73,7 @@ class Plugins:
             try:
                 await policy.on_startup(gateway)
             except BaseException as error:
-                await _shut_down(begun, gateway)
+                await shut_down(begun, gateway)
                 if isinstance(error, Exception):
                     _log.error("plugin %s: on_startup raised", name, exc_info=error)
                     raise PluginError(f"plugin {name}: on_startup raised {describe(error)}") from error
@@ -87,7 +87,13 @@ class Plugins:
         """Calls ``on_shutdown`` of each that runs, in reverse order, except those that ``but`` still uses."""
         kept = {id(policy) for policy in but.policies.values()} if but is not None else set()
         ended, self._started = [policy for policy in self._started if id(policy) not in kept], []
-        await _shut_down(ended, gateway)
+        await shut_down(ended, gateway)
+
+    def give_way(self, successor: "Plugins") -> list[Policy]:
+        """Those that run and that the successor, which has started, does not use: the caller shuts them down."""
+        kept = {id(policy) for policy in successor.policies.values()}
+        ended, self._started = [policy for policy in self._started if id(policy) not in kept], []
+        return ended
 
 
 def find_problems(plugins: Sequence[Plugin]) -> list[tuple[int, str]]:
@@ -151,7 +157,7 @@ def _find(plugin: Plugin) -> object:
     return found[0].load()
 
 
-async def _shut_down(policies: Sequence[Policy], gateway: "Gateway") -> None:
+async def shut_down(policies: Sequence[Policy], gateway: "Gateway") -> None:
     """Calls ``on_shutdown`` of each in reverse order; what one raises is logged and the others go on."""
     for policy in reversed(policies):
         try:

@@ -5,7 +5,8 @@ serves every route that uses it, so what it keeps on itself is shared by all req
 
     __init__(options) → on_startup(gateway) → on_request / on_response / on_error … → on_shutdown(gateway)
 
-``on_health_change`` may be called at any time in between. Request hooks run in the order in which the route names its policies; response and error hooks in the reverse order.
+``on_health_change`` may be called at any time in between. Request hooks run in the order in which the route names its
+policies; response and error hooks in the reverse order.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A pool belongs to the name of its upstream, a target to its address and its TLS settings; so a reload, or a name that
 resolves to other addresses, changes what has to change and leaves the rest: connections, counts and what is known of
-health go on. Changes are planned first, where everything can still be refused, and then made in one step.
+health go on. Changes are planned first, where everything can still be refused and requests go on in between; then
+they are made in one step, which is short however many there are.
 """
 
 import ssl
@@ -27,11 +28,28 @@ from fastgate._core.ring import ConsistentHash
 from fastgate._core.route import RequestKey
 from fastgate._core.upstream import Pool, Target
 from fastgate.config import ConfigError, Problem, Upstream
+from fastgate.gateway.slices import Slices
 from fastgate.upstreams.members import Found, Member, members_of
 from fastgate.upstreams.state import breaker_of, health_of
 from fastgate.upstreams.tls import client_context, server_name
 
 Contexts = dict[str, ssl.SSLContext | None]
+
+
+class Placed(NamedTuple):
+    """A target, which may be in use, and what it will be."""
+
+    target: Target
+    weight: float
+    backup: bool
+    breaker: Breaker | None
+
+
+class Arrangement(NamedTuple):
+    """Targets and settings of a pool, ready to be used."""
+
+    placed: list[Placed]
+    settings: dict[str, Any]
 
 
 class Plan(NamedTuple):
@@ -40,6 +58,8 @@ class Plan(NamedTuple):
     pools: dict[str, Pool]
     upstreams: dict[str, Upstream]
     contexts: Contexts
+    changed: dict[str, Arrangement]
+    """What becomes of pools that stay and are not to stay as they are."""
     fresh: list[str]
     """Upstreams whose pools are new."""
 
@@ -55,50 +75,55 @@ class Pools:
         self._upstreams: dict[str, Upstream] = {}
         self._contexts: Contexts = {}
         self._leaving: list[Pool] = []
+        self._resolved: set[str] = set()  # upstreams whose names resolved to others since the last plan
         self._events = EventRing(engine.segment)
 
-    def plan(self, upstreams: Mapping[str, Upstream]) -> Plan:
+    async def plan(self, upstreams: Mapping[str, Upstream], slices: Slices) -> Plan:
         """The pools of another configuration; those that stay are the same objects, unchanged so far.
 
         Raises ConfigError with everything that only shows now: files that cannot be used.
         """
         problems: list[Problem] = []
         contexts: Contexts = {}
+        self._resolved.clear()
         for name, upstream in upstreams.items():
             try:
                 secure = any(target.tls for target in upstream.targets)
                 contexts[name] = client_context(upstream.tls, f"upstreams.{name}.tls") if secure else None
             except ConfigError as error:
                 problems.extend(error.problems)
+            await slices.rest()
         if problems:
             raise ConfigError(problems)
-        pools, fresh = {}, []
-        for name, upstream in upstreams.items():
-            pool = self._pools.get(name)
-            if pool is None:
-                pool = self._make(name, upstream, contexts[name])
-                fresh.append(name)
-            pools[name] = pool
-        return Plan(pools, dict(upstreams), contexts, fresh)
+        plan = Plan({}, dict(upstreams), contexts, {}, [])
+        try:
+            for name, upstream in upstreams.items():
+                pool = self._pools.get(name)
+                if pool is None:
+                    pool = self._make(name, upstream, contexts[name])
+                    plan.fresh.append(name)
+                elif upstream != self._upstreams[name] or contexts[name] is not self._contexts[name]:
+                    plan.changed[name] = self._arrange(name, upstream, contexts[name], pool)
+                plan.pools[name] = pool
+                await slices.rest()
+        except BaseException:
+            self.forget(plan)
+            raise
+        return plan
 
     def use(self, plan: Plan) -> None:
         """Makes the plan true: pools that stay get their new settings, those that are gone serve what is under way."""
-        gone = {name: pool for name, pool in self._pools.items() if name not in plan.pools}
-        changed = [
-            name
-            for name, upstream in plan.upstreams.items()
-            if name in self._pools
-            and (upstream != self._upstreams[name] or plan.contexts[name] is not self._contexts[name])
-        ]
+        gone = [pool for name, pool in self._pools.items() if name not in plan.pools]
         self._pools, self._upstreams, self._contexts = plan.pools, plan.upstreams, plan.contexts
-        for name in changed:
+        for name, arrangement in plan.changed.items():
+            if name not in self._resolved:
+                _use(plan.pools[name], arrangement)
+        for name in self._resolved & (plan.changed.keys() | set(plan.fresh)):
             self._update(name)
-        for name in plan.fresh:
-            if self._found.get(name):
-                self._update(name)
-        for pool in gone.values():
+        self._found = {name: found for name, found in self._found.items() if name in plan.pools}
+        for pool in gone:
             pool.close()
-        self._leaving = [pool for pool in [*self._leaving, *gone.values()] if pool.open]
+        self._leaving = [pool for pool in [*self._leaving, *gone] if pool.open]
 
     def forget(self, plan: Plan) -> None:
         """The plan will not come true."""
@@ -108,6 +133,7 @@ class Pools:
     def resolved(self, name: str, found: Found) -> None:
         """The names of an upstream resolve to other addresses than before."""
         self._found[name] = found
+        self._resolved.add(name)
         if name in self._pools:
             self._update(name)
 
@@ -130,33 +156,27 @@ class Pools:
     # -- making
 
     def _make(self, name: str, upstream: Upstream, context: ssl.SSLContext | None) -> Pool:
-        targets = self._targets(name, upstream, context, {})
-        return Pool(self._engine, name, targets, **self._settings(name, upstream, targets))
+        placed, settings = self._arrange(name, upstream, context, None)
+        return Pool(self._engine, name, _place(placed), **settings)
 
     def _update(self, name: str) -> None:
-        pool, upstream = self._pools[name], self._upstreams[name]
-        known = {(target.name, target.tls): target for target in pool.targets}
-        targets = self._targets(name, upstream, self._contexts[name], known)
-        pool.update(targets, **self._settings(name, upstream, targets))
+        pool = self._pools[name]
+        _use(pool, self._arrange(name, self._upstreams[name], self._contexts[name], pool))
 
-    def _targets(
-        self,
-        name: str,
-        upstream: Upstream,
-        context: ssl.SSLContext | None,
-        known: Mapping[tuple[str, ssl.SSLContext | None], Target],
-    ) -> list[Target]:
-        targets = []
+    def _arrange(
+        self, name: str, upstream: Upstream, context: ssl.SSLContext | None, pool: Pool | None
+    ) -> Arrangement:
+        """The targets of an upstream, those that its pool has already, and its settings. Changes nothing."""
+        known = {(target.name, target.tls): target for target in pool.targets} if pool is not None else {}
+        placed = []
         for member in members_of(upstream, self._found.get(name, {})):
             target = known.get((member.name, context if member.tls else None))
             if target is None:
                 target = self._target(name, upstream, member, context)
             # Round robin knows no weights, not even where slow start makes it a weighted one.
-            target.weight = member.weight if upstream.balancer != "round_robin" else 1.0
-            target.backup = member.backup
-            target.breaker = self._breaker(name, member.name, upstream, "target")
-            targets.append(target)
-        return targets
+            weight = member.weight if upstream.balancer != "round_robin" else 1.0
+            placed.append(Placed(target, weight, member.backup, self._breaker(name, member.name, upstream, "target")))
+        return Arrangement(placed, self._settings(name, upstream, placed))
 
     def _target(self, name: str, upstream: Upstream, member: Member, context: ssl.SSLContext | None) -> Target:
         return Target(
@@ -176,15 +196,14 @@ class Pools:
             return None
         return breaker_of(self._engine.segment, name, target, upstream.breaker, self._events)
 
-    def _settings(self, name: str, upstream: Upstream, targets: list[Target]) -> dict[str, Any]:
+    def _settings(self, name: str, upstream: Upstream, placed: list[Placed]) -> dict[str, Any]:
         pool, passive, breaker = upstream.pool, upstream.health.passive, upstream.breaker
-        backups = [target.name for target in targets if target.backup]
-        health: UpstreamHealth = health_of(
-            self._engine.segment, name, [target.name for target in targets], backups, upstream, self._events
-        )
+        targets = [each.target.name for each in placed]
+        backups = [each.target.name for each in placed if each.backup]
+        health: UpstreamHealth = health_of(self._engine.segment, name, targets, backups, upstream, self._events)
         hashes = upstream.balancer in ("ip_hash", "consistent_hash")
         return {
-            "balancer": make_balancer(upstream, targets, self._engine.slot),
+            "balancer": _make_balancer(upstream, placed, self._engine.slot),
             "health": health,
             "breaker": self._breaker(name, "", upstream, "upstream"),
             "hash_key": RequestKey(upstream.hash_key) if hashes else None,
@@ -199,9 +218,22 @@ class Pools:
         }
 
 
-def make_balancer(upstream: Upstream, targets: list[Target], slot: int) -> Balancer[Target]:
+def _place(placed: list[Placed]) -> list[Target]:
+    """Makes the targets what they are to be."""
+    for target, weight, backup, breaker in placed:
+        target.weight = weight
+        target.backup = backup
+        target.breaker = breaker
+    return [each.target for each in placed]
+
+
+def _use(pool: Pool, arrangement: Arrangement) -> None:
+    pool.update(_place(arrangement.placed), **arrangement.settings)
+
+
+def _make_balancer(upstream: Upstream, placed: list[Placed], slot: int) -> Balancer[Target]:
     """The balancer that an upstream asks for. ``slot`` spreads where workers begin."""
-    weights = [target.weight for target in targets]
+    targets, weights = [each.target for each in placed], [each.weight for each in placed]
     match upstream.balancer:
         case "weighted_round_robin":
             return SmoothWeightedRoundRobin(targets, weights, offset=slot)

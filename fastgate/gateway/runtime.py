@@ -3,8 +3,6 @@
 This is the only place where names of the configuration meet names of the core.
 """
 
-import asyncio
-import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -18,6 +16,7 @@ from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
+from fastgate.gateway.slices import Slices
 from fastgate.policies.answers import compile_answer
 from fastgate.policies.headers import compile_edits
 from fastgate.policies.limits import compile_concurrency, compile_limits
@@ -33,20 +32,6 @@ class Compiled(NamedTuple):
     routes: list[CoreRoute]
 
 
-class Slices:
-    """Gives way to requests whenever so many seconds were spent; None: never."""
-
-    def __init__(self, seconds: float | None = None) -> None:
-        self._seconds = seconds
-        self._began = time.monotonic()
-
-    async def rest(self) -> None:
-        """To be called between pieces of work that are short each."""
-        if self._seconds is not None and time.monotonic() - self._began >= self._seconds:
-            await asyncio.sleep(0)
-            self._began = time.monotonic()
-
-
 async def compile_runtime(
     config: GatewayConfig, engine: Engine, pools: Pools, policies: Mapping[str, Policy], slices: Slices
 ) -> Compiled:
@@ -55,10 +40,12 @@ async def compile_runtime(
     gateway = config.gateway
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
+    methods = {"OPTIONS"}
     for index, route in enumerate(config.routes):
         try:
             routes.append(_route(config, route, engine, pools, policies))
             _add(router, route, routes[-1])
+            methods.update(_methods(route))
         except ValueError as error:
             problems.append(Problem(f"routes[{index}]", str(error)))
         await slices.rest()
@@ -67,7 +54,7 @@ async def compile_runtime(
     trusted = Networks(gateway.trusted_proxies)
     runtime = Runtime(
         router=router,
-        methods=_methods(config.routes),
+        methods=sorted(methods),
         merge_slashes=gateway.merge_slashes,
         underscore_headers=gateway.underscore_headers,
         max_headers=gateway.max_headers,
@@ -87,14 +74,11 @@ async def compile_runtime(
     return Compiled(runtime, routes)
 
 
-def _methods(routes: Iterable[Route]) -> list[str]:
-    """What ``OPTIONS *`` answers: every method that some route names; the usual ones where a route takes all."""
-    methods = {"OPTIONS"}
-    for route in routes:
-        methods.update(route.methods or ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
-        if "GET" in route.methods:
-            methods.add("HEAD")
-    return sorted(methods)
+def _methods(route: Route) -> Iterable[str]:
+    """What a route adds to the answer to ``OPTIONS *``: the methods that it names, or the usual ones."""
+    if "GET" in route.methods:
+        return [*route.methods, "HEAD"]
+    return route.methods or ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def _add(router: Router, route: Route, compiled: CoreRoute) -> None:

@@ -1,7 +1,6 @@
 """Rate and concurrency limits, compiled into what the core asks at a route's door."""
 
 import math
-from fractions import Fraction
 
 from fastgate._core.concurrency import Concurrency
 from fastgate._core.limiter import FixedWindow, Limit, SlidingWindowLog, TokenBucket
@@ -39,9 +38,7 @@ def _whose(route: Route, key: list[str], position: int | str) -> str:
 
 
 def _limit(limit: RateLimitConfig, identity: str, name: str, segment: Segment) -> RateLimit:
-    # The core counts whole numbers: 0.5 a second are 1 in two seconds.
-    rate = Fraction(limit.rate).limit_denominator(1000)
-    whole, per = max(1, rate.numerator), limit.per * rate.denominator
+    whole, per = limit.whole()
     counter: Limit
     match limit.algorithm:
         case "fixed_window":
@@ -65,12 +62,5 @@ def _limit(limit: RateLimitConfig, identity: str, name: str, segment: Segment) -
 
 
 def _shares(limit: ConcurrencyConfig, segment: Segment, slot: int) -> Concurrency:
-    adaptive = limit.adaptive
-    return Concurrency(
-        segment,
-        slot,
-        limit.max,
-        queue=limit.queue,
-        adaptive_min=adaptive.min if adaptive is not None else 0,
-        adaptive_start=min(adaptive.start, limit.max) if adaptive is not None else 0,
-    )
+    minimum = limit.adaptive.min if limit.adaptive is not None else None
+    return Concurrency(limit.max, queue=limit.queue, minimum=minimum, segment=segment, slot=slot)

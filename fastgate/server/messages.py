@@ -130,7 +130,19 @@ class Event(Struct, tag=True, frozen=True):
 
 
 ToWorker = (
-    Start | Drain | Close | Stop | ReopenLogs | ReadCertificates | Lend | GiveBack | Prepare | Piece | Commit | Abort
+    Start
+    | Resolved
+    | Drain
+    | Close
+    | Stop
+    | ReopenLogs
+    | ReadCertificates
+    | Lend
+    | GiveBack
+    | Prepare
+    | Piece
+    | Commit
+    | Abort
 )
 FromWorker = Ready | Failed | Leaving | Prepared | Refused | Committed | Event
 Message = ToWorker | FromWorker

@@ -50,6 +50,7 @@ _log = logging.getLogger("fastgate.supervisor")
 
 PREPARE_TIMEOUT = 30.0
 COMMIT_TIMEOUT = 30.0
+SEE_OFF = 5.0
 _NICENESS = 5  # of the thread that reads a configuration: requests go first
 
 Source = Callable[[], GatewayConfig]
@@ -213,12 +214,18 @@ class Reloads:
                 current.abort()
                 raise
             supervised.use(new, generation)
-            for slot in supervised.slots:
-                process = slot.process
-                if process is not None and process.generation != generation and process not in current.prepared:
-                    supervised.dismiss(slot, process)
+            dismissed = [
+                (slot, slot.process)
+                for slot in supervised.slots
+                if slot.process is not None
+                and slot.process.generation != generation
+                and slot.process not in current.prepared
+            ]
+            for slot, process in dismissed:
+                supervised.dismiss(slot, process)
             current.commit()
             workers = await current.outcome
+            await _see_off(dismissed)
         finally:
             self._round = None
             current.close()
@@ -240,6 +247,13 @@ class Reloads:
         if problems:
             raise ConfigError(problems)
         return _Read(config, cut(config, generation))
+
+
+async def _see_off(dismissed: list[tuple[Slot, WorkerProcess]]) -> None:
+    """Waits a moment until those who were dismissed are gone: what they had accepted they answer as before."""
+    end = time.monotonic() + SEE_OFF
+    while any(slot.process is process for slot, process in dismissed) and time.monotonic() < end:
+        await asyncio.sleep(0.01)
 
 
 class _Read(NamedTuple):

@@ -1,6 +1,6 @@
 """The shared memory of one host: made once, by whoever starts the workers, and cleaned of what a dead one held."""
 
-from fastgate._core.concurrency import release_slot, shares_size
+from fastgate._core.concurrency import prepare_shares, release_slot, shares_size
 from fastgate._core.limiter import limits_size, logs_size, prepare
 from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
@@ -16,6 +16,7 @@ def make_segment(config: GatewayConfig, slots: int) -> Segment:
         shares=shares_size(state.concurrency_entries, slots),
     )
     prepare(segment)
+    prepare_shares(segment)
     return segment
 
 

@@ -7,7 +7,19 @@ import pytest
 
 import fastgate
 
-NAMES = ["Gateway", "GatewayConfig", "GatewayServer", "Policy", "Request", "Response", "Router"]
+NAMES = [
+    "FixedWindow",
+    "Gateway",
+    "GatewayConfig",
+    "GatewayServer",
+    "Policy",
+    "Request",
+    "Response",
+    "Router",
+    "SlidingWindowLog",
+    "TokenBucket",
+]
+HEAVY = {"asyncio", "uvloop", "httptools", "msgspec", "click", "rich", "ssl"}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -49,7 +61,34 @@ def test_importing_the_router_loads_the_router_alone() -> None:
         "fastgate._core.router",
     }
     others = {name.partition(".")[0] for name in loaded}
-    assert not others & {"asyncio", "uvloop", "httptools", "msgspec", "click", "rich"}
+    assert not others & HEAVY
+
+
+@pytest.mark.parametrize("name", ["TokenBucket", "FixedWindow", "SlidingWindowLog"])
+def test_importing_a_limit_loads_what_limits_need(name: str) -> None:
+    loaded = modules_after(f"from fastgate import {name}; {name}(5).take('a')")
+    core = {"histogram", "limiter", "shm"}
+    assert {each for each in loaded if each.startswith("fastgate")} <= {
+        "fastgate", "fastgate._core", *(f"fastgate._core.{each}" for each in core)
+    }
+    assert not {each.partition(".")[0] for each in loaded} & HEAVY
+
+
+def test_importing_the_balancers_loads_the_balancers_alone() -> None:
+    loaded = modules_after("from fastgate.balancing import LeastConnections; LeastConnections('ab').choose()")
+    assert {each for each in loaded if each.startswith("fastgate")} == {
+        "fastgate", "fastgate.balancing", "fastgate._core", "fastgate._core.balancer", "fastgate._core.ring"
+    }
+    assert not {each.partition(".")[0] for each in loaded} & HEAVY
+
+
+def test_every_balancer_of_the_configuration_is_there() -> None:
+    from fastgate import balancing
+    from fastgate._core.balancer import Balancer
+
+    kinds = {each for each in vars(balancing).values() if isinstance(each, type) and issubclass(each, Balancer)}
+    assert {each.__name__ for each in kinds} == set(balancing.__all__)
+    assert len(kinds) == 1 + 7
 
 
 def test_importing_the_configuration_starts_no_loop_and_no_server() -> None:

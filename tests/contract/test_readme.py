@@ -1,12 +1,16 @@
 """``README.md``: what it shows runs, what it names is there."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fastgate import GatewayConfig, Policy, Response
+from fastgate.config.warnings import find_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,7 +51,42 @@ def test_the_policy_is_one_and_its_configuration_loads() -> None:
     assert isinstance(names["Tenant"], type)
     assert issubclass(names["Tenant"], Policy)
     assert Response(400, body="which tenant?").status == 400
-    assert GatewayConfig.from_dict(tomllib.loads(TOML[0].split("[[routes]]")[0] + TOML[1] + upstreams())).plugins
+    assert GatewayConfig.from_dict(tomllib.loads(TOML[0].split("[[routes]]")[0] + policy_toml() + upstreams())).plugins
+
+
+def test_the_traffic_configuration_loads_and_is_not_suspicious() -> None:
+    (text,) = [each for each in TOML if "balancer" in each]
+    data = tomllib.loads(text)
+    assert find_warnings(GatewayConfig.from_dict(data), data) == []
+
+
+def test_the_limit_and_the_balancer_answer_as_shown() -> None:
+    names: dict[str, Any] = {}
+    exec(block("TokenBucket(rate"), names)
+    decision = names["decision"]
+    assert (decision.admitted, decision.remaining, decision.retry_after) == (True, 199, 0.0)
+    exec(block("servers.taken"), names)
+    assert names["server"] == "big"
+    assert names["servers"].in_flight("big") == 0
+
+
+def test_a_limit_made_before_a_fork_is_one_for_all() -> None:
+    program = """
+import os
+from fastgate import TokenBucket
+bucket = TokenBucket(rate=5, per=3600)
+if os.fork() == 0:
+    bucket.take("ada"), bucket.take("ada")
+    os._exit(0)
+os.wait()
+print(bucket.take("ada").remaining)
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "2\n"
+
+
+def policy_toml() -> str:
+    (text,) = [each for each in TOML if "[[plugins]]" in each]
+    return text
 
 
 def upstreams() -> str:

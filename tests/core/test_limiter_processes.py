@@ -1,17 +1,12 @@
 """Limits that several processes share: exact together, and after one of them was killed at any instruction."""
 
-import mmap
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from core.limits_workers import workers
 from core.reference_limiter import S, border_of, excess_over_bucket, most_in_a_window
 
 from fastgate._core.limiter import (
@@ -26,76 +21,11 @@ from fastgate._core.limiter import (
 )
 from fastgate._core.shm import Segment
 
-ROOM = 1 << 20
 FLOOD = """
 until = int(input())
 limit = {make}
 flood(limit, b"one client", until, memoryview(admitted))
 """
-
-
-class Worker:
-    """Another process with the segment attached and memory into which it writes the times of its admissions."""
-
-    def __init__(self, segment: Segment, program: str) -> None:
-        self.file = os.memfd_create("admitted")
-        os.ftruncate(self.file, ROOM)
-        head = (
-            "import mmap, sys\n"
-            "from fastgate._core.limiter import FixedWindow, SlidingWindowLog, TokenBucket\n"
-            "from fastgate._core.limits_probe import die_with_every_lock, flood, take_numbers\n"
-            "from fastgate._core.shm import Segment\n"
-            f"segment = Segment.attach({segment.fd})\n"
-            f"admitted = mmap.mmap({self.file}, {ROOM})\n"
-            "print('ready', flush=True)\n"
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", head + program],
-            pass_fds=[segment.fd, self.file],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-
-    def say(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n")
-        self.process.stdin.flush()
-
-    def hear(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
-
-    def output(self) -> str:
-        output, _ = self.process.communicate(timeout=30)
-        assert self.process.returncode == 0
-        return output
-
-    def stamps(self) -> list[int]:
-        with mmap.mmap(self.file, ROOM) as memory:
-            words = memoryview(memory).cast("Q")
-            found = list(words[1 : 1 + words[0]])
-            words.release()
-        return found
-
-
-@contextmanager
-def workers(segment: Segment, program: str, count: int = 4) -> Iterator[list[Worker]]:
-    started = [Worker(segment, program) for _ in range(count)]
-    try:
-        for worker in started:
-            assert worker.hear() == "ready"
-        yield started
-    finally:
-        for worker in started:
-            if worker.process.poll() is None:
-                worker.kill()
-            os.close(worker.file)
 
 
 def shared() -> Segment:
@@ -104,7 +34,7 @@ def shared() -> Segment:
     return segment
 
 
-def flooded(segment: Segment, make: str, seconds: float, *, kill_after: float = 0) -> list[int]:
+def flooded(segment: Segment, make: str, seconds: float, *, kill_after: float = 0) -> list[tuple[int, int]]:
     """The times of all admissions of four processes that ask for one key without a pause; one of them may be killed."""
     with workers(segment, FLOOD.format(make=make)) as started:
         until = time.monotonic_ns() + int(seconds * S)
@@ -115,12 +45,16 @@ def flooded(segment: Segment, make: str, seconds: float, *, kill_after: float = 
             started[0].kill()
         for worker in started[bool(kill_after) :]:
             worker.output()
-        return sorted(stamp for worker in started for stamp in worker.stamps())
+        return sorted(times for worker in started for times in worker.admissions())
+
+
+def times_of(segment: Segment, make: str, seconds: float, *, kill_after: float = 0) -> list[int]:
+    return [told for told, _ in flooded(segment, make, seconds, kill_after=kill_after)]
 
 
 @pytest.mark.parametrize("kill_after", [0, 0.5], ids=["all live", "one is killed"])
 def test_four_processes_get_out_of_a_bucket_what_is_in_it(kill_after: float) -> None:
-    stamps = flooded(shared(), "TokenBucket(100, 1, 50, segment=segment)", 1.2, kill_after=kill_after)
+    stamps = times_of(shared(), "TokenBucket(100, 1, 50, segment=segment)", 1.2, kill_after=kill_after)
     assert excess_over_bucket(stamps, 100, S, 50) <= 1
     assert abs(len(stamps) - (50 + (stamps[-1] - stamps[0]) * 100 / S)) <= 1
     assert stamps[-1] - stamps[0] > S
@@ -130,18 +64,24 @@ def test_four_processes_get_out_of_a_bucket_what_is_in_it(kill_after: float) -> 
 def test_four_processes_fill_each_window_and_no_more(kill_after: float) -> None:
     segment = shared()
     border = border_of(FixedWindow(500, 0.25, segment=segment))
-    stamps = flooded(segment, "FixedWindow(500, 0.25, segment=segment)", 1.2, kill_after=kill_after)
-    counts = Counter((stamp - border) * 4 // S for stamp in stamps)
-    assert len(counts) >= 5
-    # Who is killed between an admission and its note takes one with it.
-    inner = [counts[number] for number in sorted(counts)][1:-1]
-    assert set(inner) <= ({500, 499} if kill_after else {500})
-    assert max(counts.values()) == 500
+    admitted = flooded(segment, "FixedWindow(500, 0.25, segment=segment)", 1.2, kill_after=kill_after)
+    # A process may wait between clock and check while others begin the next window: it is then admitted in that one.
+    certain: Counter[int] = Counter()
+    possible: Counter[int] = Counter()
+    for before, after in admitted:
+        numbers = {(before - border) * 4 // S, (after - border) * 4 // S}
+        possible.update(numbers)
+        certain.update(numbers if len(numbers) == 1 else ())
+    # The last one is cut off. Who is killed between an admission and its note takes one with it.
+    inner = sorted(possible)[:-1]
+    assert len(inner) >= 4
+    assert all(certain[number] <= 500 <= possible[number] + bool(kill_after) for number in inner)
+    assert sum(possible[number] >= 500 for number in inner) >= len(inner) - 1
 
 
 @pytest.mark.parametrize("kill_after", [0, 0.5], ids=["all live", "one is killed"])
 def test_no_span_holds_more_than_a_log_admits(kill_after: float) -> None:
-    stamps = flooded(shared(), "SlidingWindowLog(100, 0.2, segment=segment)", 1.2, kill_after=kill_after)
+    stamps = times_of(shared(), "SlidingWindowLog(100, 0.2, segment=segment)", 1.2, kill_after=kill_after)
     assert most_in_a_window(stamps, S // 5) == 100
     # And it admits all it may: 100 at once, then each as one leaves.
     assert len(stamps) >= 100 * ((stamps[-1] - stamps[0]) // (S // 5) + 1) - (2 if kill_after else 1)

@@ -252,3 +252,13 @@ async def test_what_a_stopping_gateway_cuts_is_not_the_clients_doing(path: Path)
         assert gateway.metrics()["client_gone"] == 0
     (line,) = lines(path)
     assert (line["status"], line["end"]) == (503, "stopped")
+
+
+@pytest.mark.parametrize("answer", [{"respond": {"body": "ok"}}, {"redirect": {"to": "/elsewhere"}}])
+async def test_what_a_route_answers_by_itself_is_sampled_too(path: Path, answer: dict[str, Any]) -> None:
+    config = proxy_config(1, gateway=logging_to(path, sample=0))
+    config["routes"] = [{"name": "own", "path": "/*", **answer}]
+    async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
+        await client.request(b"GET /all/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.request(b"GET /all/x HTTP/1.1\r\nHost: \r\nHost: x\r\n\r\n")
+    assert [line["status"] for line in lines(path)] == [400]

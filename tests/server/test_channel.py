@@ -4,12 +4,17 @@ import asyncio
 import contextlib
 import os
 import socket
+import typing
 from collections.abc import Iterator
+from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
+from fastgate.server import messages
 from fastgate.server.channel import Channel
 from fastgate.server.messages import Close, Drain, Event, Failed, GiveBack, Lend, Message, Ready, Stop
 
@@ -33,6 +38,12 @@ def pair() -> Iterator[tuple[Channel, Channel]]:
     finally:
         one.close()
         other.close()
+
+
+def test_every_message_can_be_read() -> None:
+    kinds = {each for each in vars(messages).values() if isinstance(each, type) and issubclass(each, Struct)}
+    read = {each for each in get_args(Message) if issubclass(each, Struct)}
+    assert kinds - {Struct, messages.Problem} == read
 
 
 @given(st.lists(st.sampled_from(MESSAGES), max_size=20))
@@ -140,3 +151,9 @@ async def test_finishing_delivers_the_last_words_of_a_process_that_died() -> Non
         other.finish()
         assert received == [Failed("last words")]
         assert other.closed
+
+
+def test_every_message_is_one_that_the_other_side_can_read() -> None:
+    kinds = [each for each in vars(messages).values() if isinstance(each, type) and each.__module__ == messages.__name__]
+    assert set(kinds) == set(typing.get_args(Message))
+    assert all(issubclass(kind, msgspec.Struct) for kind in kinds)

@@ -56,6 +56,19 @@ async def test_requests_go_through_every_worker() -> None:
         assert answers == ["ok"] * 20
 
 
+async def test_a_target_with_a_name_reaches_the_workers_and_they_stay_in_touch(tmp_path: Path) -> None:
+    async with upstream() as port:
+        settings = through(port, workers=2)
+        settings["upstreams"]["backend"]["targets"] = [f"localhost:{port}"]
+        async with running(settings, REAL) as server:
+            public = await server.complete(2)
+            await server.says("localhost is 127.0.0.1")
+            assert [await fetch(public) for _ in range(10)] == ["ok"] * 10
+            server.signal(signal.SIGTERM)
+            assert await server.left() == 0
+        assert "Traceback" not in server.text
+
+
 async def test_kill_9_of_a_worker_under_load_fails_its_connections_only() -> None:
     async with upstream() as port, running(through(port, workers=2), REAL) as server:
         public = await server.complete(2)

@@ -366,6 +366,17 @@ async def test_the_real_gateway_takes_routes_over(file: Path) -> None:
             assert "404" not in await fetch(port, "/pong")
 
 
+async def test_workers_learn_what_names_resolve_to_and_still_reload(file: Path) -> None:
+    write(file, "first", health_path="/ping")
+    settings = json.loads(file.read_text())
+    settings["upstreams"]["backend"]["targets"] = ["localhost:1"]
+    file.write_text(json.dumps(settings))
+    async with running_file(file, REAL) as server:
+        await server.complete(2)
+        await server.says(r"upstream 'backend': localhost is 127\.0\.0\.1")
+        assert (await ask(server))["workers"] == 2
+
+
 EMBEDDED = """
 import sys, threading
 from fastgate.config import ConfigError, GatewayConfig

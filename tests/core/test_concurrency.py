@@ -1,0 +1,352 @@
+"""Limits of concurrency: against a model, between processes, and the adaptive one against a server that is known."""
+
+import heapq
+import os
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+from core.limits_workers import workers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgate._core.concurrency import Concurrency, Share, prepare_shares, release_slot, shares_size
+from fastgate._core.shm import Segment, SegmentError
+
+S = 1_000_000_000
+
+
+def shared(*, slots: int = 4, entries: int = 256) -> Segment:
+    segment = Segment.create(slots=slots, targets=1, shares=shares_size(entries, slots))
+    prepare_shares(segment)
+    return segment
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "take", "wait", "promote", "end", "die"]),
+        st.integers(0, 2),
+        st.sampled_from("ab"),
+        st.integers(0, 99),
+    ),
+    max_size=100,
+)
+
+
+@given(st.integers(1, 5), st.integers(0, 4), steps)
+def test_it_counts_as_a_list_of_shares_would(most: int, queue: int, history: Any) -> None:
+    segment = shared(slots=3)
+    limits = [Concurrency(most, queue=queue, segment=segment, slot=slot) for slot in range(3)]
+    held: list[tuple[int, str, Share]] = []
+
+    def count(key: str, state: str) -> int:
+        return sum(share.state == state for _, name, share in held if name == key)
+
+    for step, slot, key, pick in history:
+        if step == "take":
+            share = limits[slot].take(key)
+            assert (share is not None) == (count(key, "running") < most)
+        elif step == "wait":
+            share = limits[slot].wait(key)
+            assert (share is not None) == (count(key, "waiting") < queue)
+        else:
+            share = None
+        if share is not None:
+            held.append((slot, key, share))
+        if step == "promote":
+            waiting = [(name, other) for _, name, other in held if other.state == "waiting"]
+            if waiting:
+                name, other = waiting[pick % len(waiting)]
+                fits = count(name, "running") < most
+                assert other.promote() == fits
+        elif step == "end" and held:
+            held.pop(pick % len(held))[2].release()
+        elif step == "die":
+            release_slot(segment, slot)
+            held = [entry for entry in held if entry[0] != slot]
+        for name in "ab":
+            assert limits[0].running(name) == count(name, "running")
+            assert limits[1].waiting(name) == count(name, "waiting")
+    assert limits[0].lost == 0
+
+
+def test_a_share_ends_once() -> None:
+    limit = Concurrency(2, queue=1)
+    first, second, waiting = limit.take("k"), limit.take("k"), limit.wait("k")
+    assert first is not None
+    assert second is not None
+    assert waiting is not None
+    assert limit.take("k") is None
+    assert not waiting.promote()
+    first.release()
+    first.release()
+    assert limit.running("k") == 1
+    assert waiting.promote()
+    assert (waiting.state, limit.running("k"), limit.waiting("k")) == ("running", 2, 0)
+    with pytest.raises(ValueError, match="this share is running"):
+        waiting.promote()
+    with second:
+        assert limit.running("k") == 2
+    assert (second.state, limit.running("k")) == ("released", 1)
+
+
+def test_a_key_that_nobody_holds_makes_room_and_one_that_is_held_does_not() -> None:
+    limit = Concurrency(1, entries=16)
+    held = [limit.take(str(number)) for number in range(16)]
+    assert all(held)
+    assert limit.lost == 0
+    # Seventeen do not fit: the request is admitted, as often as it comes, and counted.
+    extra = [limit.take("one more") for _ in range(3)]
+    assert all(extra)
+    assert limit.lost == 3
+    for share in extra:
+        assert share is not None
+        share.release()
+    assert limit.take("3") is None
+    assert held[5] is not None
+    held[5].release()
+    assert limit.take("one more")
+    assert limit.take("one more") is None
+    assert limit.lost == 3
+
+
+def test_limits_of_another_name_are_others() -> None:
+    segment = shared()
+    one, same, other = (Concurrency(1, segment=segment, name=name) for name in ("a", "a", "b"))
+    assert one.take("k")
+    assert same.take("k") is None
+    assert other.take("k")
+
+
+def test_memory_is_taken_where_it_is_used() -> None:
+    segment = shared(slots=64, entries=100_000)
+    assert segment.size > 50_000_000
+    limit = Concurrency(10, segment=segment, slot=63)
+    assert [bool(limit.take("k")) for _ in range(11)] == [True] * 10 + [False]
+    release_slot(segment, 63)
+    assert limit.running("k") == 0
+    assert os.fstat(segment.fd).st_blocks * 512 < 150_000
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Concurrency(0), "max is a whole number"),
+        (lambda: Concurrency(1, queue=-1), "queue is a whole number"),
+        (lambda: Concurrency(5, minimum=6), "minimum is a whole number from 1 to max"),
+        (lambda: Concurrency(5, minimum=0), "minimum is a whole number from 1 to max"),
+        (lambda: prepare_shares(Segment.create(shares=4096)), "too few"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_segment_has_to_be_prepared_and_to_have_the_slot() -> None:
+    for segment in (Segment.create(), Segment.create(shares=1 << 20)):
+        with pytest.raises(SegmentError, match="not prepared"):
+            Concurrency(1, segment=segment)
+    segment = shared(slots=2)
+    for slot in (-1, 2):
+        with pytest.raises(IndexError):
+            Concurrency(1, segment=segment, slot=slot)
+        with pytest.raises(IndexError):
+            release_slot(segment, slot)
+    release_slot(Segment.create(), 0)
+    limit = Concurrency(1, segment=segment)
+    assert limit.take("k")
+    prepare_shares(segment)
+    assert limit.take("k") is None
+    with pytest.raises(TypeError):
+        Share()
+
+
+# Between processes.
+
+
+def test_four_processes_never_hold_more_than_the_limit() -> None:
+    """Each holds one at most and counts itself elsewhere: never more than two, often two, none at the end."""
+    segment = shared()
+    program = """
+until = int(input())
+limit = Concurrency(2, segment=segment, slot=SLOT)
+print(*flood_shares(limit, b"k", until, memoryview(board)))
+"""
+    with workers(segment, program) as started:
+        until = time.monotonic_ns() + S // 2
+        for worker in started:
+            worker.say(str(until))
+        outputs = [list(map(int, worker.output().split())) for worker in started]
+    assert all(taken > 0 for taken, _ in outputs)
+    assert max(most for _, most in outputs) == 2
+    assert Concurrency(2, segment=segment).running("k") == 0
+
+
+def test_what_a_killed_worker_held_comes_back_and_nothing_else() -> None:
+    segment = shared()
+    program = """
+limit = Concurrency(10, queue=9, segment=segment, slot=SLOT)
+held = [limit.take("k") for _ in range(4)] + [limit.wait("k") for _ in range(3)]
+print(sum(share is not None for share in held), flush=True)
+input()
+"""
+    with workers(segment, program, count=2) as started:
+        assert [worker.hear() for worker in started] == ["7", "7"]
+        limit = Concurrency(10, queue=9, segment=segment, slot=2)
+        assert [bool(limit.take("k")) for _ in range(3)] == [True, True, False]
+        started[0].kill()
+        assert (limit.running("k"), limit.waiting("k")) == (10, 6)
+        release_slot(segment, 0)
+        assert (limit.running("k"), limit.waiting("k")) == (6, 3)
+        assert [bool(limit.take("k")) for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_a_limit_survives_whoever_is_killed_inside_it() -> None:
+    segment = shared()
+    program = """
+limit = Concurrency(3, segment=segment, slot=SLOT)
+until = int(input())
+flood_shares(limit, b"k", until, memoryview(board))
+"""
+    for _ in range(12):
+        with workers(segment, program, count=2) as started:
+            for worker in started:
+                worker.say(str(time.monotonic_ns() + 20 * S))
+            time.sleep(0.01)
+            for slot, worker in enumerate(started):
+                worker.kill()
+                release_slot(segment, slot)
+    limit = Concurrency(3, segment=segment, slot=3)
+    assert [bool(limit.take("k")) for _ in range(4)] == [True, True, True, False]
+    with workers(segment, "die_with_every_lock(segment)", count=1) as [worker]:
+        worker.process.communicate(timeout=30)
+        assert worker.process.returncode == -signal.SIGKILL
+    program = "limit = Concurrency(3, segment=segment, slot=1)\nprint(limit.take('k'), bool(limit.take('other')))"
+    with workers(segment, program, count=1) as [worker]:
+        assert worker.hear().split() == ["None", "True"]
+
+
+# The adaptive limit.
+
+
+class Server:
+    """A server that does ``best`` requests at once in ``latency`` seconds each, and more of them in proportion slower.
+
+    It is asked for more all the time (or by so many ``callers``); the limit lets in what it lets in. Time is simulated.
+    """
+
+    def __init__(self, limit: Concurrency, *, best: int, latency: float, noise: float = 0.1, callers: int = 10**6):
+        self.limit, self.best, self.latency, self.noise, self.callers = limit, best, latency, noise, callers
+        self.now = 1000.0
+        self.random = random.Random(7)
+        self.under_way: list[tuple[float, float, Share]] = []
+        self.limits: list[int] = []
+
+    def run(self, seconds: float) -> "tuple[float, float]":
+        """Goes on for so long. Returns answers a second and their mean latency."""
+        until, done, waited = self.now + seconds, 0, 0.0
+        self.limits = []
+        while self.now < until:
+            while len(self.under_way) < self.callers and (share := self.limit.take("k")) is not None:
+                pressed = max(1.0, (len(self.under_way) + 1) / self.best)
+                takes = self.latency * pressed * self.random.uniform(1 - self.noise, 1 + self.noise)
+                heapq.heappush(self.under_way, (self.now + takes, self.now, share))
+            self.now, begun, share = heapq.heappop(self.under_way)
+            share.release(self.now - begun, now_ns=round(self.now * S))
+            done += 1
+            waited += self.now - begun
+            self.limits.append(self.limit.limit("k"))
+        return done / seconds, waited / done
+
+    def typical(self) -> int:
+        return sorted(self.limits)[len(self.limits) // 2]
+
+
+@pytest.mark.parametrize("best", [5, 40, 150])
+def test_the_adaptive_limit_finds_what_a_server_can_take(best: int) -> None:
+    limit = Concurrency(1000, minimum=1)
+    server = Server(limit, best=best, latency=0.05)
+    server.run(30)
+    rate, latency = server.run(60)
+    # It comes to rest at 1.2 * best + sqrt(limit), and costs at most a fiftieth of the throughput.
+    rest = 1.2 * best
+    for _ in range(10):
+        rest = 1.2 * best + rest**0.5
+    assert server.typical() == pytest.approx(rest, rel=0.15)
+    assert rate >= 0.95 * best / 0.05
+    assert latency <= 0.05 * rest / best * 1.15
+
+
+def test_the_adaptive_limit_does_not_creep_up_under_steady_overload() -> None:
+    server = Server(Concurrency(1000, minimum=1), best=20, latency=0.02)
+    server.run(30)
+    early = server.typical()
+    server.run(300)
+    assert server.typical() <= early * 1.15
+
+
+def test_the_adaptive_limit_follows_a_server_that_changes() -> None:
+    limit = Concurrency(500, minimum=2)
+    server = Server(limit, best=80, latency=0.02)
+    server.run(30)
+    wide = server.typical()
+    server.best = 20
+    server.run(30)
+    server.run(10)
+    narrow = server.typical()
+    assert narrow < wide / 2
+    server.best = 80
+    server.run(30)
+    server.run(10)
+    assert server.typical() == pytest.approx(wide, rel=0.15)
+
+
+def test_the_adaptive_limit_accepts_that_a_server_is_slower_for_good() -> None:
+    server = Server(Concurrency(500, minimum=2), best=40, latency=0.02)
+    server.run(30)
+    before = server.typical()
+    server.latency = 0.06
+    server.run(90)
+    server.run(10)
+    assert server.typical() == pytest.approx(before, rel=0.2)
+
+
+def test_the_adaptive_limit_does_not_grow_for_want_of_requests() -> None:
+    limit = Concurrency(1000, minimum=1)
+    server = Server(limit, best=1000, latency=0.05, callers=5)
+    server.run(60)
+    assert limit.limit("k") == 20
+
+
+def test_the_adaptive_limit_stays_between_its_bounds() -> None:
+    low, high = Concurrency(50, minimum=10), Concurrency(30, minimum=1)
+    Server(low, best=1, latency=0.02).run(20)
+    Server(high, best=500, latency=0.02).run(20)
+    # What is measured with ten at once is the least that it can learn of.
+    assert 10 <= low.limit("k") <= 18
+    assert low.limit("never seen") == 20
+    assert high.limit("k") == 30
+    assert Concurrency(8, minimum=1).limit("never seen") == 8
+
+
+def test_dropped_requests_lower_the_adaptive_limit() -> None:
+    limit = Concurrency(100, minimum=5)
+    now = 1000 * S
+    for number in range(200):
+        share = limit.take("k")
+        assert share is not None
+        share.release(dropped=True, now_ns=now + number * S // 50)
+    assert limit.limit("k") == 5
+
+
+def test_a_share_without_room_teaches_nothing() -> None:
+    limit = Concurrency(5, minimum=1, entries=16)
+    held = [limit.take(str(number)) for number in range(17)]
+    assert all(held)
+    for share in held:
+        assert share is not None
+        share.release(0.1)
+    assert limit.lost == 1
