@@ -10,8 +10,6 @@ from wire.support import GET, check_problem, eventually, served
 
 from fastgate.testing import Answer, RecordingUpstream, respond
 
-pytestmark = pytest.mark.needs("dns")
-
 NAME = "app.test"
 SERVICE = "_http._tcp.app.test"
 

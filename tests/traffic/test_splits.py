@@ -193,7 +193,6 @@ NOWHERE = {
 
 @pytest.mark.parametrize("case", NOWHERE)
 async def test_a_mirror_without_a_target_touches_nothing(traffic, case):
-    pytest.importorskip("dns")
     targets, upstream = NOWHERE[case]
     client, backend, _ = await mirrored(traffic, targets=targets or [traffic.refusing_port()], upstream=upstream)
     if case == "all down":
