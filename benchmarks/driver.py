@@ -1,8 +1,8 @@
 """The program that callgrind counts: requests through a gateway's protocol objects, with transports that do nothing.
 
-``python -m benchmarks.driver REQUESTS [FEATURE ...]`` starts a ``Gateway`` on a loop whose upstream connections are fake, opens one
-client connection, lets the first exchange connect its upstream, and then feeds request and response by turns. The loop
-does not run meanwhile. At the end the last answer and the gateway's own count of requests are checked.
+``python -m benchmarks.driver REQUESTS [FEATURE ...]`` starts a ``Gateway`` on a loop whose upstream connections are
+fake, opens one client connection, lets the first exchange connect its upstream, and then feeds request and response by
+turns. The loop does not run meanwhile. At the end the last answer and the gateway's own count of requests are checked.
 """
 
 from __future__ import annotations

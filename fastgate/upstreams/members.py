@@ -5,7 +5,7 @@ under its name, which is then resolved by whoever connects; when the last good a
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from fastgate.config import Target, Upstream
@@ -22,7 +22,7 @@ class Address(NamedTuple):
     """The name that an SRV record gives, for Host and TLS; empty: that of the target."""
 
 
-Found = Mapping[str, Sequence[Address]]
+Found = dict[str, list[Address]]
 """What the names of one upstream resolve to, by `question_of`."""
 
 
