@@ -81,7 +81,6 @@ cdef class Upstream:
     cdef int leave_unjudged(self, Exchange x) except -1
     cdef bint has_untried(self, Exchange x) except -1
     cdef bint affords_retry(self, double ratio) except -1
-    cdef uint64_t retry_after(self) except? 0
 
 
 cdef class Attempt:

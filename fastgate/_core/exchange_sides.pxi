@@ -202,10 +202,6 @@ cdef class Upstream:
         """Takes one retry from the budget, which grows by ``ratio`` with each first try. False: it is spent."""
         return True
 
-    cdef uint64_t retry_after(self) except? 0:
-        """Milliseconds after which the breaker lets requests pass again; 0 = it does not say."""
-        return 0
-
 
 cdef class Observer:
     cdef int exchange_finished(self, Exchange x) except -1:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
@@ -24,7 +24,7 @@ class RemoteControl:
         self.segment = Segment.attach(descriptors[0])
         self.segment.occupy(self.slot)
         self.closing = asyncio.Event()
-        self.found: dict[str, Found] = dict(start.found)
+        self.found: Mapping[str, Found] = start.found
         self._resolved: Callable[[str, Found], None] | None = None
         self._channel = channel
         self._sockets = list(zip(start.addresses, descriptors[1:], strict=True))
@@ -46,7 +46,7 @@ class RemoteControl:
 
     def take(self, message: Resolved) -> None:
         """The supervisor says what the names of an upstream resolve to."""
-        self.found[message.upstream] = message.found
+        self.found = {**self.found, message.upstream: message.found}
         if self._resolved is not None:
             self._resolved(message.upstream, message.found)
 
