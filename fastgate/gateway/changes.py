@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+from collections.abc import Awaitable, Callable
 
 from fastgate._core.events import EventRing
 from fastgate._core.shm import Segment
@@ -19,16 +20,21 @@ class HealthChanges:
     """Passes changes on to those policies that define ``on_health_change``."""
 
     def __init__(self, segment: Segment, pools: Pools) -> None:
+        self._segment = segment
         self._pools = pools
-        self._ring = EventRing(segment, after=EventRing(segment).last)
+        self._hooks: list[Callable[[HealthChange], Awaitable[None] | None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def use(self, plugins: Plugins) -> None:
         """Tells these policies from now on; where none wants to know, nothing runs."""
-        hooks = [policy.on_health_change for policy in plugins.policies.values() if defines(policy, "on_health_change")]
-        self.stop()
-        if hooks:
-            self._task = asyncio.get_running_loop().create_task(self._tell(hooks))
+        policies = plugins.policies.values()
+        self._hooks = [policy.on_health_change for policy in policies if defines(policy, "on_health_change")]
+        if not self._hooks:
+            self.stop()
+        elif self._task is None:
+            # What was before is not news.
+            ring = EventRing(self._segment, after=EventRing(self._segment).last)
+            self._task = asyncio.get_running_loop().create_task(self._tell(ring))
 
     def stop(self) -> None:
         """Tells nobody any more."""
@@ -36,17 +42,17 @@ class HealthChanges:
             self._task.cancel()
             self._task = None
 
-    async def _tell(self, hooks: list[object]) -> None:
+    async def _tell(self, ring: EventRing) -> None:
         while True:
-            events = self._ring.read()
+            events = ring.read()
             names = self._pools.names() if events else {}
             for event in events:
                 if event.row not in names:
                     continue
                 change = HealthChange(*names[event.row], event.kind, event.old, event.new, event.value)
-                for hook in hooks:
+                for hook in list(self._hooks):
                     try:
-                        done = hook(change)  # type: ignore[operator]
+                        done = hook(change)
                         if inspect.isawaitable(done):
                             await done
                     except Exception:
