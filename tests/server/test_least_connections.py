@@ -50,7 +50,8 @@ async def test_a_slow_target_never_has_more_in_flight_than_the_others_and_one_fo
             await load.more(500)
             after = await watch(server, rows, scaled(1.5))
         # Nothing is under way any more: nothing is counted, neither by those that live nor for the one that died.
-        assert [segment.requests_in_flight(row) for row in rows] == [0] * 4
+        # A client has its answer a moment before its exchange is settled.
+        await eventually(lambda: [segment.requests_in_flight(row) for row in rows] == [0] * 4, within=2)
         stats = [await target.control() for target in upstreams]
         print(f"{dict(load.outcomes)} ({before} unanswered before the kill), {load.served_by}")
         for name, each in (("4 workers", seen), ("after a kill -9", after)):
