@@ -5,6 +5,7 @@ that Cython writes lie under ``build/``, apart for the two kinds, so that neithe
 """
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -48,11 +49,20 @@ def extensions() -> list[Extension]:
     ]
 
 
+def modules() -> list[Extension]:
+    """The extensions; as C, except where only metadata or the source archive are wanted, which takes a fraction."""
+    if sys.argv[1:2] in (["egg_info"], ["dist_info"], ["sdist"]):
+        return extensions()
+    return list(
+        cythonize(
+            extensions(),
+            build_dir="build/cython-debug" if DEBUG else "build/cython",
+            compiler_directives=DIRECTIVES,
+        )
+    )
+
+
 setup(
-    ext_modules=cythonize(
-        extensions(),
-        build_dir="build/cython-debug" if DEBUG else "build/cython",
-        compiler_directives=DIRECTIVES,
-    ),
+    ext_modules=modules(),
     options={"build_ext": {"parallel": os.cpu_count()}},
 )

@@ -1,9 +1,10 @@
-"""Looks at the requests in flight of a gateway's targets, as often as it can: ``PID ROWS SECONDS``.
+"""Looks at the requests in flight of a gateway's targets, as often as it can: ``PID ROWS SECONDS BOUND``.
 
 The first of the rows is the slow target's. Between two looks that are close together, a rise of its count is a pick: a
 worker has found that no other target had less. What is told is by how much it then was above the least of the others,
-of the two looks the one that is kinder; and, for comparison, the most that it was above the least at any instant, when
-answers of the others may have come since the pick.
+of the two looks the one that is kinder, and how often that was above the bound: a look takes some microseconds, in which a
+worker may read a batch of answers of the others. And, for comparison, the most that it was above the least at any
+instant, when answers of the others may have come since the pick.
 """
 
 import json
@@ -12,7 +13,7 @@ import time
 
 from server.traffic import segment_of
 
-CLOSE = 200_000  # nanoseconds; what happened in a longer pause of this process is not judged
+CLOSE = 50_000  # nanoseconds; what happened in a longer pause of this process is not judged
 BURST, PAUSE = 0.004, 0.008
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     slow, *others = json.loads(sys.argv[2])
     end = time.monotonic() + float(sys.argv[3])
     count = segment.requests_in_flight
-    samples = picks = excess = excess_at_pick = 0
+    samples = picks = over = excess = excess_at_pick = 0
     sums = [0] * (len(others) + 1)
     while time.monotonic() < end:
         burst = time.monotonic() + BURST
@@ -40,11 +41,13 @@ def main() -> None:
             excess = max(excess, here - least)
             if last_at and at - last_at < CLOSE and here > last_slow:
                 picks += 1
-                excess_at_pick = max(excess_at_pick, here - max(least, last_least))
+                above = here - max(least, last_least)
+                excess_at_pick = max(excess_at_pick, above)
+                over += above > int(sys.argv[4])
             last_at, last_slow, last_least = at, here, least
         time.sleep(PAUSE)
     print(json.dumps({
-        "samples": samples, "picks": picks, "excess": excess, "excess_at_pick": excess_at_pick,
+        "samples": samples, "picks": picks, "over": over, "excess": excess, "excess_at_pick": excess_at_pick,
         "mean": [round(each / max(samples, 1), 1) for each in sums],
     }))
 
