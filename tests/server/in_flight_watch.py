@@ -2,9 +2,9 @@
 
 The first of the rows is the slow target's. Between two looks that are close together, a rise of its count is a pick: a
 worker has found that no other target had less. What is told is by how much it then was above the least of the others,
-of the two looks the one that is kinder, and how often that was above the bound: a look takes some microseconds, in which a
-worker may read a batch of answers of the others. And, for comparison, the most that it was above the least at any
-instant, when answers of the others may have come since the pick.
+of the two looks the one that is kinder, and how often that was above the bound: a look takes some microseconds, in
+which a worker may read a batch of answers of the others. And, for comparison, the most that it was above the least at
+any instant, when answers of the others may have come since the pick.
 """
 
 import json
