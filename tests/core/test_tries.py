@@ -283,3 +283,28 @@ def test_a_rule_is_what_counts_not_the_first_reason() -> None:
         play.connecting.append(ConnectionRefusedError())
         client = play.client()
         assert status_of(client.ask(get())) == 502
+
+
+def test_going_on_to_another_target_after_a_failed_connection_is_free() -> None:
+    with world(trying(attempts=2, budget=0.0), targets=2) as play:
+        for _ in range(10):
+            play.connecting.append(ConnectionRefusedError())
+            client = play.client()
+            client.send(get())
+            play.upstream.send(answer(b"ok"))
+            assert client.taken() == answer(b"ok")
+            client.lose()
+            for upstream in play.upstreams:
+                upstream.lose()
+        assert play.metrics()["retries_denied"] == 0
+
+
+def test_a_total_timeout_with_a_silent_target_is_held_against_it() -> None:
+    passive = {"passive": Judgement(["timeout"])}
+    health = {"failures": 1, "max_ejected": 0.5}
+    with world({"/*": {"total_timeout": 1.0}}, targets=2, pool=passive, health=health) as play:
+        client = play.client()
+        client.send(get())
+        play.pass_time(1.2)
+        assert status_of(client.taken()) == 504
+        assert [play.pool.health.target(index).status().state for index in range(2)] == ["ejected", "unknown"]
