@@ -16,30 +16,11 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _LATER = ("key", "claim")
 
 
-class Causes(NamedTuple):
-    """What counts as a failed try."""
-
-    connect: bool
-    """No connection: refused, unreachable, TLS failure, no time left to connect."""
-    reset: bool
-    """The connection ended, or what came was no HTTP, before a whole response head."""
-    timeout: bool
-    """No response head in time."""
-    statuses: frozenset[int]
-    """Responses with one of these."""
-
-
 class LimitKeyParts(NamedTuple):
     """One part of what a limit counts by: ``("header", "x-user")``, ``("client_ip", "")``."""
 
     kind: str
     name: str
-
-
-def parse_causes(words: Iterable[str]) -> Causes:
-    """The causes that checked words name."""
-    named = set(words)
-    return Causes("connect" in named, "reset" in named, "timeout" in named, parse_statuses(named.difference(_CAUSES)))
 
 
 def parse_statuses(words: Iterable[str]) -> frozenset[int]:

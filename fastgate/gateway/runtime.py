@@ -132,7 +132,7 @@ def _route(
 
 
 def _split(route: Route, pools: Pools) -> Split:
-    sticky = next((each.sticky for each in route.split if each.sticky), "")
+    sticky = route.sticky()
     return Split(
         [pools[each.upstream] for each in route.split],
         [each.weight for each in route.split],

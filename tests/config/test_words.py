@@ -8,18 +8,9 @@ from fastgate.config.words import (
     check_limit_key,
     check_status,
     check_sticky_key,
-    parse_causes,
     parse_limit_key,
     parse_statuses,
 )
-
-
-def test_causes() -> None:
-    causes = parse_causes(["connect", "5xx", "429"])
-    assert (causes.connect, causes.reset, causes.timeout) == (True, False, False)
-    assert causes.statuses == {429, *range(500, 600)}
-    causes = parse_causes(["reset", "timeout"])
-    assert (causes.connect, causes.reset, causes.timeout, causes.statuses) == (False, True, True, frozenset())
 
 
 def test_statuses() -> None:
