@@ -71,9 +71,7 @@ cdef int try_failed(Exchange x, int cause) except -1:
     if x.attempt.target is not None and cause != UPSTREAM_STALE:
         if failure != NO_FAILURE:
             x.upstream.judge(x, failure)
-        if x.tried is None:
-            x.tried = []
-        x.tried.append(x.attempt.target)
+        remember(x)
     if x.is_copy:
         return copy_failed(x, cause)
     if x.response_started:
@@ -85,6 +83,15 @@ cdef int try_failed(Exchange x, int cause) except -1:
         x.wait(0)
         return 0
     return next_step(x, cause)
+
+
+cdef int remember(Exchange x) except -1:
+    """The target of this try is not to be asked again, while there are others."""
+    if x.tried is None:
+        x.tried = [x.attempt.target]
+    else:
+        x.tried.append(x.attempt.target)
+    return 0
 
 
 cdef int next_step(Exchange x, int cause) except -1:
@@ -189,10 +196,8 @@ cdef bint keeps(Exchange x) except -1:
 
 
 cdef int keep_answer(Exchange x, bytes piece, bint last) except -1:
-    if x.tried is None:
-        x.tried = []
     if x.attempt.target is not None:
-        x.tried.append(x.attempt.target)
+        remember(x)
     x.kept_head = x.response
     x.response = Head.__new__(Head)
     x.kept_body = []
