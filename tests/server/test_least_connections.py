@@ -26,7 +26,7 @@ def settings(upstreams: list[TargetProcess]) -> dict[str, Any]:
 async def watch(server: Server, rows: list[int], seconds: float) -> dict[str, Any]:
     """What a process of its own sees of the words in shared memory; see `in_flight_watch`."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(WATCH), str(server.pid), json.dumps(rows), str(seconds), str(WORKERS),
+        sys.executable, str(WATCH), str(server.pid), json.dumps(rows), str(seconds),
         stdout=asyncio.subprocess.PIPE, env=environment(),
     )
     said, _ = await process.communicate()
@@ -35,7 +35,10 @@ async def watch(server: Server, rows: list[int], seconds: float) -> dict[str, An
 
 
 async def test_a_slow_target_never_has_more_in_flight_than_the_others_and_one_for_each_worker() -> None:
-    slow, fast = {"delay": (0.02, 0.02)}, {"delay": (0.001, 0.004)}
+    # The machine keeps up with this load, so that a client that has its answer asks again at once. Where it does not,
+    # answers arrive in batches, and between them a target that has just answered several has that many less: no
+    # balancer can foresee that.
+    slow, fast = {"delay": (0.4, 1.2)}, {"delay": (0.04, 0.2)}
     async with targets(slow, fast, fast, fast) as upstreams, running(settings(upstreams), REAL) as server:
         port = await server.complete(WORKERS)
         segment = segment_of(server.pid)
@@ -47,23 +50,20 @@ async def test_a_slow_target_never_has_more_in_flight_than_the_others_and_one_fo
             before = load.outcomes["unanswered"]
             os.kill(victim, signal.SIGKILL)
             await server.says("worker 1 killed by SIGKILL")
-            await load.more(500)
+            await load.more(300)
             after = await watch(server, rows, scaled(1.5))
         # Nothing is under way any more: nothing is counted, neither by those that live nor for the one that died.
         # A client has its answer a moment before its exchange is settled.
         await eventually(lambda: [segment.requests_in_flight(row) for row in rows] == [0] * 4, within=2)
-        stats = [await target.control() for target in upstreams]
         print(f"{dict(load.outcomes)} ({before} unanswered before the kill), {load.served_by}")
         for name, each in (("4 workers", seen), ("after a kill -9", after)):
             print(
-                f"{name}: {each['samples']} samples, mean in flight {each['mean']}; of {each['picks']} times that the "
-                f"slow one got more, it was at most {each['excess_at_pick']} above the least, more than {WORKERS} in "
-                f"{each['over']}; at any instant at most {each['excess']}"
+                f"{name}: {each['looks']} looks, mean in flight {each['mean']}; at any instant the slow target had at "
+                f"most {each['excess']} more than the least of the others"
             )
-        print("most at once, counted by the targets:", [each["most_in_flight"] for each in stats])
-        assert seen["picks"] > 5
-        # What is strictly so is asserted below, where no answer comes in between.
-        assert seen["over"] + after["over"] <= 0.05 * (seen["picks"] + after["picks"])
+            assert each["excess"] <= WORKERS
+            # It is not spared either: it holds its share of the clients, as the others do.
+            assert each["mean"][0] > 0.8 * CLIENTS / len(rows)
         # The killed worker's connections, and nobody else's; what it had read and not answered goes with them.
         assert before == 0
         assert 0 < load.outcomes["unanswered"] < CLIENTS
