@@ -31,6 +31,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, strlen
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
+from fastgate._core.auth cimport Identity
 from fastgate._core.buffer cimport Buffer, put, put_number, reserve
 from fastgate._core.causes cimport GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes, reason_of
 from fastgate._core.exchange cimport Exchange
@@ -139,6 +140,8 @@ cdef class AccessLog(Observer):
         cdef Py_ssize_t reason_length = 0
         cdef const char* name = PyUnicode_AsUTF8AndSize(x.route.name, &name_length) if x.route is not None else NULL
         cdef const char* target = NULL
+        cdef const char* who = NULL
+        cdef Py_ssize_t who_length = 0
         cdef const char* reason = PyUnicode_AsUTF8AndSize(reason_of(x.cause), &reason_length)
         cdef bytes client = client_of(x)
         cdef Py_ssize_t client_length = min(PyBytes_GET_SIZE(client), 64)
@@ -147,11 +150,14 @@ cdef class AccessLog(Observer):
         cdef int64_t at
         if x.target_name is not None:
             target = PyUnicode_AsUTF8AndSize(x.target_name, &target_length)
+        if isinstance(x.identity, Identity):
+            who = PyUnicode_AsUTF8AndSize((<Identity>x.identity).id, &who_length)
         if path_length == 0 and readable:
             path = head.p + head.target.start
             path_length = head.target.length
         reserve(b, ROOM + 6 * (
             raw + x.path_length + x.query_length + x.host_length + x.id_length + name_length + target_length
+            + who_length
         ))
         word(b, b'{"time":"')
         at = self.put_time(x)
@@ -181,6 +187,8 @@ cdef class AccessLog(Observer):
         put_number(b, x.bytes_out)
         word(b, b',"route":')
         put_json(b, <const unsigned char*>name, name_length)
+        word(b, b',"identity":')
+        put_json(b, <const unsigned char*>who, who_length)
         word(b, b',"upstream":')
         put_json(b, <const unsigned char*>target, target_length)
         word(b, b',"attempts":')

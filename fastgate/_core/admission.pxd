@@ -2,12 +2,20 @@ from libc.stdint cimport uint64_t
 
 from fastgate._core.buffer cimport Buffer
 from fastgate._core.engine cimport Engine
-from fastgate._core.exchange cimport Exchange
+from fastgate._core.exchange cimport Exchange, Gate
 
 
-cdef bint within_limits(Exchange x) except -1
+cdef class RateLimits(Gate):
+    """The rate limits of a route from ``first`` to before ``end``: those that are asked at one place of the chain."""
+    cdef int first
+    cdef int end
+
+
+cdef class ConcurrencyGate(Gate):
+    """The concurrency limit of a route."""
+
+
 cdef int put_quotas(Exchange x, Buffer* buffer) except -1
-cdef int enter(Exchange x) except -1
 cdef int leave_share(Exchange x) except -1
 cdef int serve_queue(Engine engine, uint64_t key) except -1
 cdef int serve_queues(Engine engine) except -1

@@ -2,10 +2,12 @@
 
 Theory of operation
 -------------------
-**Rates.** A route has a tuple of `RateLimit`; every one must admit the request. They are asked in order, each takes
-what it admits, and when one refuses, those before it are given back what they took: a request that is refused counts
-nowhere. What is left of each is kept in ``quotas`` for the fields of the answer (draft-ietf-httpapi-ratelimit-headers).
-A limit on trial (``dry_run``) counts what it would have refused and is not told to the client.
+**Rates.** A route has a tuple of `RateLimit`; every one must admit the request. They are asked in order, those that
+count by identity after authentication; each takes what it admits, and when one refuses, those before it are given back
+what they took: a request that is refused by one counts in none. One that authentication refuses stays counted, so that
+guessing passwords costs. What is left of each is kept in ``quotas`` for the fields of the answer
+(draft-ietf-httpapi-ratelimit-headers). A limit on trial (``dry_run``) counts what it would have refused and is not told
+to the client.
 
 **Concurrency.** A request that is admitted counts in one word of shared memory that only this worker writes; ``share``
 points at it until `finish` takes it back, so that the counts of a worker that is killed can be wiped. A request that
@@ -21,9 +23,10 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number, reserve
-from fastgate._core.causes cimport CONCURRENCY_FULL, FAILED_TIMEOUT, NO_FAILURE, outcomes
+from fastgate._core.causes cimport CONCURRENCY_FULL, FAILED_TIMEOUT, NO_FAILURE, RATE_LIMITED, outcomes
 from fastgate._core.engine cimport Engine
-from fastgate._core.exchange cimport PHASE_QUEUE, Exchange
+from fastgate._core.exchange cimport ENDED, PASSED, PHASE_QUEUE, PHASE_REQUEST, Exchange, Gate, Quota
+from fastgate._core.hooks cimport advance
 from fastgate._core.keys cimport find_key
 from fastgate._core.limiter cimport Verdict
 from fastgate._core.route cimport MAX_LIMITS, ConcurrencyLimit, RateLimit
@@ -34,37 +37,50 @@ cdef extern from "atomics.h" nogil:
 
 # -- rates
 
-cdef bint within_limits(Exchange x) except -1:
-    """Asks the route's rate limits. False: one refuses."""
-    cdef tuple limits = x.route.limits
-    cdef uint64_t now = monotonic_ns()
-    cdef uint64_t[MAX_LIMITS] keys
-    cdef Verdict verdict
-    cdef RateLimit limit
-    cdef unsigned int took = 0
-    cdef int i, j
-    for i in range(len(limits)):
-        limit = <RateLimit>limits[i]
-        find_key(x, limit.key, limit.identity, &keys[i])
-        limit.limit.check(keys[i], now, &verdict)
-        x.quotas[i].remaining = verdict.remaining
-        x.quotas[i].reset = verdict.reset_ms
-        if verdict.admitted:
-            took |= <unsigned int>1 << i
-            continue
-        if limit.dry_run:
-            x.engine.slab.rate_exceeded += 1
-            continue
-        for j in range(i):
+cdef class RateLimits(Gate):
+    def __init__(self, int first, int end):
+        if not 0 <= first < end <= MAX_LIMITS:
+            raise ValueError(f"a route has at most {MAX_LIMITS} rate limits")
+        self.first = first
+        self.end = end
+
+    cdef int enter(self, Exchange x) except -1:
+        cdef tuple limits = x.route.limits
+        cdef uint64_t now = monotonic_ns()
+        cdef Verdict verdict
+        cdef RateLimit limit
+        cdef Quota* quota
+        cdef int i
+        for i in range(self.first, self.end):
+            limit = <RateLimit>limits[i]
+            quota = &x.quotas[i]
+            find_key(x, limit.key, limit.identity, &quota.key)
+            limit.limit.check(quota.key, now, &verdict)
+            quota.remaining = verdict.remaining
+            quota.reset = verdict.reset_ms
             # A limit on trial that was exceeded has taken nothing.
-            if took >> j & 1:
-                (<RateLimit>limits[j]).limit.give_back(keys[j], now)
-        x.quota_count = i + 1
-        x.refused_for = seconds(verdict.retry_ms)
-        x.engine.slab.rate_limited += 1
-        return False
-    x.quota_count = <int>len(limits)
-    return True
+            quota.taken = verdict.admitted
+            x.quota_count = i + 1
+            if verdict.admitted:
+                continue
+            if limit.dry_run:
+                x.engine.slab.rate_exceeded += 1
+                continue
+            give_back(x, now)
+            x.refused_for = seconds(verdict.retry_ms)
+            x.engine.slab.rate_limited += 1
+            x.refuse(RATE_LIMITED)
+            return ENDED
+        return PASSED
+
+
+cdef int give_back(Exchange x, uint64_t now) except -1:
+    """A request that one limit refuses counts in none."""
+    cdef int i
+    for i in range(x.quota_count):
+        if x.quotas[i].taken:
+            (<RateLimit>x.route.limits[i]).limit.give_back(x.quotas[i].key, now)
+    return 0
 
 
 cdef int64_t seconds(int64_t milliseconds) noexcept:
@@ -126,21 +142,23 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
 
 # -- concurrency
 
-cdef int enter(Exchange x) except -1:
-    """The route's concurrency limit: in, into the queue, or refused."""
-    cdef ConcurrencyLimit limit = x.route.concurrency
-    find_key(x, limit.key, limit.identity, &x.share_key)
-    if x.share_key not in x.engine.queues and limit.shares.acquire(x.share_key, &x.share):
-        return x.admitted()
-    if limit.shares.enter_queue(x.share_key, &x.share):
-        x.queued = True
-        x.phase = PHASE_QUEUE
-        x.engine.queues.setdefault(x.share_key, deque()).append(x)
-        x.wait(limit.queue_timeout)
-        return 0
-    x.share = NULL
-    x.engine.slab.concurrency_limited += 1
-    return x.refuse(CONCURRENCY_FULL)
+cdef class ConcurrencyGate(Gate):
+    cdef int enter(self, Exchange x) except -1:
+        """In, into the queue, or refused."""
+        cdef ConcurrencyLimit limit = x.route.concurrency
+        find_key(x, limit.key, limit.identity, &x.share_key)
+        if x.share_key not in x.engine.queues and limit.shares.acquire(x.share_key, &x.share):
+            return PASSED
+        if limit.shares.enter_queue(x.share_key, &x.share):
+            x.queued = True
+            x.phase = PHASE_QUEUE
+            x.engine.queues.setdefault(x.share_key, deque()).append(x)
+            x.wait(limit.queue_timeout)
+            return ENDED
+        x.share = NULL
+        x.engine.slab.concurrency_limited += 1
+        x.refuse(CONCURRENCY_FULL)
+        return ENDED
 
 
 cdef int leave_share(Exchange x) except -1:
@@ -186,7 +204,8 @@ cdef int serve_queue(Engine engine, uint64_t key) except -1:
         x.queued = False
         x.due = 0
         x.wait(0)
-        x.admitted()
+        x.phase = PHASE_REQUEST
+        advance(x)
     engine.queues.pop(key, None)
     return 0
 

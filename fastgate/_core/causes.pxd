@@ -20,6 +20,13 @@ cdef enum Cause:
     POLICY_ANSWERED
     GATEWAY_ANSWERED
     ROUTE_ANSWERED
+    MAINTENANCE
+    IP_DENIED
+    UNAUTHENTICATED
+    FORBIDDEN
+    AUTH_UNAVAILABLE
+    BAD_CONTENT_TYPE
+    BAD_CONTENT
     RATE_LIMITED
     CONCURRENCY_FULL
     QUEUE_TIMEOUT
@@ -65,5 +72,6 @@ cdef enum Failure:
 cdef Outcome outcomes[CAUSES]
 
 cpdef str reason_of(int cause)
+cpdef int cause_of(str reason) except -1
 cpdef str detail_of(int cause)
 cdef const char* phrase_of(int status, Py_ssize_t* length) noexcept

@@ -36,6 +36,13 @@ _TABLE = (
     (POLICY_ANSWERED, 0, NO_FAILURE, False, 0, "policy", ""),
     (GATEWAY_ANSWERED, 0, NO_FAILURE, False, 0, "gateway", ""),
     (ROUTE_ANSWERED, 0, NO_FAILURE, False, 0, "route", ""),
+    (MAINTENANCE, 503, NO_FAILURE, False, 60, "maintenance", "This service is under maintenance."),
+    (IP_DENIED, 403, NO_FAILURE, False, 0, "ip_denied", "This client may not use this service."),
+    (UNAUTHENTICATED, 401, NO_FAILURE, False, 0, "unauthenticated", "Valid credentials are needed here."),
+    (FORBIDDEN, 403, NO_FAILURE, False, 0, "forbidden", "These credentials do not allow this request."),
+    (AUTH_UNAVAILABLE, 503, NO_FAILURE, False, 1, "auth_unavailable", "Credentials cannot be checked right now."),
+    (BAD_CONTENT_TYPE, 415, NO_FAILURE, False, 0, "bad_content_type", "This media type is not accepted here."),
+    (BAD_CONTENT, 422, NO_FAILURE, False, 0, "bad_content", "The request body is not what is accepted here."),
     (RATE_LIMITED, 429, NO_FAILURE, False, 1, "rate_limited", "Too many requests."),
     (CONCURRENCY_FULL, 503, NO_FAILURE, False, 1, "concurrency_full", "Too many requests are under way."),
     (QUEUE_TIMEOUT, 503, NO_FAILURE, False, 1, "queue_timeout", "Too many requests are under way."),
@@ -81,6 +88,11 @@ _phrases[499] = b"Client Closed Request"
 cpdef str reason_of(int cause):
     """The word that the access log and the metrics use for this cause."""
     return _reasons[cause]
+
+
+cpdef int cause_of(str reason) except -1:
+    """The cause that the access log calls so. ValueError for no such word."""
+    return _reasons.index(reason)
 
 
 cpdef str detail_of(int cause):

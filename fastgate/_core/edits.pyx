@@ -2,10 +2,13 @@
 
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from fastgate._core.auth cimport Identity, claim_text
 from fastgate._core.exchange cimport Answer, Exchange
 from fastgate._core.head cimport DROPPED, RULED, Field, Head
 from fastgate._core.route cimport (
+    CLAIM,
     CLIENT_IP,
+    KEY_ID,
     PARAMETER,
     REQUEST_HOST,
     REQUEST_ID,
@@ -95,6 +98,12 @@ cdef bytes value_of(Exchange x, int variable, object argument, bint in_url):
             return None
     elif variable == REQUEST_PATH:
         value = x.path[:x.path_length]
+    elif variable == CLAIM or variable == KEY_ID:
+        if isinstance(x.identity, Identity):
+            value = (<Identity>x.identity).id.encode("utf-8", "surrogatepass") if variable == KEY_ID \
+                else claim_text((<Identity>x.identity).claims, argument) or b""
+            if not in_url and len(value.translate(None, _CONTROLS)) != len(value):
+                return None
     elif variable == PARAMETER and x.entry is not None and argument in x.entry.params:
         i = x.entry.params.index(argument)
         if x.found.capture[i].start != ABSENT:

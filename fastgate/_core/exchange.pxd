@@ -83,6 +83,17 @@ cdef class Upstream:
     cdef bint affords_retry(self, double ratio) except -1
 
 
+cdef enum Passage:
+    """What a gate says of a request."""
+    PASSED = 0                         # on to the next
+    ENDED = 1                          # it was answered or refused, or it waits and comes back by `hooks.advance`
+
+
+cdef class Gate:
+    """A built-in policy on the request side, compiled into the chain of a route."""
+    cdef int enter(self, Exchange x) except -1
+
+
 cdef class Attempt:
     """One try of an exchange with one target."""
     cdef object target
@@ -105,6 +116,8 @@ cdef class Observer:
 
 # What is left of one rate limit, for the fields of the answer.
 cdef struct Quota:
+    uint64_t key
+    bint taken                         # it counts this request
     int64_t remaining
     int64_t reset                      # milliseconds
 
@@ -195,6 +208,15 @@ cdef class Exchange(Timed):
     cdef uint64_t share_key
     cdef int64_t refused_for           # seconds that our own answer asks the client to wait; 0 = as the cause says
 
+    # who asks, and how our own refusal says it
+    cdef object identity               # `auth.Identity`, or what a policy has put in its place
+    cdef int verdict                   # of authentication so far, and where it stands: see auth
+    cdef int method_index
+    cdef unsigned int refused_by       # bit set of the methods that refused
+    cdef object pending                # the awaitable of the method that waits
+    cdef list refusal_fields           # (name, value) of the problem that is answered
+    cdef str refusal_detail            # the sentence for the client; None: that of the cause
+
     # tries
     cdef int tries
     cdef bint replayed
@@ -254,7 +276,6 @@ cdef class Exchange(Timed):
     cdef void reuse(self) noexcept
     cdef bint exceeds(self, bytes piece) noexcept
     cdef int begin(self) except -1
-    cdef int admitted(self) except -1
     cdef int policies_passed(self) except -1
     cdef int dispatch(self) except -1
     cdef int wait(self, uint64_t delay) except -1

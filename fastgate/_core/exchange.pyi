@@ -27,6 +27,9 @@ class Upstream:
     @property
     def name(self) -> str: ...
 
+class Gate:
+    """A built-in policy on the request side. Only compiled subclasses can be one."""
+
 class Attempt:
     """One try of an exchange with one target."""
 

@@ -9,7 +9,7 @@ head, a piece, the end, or it failed. It tells them: send this, stop reading, le
 
 The way of a request is a sequence of phases, each begun by the one before::
 
-    open → resolve (target, path, route) → limits → policies (`advance`) → [whole body] → try → connected
+    open → resolve (target, path, route) → policies (`advance`) → [whole body] → try → connected
          → response_arrived → policies (`advance`) → deliver → pieces → finish
 
 Nothing here waits: each phase ends by calling the next one or by returning to the loop. Only a policy that returns an
@@ -42,7 +42,6 @@ from fastgate._core.causes cimport (
     POLICY_ANSWERED,
     POOL_TIMEOUT,
     QUEUE_TIMEOUT,
-    RATE_LIMITED,
     RESPONSE_TOO_LARGE,
     ROUTE_ANSWERED,
     STOPPED,
@@ -51,7 +50,7 @@ from fastgate._core.causes cimport (
     detail_of,
     outcomes,
 )
-from fastgate._core.admission cimport enter, leave_share, within_limits
+from fastgate._core.admission cimport leave_share
 from fastgate._core.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
 from fastgate._core.edits cimport edit, fixed_answer
 from fastgate._core.engine cimport Engine, live
@@ -137,6 +136,9 @@ cdef class Exchange(Timed):
         self.pause = None
         self.kept_head = None
         self.original = self.hedge = self.mirror = None
+        self.identity = self.pending = self.refusal_fields = self.refusal_detail = None
+        self.verdict = self.method_index = 0
+        self.refused_by = 0
         self.quota_count = self.last_cause = 0
         self.queued = False
         self.share = NULL
@@ -184,7 +186,7 @@ cdef class Exchange(Timed):
         return self.body_bytes + PyBytes_GET_SIZE(piece) > self.route.max_body
 
     cdef int begin(self) except -1:
-        """The route is known: limits, then its policies."""
+        """The route is known: its policies, limits among them."""
         cdef Head head = self.request
         cdef Route route = self.route
         cdef const unsigned char* asked
@@ -201,17 +203,9 @@ cdef class Exchange(Timed):
             for kind in route.upgrades:
                 if same(asked, head.fields[head.upgrade].value_length, PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind)):
                     self.upgrading = True
-        if route.limits is not None and not within_limits(self):
-            return self.refuse(RATE_LIMITED)
-        if route.concurrency is not None:
-            return enter(self)
-        return self.admitted()
-
-    cdef int admitted(self) except -1:
-        """The limits let it pass: the route's policies."""
-        if self.route.on_request is None:
+        if route.on_request is None:
             return self.policies_passed()
-        return run_hooks(self, self.route.on_request, PHASE_REQUEST)
+        return run_hooks(self, route.on_request, PHASE_REQUEST)
 
     cdef int policies_passed(self) except -1:
         if self.buffering and not self.request_complete:

@@ -36,10 +36,12 @@ cdef Answer problem_answer(Exchange x, int cause):
         for i in range(head.count):
             if head.fields[i].id == ACCEPT and b"text/html" in head.value_of(i):
                 html = True
-    kind, content = problem(status, detail_of(cause), path, request_id, html)
+    kind, content = problem(status, x.refusal_detail or detail_of(cause), path, request_id, html)
     fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store")]
     if cause == NO_METHOD and x.path_length:
         fields.append((b"Allow", allowed(x)))
     if outcomes[cause].retry_after:
         fields.append((b"Retry-After", b"%d" % (x.refused_for or outcomes[cause].retry_after)))
+    if x.refusal_fields is not None:
+        fields.extend(x.refusal_fields)
     return answer_of(status, fields, content)

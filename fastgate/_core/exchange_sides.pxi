@@ -208,6 +208,13 @@ cdef class Observer:
         return 0
 
 
+cdef class Gate:
+    """A built-in policy on the request side."""
+
+    cdef int enter(self, Exchange x) except -1:
+        raise NotImplementedError
+
+
 cdef class Attempt:
     cdef void clear(self) noexcept:
         self.target = None

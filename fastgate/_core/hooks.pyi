@@ -1,7 +1,22 @@
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 
 from fastgate._core.exchange import Exchange
 from fastgate._core.messages import Response
+
+class Refusal(Exception):
+    """Ends an exchange with a cause from the table, by its word in the access log.
+
+    ``fields`` are added to the problem that is answered; ``detail`` stands in the place of the cause's own sentence;
+    ``retry_after`` (seconds) in that of its own, for causes that have one.
+    """
+
+    cause: int
+    detail: str
+    fields: list[tuple[bytes, bytes]]
+    retry_after: int
+    def __init__(
+        self, cause: str, detail: str = "", *, fields: Iterable[tuple[str, str]] = (), retry_after: int = 0
+    ) -> None: ...
 
 async def wait_for(x: Exchange, awaitable: Awaitable[Response | None]) -> None:
     """The rest of the policies, after one that was not done at once."""

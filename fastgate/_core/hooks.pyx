@@ -1,16 +1,18 @@
-"""The one runner of policies: calls the hooks of a route, in their order, for any phase of an exchange.
+"""The one runner of policies: gates and hooks of a route, in their order, for any phase of an exchange.
 
-Theory of operation. `run_hooks` makes the views that hooks see and begins; `advance` calls one hook after the other
-inside the call that brought the request or the response. A hook that returns an awaitable ends that: a task waits for
-it (`wait_for`) and comes back to the same `advance` with the next step. An answer ends the request side at once; on
-the response side it takes the place of the response. What a hook raises ends the exchange with 500, and is logged
-once, here. When the hooks are through, `Exchange.hooks_done` knows what comes next.
+Theory of operation. The chain of a route begins with compiled `Gate`s (the built-in policies) and ends with the hooks
+of plugins. `run_hooks` begins; `advance` takes one step after the other inside the call that brought the request or the
+response. Views for Python are made when the first hook in Python comes. A hook that returns an awaitable, or a gate
+that waits for one (`wait_on`), ends that: a task waits (`wait_for`) and comes back to the same `advance` with the next
+step. An answer ends the request side at once; on the response side it takes the place of the response. A `Refusal`
+that is raised ends the exchange with its cause; anything else with 500, and is logged once, here. When the chain is
+through, `Exchange.hooks_done` knows what comes next.
 """
 
 from asyncio import CancelledError
 
-from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, detail_of, outcomes, reason_of
-from fastgate._core.exchange cimport PHASE_ERROR, PHASE_REQUEST, PHASE_RESPONSE, Answer, Exchange
+from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, cause_of, detail_of, outcomes, reason_of
+from fastgate._core.exchange cimport PHASE_ERROR, PHASE_REQUEST, PHASE_RESPONSE, PASSED, Answer, Exchange, Gate
 
 # From `messages`, which is loaded when a policy first needs it.
 cdef object _Request = None
@@ -19,7 +21,37 @@ cdef object _UpstreamResponse = None
 cdef object _ExchangeError = None
 
 
+class Refusal(Exception):
+    """Ends an exchange with a cause from the table, by its word in the access log.
+
+    ``fields`` are added to the problem that is answered; ``detail`` stands in the place of the cause's own sentence;
+    ``retry_after`` (seconds) in that of its own, for causes that have one.
+    """
+
+    cause = 0
+    detail = ""
+    fields = ()
+    retry_after = 0
+
+    def __init__(self, cause, detail="", *, fields=(), retry_after=0):
+        super().__init__(cause)
+        self.cause = cause_of(cause)
+        self.detail = detail
+        self.fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
+        self.retry_after = retry_after
+
+
 cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
+    x.hooks = hooks
+    x.step = 0
+    x.phase = phase
+    if phase != PHASE_REQUEST:
+        prepare_views(x)
+    return advance(x)
+
+
+cdef int prepare_views(Exchange x) except -1:
+    """What hooks in Python see of this phase."""
     global _Request, _Response, _UpstreamResponse, _ExchangeError
     if _Request is None:
         from fastgate._core.messages import ExchangeError, Request, Response, UpstreamResponse
@@ -29,21 +61,18 @@ cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
         _ExchangeError = ExchangeError
     if x.request_view is None:
         x.request_view = _Request(x)
-    x.hooks = hooks
-    x.step = 0
-    x.phase = phase
-    if phase == PHASE_RESPONSE and x.answer is None:
+    if x.phase == PHASE_RESPONSE and x.answer is None:
         x.response_view = _UpstreamResponse(x)
-    elif phase == PHASE_RESPONSE and not isinstance(x.answer, _Response):
+    elif x.phase == PHASE_RESPONSE and not isinstance(x.answer, _Response):
         # That of the route: policies see it like one of their own.
         view = _Response(x.answer.code, x.answer.content)
         (<Answer>view).fields = x.answer.fields
         x.answer = x.response_view = view
-    elif phase == PHASE_ERROR:
+    elif x.phase == PHASE_ERROR:
         x.error = _ExchangeError(
             reason_of(x.cause), outcomes[x.cause].status, detail_of(x.cause), x.error
         )
-    return advance(x)
+    return 0
 
 
 cdef int advance(Exchange x) except -1:
@@ -52,6 +81,12 @@ cdef int advance(Exchange x) except -1:
     while x.step < len(x.hooks):
         hook = x.hooks[x.step]
         x.step += 1
+        if isinstance(hook, Gate):
+            if (<Gate>hook).enter(x) == PASSED:
+                continue
+            return 0
+        if x.request_view is None:
+            prepare_views(x)
         try:
             if x.phase == PHASE_REQUEST:
                 result = hook(x.request_view)
@@ -66,15 +101,20 @@ cdef int advance(Exchange x) except -1:
         if result is None:
             continue
         if not isinstance(result, Answer) and hasattr(result, "__await__"):
-            x.task = x.engine.spawn(wait_for(x, result))
-            return 0
+            return wait_on(x, result)
         if took(x, result):
             return 0
     return x.hooks_done()
 
 
+cdef int wait_on(Exchange x, object awaitable) except -1:
+    """A task waits, and goes on with the next step: for a hook or a gate that was not done at once."""
+    x.task = x.engine.spawn(wait_for(x, awaitable))
+    return 0
+
+
 async def wait_for(Exchange x, awaitable):
-    """The rest of `advance` for a hook that was not done at once."""
+    """The rest of `advance` for a hook or a gate that was not done at once."""
     cdef object result
     try:
         result = await awaitable
@@ -119,8 +159,13 @@ cdef int took(Exchange x, object result) except -1:
 
 
 cdef int policy_failed(Exchange x, object error) except -1:
-    """A policy raised: logged here, once, and the client gets 500."""
-    cdef str hook = getattr(x.hooks[x.step - 1], "__qualname__", "?") if x.step else "?"
+    """A policy raised: logged here, once, and the client gets 500. A `Refusal` is what it says."""
+    cdef object step
+    cdef str hook
+    if isinstance(error, Refusal):
+        return refuse_for(x, error)
+    step = x.hooks[x.step - 1] if x.step else None
+    hook = type(step).__name__ if isinstance(step, Gate) else getattr(step, "__qualname__", "?")
     x.engine.slab.policy_errors += 1
     text = f"policy {hook} on route {x.route.name!r} raised {type(error).__name__}: {error}"
     x.engine.log("error", text, exception=error)
@@ -129,3 +174,11 @@ cdef int policy_failed(Exchange x, object error) except -1:
         x.hooks = ()
         return x.answer_problem(POLICY_FAILED)
     return x.refuse(POLICY_FAILED)
+
+
+cdef int refuse_for(Exchange x, object refusal) except -1:
+    """Ends the exchange as a `Refusal` says."""
+    x.refusal_fields = refusal.fields or None
+    x.refusal_detail = refusal.detail or None
+    x.refused_for = refusal.retry_after
+    return x.refuse(refusal.cause)

@@ -15,6 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
+from fastgate._core.auth cimport Identity, claim_text
 from fastgate._core.buffer cimport Buffer, put, reserve
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.hashing cimport siphash
@@ -23,6 +24,7 @@ from fastgate._core.route cimport (
     KEY_CLIENT_IP,
     KEY_COOKIE,
     KEY_HEADER,
+    KEY_IDENTITY,
     KEY_PARAMETER,
     KEY_SEVERAL,
     RequestKey,
@@ -57,7 +59,7 @@ cdef bint hash_key(
     reserve(buffer, PyBytes_GET_SIZE(identity) + 64)
     put(buffer, PyBytes_AS_STRING(identity), PyBytes_GET_SIZE(identity))
     if key.kind != KEY_SEVERAL:
-        present = put_part(x, key.kind, key.name if key.kind != KEY_PARAMETER else key.parts[0][1], buffer)
+        present = put_part(x, key.kind, key.parts[0][1] if key.name is None else key.name, buffer)
     else:
         for kind, name in key.parts:
             if put_part(x, kind, name, buffer):
@@ -72,6 +74,7 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
     cdef Py_ssize_t length = 0
     cdef uint64_t[2] address
     cdef uint32_t size
+    cdef bytes owner
     cdef int i
     if kind == KEY_CLIENT_IP:
         value = <const unsigned char*>PyBytes_AS_STRING(x.client_ip)
@@ -92,6 +95,11 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
             if x.found.capture[i].start != ABSENT:
                 value = x.path + x.found.capture[i].start
                 length = x.found.capture[i].length
+    elif isinstance(x.identity, Identity):
+        owner = (<Identity>x.identity).key if kind == KEY_IDENTITY else claim_text((<Identity>x.identity).claims, name)
+        if owner is not None:
+            value = <const unsigned char*>PyBytes_AS_STRING(owner)
+            length = PyBytes_GET_SIZE(owner)
     size = <uint32_t>length
     reserve(buffer, length + sizeof(size))
     put(buffer, &size, sizeof(size))

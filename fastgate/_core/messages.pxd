@@ -19,7 +19,6 @@ cdef class Request:
     cdef Headers fields
     cdef object parsed_query
     cdef object parsed_cookies
-    cdef object identity_value
 
     cdef Exchange live(self)
 

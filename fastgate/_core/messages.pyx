@@ -316,13 +316,11 @@ cdef class Request:
     @property
     def identity(self):
         """Who asks, as an authentication policy found out; None when nobody looked."""
-        self.live()
-        return self.identity_value
+        return self.live().identity
 
     @identity.setter
     def identity(self, value):
-        self.live()
-        self.identity_value = value
+        self.live().identity = value
 
     @property
     def state(self):

@@ -35,6 +35,8 @@ cdef enum KeyPart:
     KEY_COOKIE = 3
     KEY_PARAMETER = 4
     KEY_SEVERAL = 5
+    KEY_IDENTITY = 6
+    KEY_CLAIM = 7
 
 
 cdef class RateLimit:
@@ -77,7 +79,7 @@ cdef class Route:
     cdef readonly tuple limits         # of RateLimit; None where there are none
     cdef readonly ConcurrencyLimit concurrency
     cdef readonly RetryRule retry      # None: one try
-    cdef readonly tuple on_request     # None where no policy has the hook
+    cdef readonly tuple on_request     # gates, then hooks of plugins; None where there are none
     cdef readonly tuple on_response
     cdef readonly tuple on_error
     cdef bint buffer_request           # the whole body before the upstream is asked
@@ -110,6 +112,8 @@ cdef enum Variable:
     REQUEST_HOST = 2
     REQUEST_PATH = 3
     PARAMETER = 4
+    CLAIM = 5
+    KEY_ID = 6
 
 
 cdef class Runtime:

@@ -3,7 +3,7 @@ from typing import Literal, TypeAlias
 
 from fastgate._core.concurrency import Concurrency
 from fastgate._core.copies import Mirror
-from fastgate._core.exchange import Upstream
+from fastgate._core.exchange import Gate, Upstream
 from fastgate._core.limiter import Limit
 from fastgate._core.messages import ExchangeError, Request, Response
 from fastgate._core.retry import RetryRule
@@ -35,8 +35,8 @@ class Edits:
     def added(self) -> tuple[tuple[bytes, bytes | Template], ...]: ...
 
 class RequestKey:
-    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME", or several
-    of them together.
+    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME",
+    "key" (who was authenticated), "claim:NAME", or several of them together.
     """
 
     def __init__(self, words: str | Iterable[str]) -> None: ...
@@ -120,7 +120,7 @@ class Route:
 
     Timeouts are seconds, 0 = none; ``max_body`` is bytes, 0 = no limit. ``rewrite`` makes the path to forward of the
     normalised path; None from it refuses the request. ``host_header`` is "upstream", "client" or the value to send.
-    The hooks are bound methods of the policies that define them.
+    ``gates`` are the built-in policies; the hooks are bound methods of the policies that define them.
     """
 
     def __init__(
@@ -134,6 +134,7 @@ class Route:
         limits: Iterable[RateLimit] = (),
         concurrency: ConcurrencyLimit | None = None,
         retry: RetryRule | None = ...,
+        gates: Iterable[Gate] = (),
         on_request: Iterable[RequestHook] = (),
         on_response: Iterable[ResponseHook] = (),
         on_error: Iterable[ErrorHook] = (),
@@ -173,8 +174,8 @@ class Route:
     def retry(self) -> RetryRule | None:
         """None: one try."""
     @property
-    def on_request(self) -> tuple[RequestHook, ...] | None:
-        """None where no policy has the hook."""
+    def on_request(self) -> tuple[Gate | RequestHook, ...] | None:
+        """Gates, then hooks; None where there are none."""
     @property
     def on_response(self) -> tuple[ResponseHook, ...] | None: ...
     @property

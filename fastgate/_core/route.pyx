@@ -40,18 +40,20 @@ VARIABLES = {
     "host": REQUEST_HOST,
     "path": REQUEST_PATH,
     "param": PARAMETER,
+    "claim": CLAIM,
+    "key": KEY_ID,
 }
 
 
 _KEY_PARTS = {
     "global": KEY_NOTHING, "route": KEY_NOTHING, "client_ip": KEY_CLIENT_IP, "header": KEY_HEADER, "cookie": KEY_COOKIE,
-    "param": KEY_PARAMETER,
+    "param": KEY_PARAMETER, "key": KEY_IDENTITY, "claim": KEY_CLAIM,
 }
 
 
 cdef class RequestKey:
-    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME", or several
-    of them together.
+    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME",
+    "key" (who was authenticated), "claim:NAME", or several of them together.
     """
 
     def __init__(self, words):
@@ -61,7 +63,7 @@ cdef class RequestKey:
             kind = _KEY_PARTS[kind]
             if kind == KEY_HEADER:
                 name = name.lower()
-            parts.append((kind, name if kind == KEY_PARAMETER else name.encode("latin-1")))
+            parts.append((kind, name if kind in (KEY_PARAMETER, KEY_CLAIM) else name.encode("latin-1")))
         self.parts = tuple(parts)
         self.kind = self.parts[0][0] if len(self.parts) == 1 else KEY_SEVERAL
         self.name = self.parts[0][1] if self.kind in (KEY_HEADER, KEY_COOKIE) else None
@@ -127,10 +129,10 @@ cdef class Route:
 
     def __init__(
         self, *, name, upstream=None, split=None, mirror=None, fixed=None, limits=(), concurrency=None,
-        retry=DEFAULT_RETRY, on_request=(), on_response=(), on_error=(), buffer_request=False, read_request=False,
-        buffer_response=False, rewrite=None, request_edits=None, response_edits=None, host_header="upstream",
-        names_trace=False, upgrades=("websocket",), max_body=0, connect_timeout=2.0, read_timeout=60.0,
-        write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
+        retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
+        read_request=False, buffer_response=False, rewrite=None, request_edits=None, response_edits=None,
+        host_header="upstream", names_trace=False, upgrades=("websocket",), max_body=0, connect_timeout=2.0,
+        read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
     ):
         self.name = name
         self.upstream = upstream
@@ -140,7 +142,7 @@ cdef class Route:
         self.limits = tuple(limits) or None
         self.concurrency = concurrency
         self.retry = retry
-        self.on_request = tuple(on_request) or None
+        self.on_request = (*gates, *on_request) or None
         self.on_response = tuple(on_response) or None
         self.on_error = tuple(on_error) or None
         self.buffer_request = buffer_request

@@ -10,11 +10,11 @@ from typing import Any
 
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.patterns import compile_expression, path_parameters
-from fastgate.config.schema import HeaderEdits, Plugin, PolicyUse, Route, Upstream
+from fastgate.config.schema import AuthRule, HeaderEdits, Plugin, PolicyUse, Route, Upstream
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.templates import Variable, parse_template
 from fastgate.config.walker import Reading
-from fastgate.config.words import parse_limit_key
+from fastgate.config.words import names_identity, parse_limit_key
 
 _GROUP = re.compile(r"\\(?:([0-9]+)|g<([^>]*)>|(.))", re.DOTALL)
 
@@ -30,14 +30,17 @@ def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
     plugins.update(_named(data.get("plugins")))
     _check_plugins(config, reading)
     check_policies(config.defaults, ("defaults",), plugins, reading)
+    _check_auth(config.defaults, ("defaults",), config, reading)
     for number, route in enumerate(items(config.routes)):
         if isinstance(route, Route):
             keys = ("routes", number)
             _check_slashes(route, keys, config, reading)
             _check_upstream_names(route, keys, upstreams, reading)
             check_policies(route, keys, plugins, reading, config.defaults)
+            _check_auth(route, keys, config, reading)
             check_templates(route, keys, config.defaults, reading)
             _check_limit_keys(route, keys, config.defaults, data, reading)
+            _check_identity(route, keys, config.defaults, reading)
             _check_buffering(route, keys, config, reading)
 
 
@@ -218,6 +221,34 @@ def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
             place = ("defaults", name, *where) if inherited else (*keys, name, *where)
             for argument in _arguments(text):
                 _check_parameter(f"{{param.{argument}}}", argument, known, route, place, inherited, reading)
+
+
+def _check_auth(table: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
+    """The ways to authenticate that a route names must be there; what it took from `[defaults]` is looked at there."""
+    rule = table.auth
+    if not isinstance(rule, AuthRule) or (keys != ("defaults",) and rule is config.defaults.auth):
+        return
+    for kind in ("any", "all"):
+        for number, name in enumerate(items(getattr(rule, kind))):
+            if isinstance(name, str) and getattr(config.auth, name, True) is None:
+                reading.report((*keys, "auth", kind, number), f"there is no [auth.{name}]: add it, with its keys")
+    if getattr(table, "public", False) is True:
+        reading.report((*keys, "public"), "contradicts auth, which this route has too")
+
+
+def _check_identity(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
+    """What counts or writes by who asks needs a route that finds it out."""
+    if isinstance(route.auth, AuthRule) and route.public is not True:
+        return
+    for name in ("rate_limit", "concurrency"):
+        value = getattr(route, name)
+        if value is getattr(defaults, name):
+            continue
+        for number, limit in enumerate(items(value) if isinstance(value, list) else [value] if value else []):
+            for key in items(limit.key):
+                if isinstance(key, str) and names_identity(key):
+                    place = (*keys, name, number) if isinstance(value, list) and len(value) > 1 else (*keys, name)
+                    reading.report((*place, "key"), f'"{key}" is not known here: the route has no auth')
 
 
 def _arguments(text: str) -> Iterable[str]:

@@ -67,9 +67,10 @@ class RateLimit(Table, frozen=True, kw_only=True):
     key: Annotated[
         LimitKeys,
         about(
-            "What is counted apart: `client_ip`, `route`, `global`, `header:NAME`, `cookie:NAME`, `param:NAME` (of the "
-            "path), or a list of them for each combination. Requests without the field share one count. Clients choose "
-            "their header fields and cookies, so that a limit by these alone can be evaded.",
+            "What is counted apart: `client_ip`, `key` (who was authenticated), `claim:NAME`, `route`, "
+            "`global`, `header:NAME`, `cookie:NAME`, `param:NAME` (of the path), or a list of them for each "
+            "combination. Requests without the field share one count. Clients choose their header fields and cookies, "
+            "so that a limit by these alone can be evaded.",
             single=True,
             also=["by", "keys", "limit_by", "policy", "key_type"],
         ),

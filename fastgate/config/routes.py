@@ -5,6 +5,10 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
+from fastgate.config.access import AccessKeys
+from fastgate.config.auth import AuthKeys
+from fastgate.config.bodies import BodyKeys
+from fastgate.config.browser import BrowserKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import (
     Cause,
@@ -36,7 +40,8 @@ from fastgate.config.table import Table
 class HeaderEdits(Table, frozen=True, kw_only=True):
     """Changes to header fields, in the order remove, set, add.
 
-    Values may use `{client_ip}`, `{request_id}`, `{host}`, `{path}` and `{param.NAME}`; `{{` is a literal brace. A
+    Values may use `{client_ip}`, `{request_id}`, `{host}`, `{path}`, `{param.NAME}`, `{key.id}` (who was
+    authenticated) and `{claim.NAME}`; `{{` is a literal brace. A
     value may be `{ env = "NAME" }` or `{ file = "path" }`.
     """
 
@@ -249,7 +254,7 @@ class Redirect(Table, frozen=True, kw_only=True):
     ] = 308
 
 
-class PolicyKeys(Table, frozen=True, kw_only=True):
+class PolicyKeys(AuthKeys, AccessKeys, BrowserKeys, BodyKeys, frozen=True, kw_only=True):
     """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
 
     # Defaults that are tables are one frozen object for every route: what is that object is left out of messages, and
@@ -381,6 +386,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
+        yield from super().faults()
         names = limit_names(list(self.rate_limit))
         for number, name in enumerate(names):
             if name in names[:number]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from fastgate.config.addresses import Address, parse_listen
+from fastgate.config.auth import Auth, AuthRule
 from fastgate.config.kinds import (
     Count,
     Duration,
@@ -66,6 +67,8 @@ __all__ = [
     "AccessLog",
     "ActiveHealth",
     "Adaptive",
+    "Auth",
+    "AuthRule",
     "Breaker",
     "Certificate",
     "Concurrency",
@@ -379,6 +382,7 @@ class GatewayConfig(Table, frozen=True, kw_only=True):
     plugins: Annotated[list[Plugin], about("Policies of your own.", also=["policies", "filters"])] = field(
         default_factory=list
     )
+    auth: Annotated[Auth, about("How the gateway finds out who asks.", also=["authentication"])] = Auth()
     defaults: Annotated[Defaults, about("For every route that does not set the key itself.")] = field(
         default_factory=Defaults
     )

@@ -14,8 +14,12 @@ VARIABLES = ("client_ip", "request_id", "host", "path")
 REDIRECT_VARIABLES = ("host", "path", "param")
 """Variables that the target of a redirect may have."""
 
-FAMILIES = ("param",)
-"""Variables with an argument: ``{param.NAME}`` is a parameter of the route's path."""
+FAMILIES = ("param", "claim")
+"""Variables with an argument: ``{param.NAME}`` is a parameter of the route's path, ``{claim.NAME}`` a claim of who was
+authenticated."""
+
+WHO = "key.id"
+"""The variable for the id of who asks."""
 
 _NOT_IN_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]""")
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -99,7 +103,9 @@ def _variable(text: str) -> Variable:
         return Variable(name)
     if dot and argument and name in FAMILIES:
         return Variable(name, argument)
-    known = [*VARIABLES, *(f"{family}.NAME" for family in FAMILIES)]
+    if text == WHO:
+        return Variable(name, argument)
+    known = [*VARIABLES, WHO, *(f"{family}.NAME" for family in FAMILIES)]
     meant = nearest(text, known)
     if meant:
         raise ValueError(f"unknown variable {{{text}}}, did you mean {{{meant}}}?")

@@ -13,7 +13,6 @@ _FAILURE = re.compile(r"[45](?:xx|[0-9][0-9])")
 _STATUS = re.compile(r"[1-5](?:xx|[0-9][0-9])")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_LATER = ("key", "claim")
 
 
 class LimitKeyParts(NamedTuple):
@@ -36,9 +35,14 @@ def parse_statuses(words: Iterable[str]) -> frozenset[int]:
 
 
 def parse_limit_key(text: str) -> LimitKeyParts:
-    """The parts of a checked key; ``kind`` is client_ip, route, global, header, cookie or param."""
+    """The parts of a checked key; ``kind`` is client_ip, key, route, global, header, cookie, param or claim."""
     kind, _, name = text.partition(":")
     return LimitKeyParts(kind, name)
+
+
+def names_identity(text: str) -> bool:
+    """Whether a checked key can only be known after authentication."""
+    return text == "key" or text.startswith("claim:")
 
 
 def check_cause(text: str) -> str:
@@ -58,7 +62,7 @@ def check_status(text: str) -> str:
 
 def check_limit_key(text: str) -> str:
     """A key, the name of a header in lower case; ValueError with the reason."""
-    return _check_key(text, ("client_ip", "route", "global"), ("header", "cookie", "param"))
+    return _check_key(text, ("client_ip", "key", "route", "global"), ("header", "cookie", "param", "claim"))
 
 
 def check_sticky_key(text: str) -> str:
@@ -68,8 +72,6 @@ def check_sticky_key(text: str) -> str:
 
 def _check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str:
     kind, colon, name = text.partition(":")
-    if kind in _LATER and bool(colon) == (kind == "claim"):
-        raise ValueError(f'"{text}" is not available yet: it needs authentication, which this version does not have')
     if kind in plain and not colon:
         return text
     if kind not in named:
@@ -82,6 +84,9 @@ def _check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str
         return f"header:{check_header_name(name)}"
     if kind == "cookie":
         check_token(name, "cookie name")
+    elif kind == "claim":
+        if not name.isprintable():
+            raise ValueError("control characters are not allowed here")
     elif not _PARAMETER.fullmatch(name):
         raise ValueError(f'"{name}" is no parameter; its name is letters, digits and "_"')
     return text

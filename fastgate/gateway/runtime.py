@@ -6,8 +6,10 @@ This is the only place where names of the configuration meet names of the core.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from fastgate._core.admission import ConcurrencyGate, RateLimits
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
+from fastgate._core.exchange import Gate
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
@@ -19,7 +21,7 @@ from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.answers import compile_answer
 from fastgate.policies.headers import compile_edits
-from fastgate.policies.limits import compile_concurrency, compile_limits
+from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
 
 Pools = Mapping[str, Pool]
@@ -110,6 +112,7 @@ def _route(
         limits=compile_limits(route, engine.segment),
         concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
+        gates=_gates(route),
         on_request=[policy.on_request for policy in with_request],
         on_response=[policy.on_response for policy in with_response],
         on_error=[policy.on_error for policy in reversed(used) if defines(policy, "on_error")],
@@ -129,6 +132,23 @@ def _route(
         idle_timeout=timeouts.idle,
         total_timeout=timeouts.total,
     )
+
+
+def _gates(route: Route) -> list[Gate]:
+    """The built-in policies of a route, in the one order that they have."""
+    late = [by_identity(limit.key) for limit in route.rate_limit]
+    gates: list[Gate] = []
+    if False in late:
+        gates.append(RateLimits(0, late.count(False)))
+    concurrency = route.concurrency
+    last = concurrency is not None and by_identity(concurrency.key)
+    if concurrency is not None and not last:
+        gates.append(ConcurrencyGate())
+    if True in late:
+        gates.append(RateLimits(late.count(False), len(late)))
+    if last:
+        gates.append(ConcurrencyGate())
+    return gates
 
 
 def _split(route: Route, pools: Pools) -> Split:

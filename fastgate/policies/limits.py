@@ -10,13 +10,22 @@ from fastgate.config import Concurrency as ConcurrencyConfig
 from fastgate.config import RateLimit as RateLimitConfig
 from fastgate.config import Route
 from fastgate.config.limits import limit_names
+from fastgate.config.words import names_identity
 
 
 def compile_limits(route: Route, segment: Segment) -> list[RateLimit]:
-    """The rate limits of a route, in the order in which they are asked."""
+    """The rate limits of a route in the order in which they are asked: those that need no identity first."""
     names = limit_names(route.rate_limit)
-    return [_limit(each, _whose(route, each.key, position), names[position], segment)
-            for position, each in enumerate(route.rate_limit)]
+    made = [
+        (by_identity(each.key), _limit(each, _whose(route, each.key, position), names[position], segment))
+        for position, each in enumerate(route.rate_limit)
+    ]
+    return [limit for late in (False, True) for each, limit in made if each == late]
+
+
+def by_identity(key: list[str]) -> bool:
+    """Whether a limit can only be asked once it is known who asks."""
+    return any(names_identity(word) for word in key)
 
 
 def compile_concurrency(route: Route, segment: Segment, slot: int) -> ConcurrencyLimit | None:

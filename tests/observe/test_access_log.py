@@ -77,6 +77,7 @@ async def test_a_line_says_all_about_a_request(path: Path) -> None:
         "bytes_in": 5,
         "bytes_out": 2,
         "route": "all",
+        "identity": None,
         "attempts": 1,
         "end": "ok",
         "user_agent": "tests/1.0",

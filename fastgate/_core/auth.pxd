@@ -1,0 +1,58 @@
+from fastgate._core.exchange cimport Exchange, Gate
+
+
+cdef enum Verdict:
+    """What one method, or all so far, say of a request; of two refusals the greater is told to the client."""
+    ABSENT = 0                         # it brings nothing for this method
+    REFUSED = 1                        # what it brings is not valid
+    NOT_ALLOWED = 2                    # it is valid, but not for this request
+    UNAVAILABLE = 3                    # it cannot be found out
+    GRANTED = 4
+    WAITING = 5                        # the awaitable in ``pending`` will say
+
+
+cdef class Identity:
+    """Who asks, as an authentication method found out; immutable, and shared by the requests of one client."""
+    cdef readonly str id
+    cdef readonly str method
+    cdef readonly dict claims
+    cdef readonly object source
+    cdef bytes key                     # what limits count by
+    cdef tuple fields                  # (name, value) for the upstream
+
+
+cdef class Method:
+    """One way to find out who asks."""
+    cdef readonly str name
+    cdef readonly bytes challenge      # of WWW-Authenticate; None = none
+    cdef readonly bytes invalid        # the challenge for credentials that are not valid; None = the same
+    cdef readonly tuple owned          # lower-case names of the fields that it sends upstream
+
+    cdef int verify(self, Exchange x) except -1
+    cdef int grant(self, Exchange x, Identity identity) except -1
+
+
+cdef class Authentication(Gate):
+    """The methods of a route: any of them is enough, or each is needed."""
+    cdef readonly tuple methods
+    cdef readonly bint all
+    cdef tuple owned
+
+    cdef int go_on(self, Exchange x) except -1
+    cdef int took(self, Exchange x, int verdict) except -1
+
+
+cdef bytes claim_text(dict claims, object path)
+cdef int take_away(Exchange x, tuple names) except -1
+cdef int send_on(Exchange x) except -1
+
+
+cdef class VerifiedCache:
+    """Identities by credential, at most ``capacity``, each until a time."""
+    cdef dict young
+    cdef dict old
+    cdef readonly Py_ssize_t capacity
+
+    cdef Identity find(self, bytes key, double now)
+    cdef int keep(self, bytes key, Identity identity, double until) except -1
+    cdef int add(self, bytes key, tuple entry) except -1

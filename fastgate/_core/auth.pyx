@@ -1,0 +1,241 @@
+"""Who may come in: a route's methods of authentication, asked in their order, and who was found.
+
+Theory of operation
+-------------------
+A `Method` looks for its credential in the request and says what it found (`Verdict`). With ``any`` the first that
+grants decides; with ``all`` each has to grant, and the first one's identity goes on, with the claims and fields of the
+others. When nobody grants, the client gets the gravest of what was found: 503 when it cannot be found out, 403 for
+credentials that are valid but not for this request, else 401 with the challenge of every method (RFC 9110, 11.6.1).
+
+A method that has to wait (a hash that takes long, a request to a service) leaves an awaitable in ``x.pending`` and says
+WAITING. The gate's task awaits it: it gives an `Identity` or None, or raises a `Refusal`; then the loop goes on where
+it stood.
+
+Fields that methods send upstream are **owned**: what a client sends under their names is taken away before anything is
+verified, whichever method grants, so that nobody can say who he is by himself.
+
+`VerifiedCache` keeps identities in two dicts: what is asked for moves into the young one, and when that is half full it
+becomes the old one, whose rest is forgotten. So it is bounded, what is in use stays, and nothing is kept in order.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from fastgate._core.exchange cimport ENDED, PASSED, Exchange, Gate
+from fastgate._core.head cimport DROPPED, Field, Head, same
+from fastgate._core.hooks cimport refuse_for, wait_on
+
+from fastgate._core.hooks import Refusal
+
+cdef enum:
+    MAX_METHODS = 32           # of one route
+
+
+cdef class Identity:
+    def __init__(self, str id, str method, *, claims=None, source=None, fields=()):
+        self.id = id
+        self.method = method
+        self.claims = dict(claims) if claims is not None else {}
+        self.source = source
+        self.key = f"{method}\0{id}".encode("utf-8", "surrogatepass")
+        self.fields = tuple((name.encode("ascii"), value.encode()) for name, value in fields)
+
+    def with_others(self, Identity other):
+        """This one, with the claims and fields of another method that was needed too."""
+        cdef Identity both = Identity(self.id, self.method, claims={**other.claims, **self.claims}, source=self.source)
+        both.fields = self.fields + other.fields
+        return both
+
+    def __repr__(self):
+        return f"<Identity {self.id!r} by {self.method}>"
+
+
+cdef class Method:
+    cdef int verify(self, Exchange x) except -1:
+        """GRANTED (by `grant`), another verdict, or WAITING with an awaitable in ``x.pending``."""
+        raise NotImplementedError
+
+    cdef int grant(self, Exchange x, Identity identity) except -1:
+        """The request is this one's."""
+        if x.identity is not None:
+            identity = (<Identity>x.identity).with_others(identity)
+        x.identity = identity
+        return GRANTED
+
+
+cdef class Authentication(Gate):
+    def __init__(self, methods, *, all=False, owned=()):
+        self.methods = tuple(methods)
+        if len(self.methods) > MAX_METHODS:
+            raise ValueError(f"a route has at most {MAX_METHODS} methods of authentication")
+        self.all = all
+        names = {name.lower().encode("ascii") for name in owned}
+        for method in self.methods:
+            names.update((<Method?>method).owned or ())
+        self.owned = tuple(sorted(names))
+
+    cdef int enter(self, Exchange x) except -1:
+        cdef int verdict
+        if self.owned:
+            take_away(x, self.owned)
+        if not self.methods:
+            return PASSED
+        verdict = self.go_on(x)
+        if verdict == GRANTED:
+            return PASSED
+        if verdict == WAITING:
+            wait_on(x, self.wait(x))
+        else:
+            refuse_for(x, self.refusal(x, verdict))
+        return ENDED
+
+    cdef int go_on(self, Exchange x) except -1:
+        """Asks one method after the other, from where it stood. GRANTED, WAITING, or what is to be told."""
+        cdef int verdict
+        while x.method_index < len(self.methods):
+            verdict = (<Method>self.methods[x.method_index]).verify(x)
+            if verdict == WAITING:
+                return WAITING
+            if self.took(x, verdict):
+                break
+        if x.verdict == GRANTED:
+            send_on(x)
+        return x.verdict
+
+    cdef int took(self, Exchange x, int verdict) except -1:
+        """Books what a method said. 1: that decides."""
+        if verdict == REFUSED:
+            x.refused_by |= <unsigned int>1 << x.method_index
+        x.method_index += 1
+        if self.all:
+            x.verdict = verdict
+            return verdict != GRANTED
+        if verdict > x.verdict:
+            x.verdict = verdict
+        return verdict == GRANTED
+
+    async def wait(self, Exchange x):
+        """The rest of `go_on`, when a method was not done at once."""
+        cdef object identity
+        cdef int verdict = WAITING
+        cdef Method method
+        while verdict == WAITING:
+            method = <Method>self.methods[x.method_index]
+            awaitable = x.pending
+            x.pending = None
+            identity = await awaitable
+            if x.over:
+                return
+            verdict = method.grant(x, <Identity?>identity) if identity is not None else REFUSED
+            if not self.took(x, verdict):
+                verdict = self.go_on(x)
+            elif x.verdict == GRANTED:
+                send_on(x)
+            else:
+                verdict = x.verdict
+        if verdict != GRANTED:
+            raise self.refusal(x, verdict)
+
+    def refusal(self, Exchange x, int verdict):
+        """What the client is told."""
+        cdef list fields = []
+        cdef Method method
+        cdef int i
+        if verdict == UNAVAILABLE:
+            return Refusal("auth_unavailable")
+        if verdict == NOT_ALLOWED:
+            return Refusal("forbidden")
+        for i in range(len(self.methods)):
+            method = <Method>self.methods[i]
+            challenge = method.invalid if method.invalid is not None and x.refused_by >> i & 1 else method.challenge
+            if challenge is not None:
+                fields.append(("WWW-Authenticate", challenge.decode("latin-1")))
+        return Refusal("unauthenticated", fields=fields)
+
+
+cdef bytes claim_text(dict claims, object path):
+    """A claim as text in UTF-8; None where there is none, or where it is no text, number or truth value.
+
+    ``address.country`` is a member of a member, unless there is a claim of just that name.
+    """
+    cdef object value = claims.get(path)
+    if value is None and "." in <str>path:
+        value = claims
+        for name in (<str>path).split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, (int, float)):
+        value = str(value)
+    return (<str>value).encode("utf-8", "surrogatepass") if isinstance(value, str) else None
+
+
+cdef int take_away(Exchange x, tuple names) except -1:
+    """What the client says under names that are the gateway's own."""
+    cdef Head head = x.request
+    cdef Field* field
+    cdef bytes name
+    cdef int i
+    for i in range(head.count):
+        field = &head.fields[i]
+        for name in names:
+            if same(head.p + field.name, field.name_length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
+                field.flags |= DROPPED
+                break
+    return 0
+
+
+cdef int send_on(Exchange x) except -1:
+    """The fields that tell the upstream who asks."""
+    cdef Identity identity = <Identity>x.identity
+    if identity.fields:
+        if x.request_extra is None:
+            x.request_extra = list(identity.fields)
+        else:
+            x.request_extra.extend(identity.fields)
+    return 0
+
+
+cdef class VerifiedCache:
+    def __init__(self, capacity):
+        self.capacity = capacity
+        self.young = {}
+        self.old = {}
+
+    cdef Identity find(self, bytes key, double now):
+        cdef object found = self.young.get(key)
+        if found is None:
+            found = self.old.pop(key, None)
+            if found is None:
+                return None
+            if now < <double>found[1]:
+                self.add(key, found)
+        if now >= <double>found[1]:
+            self.young.pop(key, None)
+            return None
+        return <Identity>found[0]
+
+    cdef int keep(self, bytes key, Identity identity, double until) except -1:
+        if self.capacity > 0:
+            self.old.pop(key, None)
+            self.add(key, (identity, until))
+        return 0
+
+    cdef int add(self, bytes key, tuple entry) except -1:
+        if len(self.young) >= (self.capacity + 1) // 2:
+            self.old = self.young
+            self.young = {}
+        self.young[key] = entry
+        return 0
+
+    def __len__(self):
+        return len(self.young) + len(self.old)
+
+    def get(self, bytes key, double now):
+        return self.find(key, now)
+
+    def put(self, bytes key, Identity identity, double until):
+        self.keep(key, identity, until)
+
+    def clear(self):
+        self.young = {}
+        self.old = {}
