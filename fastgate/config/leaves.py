@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastgate.config.addresses import check_host, check_resolver, parse_listen, split_port
 from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, check_header_name, check_header_value
+from fastgate.config.jwt import check_claim_name, check_key_set_url, check_token_source
 from fastgate.config.patterns import (
     check_condition,
     check_host_pattern,
@@ -174,6 +175,9 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "secret header value": check_header_value,
     "path": _check_path,
     "log path": _check_path,
+    "key set url": check_key_set_url,
+    "token source": check_token_source,
+    "claim name": check_claim_name,
 }
 
 

@@ -117,6 +117,7 @@ def struct_reader(cls: type) -> Reader:
     }
     expected = f"a table with {' and '.join(required)}" if 0 < len(required) < 4 else "a table"
     one_of: tuple[str, ...] = getattr(cls, "one_of", ())
+    renamed = {name: field.name for name, field in fields.items() if field.name != name}
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         if not isinstance(value, Mapping):
@@ -147,6 +148,9 @@ def struct_reader(cls: type) -> Reader:
                     reading.report((*keys, name), "is missing")
         if one_of:
             _check_alternatives(reading, keys, one_of, values, meant)
+        for name, attribute in renamed.items():
+            if name in values:
+                values[attribute] = values.pop(name)
         made: Any = cls(**values)
         for where, message in made.faults():
             reading.report((*keys, *where), message)

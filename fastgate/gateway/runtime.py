@@ -16,11 +16,13 @@ from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
+from fastgate.gateway.authentication import Methods, Surroundings, authentication, compile_methods
 from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.answers import compile_answer
 from fastgate.policies.headers import compile_edits
+from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
 
@@ -35,7 +37,12 @@ class Compiled(NamedTuple):
 
 
 async def compile_runtime(
-    config: GatewayConfig, engine: Engine, pools: Pools, policies: Mapping[str, Policy], slices: Slices
+    config: GatewayConfig,
+    engine: Engine,
+    pools: Pools,
+    policies: Mapping[str, Policy],
+    key_sets: KeySets,
+    slices: Slices,
 ) -> Compiled:
     """Raises ConfigError with all that only shows now: patterns that the router refuses."""
     problems: list[Problem] = []
@@ -43,9 +50,10 @@ async def compile_runtime(
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
     methods = {"OPTIONS"}
+    auth = compile_methods(Surroundings(config, engine, pools, key_sets))
     for index, route in enumerate(config.routes):
         try:
-            routes.append(_route(config, route, engine, pools, policies))
+            routes.append(_route(config, route, engine, pools, policies, auth))
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
@@ -97,7 +105,7 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
 
 
 def _route(
-    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, policies: Mapping[str, Policy]
+    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, policies: Mapping[str, Policy], auth: Methods
 ) -> CoreRoute:
     used = [policies[each.use] for each in route.policies]
     with_request = [policy for policy in used if defines(policy, "on_request")]
@@ -112,7 +120,7 @@ def _route(
         limits=compile_limits(route, engine.segment),
         concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
-        gates=_gates(route),
+        gates=_gates(route, auth),
         on_request=[policy.on_request for policy in with_request],
         on_response=[policy.on_response for policy in with_response],
         on_error=[policy.on_error for policy in reversed(used) if defines(policy, "on_error")],
@@ -134,7 +142,7 @@ def _route(
     )
 
 
-def _gates(route: Route) -> list[Gate]:
+def _gates(route: Route, auth: Methods) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
     gates: list[Gate] = []
@@ -144,6 +152,8 @@ def _gates(route: Route) -> list[Gate]:
     last = concurrency is not None and by_identity(concurrency.key)
     if concurrency is not None and not last:
         gates.append(ConcurrencyGate())
+    if (authenticated := authentication(route, auth)) is not None:
+        gates.append(authenticated)
     if True in late:
         gates.append(RateLimits(late.count(False), len(late)))
     if last:
