@@ -214,6 +214,7 @@ cdef class Exchange(Timed):
     cdef int method_index
     cdef unsigned int refused_by       # bit set of the methods that refused
     cdef object pending                # the awaitable of the method that waits
+    cdef tuple complaint               # a method that refused, and what it tells the client
     cdef list refusal_fields           # (name, value) of the problem that is answered
     cdef str refusal_detail            # the sentence for the client; None: that of the cause
 

@@ -136,7 +136,7 @@ cdef class Exchange(Timed):
         self.pause = None
         self.kept_head = None
         self.original = self.hedge = self.mirror = None
-        self.identity = self.pending = self.refusal_fields = self.refusal_detail = None
+        self.identity = self.pending = self.complaint = self.refusal_fields = self.refusal_detail = None
         self.verdict = self.method_index = 0
         self.refused_by = 0
         self.quota_count = self.last_cause = 0

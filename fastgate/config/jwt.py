@@ -194,38 +194,42 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
             for name in (*_KEYS, "issuer"):
                 if getattr(self, name) != "":
                     yield (name,), "cannot stand beside issuers, each of which has its own"
-            yield from self._issuer_faults()
+            yield from _issuer_faults(self)
         else:
             yield from _key_faults(self, self.algorithms, ())
-        yield from self._header_faults()
+        yield from _header_faults(self)
 
-    def _issuer_faults(self) -> Iterator[tuple[PathKeys, str]]:
-        if not isinstance(self.issuers, dict):
-            return
-        first: dict[str, str] = {}
-        for name, each in self.issuers.items():
-            if not isinstance(each, TokenIssuer):
-                continue
-            where = ("issuers", name)
-            yield from _key_faults(each, each.algorithms or self.algorithms, where)
-            if each.issuer == "":
-                yield (*where, "issuer"), "is missing: it tells the issuers apart"
-            elif isinstance(each.issuer, str) and first.setdefault(each.issuer, name) != name:
-                yield (*where, "issuer"), f'is that of "{first[each.issuer]}" too'
 
-    def _header_faults(self) -> Iterator[tuple[PathKeys, str]]:
-        if not isinstance(self.claims_to_headers, dict):
-            return
-        sources = {source.partition(":")[2] for source in self.sources if _is_header(source)}
-        first: dict[str, str] = {}
-        for claim, header in self.claims_to_headers.items():
-            if not isinstance(header, str):
-                continue
-            name = header.lower()
-            if name in sources or name == "authorization":
-                yield ("claims_to_headers", claim), f"{header} is where clients send their credentials"
-            if first.setdefault(name, claim) != claim:
-                yield ("claims_to_headers", claim), f'is the field of "{first[name]}" too'
+# Half-read tables have anything in the place of a value: so theirs are `Any` here.
+
+
+def _issuer_faults(table: Any) -> Iterator[tuple[PathKeys, str]]:
+    """Each issuer needs its name and its keys."""
+    first: dict[str, str] = {}
+    for name, each in table.issuers.items() if isinstance(table.issuers, dict) else ():
+        if not isinstance(each, TokenIssuer):
+            continue
+        where = ("issuers", name)
+        yield from _key_faults(each, each.algorithms or table.algorithms, where)
+        issuer: Any = each.issuer
+        if issuer == "":
+            yield (*where, "issuer"), "is missing: it tells the issuers apart"
+        elif isinstance(issuer, str) and first.setdefault(issuer, name) != name:
+            yield (*where, "issuer"), f'is that of "{first[issuer]}" too'
+
+
+def _header_faults(table: Any) -> Iterator[tuple[PathKeys, str]]:
+    """A field that tells the upstream who asks is one that no credential and no other claim uses."""
+    sources = {source.partition(":")[2] for source in table.sources if _is_header(source)}
+    first: dict[str, str] = {}
+    for claim, header in table.claims_to_headers.items() if isinstance(table.claims_to_headers, dict) else ():
+        if not isinstance(header, str):
+            continue
+        name = header.lower()
+        if name in sources or name == "authorization":
+            yield ("claims_to_headers", claim), f"{header} is where clients send their credentials"
+        if first.setdefault(name, claim) != claim:
+            yield ("claims_to_headers", claim), f'is the field of "{first[name]}" too'
 
 
 def _is_header(source: object) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from msgspec import NODEFAULT, inspect, to_builtins
 
 from fastgate.config import schema
+from fastgate.config.jwt import JWT, TokenIssuer
 from fastgate.config.literals import in_written_order
 from fastgate.config.units import format_duration, format_size
 from fastgate.config.unknown import marks, struct_fields
@@ -142,7 +143,25 @@ SECTIONS = (
         tail=UPSTREAM,
         level=3,
     ),
+    Section("`auth`", schema.AuthRule, [*ROUTE, "[routes.auth]"], True, skip=("all",), tail=UPSTREAM, level=3),
     Section("`[defaults]`", schema.Defaults, ["[defaults]"], examples=True, skip=("policies", "rewrite")),
+    Section("`[auth]`", schema.Auth, ["[auth]"]),
+    Section(
+        "`[auth.jwt]`",
+        JWT,
+        ["[auth.jwt]", 'jwks = "https://id.example.com/.well-known/jwks.json"'],
+        examples=True,
+        skip=("secret", "key", "jwks", "issuers"),
+        level=3,
+    ),
+    Section(
+        "`[auth.jwt.issuers.NAME]`",
+        TokenIssuer,
+        ["[auth.jwt.issuers.main]"],
+        examples=True,
+        skip=("secret", "key"),
+        level=3,
+    ),
     Section("`[[plugins]]`", schema.Plugin, ["[[plugins]]"], examples=True),
     Section("`[upstreams.NAME]`", schema.Upstream, ["[upstreams.backend]"], examples=True, skip=("tls",)),
     Section("`targets`", schema.Target, ["[[upstreams.backend.targets]]"], examples=True, level=3),
@@ -177,8 +196,9 @@ def render_reference() -> str:
 
 def _render_section(section: Section) -> str:
     fields = [field for field in struct_fields(section.cls) if not marks(field.type).get("internal")]
-    own = section.cls.__annotations__
-    fields.sort(key=lambda field: field.encode_name not in own)
+    if section.cls is schema.Route:
+        own = section.cls.__annotations__
+        fields.sort(key=lambda field: field.name not in own)
     prose = " ".join(python_inspect.cleandoc(section.cls.__doc__ or "").split())
     lines = [f"{'#' * section.level} {section.title}", "", prose]
     lines += ["", "```toml", *section.lines]
