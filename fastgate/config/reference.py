@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from msgspec import NODEFAULT, inspect, to_builtins
 
 from fastgate.config import schema
+from fastgate.config.keys import EXAMPLE_HASH
 from fastgate.config.literals import in_written_order
 from fastgate.config.units import format_duration, format_size
 from fastgate.config.unknown import marks, struct_fields
@@ -101,6 +102,15 @@ SECTIONS = (
     Section("`[[gateway.tls.certificates]]`", schema.Certificate, ["[[gateway.tls.certificates]]"], True, level=3),
     Section("`[gateway.log]`", schema.Log, ["[gateway.log]"], level=3),
     Section("`[gateway.access_log]`", schema.AccessLog, ["[gateway.access_log]"], level=3),
+    Section("`[gateway.keys.NAME]`", schema.VirtualKey, ["[gateway.keys.team-a]"], True, ("routes",), level=3),
+    Section(
+        "`[gateway.keys.NAME.previous]`",
+        schema.PreviousSecret,
+        ["[gateway.keys.team-a]", f'hash = "{EXAMPLE_HASH}"', "", "[gateway.keys.team-a.previous]"],
+        examples=True,
+        level=3,
+    ),
+    Section("`[auth.key]`", schema.KeyAuth, ["[auth.key]"], examples=True, level=3),
     Section(
         "`[[routes]]`",
         schema.Route,
