@@ -40,7 +40,7 @@ cdef class KeyMethod(Method):
     cdef readonly bint hide
 
     cdef KeyEntry look(self, const Credential* credential)
-    cdef int take_away(self, Exchange x, const int* fields, const Credential* granted) except -1
+    cdef int take_away(self, Exchange x, const int* fields, int found_in, const Credential* granted) except -1
 
 
 # One parameter of a query, from its first byte to the "&" behind it or the end.

@@ -144,12 +144,14 @@ cdef class KeyMethod(Method):
         cdef int found
         if not find_fields(head, self.header, fields):
             return REFUSED
-        for place in range(PLACES):
+        place = 0
+        while place < PLACES:
             if fields[place] >= 0 and read_field(head, fields[place], place, &credential):
                 presented = True
                 entry = self.look(&credential)
                 if entry is not None:
                     break
+            place += 1
         if entry is None and self.parameter is not None and x.has_query:
             found = read_parameter(x, self.parameter, room, &credential)
             if found > 1:
@@ -164,7 +166,7 @@ cdef class KeyMethod(Method):
         if entry.routes is not None and x.route.name not in entry.routes:
             return NOT_ALLOWED
         if self.hide:
-            self.take_away(x, fields, &credential)
+            self.take_away(x, fields, place, &credential)
         return self.grant(x, entry.identity)
 
     cdef KeyEntry look(self, const Credential* credential):
@@ -174,15 +176,19 @@ cdef class KeyMethod(Method):
         sha256(credential.text, credential.length, digest)
         return self.table.find(digest)
 
-    cdef int take_away(self, Exchange x, const int* fields, const Credential* granted) except -1:
+    cdef int take_away(self, Exchange x, const int* fields, int found_in, const Credential* granted) except -1:
         """Every field in which the granted key stands, and the parameter, which is the gateway's."""
         cdef Head head = x.request
         cdef Credential other
         cdef bytes query
         cdef int place
         for place in range(PLACES):
-            if fields[place] >= 0 and read_field(head, fields[place], place, &other) \
-                    and other.length == granted.length and memcmp(other.text, granted.text, other.length) == 0:
+            if fields[place] < 0:
+                continue
+            if place == found_in or (
+                read_field(head, fields[place], place, &other)
+                and other.length == granted.length and memcmp(other.text, granted.text, other.length) == 0
+            ):
                 head.fields[fields[place]].flags |= DROPPED
         if self.parameter is not None and x.has_query:
             query = without_parameter(x.query, x.query_length, self.parameter)
@@ -204,6 +210,8 @@ cdef bint find_fields(Head head, bytes header, int* fields) noexcept:
         fields[place] = -1
     for i in range(head.count):
         field = &head.fields[i]
+        if field.name_length != length and field.name_length != 7 and field.id != AUTHORIZATION:
+            continue
         if field.flags & DROPPED:
             continue
         if field.name_length == length and same(head.p + field.name, length, name, length):

@@ -1,5 +1,6 @@
 """The reference page of the configuration, in Markdown, made from the schema: run ``fastgate schema --reference``."""
 
+import datetime as dt
 import inspect as python_inspect
 import json
 from collections.abc import Iterable, Mapping
@@ -305,6 +306,8 @@ def toml(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
         case int() | float():
             return str(value)
+        case dt.datetime():
+            return value.isoformat().replace("+00:00", "Z")
         case list() | tuple():
             return f"[{', '.join(toml(item) for item in value)}]"
         case Mapping():
