@@ -168,6 +168,7 @@ cdef class Exchange(Timed):
     cdef Py_ssize_t query_length
     cdef bint has_query
     cdef bytes path_owner
+    cdef bytes query_owner
     cdef bytes forward_path            # what the route's path policies made of it; None = as it is
     cdef bytes client_ip
     cdef char id[128]

@@ -37,6 +37,7 @@ from fastgate.config.schema import (
     Timeouts,
     Upstream,
     UpstreamTLS,
+    VirtualKey,
 )
 
 __all__ = [
@@ -77,4 +78,5 @@ __all__ = [
     "Timeouts",
     "Upstream",
     "UpstreamTLS",
+    "VirtualKey",
 ]

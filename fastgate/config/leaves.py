@@ -22,9 +22,12 @@ from fastgate.config.patterns import (
     compile_expression,
 )
 from fastgate.config.templates import parse_redirect, parse_template
+from fastgate.config.units import format_instant, parse_instant
 from fastgate.config.words import check_cause, check_limit_key, check_limit_name, check_status, check_sticky_key
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
+
+_KEY_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def _check_text(text: str) -> str:
@@ -141,8 +144,28 @@ def _check_probe_header(text: str) -> str:
     return name
 
 
+def _check_key_hash(text: str) -> str:
+    if not _KEY_HASH.fullmatch(text):
+        # The text may be the secret itself: it is not repeated.
+        raise ValueError("expected the SHA-256 of the secret, 64 hexadecimal digits: `fastgate keys new` makes one")
+    return text.lower()
+
+
+def _check_instant(text: str) -> str:
+    return format_instant(parse_instant(text)) if text else text
+
+
+def _check_query_name(text: str) -> str:
+    if not text.isprintable() or any(character in text for character in " &=#+%"):
+        raise ValueError("expected the plain name of a parameter")
+    return text
+
+
 CHECKS: dict[str, Callable[[str], str]] = {
     "text": _check_text,
+    "key hash": _check_key_hash,
+    "instant": _check_instant,
+    "query name": _check_query_name,
     "listen address": _check_listen,
     "network": _check_network,
     "header name": check_header_name,

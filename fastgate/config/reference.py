@@ -1,5 +1,6 @@
 """The reference page of the configuration, in Markdown, made from the schema: run ``fastgate schema --reference``."""
 
+import datetime as dt
 import inspect as python_inspect
 import json
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from msgspec import NODEFAULT, inspect, to_builtins
 
 from fastgate.config import schema
 from fastgate.config.jwt import JWT, TokenIssuer
+from fastgate.config.keys import EXAMPLE_HASH
 from fastgate.config.literals import in_written_order
 from fastgate.config.units import format_duration, format_size
 from fastgate.config.unknown import marks, struct_fields
@@ -102,6 +104,15 @@ SECTIONS = (
     Section("`[[gateway.tls.certificates]]`", schema.Certificate, ["[[gateway.tls.certificates]]"], True, level=3),
     Section("`[gateway.log]`", schema.Log, ["[gateway.log]"], level=3),
     Section("`[gateway.access_log]`", schema.AccessLog, ["[gateway.access_log]"], level=3),
+    Section("`[gateway.keys.NAME]`", schema.VirtualKey, ["[gateway.keys.team-a]"], True, ("routes",), level=3),
+    Section(
+        "`[gateway.keys.NAME.previous]`",
+        schema.PreviousSecret,
+        ["[gateway.keys.team-a]", f'hash = "{EXAMPLE_HASH}"', "", "[gateway.keys.team-a.previous]"],
+        examples=True,
+        level=3,
+    ),
+    Section("`[auth.key]`", schema.KeyAuth, ["[auth.key]"], examples=True, level=3),
     Section(
         "`[[routes]]`",
         schema.Route,
@@ -315,6 +326,8 @@ def toml(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
         case int() | float():
             return str(value)
+        case dt.datetime():
+            return value.isoformat().replace("+00:00", "Z")
         case list() | tuple():
             return f"[{', '.join(toml(item) for item in value)}]"
         case Mapping():

@@ -213,12 +213,16 @@ def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
     secret = kind in SECRET_KINDS
     escape = escape_braces if kind in ("header template", "redirect target") else None
     located = kind in ("path", "log path")
+    timed = kind == "instant"
+    expected = 'a time such as "2027-01-01T00:00:00Z"' if timed else "a string"
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         try:
+            if timed and isinstance(value, dt.datetime):
+                value = value.isoformat()
             if type(value) is not str:
                 if not (secret and isinstance(value, Mapping)):
-                    return reading.unexpected(keys, "a string", value, _quotes_hint(value))
+                    return reading.unexpected(keys, expected, value, "" if timed else _quotes_hint(value))
                 value = resolve_secret(value, reading.environ, reading.base or Path())
                 if escape:
                     value = escape(value)
@@ -236,7 +240,7 @@ def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
         except ValueError as error:
             return reading.report(keys, str(error))
 
-    return Reader(read, "a string", (str, dict) if secret else (str,))
+    return Reader(read, expected, (str, dict) if secret else (str, dt.datetime) if timed else (str,))
 
 
 def _quotes_hint(value: object) -> str:

@@ -37,7 +37,14 @@ def _jwt(given: Surroundings) -> Method:
     return compile_jwt(given.config.auth.jwt, given.key_sets)
 
 
+def _key(given: Surroundings) -> Method:
+    from fastgate.policies.keys import compile_key
+
+    return compile_key(given.config)
+
+
 _BUILDERS: dict[str, Callable[[Surroundings], Method]] = {
+    "key": _key,
     "jwt": _jwt,
 }
 

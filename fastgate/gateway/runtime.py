@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
+from fastgate._core.auth import Method
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Gate
@@ -80,6 +81,7 @@ async def compile_runtime(
         health_path=gateway.health_path,
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
+        unlogged=config.auth.key.query,
     )
     return Compiled(runtime, routes)
 
