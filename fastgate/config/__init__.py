@@ -3,6 +3,7 @@
 from fastgate.config.addresses import Address
 from fastgate.config.errors import ConfigError, Problem
 from fastgate.config.schema import (
+    CORS,
     DNS,
     TLS,
     AccessLog,
@@ -31,6 +32,7 @@ from fastgate.config.schema import (
     Retry,
     Rewrite,
     Route,
+    SecurityHeaders,
     Split,
     State,
     Target,
@@ -40,6 +42,7 @@ from fastgate.config.schema import (
 )
 
 __all__ = [
+    "CORS",
     "DNS",
     "TLS",
     "AccessLog",
@@ -71,6 +74,7 @@ __all__ = [
     "Retry",
     "Rewrite",
     "Route",
+    "SecurityHeaders",
     "Split",
     "State",
     "Target",

@@ -15,6 +15,7 @@ from msgspec import Meta, field
 
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
+from fastgate.config.browser import CORS, SecurityHeaders
 from fastgate.config.kinds import (
     Count,
     Duration,
@@ -62,6 +63,7 @@ from fastgate.config.upstreams import (
 )
 
 __all__ = [
+    "CORS",
     "DNS",
     "TLS",
     "AccessLog",
@@ -91,6 +93,7 @@ __all__ = [
     "Retry",
     "Rewrite",
     "Route",
+    "SecurityHeaders",
     "Split",
     "State",
     "Table",

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastgate.config.browser_warnings import browser_warnings
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.overlap import covers
 from fastgate.config.schema import GatewayConfig, Route
@@ -22,6 +23,7 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
         *_route_warnings(config),
         *answer_warnings(config, data),
         *limit_warnings(config, data),
+        *browser_warnings(config, data),
         *_upstream_warnings(config),
         *unreachable_routes(config.routes),
         *_secrets_in_clear(data),
