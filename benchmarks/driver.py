@@ -89,7 +89,11 @@ ROUTE_FEATURES: dict[str, dict[str, Any]] = {
     "sliding_window_log": {"rate_limit": {"algorithm": "sliding_window_log", "rate": 100_000, "key": "client_ip"}},
     "concurrency": {"concurrency": {"max": 1000, "key": "client_ip"}},
     "retry": {"retry": {"attempts": 3, "on": ["connect", "reset", "timeout", "5xx"]}},
+    "cors": {"cors": {"origins": ["https://app.example.com"], "credentials": True, "expose": ["x-request-id"]}},
+    "security_headers": {"security_headers": True},
 }
+REQUEST_FIELDS: dict[str, bytes] = {"cors": b"Origin: https://app.example.com\r\n"}
+"""What requests have for a feature, beside what they have anyway."""
 UPSTREAM_FEATURES: dict[str, dict[str, Any]] = {
     "breaker": {"breaker": {}},
     "passive": {"health": {"passive": {}}},
@@ -116,18 +120,20 @@ def configuration(features: Sequence[str] = ()) -> GatewayConfig:
 async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
     """One exchange that connects, then ``requests`` that find the connection in the pool."""
     loop.connected = loop.create_future()
+    added = b"".join(REQUEST_FIELDS.get(feature, b"") for feature in features)
+    request = REQUEST.removesuffix(b"\r\n") + added + b"\r\n"
     async with Gateway(configuration(features)) as gateway:
         # The listener's own way to a protocol; nothing connects to it.
         client: Any = gateway._connection(gateway._listeners[0], None, None)
         transport = Transport(client)
         client.connection_made(transport)
-        client.data_received(REQUEST)
+        client.data_received(request)
         upstream = await loop.connected
         await asyncio.sleep(0)  # the gateway's own turn: it sends the request
         upstream.data_received(RESPONSE)
         feed, answer = client.data_received, upstream.data_received
         for _ in range(requests):
-            feed(REQUEST)
+            feed(request)
             answer(RESPONSE)
         last = transport.written[-1]
         if not last.startswith(b"HTTP/1.1 200 OK\r\n") or not last.endswith(BODY):
