@@ -13,7 +13,8 @@ from fastgate.config.traffic_warnings import Finding, policy_tables
 YEAR = 31_536_000
 """The least max-age, in seconds, that the preload lists of browsers take."""
 
-_BARE_DOT = re.compile(r"(?<=[A-Za-z0-9-])\.(?=[A-Za-z0-9-])")
+_ESCAPED = re.compile(r"\\.|\[[^]]*\]")
+_ANY_CHARACTER = re.compile(r"\.(?![*+?{])")
 
 
 def browser_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -31,7 +32,7 @@ def _cors_warnings(cors: CORS, table: PolicyKeys, keys: PathKeys) -> Iterator[Fi
     if cors.opaque_with_credentials():
         yield (*keys, "origins"), 'any site can make a page whose origin is "null", and it would get users\' data'
     for number, origin in enumerate(cors.origins):
-        if origin.startswith("~") and _BARE_DOT.search(origin):
+        if origin.startswith("~") and _ANY_CHARACTER.search(_ESCAPED.sub("", origin)):
             yield (
                 (*keys, "origins", number),
                 'a "." stands for any character, also in names that others can register: write "[.]"',

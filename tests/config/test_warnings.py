@@ -231,13 +231,17 @@ def test_warnings_about_a_route(route: dict[str, Any], said: str) -> None:
     assert any(line.startswith(said) for line in routes({"path": "/a", **route}))
 
 
+NULL = 'any site can make a page whose origin is "null", and it would get users\' data'
+HSTS = "security_headers.strict_transport_security"
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
         ({"cors": {"origins": ["https://a.example"], "credentials": True}, "security_headers": True}, []),
         (
             {"cors": {"origins": ["null"], "credentials": True}},
-            ['cors.origins: any site can make a page whose origin is "null", and it would get users\' data'],
+            [f"cors.origins: {NULL}"],
         ),
         ({"cors": {"origins": ["null"]}}, []),
         (
@@ -260,10 +264,7 @@ def test_warnings_about_a_route(route: dict[str, Any], said: str) -> None:
         ({"security_headers": True, "response_headers": {"add": {"X-Frame-Options": "DENY"}}}, []),
         (
             {"security_headers": {"strict_transport_security": "max-age=31536000; preload"}},
-            [
-                "security_headers.strict_transport_security: preload needs includeSubDomains and a max-age of at least "
-                "31536000"
-            ],
+            [f"{HSTS}: preload needs includeSubDomains and a max-age of at least 31536000"],
         ),
         (
             {"security_headers": {"strict_transport_security": "max-age=31536000; includeSubDomains; preload"}},
@@ -280,4 +281,4 @@ def test_rules_for_browsers_that_are_a_default_are_spoken_of_once() -> None:
         defaults={"cors": {"origins": ["null"], "credentials": True}},
         routes=[{"name": name, "path": f"/{name}", "upstream": "b"} for name in "xy"],
     )
-    assert found == ['defaults.cors.origins: any site can make a page whose origin is "null", and it would get users\' data']
+    assert found == [f"defaults.cors.origins: {NULL}"]

@@ -47,7 +47,11 @@ async def stand(
 # -- origins
 
 ORIGINS = [
-    ("https://app.example", [APP], [APP + ":443", "http://app.example", APP + ":8443", "https://x.app.example", "null"]),
+    (
+        "https://app.example",
+        [APP],
+        [APP + ":443", "http://app.example", APP + ":8443", "https://x.app.example", "null"],
+    ),
     ("HTTPS://App.Example:443", [APP], ["HTTPS://App.Example", APP + ":443"]),
     ("http://localhost:3000", ["http://localhost:3000"], ["http://localhost", "http://localhost:30000"]),
     ("http://[0:0::1]:80", ["http://[::1]"], ["http://[0:0::1]"]),
@@ -55,12 +59,30 @@ ORIGINS = [
     (
         "https://*.app.example",
         ["https://a.app.example", "https://a.b-1.app.example"],
-        [APP, "https://evilapp.example", "https://.app.example", "https://a..app.example", "http://a.app.example",
-         "https://a.app.example:8443", "https://a.app.example.evil.test", "https://evil.test/.app.example",
-         "https://evil.test?.app.example", "https://u@a.app.example", "https://a.appxexample"],
+        [
+            APP,
+            "https://evilapp.example",
+            "https://.app.example",
+            "https://a..app.example",
+            "http://a.app.example",
+            "https://a.app.example:8443",
+            "https://a.app.example.evil.test",
+            "https://evil.test/.app.example",
+            "https://evil.test?.app.example",
+            "https://u@a.app.example",
+            "https://a.appxexample",
+        ],
     ),
-    ("https://*.app.example:8443", ["https://a.app.example:8443"], ["https://a.app.example", "https://a.app.example:443"]),
-    (r"~https?://localhost(:\d+)?", ["http://localhost", "https://localhost:1"], ["http://localhost:", "http://localhost:1/", "xhttp://localhost"]),
+    (
+        "https://*.app.example:8443",
+        ["https://a.app.example:8443"],
+        ["https://a.app.example", "https://a.app.example:443"],
+    ),
+    (
+        r"~https?://localhost(:\d+)?",
+        ["http://localhost", "https://localhost:1"],
+        ["http://localhost:", "http://localhost:1/", "xhttp://localhost"],
+    ),
     ("null", ["null"], ["https://null", ""]),
 ]
 
@@ -103,8 +125,14 @@ async def test_what_patterns_say_is_remembered_within_bounds() -> None:
 async def test_credentials_exposed_fields_and_what_the_upstream_says() -> None:
     cors = {"origins": [APP], "credentials": True, "expose": ["x-total", "x-page"]}
     said = respond(
-        b"x", "200 OK", f"{ALLOW}: https://other.example", "Access-Control-Allow-Credentials: false", f"{ALLOW}: *",
-        "ACCESS-CONTROL-EXPOSE-HEADERS: x-secret", "Access-Control-Max-Age: 9", "Vary: Accept-Encoding",
+        b"x",
+        "200 OK",
+        f"{ALLOW}: https://other.example",
+        "Access-Control-Allow-Credentials: false",
+        f"{ALLOW}: *",
+        "ACCESS-CONTROL-EXPOSE-HEADERS: x-secret",
+        "Access-Control-Max-Age: 9",
+        "Vary: Accept-Encoding",
     )
     async with stand(cors, answer=said) as (_, client):
         answer = await client.request(ask())
@@ -136,7 +164,10 @@ async def test_exposing_all_with_credentials_names_the_fields_of_the_answer() ->
     async with stand(cors, answer=said) as (_, client):
         assert (await client.request(ask())).fields["Access-Control-Expose-Headers"] == "*"
     added = {"add": {"X-Added": "1"}}
-    async with stand({**cors, "credentials": True}, answer=said, rate_limit=limit, response_headers=added) as (_, client):
+    async with stand({**cors, "credentials": True}, answer=said, rate_limit=limit, response_headers=added) as (
+        _,
+        client,
+    ):
         answer = await client.request(ask())
         names = answer.fields["Access-Control-Expose-Headers"].split(", ")
         assert {"x-total", "x-added", "content-length", "date", "ratelimit", "x-request-id"} <= set(names)
@@ -156,7 +187,13 @@ ASKED = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 
 
 async def test_a_preflight_is_answered_here() -> None:
-    cors = {"origins": [APP], "methods": ["GET", "PUT"], "headers": ["X-A", "content-type"], "max_age": "5m", "credentials": True}
+    cors = {
+        "origins": [APP],
+        "methods": ["GET", "PUT"],
+        "headers": ["X-A", "content-type"],
+        "max_age": "5m",
+        "credentials": True,
+    }
     async with stand({**cors, "expose": ["x-b"]}) as (upstream, client):
         answer = await client.request(preflight("PUT", "Access-Control-Request-Headers: content-type,x-a"))
         assert (answer.status, answer.body, answer.fields.get("content-length")) == (204, b"", None)
@@ -179,7 +216,11 @@ async def test_a_preflight_is_answered_here() -> None:
         (preflight("HEAD"), "HEAD", None),
         (preflight("put"), None, None),
         (preflight("PUT", "Access-Control-Request-Headers: x-a, x-b , X-C"), "PUT", "x-a, x-c"),
-        (preflight("PUT", "Access-Control-Request-Headers: x-a", "Access-Control-Request-Headers: x-c"), "PUT", "x-a, x-c"),
+        (
+            preflight("PUT", "Access-Control-Request-Headers: x-a", "Access-Control-Request-Headers: x-c"),
+            "PUT",
+            "x-a, x-c",
+        ),
         (preflight("PUT", "Access-Control-Request-Headers: x-b"), "PUT", None),
         (preflight("PUT", "Access-Control-Request-Headers: ,, a b, x-a"), "PUT", "x-a"),
     ],
@@ -208,7 +249,9 @@ async def test_everything_allowed_is_answered_by_name() -> None:
     for credentials in (False, True):
         cors = {"origins": ["~https://a.*" if credentials else "*"], "credentials": credentials, "max_age": 0}
         async with stand(cors) as (_, client):
-            asked = preflight("PATCH", "Access-Control-Request-Headers: authorization, x-any", origin="https://a.example")
+            asked = preflight(
+                "PATCH", "Access-Control-Request-Headers: authorization, x-any", origin="https://a.example"
+            )
             answer = await client.request(asked)
             assert answer.fields[ALLOW] == ("https://a.example" if credentials else "*")
             assert answer.fields["Access-Control-Allow-Methods"] == "PATCH"
@@ -217,7 +260,9 @@ async def test_everything_allowed_is_answered_by_name() -> None:
             assert answer.fields["Vary"] == (ASKED if credentials else ASKED.removeprefix("Origin, "))
 
 
-@pytest.mark.parametrize(("enabled", "asked", "expected"), [(True, "true", "true"), (True, "no", None), (False, "true", None)])
+@pytest.mark.parametrize(
+    ("enabled", "asked", "expected"), [(True, "true", "true"), (True, "no", None), (False, "true", None)]
+)
 async def test_private_networks(enabled: bool, asked: str, expected: str | None) -> None:
     async with stand({"origins": [APP], "private_network": enabled}) as (_, client):
         answer = await client.request(preflight("GET", f"Access-Control-Request-Private-Network: {asked}"))
@@ -251,8 +296,12 @@ async def test_a_preflight_is_matched_as_the_method_that_it_asks_for() -> None:
             assert upstream.requests == []
             # A method whose route has no rules, or that has no route, and what is no preflight: OPTIONS as any other.
             for request in (
-                preflight("POST", target="/x"), preflight("DELETE", target="/x"), preflight("GET", target="/x", origin=None),
-                ask(method="OPTIONS", target="/x"), preflight("G(T", target="/x"), preflight("", target="/x"),
+                preflight("POST", target="/x"),
+                preflight("DELETE", target="/x"),
+                preflight("GET", target="/x", origin=None),
+                ask(method="OPTIONS", target="/x"),
+                preflight("G(T", target="/x"),
+                preflight("", target="/x"),
             ):
                 answer = await client.request(request)
                 assert (answer.status, answer.fields.get("x-own"), answer.fields.get(ALLOW)) == (200, "1", None)
@@ -431,7 +480,10 @@ async def test_a_client_that_leaves_in_a_preflight_with_a_body() -> None:
 
 
 def rules(cors: Any) -> Any:
-    data = {"routes": [{"name": "r", "path": "/", "upstream": "u", "cors": cors}], "upstreams": {"u": {"targets": ["a:1"]}}}
+    data = {
+        "routes": [{"name": "r", "path": "/", "upstream": "u", "cors": cors}],
+        "upstreams": {"u": {"targets": ["a:1"]}},
+    }
     return GatewayConfig.from_dict(data).routes[0]
 
 
@@ -462,7 +514,9 @@ def test_rules_that_cannot_work_are_errors_of_the_configuration(cors: Any, reaso
 
 async def test_a_default_can_be_replaced_and_switched_off() -> None:
     async with RecordingUpstream() as upstream:
-        config = table({}, {"path": "/off", "cors": False}, {"path": "/own", "cors": {"origins": "*"}}, port=upstream.port)
+        config = table(
+            {}, {"path": "/off", "cors": False}, {"path": "/own", "cors": {"origins": "*"}}, port=upstream.port
+        )
         config["defaults"] = {"cors": {"origins": [APP]}}
         async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
             assert allowed(await client.request(ask(target="/x"))) == APP

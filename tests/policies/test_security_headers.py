@@ -52,9 +52,22 @@ async def test_true_is_all_of_them() -> None:
 
 
 async def test_a_route_without_them_has_none() -> None:
-    for off in (False, dict.fromkeys(["strict_transport_security", "content_type_options", "frame_options",
-                                      "referrer_policy", "permissions_policy", "content_security_policy",
-                                      "cross_origin_opener_policy", "cross_origin_resource_policy"], False)):
+    for off in (
+        False,
+        dict.fromkeys(
+            [
+                "strict_transport_security",
+                "content_type_options",
+                "frame_options",
+                "referrer_policy",
+                "permissions_policy",
+                "content_security_policy",
+                "cross_origin_opener_policy",
+                "cross_origin_resource_policy",
+            ],
+            False,
+        ),
+    ):
         async with stand(off, "X-Frame-Options: DENY") as client:
             assert security(await client.request(GET)) == {"x-frame-options": "DENY"}
 
@@ -104,9 +117,12 @@ PROXY = {"trusted_proxies": ["127.0.0.1"]}
 @pytest.mark.parametrize(
     ("gateway", "field", "secure"),
     [
-        (PROXY, "X-Forwarded-Proto: https", True), (PROXY, "X-Forwarded-Proto: HTTPS, http", True),
-        (PROXY, "X-Forwarded-Proto: http, https", False), (PROXY, "X-Forwarded-Proto: http", False),
-        (PROXY, "X-Forwarded-Proto:", False), (PROXY, "X-Forwarded-For: 192.0.2.1", False),
+        (PROXY, "X-Forwarded-Proto: https", True),
+        (PROXY, "X-Forwarded-Proto: HTTPS, http", True),
+        (PROXY, "X-Forwarded-Proto: http, https", False),
+        (PROXY, "X-Forwarded-Proto: http", False),
+        (PROXY, "X-Forwarded-Proto:", False),
+        (PROXY, "X-Forwarded-For: 192.0.2.1", False),
         ({}, "X-Forwarded-Proto: https", False),
     ],
 )
@@ -176,8 +192,10 @@ async def test_answers_of_policies_and_of_routes_have_them() -> None:
     }
     async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
         for target, expected in (
-            (b"/", {**DEFAULTS, "x-frame-options": "DENY"}), (b"/b", DEFAULTS),
-            (b"/c", {**DEFAULTS, "referrer-policy": "origin"}), (b"/d", {}),
+            (b"/", {**DEFAULTS, "x-frame-options": "DENY"}),
+            (b"/b", DEFAULTS),
+            (b"/c", {**DEFAULTS, "referrer-policy": "origin"}),
+            (b"/d", {}),
         ):
             answer = await client.request(GET.replace(b" / ", b" " + target + b" "))
             assert security(answer) == expected, target
@@ -187,7 +205,8 @@ async def test_they_stand_beside_cors() -> None:
     async with stand(True, cors={"origins": "https://app.example"}) as client:
         answer = await client.request(GET.replace(b"\r\n\r\n", b"\r\nOrigin: https://app.example\r\n\r\n"))
         assert (security(answer), answer.fields["access-control-allow-origin"]) == (DEFAULTS, "https://app.example")
-        preflight = b"OPTIONS / HTTP/1.1\r\nHost: h\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n"
+        asked = b"\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n"
+        preflight = GET.replace(b"GET", b"OPTIONS").replace(b"\r\n\r\n", asked)
         answer = await client.request(preflight)
         assert (answer.status, security(answer)) == (204, DEFAULTS)
 
@@ -205,8 +224,14 @@ def test_false_is_none_and_an_empty_table_is_all() -> None:
     assert compile_security(route(False)) is None
     assert route({}).security_headers == route(True).security_headers
     assert dict(route(True).security_headers.fields()).keys() == {
-        "Strict-Transport-Security", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy",
-        "Permissions-Policy", "Content-Security-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy",
+        "Strict-Transport-Security",
+        "X-Content-Type-Options",
+        "X-Frame-Options",
+        "Referrer-Policy",
+        "Permissions-Policy",
+        "Content-Security-Policy",
+        "Cross-Origin-Opener-Policy",
+        "Cross-Origin-Resource-Policy",
     }
 
 

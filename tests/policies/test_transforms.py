@@ -232,7 +232,9 @@ def known(options: dict[str, Any], port: int, **route: Any) -> dict[str, Any]:
     }
 
 
-CLAIMS = {"sub": "ann", "n": 7, "on": True, "deep": {"er": "x"}, "a.b": "dotted", "list": ["a"], "name": "J\xf6rg \u20ac"}
+CLAIMS = {
+    "sub": "ann", "n": 7, "on": True, "deep": {"er": "x"}, "a.b": "dotted", "list": ["a"], "name": "J\xf6rg \u20ac",
+}
 
 
 @pytest.mark.parametrize(
