@@ -101,15 +101,17 @@ def configuration(features: Sequence[str] = ()) -> GatewayConfig:
     """The same as ``peers/fastgate.toml`` (defaults, access log off, one route), with these features on it."""
     route: dict[str, Any] = {"name": "all", "path": "/*", "upstream": "origin"}
     upstream: dict[str, Any] = {"targets": [{"host": "127.0.0.1", "port": 9}]}
+    gateway: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "access_log": {"path": ""}}
     top: dict[str, Any] = {}
     for feature in features:
         route.update(ROUTE_FEATURES.get(feature, {}))
         route.update(policy_features.ROUTE.get(feature, {}))
+        gateway.update(policy_features.GATEWAY.get(feature, {}))
         top.update(policy_features.TOP.get(feature, {}))
         upstream.update(UPSTREAM_FEATURES.get(feature, {}))
     return GatewayConfig.from_dict(
         {
-            "gateway": {"host": "127.0.0.1", "port": 0, "access_log": {"path": ""}},
+            "gateway": gateway,
             "routes": [route],
             "upstreams": {"origin": upstream},
             **top,

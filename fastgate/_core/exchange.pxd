@@ -174,6 +174,7 @@ cdef class Exchange(Timed):
     cdef char id[128]
     cdef int id_length
     cdef bint is_head
+    cdef bint preflight                # of CORS, and the route is the one that it asks about
     cdef bint is_get
     cdef bint idempotent
     cdef bint upgrading

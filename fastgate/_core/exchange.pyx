@@ -118,7 +118,7 @@ cdef class Exchange(Timed):
         self.host_length = self.path_length = self.query_length = 0
         self.has_query = False
         self.id_length = 0
-        self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = False
+        self.preflight = self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = False
         self.request_complete = self.sending_stopped = self.buffering = self.body_lost = False
         self.body = None
         self.body_kept = self.body_wanted = 0

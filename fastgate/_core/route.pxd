@@ -88,6 +88,8 @@ cdef class Route:
     cdef object rewrite                # callable: normalised path → path to forward, None = refuse
     cdef Edits request_edits
     cdef Edits response_edits
+    cdef bint answers_preflights
+    cdef readonly object browser       # browser.Browser: CORS and security headers; None where there are none
     cdef int host_mode                 # HostMode
     cdef bytes host
     cdef bint names_trace

@@ -1,6 +1,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
 
+from fastgate._core.browser import Browser
 from fastgate._core.concurrency import Concurrency
 from fastgate._core.copies import Mirror
 from fastgate._core.exchange import Gate, Upstream
@@ -144,6 +145,7 @@ class Route:
         rewrite: Callable[[bytes], bytes | None] | None = None,
         request_edits: Edits | None = None,
         response_edits: Edits | None = None,
+        browser: Browser | None = None,
         host_header: str = "upstream",
         names_trace: bool = False,
         upgrades: Iterable[str] = ("websocket",),
@@ -178,6 +180,9 @@ class Route:
         """Gates, then hooks; None where there are none."""
     @property
     def on_response(self) -> tuple[ResponseHook, ...] | None: ...
+    @property
+    def browser(self) -> Browser | None:
+        """CORS and security headers; None where there are none."""
     @property
     def on_error(self) -> tuple[ErrorHook, ...] | None: ...
 

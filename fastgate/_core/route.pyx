@@ -131,8 +131,8 @@ cdef class Route:
         self, *, name, upstream=None, split=None, mirror=None, fixed=None, limits=(), concurrency=None,
         retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
         read_request=False, buffer_response=False, rewrite=None, request_edits=None, response_edits=None,
-        host_header="upstream", names_trace=False, upgrades=("websocket",), max_body=0, connect_timeout=2.0,
-        read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
+        browser=None, host_header="upstream", names_trace=False, upgrades=("websocket",), max_body=0,
+        connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
     ):
         self.name = name
         self.upstream = upstream
@@ -151,6 +151,8 @@ cdef class Route:
         self.rewrite = rewrite
         self.request_edits = request_edits
         self.response_edits = response_edits
+        self.browser = browser
+        self.answers_preflights = browser is not None and browser.cors is not None
         self.host_mode = {"upstream": HOST_UPSTREAM, "client": HOST_CLIENT}.get(host_header, HOST_LITERAL)
         self.host = host_header.encode("ascii") if self.host_mode == HOST_LITERAL else None
         self.names_trace = names_trace

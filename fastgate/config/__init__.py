@@ -3,6 +3,7 @@
 from fastgate.config.addresses import Address
 from fastgate.config.errors import ConfigError, Problem
 from fastgate.config.schema import (
+    CORS,
     DNS,
     TLS,
     AccessLog,
@@ -31,6 +32,7 @@ from fastgate.config.schema import (
     Retry,
     Rewrite,
     Route,
+    SecurityHeaders,
     Split,
     State,
     Target,
@@ -41,6 +43,7 @@ from fastgate.config.schema import (
 )
 
 __all__ = [
+    "CORS",
     "DNS",
     "TLS",
     "AccessLog",
@@ -72,6 +75,7 @@ __all__ = [
     "Retry",
     "Rewrite",
     "Route",
+    "SecurityHeaders",
     "Split",
     "State",
     "Target",

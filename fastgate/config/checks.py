@@ -271,6 +271,22 @@ def _check_identity(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
                 if isinstance(key, str) and names_identity(key):
                     place = (*keys, name, number) if isinstance(value, list) and len(value) > 1 else (*keys, name)
                     reading.report((*place, "key"), f'"{key}" is not known here: the route has no auth')
+    if not items(route.policies):
+        _check_identity_in_edits(route, keys, defaults, reading)
+
+
+def _check_identity_in_edits(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
+    """``{key.id}`` and ``{claim.NAME}`` in edits of header fields; what is in `[defaults]` is for routes with auth."""
+    for name in ("request_headers", "response_headers"):
+        edits = getattr(route, name)
+        if not isinstance(edits, HeaderEdits) or edits is getattr(defaults, name):
+            continue
+        for where, text in _edited_values(edits):
+            for part in parse_template(text):
+                if isinstance(part, Variable) and part.name in ("key", "claim"):
+                    written = f"{{{part.name}.{part.argument}}}"
+                    message = f"{written} is not known here: the route has no auth, and no plugin that could tell"
+                    reading.report((*keys, name, *where), message)
 
 
 def _arguments(text: str) -> Iterable[str]:

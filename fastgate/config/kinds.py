@@ -5,7 +5,7 @@ gateways use for the key, for suggestions), ``policy`` (``false`` switches a def
 where the key's own default is not that), ``internal`` (filled in by
 loading, never written), ``low`` (the least that may be written, where a filled-in value may be lower), ``show`` (the
 default as it is written, where the value itself would mislead), ``single`` (a list of one may be written without its
-brackets).
+brackets), ``on`` (what ``true`` is read as, for a key that is a table).
 """
 
 from typing import Annotated, Any
@@ -59,6 +59,8 @@ Resolver = Annotated[str, Meta(extra={"kind": "resolver"})]
 ProbePath = Annotated[str, Meta(extra={"kind": "probe path"})]
 ProbeHost = Annotated[str, Meta(extra={"kind": "probe host"})]
 ProbeHeader = Annotated[str, Meta(extra={"kind": "probe header"})]
+Origin = Annotated[str, Meta(extra={"kind": "origin"})]
+"""An origin of CORS: see `fastgate.config.origins.check_origin`."""
 HeaderSecret = Annotated[str, Meta(extra={"kind": "secret header value"})]
 KeyHash = Annotated[str, Meta(extra={"kind": "key hash"})]
 """SHA-256 of a secret as 64 lower-case hexadecimal digits."""

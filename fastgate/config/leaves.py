@@ -11,6 +11,7 @@ from pathlib import Path
 from fastgate.config.addresses import check_host, check_resolver, parse_listen, split_port
 from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, check_header_name, check_header_value
 from fastgate.config.jwt import check_claim_name, check_key_set_url, check_token_source
+from fastgate.config.origins import check_origin
 from fastgate.config.patterns import (
     check_condition,
     check_host_pattern,
@@ -196,6 +197,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "probe host": _check_probe_host,
     "probe header": _check_probe_header,
     "secret header value": check_header_value,
+    "origin": check_origin,
     "path": _check_path,
     "log path": _check_path,
     "key set url": check_key_set_url,

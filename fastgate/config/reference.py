@@ -145,6 +145,10 @@ SECTIONS = (
         tail=UPSTREAM,
         level=3,
     ),
+    Section("`cors`", schema.CORS, [*ROUTE, "[routes.cors]"], examples=True, tail=UPSTREAM, level=3),
+    Section(
+        "`security_headers`", schema.SecurityHeaders, [*ROUTE, "[routes.security_headers]"], tail=UPSTREAM, level=3
+    ),
     Section("`rewrite`", schema.Rewrite, [*ROUTE, "[routes.rewrite]"], examples=True, tail=UPSTREAM, level=3),
     Section(
         "`policies`",
@@ -292,6 +296,8 @@ def type_name(kind: inspect.Type) -> str:
                 return "octal string"
             if name == "target":
                 return "table or string"
+            if "on" in marks(kind):
+                return f"`true` or {type_name(kind.type)}"
             if marks(kind).get("single"):
                 several = type_name(kind.type)
                 return f"{SINGULAR.get(several, several)} or {several}"

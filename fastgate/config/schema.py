@@ -16,6 +16,7 @@ from msgspec import Meta, field
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
 from fastgate.config.keys import KeyAuth, PreviousSecret, VirtualKey
+from fastgate.config.browser import CORS, SecurityHeaders
 from fastgate.config.kinds import (
     Count,
     Duration,
@@ -63,6 +64,7 @@ from fastgate.config.upstreams import (
 )
 
 __all__ = [
+    "CORS",
     "DNS",
     "TLS",
     "AccessLog",
@@ -94,6 +96,7 @@ __all__ = [
     "Retry",
     "Rewrite",
     "Route",
+    "SecurityHeaders",
     "Split",
     "State",
     "Table",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
 from fastgate._core.auth import Method
+from fastgate._core.browser import Browser, PreflightGate
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Gate
@@ -22,10 +23,12 @@ from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.answers import compile_answer
+from fastgate.policies.cors import compile_cors
 from fastgate.policies.headers import compile_edits
 from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
+from fastgate.policies.security import compile_security
 
 Pools = Mapping[str, Pool]
 
@@ -132,6 +135,7 @@ def _route(
         rewrite=compile_path(route),
         request_edits=compile_edits(route.request_headers),
         response_edits=compile_edits(route.response_headers),
+        browser=_browser(route),
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,
         upgrades=route.upgrades,
@@ -148,6 +152,8 @@ def _gates(route: Route, auth: Methods) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
     gates: list[Gate] = []
+    if route.cors is not None:
+        gates.append(PreflightGate())
     if False in late:
         gates.append(RateLimits(0, late.count(False)))
     concurrency = route.concurrency
@@ -161,6 +167,11 @@ def _gates(route: Route, auth: Methods) -> list[Gate]:
     if last:
         gates.append(ConcurrencyGate())
     return gates
+
+
+def _browser(route: Route) -> Browser | None:
+    cors, security = compile_cors(route), compile_security(route)
+    return Browser(cors, security) if cors is not None or security is not None else None
 
 
 def _split(route: Route, pools: Pools) -> Split:
