@@ -2,6 +2,7 @@
 
 from fastgate.config.addresses import Address
 from fastgate.config.errors import ConfigError, Problem
+from fastgate.config.kinds import Duration, Secret, Size
 from fastgate.config.schema import (
     DNS,
     TLS,
@@ -53,6 +54,7 @@ __all__ = [
     "Concurrency",
     "ConfigError",
     "Defaults",
+    "Duration",
     "GatewayConfig",
     "GatewayTable",
     "HeaderEdits",
@@ -71,6 +73,8 @@ __all__ = [
     "Retry",
     "Rewrite",
     "Route",
+    "Secret",
+    "Size",
     "Split",
     "State",
     "Target",

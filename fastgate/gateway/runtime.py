@@ -10,6 +10,8 @@ from fastgate._core.admission import ConcurrencyGate, RateLimits
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Gate
+from fastgate._core.hooks import Hook
+from fastgate._core.meters import Meter
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
@@ -43,9 +45,10 @@ async def compile_runtime(
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
     methods = {"OPTIONS"}
+    meters = {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins}
     for index, route in enumerate(config.routes):
         try:
-            routes.append(_route(config, route, engine, pools, policies))
+            routes.append(_route(config, route, engine, pools, policies, meters))
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
@@ -97,11 +100,16 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
 
 
 def _route(
-    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, policies: Mapping[str, Policy]
+    config: GatewayConfig,
+    route: Route,
+    engine: Engine,
+    pools: Pools,
+    policies: Mapping[str, Policy],
+    meters: Mapping[str, Meter],
 ) -> CoreRoute:
-    used = [policies[each.use] for each in route.policies]
-    with_request = [policy for policy in used if defines(policy, "on_request")]
-    with_response = [policy for policy in reversed(used) if defines(policy, "on_response")]
+    used = [(meters[each.use], policies[each.use]) for each in route.policies]
+    with_request = [policy for _, policy in used if defines(policy, "on_request")]
+    with_response = [policy for _, policy in used if defines(policy, "on_response")]
     timeouts = route.timeouts
     return CoreRoute(
         name=route.name,
@@ -113,9 +121,9 @@ def _route(
         concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
         gates=_gates(route),
-        on_request=[policy.on_request for policy in with_request],
-        on_response=[policy.on_response for policy in with_response],
-        on_error=[policy.on_error for policy in reversed(used) if defines(policy, "on_error")],
+        on_request=_hooks(used, "on_request"),
+        on_response=_hooks(reversed(used), "on_response"),
+        on_error=_hooks(reversed(used), "on_error"),
         buffer_request=route.buffer_request or any(policy.body == "full" for policy in with_request),
         read_request=any(policy.body != "none" for policy in with_request),
         buffer_response=any(policy.body == "full" for policy in with_response),
@@ -132,6 +140,10 @@ def _route(
         idle_timeout=timeouts.idle,
         total_timeout=timeouts.total,
     )
+
+
+def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
+    return [Hook(getattr(policy, hook), meter) for meter, policy in used if defines(policy, hook)]
 
 
 def _gates(route: Route) -> list[Gate]:

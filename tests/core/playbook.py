@@ -17,6 +17,7 @@ from fastgate._core.balancer import RoundRobin
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
 from fastgate._core.health import UpstreamHealth
+from fastgate._core.hooks import Hook
 from fastgate._core.probe import HandWheel
 from fastgate._core.route import Route, Runtime
 from fastgate._core.router import Router
@@ -297,7 +298,9 @@ class World:
         self.upstreams.append(Transport(self, protocol))
 
     def route(self, path: str, *, methods: list[str] | None = None, **options: Any) -> None:
-        """Adds a route to the first pool, or to what the options say."""
+        """Adds a route to the first pool, or to what the options say. Hooks may be given as they are."""
+        for side in ("on_request", "on_response", "on_error"):
+            options[side] = [each if isinstance(each, Hook) else Hook(each) for each in options.get(side, ())]
         self.router.add(path, Route(**{"name": path, "upstream": self.pool, **options}), methods=methods)
 
     def client(self) -> Transport:
