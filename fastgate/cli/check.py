@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from fastgate.cli.configuration import config_argument, load_with_document
+from fastgate.cli.configuration import config_argument, import_from_here, load_with_document
 
 
 @click.command()
@@ -25,7 +25,7 @@ def check(config: str | None, strict: bool) -> None:
         from fastgate.config import ConfigError
         from fastgate.gateway.plugins import find_problems
 
-        sys.path.insert(0, "")
+        import_from_here()
         problems = find_problems(loaded.plugins)
         if problems:
             raise ConfigError(locate(document, problems))

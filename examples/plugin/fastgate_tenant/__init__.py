@@ -15,7 +15,8 @@ from fastgate.gateway import ExchangeError
 
 __all__ = ["TenantPolicy"]
 
-_log = logging.getLogger("fastgate_tenant")
+# Below "fastgate", so that [gateway.log] says how much of it is kept.
+_log = logging.getLogger("fastgate.plugins.tenant")
 
 
 class TenantPolicy(Policy):
