@@ -127,5 +127,5 @@ def _read_kind(name: str, kind: inspect.Type, value: Any, keys: PathKeys, found:
         return parse(value)
     except ValueError as error:
         reason = str(error)
-        found.append((keys, f"{reason}, got {describe(value)}" if reason.startswith("expected a dur") else reason))
+        found.append((keys, f"{reason}, got {describe(value)}" if reason.startswith(("expected a dur", "expected a siz")) else reason))
         return value

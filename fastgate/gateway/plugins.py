@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from msgspec import Struct
 
@@ -23,13 +23,14 @@ _log = logging.getLogger("fastgate.plugins")
 
 ENTRY_POINTS = "fastgate.policies"
 SLOW_START = 5.0  # seconds of on_startup after which the log says whom it waits for
+SLOW = "plugin %s: on_startup has not returned after %g s; nothing is served before it does"
 
 
 class Plugins:
     """The policy objects of a configuration, one for each entry of ``[[plugins]]``.
 
     On a reload an entry that has not changed keeps its object (`renewed`), and with it what that has gathered; its
-    budget is no part of that. ``given`` are objects, by name, that stand in the place of what entries of these names say.
+    budget is no part of that. ``given`` are objects, by name, that stand in for what entries of these names say.
     """
 
     def __init__(self, given: Mapping[str, Policy] | None = None) -> None:
@@ -76,15 +77,15 @@ class Plugins:
         for name, policy in self.policies.items():
             if id(policy) in running:
                 continue
-            slow = loop.call_later(SLOW_START, _log.warning, "plugin %s: on_startup is not done yet", name)
+            slow = loop.call_later(SLOW_START, _log.warning, SLOW, name, SLOW_START)
             try:
                 await policy.on_startup(gateway)
             except BaseException as error:
                 await shut_down(begun, gateway)
-                if isinstance(error, Exception):
-                    _log.error("plugin %s: on_startup raised", name, exc_info=error)
-                    raise PluginError(f"plugin {name}: on_startup raised {describe(error)}") from error
-                raise
+                if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
+                    raise
+                _log.debug("plugin %s: on_startup raised", name, exc_info=error)
+                raise PluginError(f"plugin {name}: on_startup raised {describe(error)}") from error
             finally:
                 slow.cancel()
             begun.append(policy)
@@ -104,7 +105,7 @@ class Plugins:
 
 
 def find_problems(plugins: Sequence[Plugin]) -> list[tuple[PathKeys, str]]:
-    """What keeps plugins from being used, with its place: modules are imported, options read, nothing is constructed."""
+    """What keeps plugins from being used: modules are imported and options read, nothing is constructed."""
     found: list[tuple[PathKeys, str]] = []
     for index, plugin in enumerate(plugins):
         try:
@@ -148,15 +149,14 @@ def describe(error: BaseException) -> str:
 def find_class(plugin: Plugin) -> type[Policy]:
     """The class of a plugin. Raises PluginError, or whatever its module raises."""
     kind = _find(plugin)
-    if not isinstance(kind, type) or not _is_policy(kind):
+    if not _is_policy(kind):
         raise PluginError(f"{plugin.use or plugin.name} is not a class derived from fastgate.Policy")
     if kind.body not in ("none", "peek", "full"):
         raise PluginError(f'body must be "none", "peek" or "full", not {kind.body!r}')
-    policy: type[Policy] = kind
-    return policy
+    return kind
 
 
-def _is_policy(value: object) -> bool:
+def _is_policy(value: object) -> TypeGuard[type[Policy]]:
     return isinstance(value, type) and hasattr(value, "body")
 
 
@@ -191,5 +191,5 @@ async def shut_down(policies: Sequence[Policy], gateway: "Gateway") -> None:
     for policy in reversed(policies):
         try:
             await policy.on_shutdown(gateway)
-        except Exception:
+        except (Exception, SystemExit):
             _log.exception("%s.on_shutdown raised", type(policy).__qualname__)

@@ -56,8 +56,8 @@ class Policy:
     policy defines ``on_request``, and the response body where it defines ``on_response``."""
 
     Options: ClassVar[type[Struct] | None] = None
-    """What the options are: a `msgspec.Struct`, usually a class inside the policy's. ``__init__`` then gets an object of
-    it, and options that do not fit are errors of the configuration, also for ``fastgate check``. None: a dict."""
+    """What the options are: a `msgspec.Struct`, usually a class inside the policy's. ``__init__`` gets an object of it,
+    and options that do not fit are errors of the configuration, also for ``fastgate check``. None: a dict."""
 
     def __init__(self, options: Any) -> None:
         """``options`` of the ``[[plugins]]`` entry. Raise ValueError for bad ones: the gateway does not start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from types import SimpleNamespace, TracebackType
@@ -33,7 +34,15 @@ class _Transport(asyncio.Transport):
         self._written = bytearray()
         self._more = asyncio.Event()
         self._closed = False
+        self._pair: tuple[socket.socket, ...] = ()
         protocol.connection_made(self)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "socket":
+            # The core asks a kept connection's own socket whether the peer has closed it: this one's never does.
+            self._pair = self._pair or socket.socketpair()
+            return self._pair[0]
+        return super().get_extra_info(name, default)
 
     async def receive(self, size: int) -> bytes:
         while not self._written and not self._closed:
@@ -63,6 +72,8 @@ class _Transport(asyncio.Transport):
         protocol, self.protocol = self.protocol, None
         if protocol is not None:
             protocol.connection_lost(error)
+        for end in self._pair:
+            end.close()
 
     def is_closing(self) -> bool:
         return self._closed
@@ -148,7 +159,8 @@ class Play:
             self._loop.close()
             raise
         listener = SimpleNamespace(scheme="http", port=80)
-        self._client = self._do(self._connect(lambda: ClientConnection(self._gateway._engine, listener)))
+        engine: Any = self._gateway._engine
+        self._client = self._do(self._connect(lambda: ClientConnection(engine, listener)))
         return self
 
     def __exit__(
@@ -370,8 +382,9 @@ def playbook(
 
 def shown(message: Message) -> str:
     """A message as an assertion error shows it."""
-    body = message.body[:1000].decode("utf-8", "replace")
-    return "    " + f"{message.head.decode('latin-1').rstrip()}\n\n{body}".rstrip().replace("\r", "").replace("\n", "\n    ")
+    head = message.head.decode("latin-1").rstrip()
+    lines = f"{head}\n\n{message.body[:1000].decode('utf-8', 'replace')}".rstrip().splitlines()
+    return "\n".join(f"    {line}".rstrip() for line in lines)
 
 
 def _compare(what: str, part: str, found: object, wanted: object, message: Message) -> None:

@@ -52,7 +52,7 @@ def made(policies: Sequence[UsedPolicy], options: Mapping[str, Any] | None, cloc
         else:
             policy = used
         if hasattr(type(policy), "clock"):
-            policy.clock = clock
+            setattr(policy, "clock", clock)  # noqa: B010 (not every policy has one)
         name = type(policy).__name__
         named[name if name not in named else f"{name}-{position}"] = policy
     return named
@@ -77,9 +77,7 @@ class PolicyGateway:
         clock: What policies whose class has an attribute ``clock`` find there.
     """
 
-    def __init__(
-        self, gateway: Gateway, upstream: RecordingUpstream, policies: list[Policy], clock: FakeClock
-    ) -> None:
+    def __init__(self, gateway: Gateway, upstream: RecordingUpstream, policies: list[Policy], clock: FakeClock) -> None:
         self.gateway = gateway
         self.upstream = upstream
         self.policies = policies

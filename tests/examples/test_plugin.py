@@ -1,4 +1,4 @@
-"""The example plugin: built and installed as a package, its own tests pass, and a gateway finds it by its entry point."""
+"""The example plugin, built and installed as a package: its own tests pass, a gateway finds it by its entry point."""
 
 import asyncio
 import os

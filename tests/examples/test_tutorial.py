@@ -1,7 +1,7 @@
 """``docs/plugin-tutorial.md``, followed to the letter by one who has nothing but the page, in an empty folder.
 
-Blocks are taken in order: one with a file name above it is saved under that name, the commands of the others are given to
-one shell, and what they print is compared with what the page says they print. Two things are not as on the page: what
+Blocks are taken in order: one with a file name above it is saved under that name, the commands of the others are given
+to one shell, and what they print is compared with what the page says. Two things are not as on the page: what
 ``pip install fastgate pytest`` would fetch is there already, pip itself too, and ports are free ones.
 """
 
@@ -30,10 +30,9 @@ SITE = f"""
 import pathlib, sys, sysconfig
 site = pathlib.Path(sysconfig.get_path("purelib"))
 site.joinpath("given.pth").write_text({str(ROOT)!r} + "\\n" + {sysconfig.get_path("purelib")!r} + "\\n")
-for name, main in (("fastgate", "fastgate.cli:main"), ("pytest", "pytest:main"), ("pip", "pip._internal.cli.main:main")):
-    module, function = main.split(":")
+for name, module in (("fastgate", "fastgate.cli"), ("pytest", "pytest"), ("pip", "pip._internal.cli.main")):
     script = pathlib.Path(sys.executable).with_name(name)
-    script.write_text(f"#!{{sys.executable}}\\nimport sys\\nfrom {{module}} import {{function}}\\nsys.exit({{function}}())\\n")
+    script.write_text(f"#!{{sys.executable}}\\nimport sys\\nfrom {{module}} import main\\nsys.exit(main())\\n")
     script.chmod(0o755)
 """
 
@@ -50,7 +49,8 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
         path = f"{Path(sys.executable).parent}:{inherited['PATH']}"
-        offline = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "HOME": str(folder), "COLUMNS": "80"}
         self._process = subprocess.Popen(
             ["bash"],
             cwd=folder,
@@ -58,7 +58,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**inherited, **offline, "PATH": path, "HOME": str(folder), "COLUMNS": "80"},
+            env={**inherited, **offline, **alone, "PATH": path},
         )
 
     def do(self, command: str) -> str:
@@ -94,7 +94,8 @@ def test_the_page_works_to_the_letter(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
 
     def here(text: str) -> str:
-        return text.replace("8080", str(gateway)).replace("5000", str(upstream)).replace("/tmp/elsewhere", str(elsewhere))
+        text = text.replace("8080", str(gateway)).replace("5000", str(upstream))
+        return text.replace("/tmp/elsewhere", str(elsewhere))
 
     folder = tmp_path / "fastgate-version"
     shell = Shell(tmp_path)
