@@ -9,6 +9,7 @@ cdef enum:
 cdef class Meter:
     cdef readonly str plugin
     cdef readonly uint64_t budget      # microseconds; 0 = none
+    cdef public uint64_t again         # microseconds between two warnings
     cdef Segment segment
     cdef uint64_t* words               # of this worker; NULL = the table was full
     cdef uint64_t warned_at            # microseconds

@@ -22,4 +22,5 @@ class Meter:
 
     plugin: str
     budget: int
+    again: int
     def __init__(self, segment: Segment, slot: int, plugin: str, budget: float = 0.0) -> None: ...

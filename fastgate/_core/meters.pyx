@@ -23,7 +23,7 @@ cdef extern from "atomics.h" nogil:
 cdef enum:
     OVER = 2 * HISTOGRAM_WORDS          # the word after the two histograms
     ROW = 3976                          # words: whole cache lines
-    AGAIN = 60_000_000                  # microseconds between two warnings
+    AGAIN = 60_000_000                  # microseconds
 
 assert OVER < ROW and ROW % 8 == 0
 
@@ -85,6 +85,7 @@ cdef class Meter:
         self.segment = segment
         self.plugin = plugin
         self.budget = <uint64_t>(budget * 1_000_000)
+        self.again = AGAIN
         self.words = row(segment, slot, number) if number >= 0 else NULL
 
     cdef int ran(self, uint64_t running) except -1:
@@ -105,7 +106,7 @@ cdef class Meter:
         self.unsaid += 1
         if self.words != NULL:
             self.words[OVER] += 1
-        if self.warned_at and now - self.warned_at < AGAIN:
+        if self.warned_at and now - self.warned_at < self.again:
             return 0
         again = f"; {self.unsaid} times since the last warning" if self.warned_at else ""
         self.warned_at = now

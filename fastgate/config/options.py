@@ -127,5 +127,6 @@ def _read_kind(name: str, kind: inspect.Type, value: Any, keys: PathKeys, found:
         return parse(value)
     except ValueError as error:
         reason = str(error)
-        found.append((keys, f"{reason}, got {describe(value)}" if reason.startswith(("expected a dur", "expected a siz")) else reason))
+        tell = name != "secret" and reason.startswith("expected")
+        found.append((keys, f"{reason}, got {describe(value)}" if tell else reason))
         return value
