@@ -2,6 +2,7 @@
 
 from fastgate.config.addresses import Address
 from fastgate.config.errors import ConfigError, Problem
+from fastgate.config.kinds import Duration, Secret, Size
 from fastgate.config.schema import (
     CORS,
     DNS,
@@ -57,6 +58,7 @@ __all__ = [
     "Concurrency",
     "ConfigError",
     "Defaults",
+    "Duration",
     "GatewayConfig",
     "GatewayTable",
     "HeaderEdits",
@@ -75,7 +77,9 @@ __all__ = [
     "Retry",
     "Rewrite",
     "Route",
+    "Secret",
     "SecurityHeaders",
+    "Size",
     "Split",
     "State",
     "Target",

@@ -15,8 +15,8 @@ from msgspec import Meta, field
 
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
-from fastgate.config.keys import KeyAuth, PreviousSecret, VirtualKey
 from fastgate.config.browser import CORS, SecurityHeaders
+from fastgate.config.keys import KeyAuth, PreviousSecret, VirtualKey
 from fastgate.config.kinds import (
     Count,
     Duration,
@@ -342,11 +342,20 @@ class Plugin(Table, frozen=True, kw_only=True):
     options: Annotated[
         dict[str, Any],
         about(
-            "Given to the class as it is; the plugin checks it.",
+            "Given to the class, which checks them.",
             examples=[{"header": "x-tenant"}],
             also=["config", "settings"],
         ),
     ] = field(default_factory=dict)
+    budget: Annotated[
+        Duration,
+        about(
+            "How long its hooks may keep the event loop at a time; the log warns of what takes longer. 0: as long as "
+            "they like.",
+            examples=["5ms"],
+            also=["time_budget", "max_duration", "deadline"],
+        ),
+    ] = 0.05
 
 
 # --- [state] ---------------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
-from fastgate._core.auth import Method
 from fastgate._core.browser import Browser, PreflightGate
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Gate
+from fastgate._core.hooks import Hook
+from fastgate._core.meters import Meter
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
@@ -40,6 +41,17 @@ class Compiled(NamedTuple):
     routes: list[CoreRoute]
 
 
+class _Given(NamedTuple):
+    """What routes are made of, beside what stands in them."""
+
+    config: GatewayConfig
+    engine: Engine
+    pools: Pools
+    policies: Mapping[str, Policy]
+    meters: Mapping[str, Meter]
+    auth: Methods
+
+
 async def compile_runtime(
     config: GatewayConfig,
     engine: Engine,
@@ -54,10 +66,17 @@ async def compile_runtime(
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
     methods = {"OPTIONS"}
-    auth = compile_methods(Surroundings(config, engine, pools, key_sets))
+    given = _Given(
+        config,
+        engine,
+        pools,
+        policies,
+        {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
+        compile_methods(Surroundings(config, engine, pools, key_sets)),
+    )
     for index, route in enumerate(config.routes):
         try:
-            routes.append(_route(config, route, engine, pools, policies, auth))
+            routes.append(_route(route, given))
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
@@ -109,12 +128,11 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
     )
 
 
-def _route(
-    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, policies: Mapping[str, Policy], auth: Methods
-) -> CoreRoute:
-    used = [policies[each.use] for each in route.policies]
-    with_request = [policy for policy in used if defines(policy, "on_request")]
-    with_response = [policy for policy in reversed(used) if defines(policy, "on_response")]
+def _route(route: Route, given: _Given) -> CoreRoute:
+    config, engine, pools, policies, meters, auth = given
+    used = [(meters[each.use], policies[each.use]) for each in route.policies]
+    with_request = [policy for _, policy in used if defines(policy, "on_request")]
+    with_response = [policy for _, policy in used if defines(policy, "on_response")]
     timeouts = route.timeouts
     return CoreRoute(
         name=route.name,
@@ -126,9 +144,9 @@ def _route(
         concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
         gates=_gates(route, auth),
-        on_request=[policy.on_request for policy in with_request],
-        on_response=[policy.on_response for policy in with_response],
-        on_error=[policy.on_error for policy in reversed(used) if defines(policy, "on_error")],
+        on_request=_hooks(used, "on_request"),
+        on_response=_hooks(reversed(used), "on_response"),
+        on_error=_hooks(reversed(used), "on_error"),
         buffer_request=route.buffer_request or any(policy.body == "full" for policy in with_request),
         read_request=any(policy.body != "none" for policy in with_request),
         buffer_response=any(policy.body == "full" for policy in with_response),
@@ -146,6 +164,10 @@ def _route(
         idle_timeout=timeouts.idle,
         total_timeout=timeouts.total,
     )
+
+
+def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
+    return [Hook(getattr(policy, hook), meter) for meter, policy in used if defines(policy, hook)]
 
 
 def _gates(route: Route, auth: Methods) -> list[Gate]:
