@@ -31,6 +31,13 @@ def read_files(config: GatewayConfig) -> Iterator[tuple[PathKeys, str]]:
             yield ("gateway", "tls", "certificates", number, "key"), certificate.key
         if tls.client_ca:
             yield ("gateway", "tls", "client_ca"), tls.client_ca
+    if config.auth.basic is not None and config.auth.basic.file:
+        yield ("auth", "basic", "file"), config.auth.basic.file
+    if config.auth.forward is not None and config.auth.forward.tls is not None:
+        for key in ("ca", "cert", "key"):
+            path = getattr(config.auth.forward.tls, key)
+            if path:
+                yield ("auth", "forward", "tls", key), path
     for name, upstream in config.upstreams.items():
         if upstream.tls is not None:
             for key in ("ca", "cert", "key"):

@@ -8,7 +8,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from fastgate.config.addresses import check_host, check_resolver, parse_listen, split_port
+from fastgate.config.addresses import check_host, check_resolver, parse_listen, parse_url, split_port
+from fastgate.config.basic import check_password_hash, check_realm, check_user_name
+from fastgate.config.forward_auth import check_decision_key
 from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, check_header_name, check_header_value
 from fastgate.config.patterns import (
     check_condition,
@@ -140,6 +142,11 @@ def _check_probe_header(text: str) -> str:
     return name
 
 
+def _check_url(text: str) -> str:
+    parse_url(text)
+    return text
+
+
 CHECKS: dict[str, Callable[[str], str]] = {
     "text": _check_text,
     "listen address": _check_listen,
@@ -172,6 +179,11 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "probe host": _check_probe_host,
     "probe header": _check_probe_header,
     "secret header value": check_header_value,
+    "user name": check_user_name,
+    "password hash": check_password_hash,
+    "realm": check_realm,
+    "service url": _check_url,
+    "decision key": check_decision_key,
     "path": _check_path,
     "log path": _check_path,
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
+from fastgate._core.auth import Method
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Gate
@@ -16,6 +17,7 @@ from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
+from fastgate.gateway.authentication import authentication, compile_methods
 from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
@@ -32,6 +34,8 @@ class Compiled(NamedTuple):
 
     runtime: Runtime
     routes: list[CoreRoute]
+    auth: Mapping[str, Method]
+    """The ways to find out who asks; their threads and connections end with them."""
 
 
 async def compile_runtime(
@@ -43,9 +47,10 @@ async def compile_runtime(
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
     methods = {"OPTIONS"}
+    auth = compile_methods(config)
     for index, route in enumerate(config.routes):
         try:
-            routes.append(_route(config, route, engine, pools, policies))
+            routes.append(_route(config, route, engine, pools, policies, auth))
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
@@ -73,7 +78,7 @@ async def compile_runtime(
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
     )
-    return Compiled(runtime, routes)
+    return Compiled(runtime, routes, auth)
 
 
 def _methods(route: Route) -> Iterable[str]:
@@ -97,7 +102,12 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
 
 
 def _route(
-    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, policies: Mapping[str, Policy]
+    config: GatewayConfig,
+    route: Route,
+    engine: Engine,
+    pools: Pools,
+    policies: Mapping[str, Policy],
+    auth: Mapping[str, Method],
 ) -> CoreRoute:
     used = [policies[each.use] for each in route.policies]
     with_request = [policy for policy in used if defines(policy, "on_request")]
@@ -112,7 +122,7 @@ def _route(
         limits=compile_limits(route, engine.segment),
         concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
-        gates=_gates(route),
+        gates=_gates(route, auth),
         on_request=[policy.on_request for policy in with_request],
         on_response=[policy.on_response for policy in with_response],
         on_error=[policy.on_error for policy in reversed(used) if defines(policy, "on_error")],
@@ -134,7 +144,7 @@ def _route(
     )
 
 
-def _gates(route: Route) -> list[Gate]:
+def _gates(route: Route, auth: Mapping[str, Method]) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
     gates: list[Gate] = []
@@ -144,6 +154,9 @@ def _gates(route: Route) -> list[Gate]:
     last = concurrency is not None and by_identity(concurrency.key)
     if concurrency is not None and not last:
         gates.append(ConcurrencyGate())
+    authenticates = authentication(route, auth)
+    if authenticates is not None:
+        gates.append(authenticates)
     if True in late:
         gates.append(RateLimits(late.count(False), len(late)))
     if last:
