@@ -8,7 +8,8 @@ from msgspec import Meta, field
 from fastgate.config.kinds import Count, Duration, Path, Positive, about
 from fastgate.config.table import Table
 
-_HASH = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+# 128 bits of salt are 21 characters and 2 bits of another.
+_HASH = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _HIGHEST_COST = 17  # some 8 seconds for each password that is tried
 _OTHER_HASHES = {
     "$apr1$": "MD5",
@@ -102,6 +103,23 @@ def check_realm(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
         raise ValueError('a realm is printable ASCII without " and \\')
     return text
+
+
+def read_users(basic: Basic) -> tuple[dict[str, str], list[str]]:
+    """The hash of each name in the file and in the table, and what is wrong with the file."""
+    if not basic.file:
+        return dict(basic.users), []
+    try:
+        with open(basic.file, encoding="utf-8") as stream:
+            users, faults = parse_htpasswd(stream.read())
+    except OSError as error:
+        return {}, [f"{basic.file} cannot be read: {(error.strerror or str(error)).lower()}"]
+    except UnicodeDecodeError:
+        return {}, [f"{basic.file} is not UTF-8"]
+    faults += [f'"{name}" is in users too' for name in users if name in basic.users]
+    if not users and not basic.users and not faults:
+        return {}, [f"{basic.file} has no users"]
+    return {**users, **basic.users}, [f"{basic.file}, {fault}" for fault in faults]
 
 
 def parse_htpasswd(text: str) -> tuple[dict[str, str], list[str]]:

@@ -10,14 +10,16 @@ from fastgate._core.auth import Identity, VerifiedCache
 from fastgate._core.basic import BasicMethod
 from fastgate._core.hooks import Refusal
 from fastgate.config import ConfigError, Problem
-from fastgate.config.basic import Basic, parse_htpasswd
+from fastgate.config.basic import Basic, read_users
 
 _SALT_AND_DIGEST = 53  # characters of a bcrypt hash behind its cost
 
 
 def compile_basic(basic: Basic) -> BasicMethod:
     """The method of ``[auth.basic]``. Raises ConfigError for a file that cannot be used."""
-    stored = {**_read(basic), **basic.users}
+    stored, faults = read_users(basic)
+    if faults:
+        raise ConfigError([Problem("auth.basic.file", fault) for fault in faults])
     users = {name.encode(): (hashed.encode(), Identity(name, "basic")) for name, hashed in stored.items()}
     cost = max(hashed[4:6] for hashed in stored.values())
     return BasicMethod(
@@ -31,29 +33,6 @@ def compile_basic(basic: Basic) -> BasicMethod:
         ttl=basic.cache.ttl,
         hide=basic.hide,
     )
-
-
-def _read(basic: Basic) -> dict[str, str]:
-    """The users of the file, if there is one."""
-    if not basic.file:
-        return {}
-    try:
-        with open(basic.file, encoding="utf-8") as stream:
-            users, faults = parse_htpasswd(stream.read())
-    except OSError as error:
-        raise _fault(f"{basic.file} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        raise _fault(f"{basic.file} is not UTF-8") from error
-    faults += [f'"{name}" is in users too' for name in users if name in basic.users]
-    if faults:
-        raise _fault(*(f"{basic.file}, {fault}" for fault in faults))
-    if not users and not basic.users:
-        raise _fault(f"{basic.file} has no users")
-    return users
-
-
-def _fault(*messages: str) -> ConfigError:
-    return ConfigError([Problem("auth.basic.file", message) for message in messages])
 
 
 class PasswordChecks:

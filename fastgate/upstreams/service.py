@@ -8,7 +8,7 @@ the answer has come was closed for its age: the question, which must be safe to 
 import asyncio
 import ssl
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -18,11 +18,10 @@ _GOODBYE = 1.0  # seconds for the end of TLS
 
 
 class Place(NamedTuple):
-    """Where a service is: host and port, or the path of a Unix socket."""
+    """Where a service is."""
 
     host: str
     port: int
-    unix: str = ""
     tls: ssl.SSLContext | None = None
     server_name: str = ""
     """The name that is asked for (SNI) and verified."""
@@ -55,11 +54,6 @@ class Service:
         self._idle: list[_Connection] = []
         self._room = max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def idle(self) -> int:
-        """Connections that are kept."""
-        return len(self._idle)
 
     async def ask(self, request: bytes, timeout: float) -> Reply:
         """The final answer to a request without a body; ``timeout`` is seconds. Raises ServiceError."""
@@ -100,7 +94,7 @@ class Service:
         try:
             reply = await connection.ask(request)
         except BaseException:
-            connection.end()
+            connection.cut()
             raise
         if connection.usable:
             self._idle.append(connection)
@@ -113,14 +107,9 @@ class Service:
         name = None if place.tls is None else place.server_name or place.host
         # Only with TLS: the loop refuses a timeout of what there is not.
         goodbye = None if place.tls is None else _GOODBYE
-        if place.unix:
-            _, connection = await loop.create_unix_connection(
-                _Connection, place.unix, ssl=place.tls, server_hostname=name, ssl_shutdown_timeout=goodbye
-            )
-        else:
-            _, connection = await loop.create_connection(
-                _Connection, place.host, place.port, ssl=place.tls, server_hostname=name, ssl_shutdown_timeout=goodbye
-            )
+        _, connection = await loop.create_connection(
+            _Connection, place.host, place.port, ssl=place.tls, server_hostname=name, ssl_shutdown_timeout=goodbye
+        )
         return connection
 
     async def _enter(self) -> None:
@@ -180,23 +169,29 @@ class _Connection(asyncio.Protocol):
             self._used = True
 
     def end(self) -> None:
-        """Closes the connection."""
+        """Closes the connection, on which nothing is under way."""
         self.usable = False
         if self._transport is not None:
-            self._transport.abort() if self._answer is not None else self._transport.close()
+            self._transport.close()
+
+    def cut(self) -> None:
+        """Closes the connection in the middle of an answer."""
+        self.usable = False
+        if self._transport is not None:
+            self._transport.abort()
 
     # -- the transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A uvloop transport is none by its type.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         if self._answer is None or self._answer.done():
             # Bytes that nobody asked for would be taken for the next answer.
-            self.end()
+            self.cut()
             return
         self._started = True
         if not self._status:
@@ -229,6 +224,11 @@ class _Connection(asyncio.Protocol):
             self._fail("closed before the response was complete" if self._started else "closed without a response")
 
     # -- the parser's calls
+
+    def on_message_begin(self) -> None:
+        """A response; behind the one that was asked for there is to be none."""
+        if self._status:
+            self.usable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field; one that follows the body is of no interest."""

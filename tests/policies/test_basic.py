@@ -300,6 +300,7 @@ BAD_FILES = {
     "a:secret\n": "line 1: expected the bcrypt hash of a password",
     f"a:{ALICE}\nb:{BOB}\na:{BOB}\n": 'line 3: "a" is already there in line 1',
     f"a:{ALICE[:-1]}\n": "line 1: expected the bcrypt hash of a password",
+    f"a:{ALICE[:28]}z{ALICE[29:]}\n": "line 1: expected the bcrypt hash of a password",
     f"a:{ALICE.replace('$04$', '$31$')}\n": "line 1: its cost is 31; 4 to 17 are accepted",
     f"alice:{ALICE}\n": '"alice" is in users too',
     "a:\xff": "is not UTF-8",

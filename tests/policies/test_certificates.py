@@ -194,7 +194,9 @@ def test_the_claims() -> None:
 
 def test_a_subject_cannot_be_written_like_another() -> None:
     one = _known(certificate(named("a,O=admin")), "subject", frozenset())[0]
-    other = _known(certificate(x509.NameAttribute(NameOID.ORGANIZATION_NAME, "admin"), named("a")), "subject", frozenset())
+    other = _known(
+        certificate(x509.NameAttribute(NameOID.ORGANIZATION_NAME, "admin"), named("a")), "subject", frozenset()
+    )
     assert one is not None
     assert other[0] is not None
     assert one.id.startswith("CN=a\\,O")
