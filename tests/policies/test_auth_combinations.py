@@ -270,6 +270,29 @@ async def test_the_time_of_the_route_holds_for_those_who_are_asked_too() -> None
     assert parts.upstream.requests == []
 
 
+# --- what the log says ---
+
+
+async def test_what_the_log_says(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    async with RecordingUpstream() as service, RecordingUpstream() as upstream:
+        service.script(GRANTED, CHALLENGED, LOGIN, FORBIDDEN, DOWN)
+        made = config(upstream.port, service.port, {"any": ["basic", "forward"]})
+        made["gateway"]["access_log"] = {"path": str(log)}
+        async with start_gateway(made) as gateway:
+            for authorization in (RIGHT, WRONG, WRONG, WRONG, WRONG, WRONG):
+                await ask(gateway, get(authorization))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["status"], line["end"], line["identity"]) for line in lines] == [
+        (200, "ok", "alice"),
+        (200, "ok", "service"),
+        (401, "unauthenticated", None),
+        (302, "unauthenticated", None),
+        (403, "forbidden", None),
+        (503, "auth_unavailable", None),
+    ]
+
+
 # --- routes without ---
 
 

@@ -1,7 +1,9 @@
 """Basic authentication: who comes in, what the rest is told, and what a password costs."""
 
 import asyncio
+import gc
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -276,6 +278,19 @@ async def test_a_stop_at_once_ends_what_waits(hashing: Hashing) -> None:
         assert await client.rest() == b""
         client.close()
     assert upstream.requests == []
+
+
+async def test_threads_and_connections_end_with_the_configuration_that_had_them() -> None:
+    before = set(threading.enumerate())
+    async with running() as (gateway, upstream):
+        assert await ask(gateway, get(RIGHT)) == [200]
+        (thread,) = set(threading.enumerate()) - before
+        assert thread.name.startswith("bcrypt")
+        await gateway.reload(GatewayConfig.from_dict(proxy_config(upstream.port)))
+        async with asyncio.timeout(5):
+            while thread.is_alive():
+                gc.collect()
+                await asyncio.sleep(0)
 
 
 # --- the file ---
