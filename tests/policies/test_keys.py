@@ -242,10 +242,14 @@ async def test_the_log_never_shows_the_parameter(tmp_path: Path, kind: str, hide
         for raw in (too_large, plain.replace(b"Host: h", b"Host: a b"), plain[:-2] + b"a b: 1\r\n\r\n"):
             async with RawClient(running.port) as other:
                 assert (await other.request(raw)).status in (413, 400)
+        referers = [f"https://h/a?b=1&api_key={SECRET}&c", "https://h/a?b=1"]
+        for referer in referers:
+            assert (await client.request(get("/", f"Referer: {referer}"))).status == 401
     text = log.read_text()
     assert SECRET not in text
     lines = text.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 9
+    assert ("https://h/a" in lines[7], "?b" in lines[7], "https://h/a?b=1" in lines[8]) == (True, False, True)
     if kind == "json":
         assert [json.loads(line)["query"] for line in lines[:4]] == ["a=1", "b=2", None, "c=3"]
     else:
