@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fastgate import Gateway, GatewayConfig
+from fastgate.policies.keys import compile_key
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
 from fastgate.testing.messages import RecordedResponse
 
@@ -355,6 +356,15 @@ async def test_a_reload_revokes_for_the_next_request_of_a_connection() -> None:
 async def test_a_route_that_asks_for_keys_where_there_are_none_lets_nobody_in() -> None:
     async with guarded(gateway={"keys": {}}) as (client, _, _gateway):
         assert_refused(await client.request(get("/", f"x-api-key: {SECRET}")), 401, INVALID)
+
+
+def test_what_a_policy_knows_of_a_key() -> None:
+    config = GatewayConfig.from_dict(configured(1, key={"tags": ["mobile"], "models": ["local"]}))
+    entry = compile_key(config).table.get(bytes.fromhex(hash_of(SECRET)))
+    assert entry is not None
+    identity = entry.identity
+    assert (identity.id, identity.method, identity.claims) == ("team-a", "key", {"tags": ["mobile"]})
+    assert identity.source is config.gateway.keys["team-a"]
 
 
 async def test_a_body_is_not_sent_on_before_the_key_is_seen() -> None:
