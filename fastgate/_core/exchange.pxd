@@ -242,6 +242,7 @@ cdef class Exchange(Timed):
     cdef tuple hooks
     cdef int step
     cdef object task
+    cdef bint abandoned                # a task of it was cancelled, and has not yet noticed
     cdef object request_view
     cdef object response_view
     cdef object error

@@ -147,6 +147,7 @@ cdef class Exchange(Timed):
         self.hooks = None
         self.step = 0
         self.task = self.request_view = self.response_view = self.error = None
+        self.abandoned = False
         self.state = None
         self.started = self.head_at = self.forwarded_at = self.connected_at = self.response_at = self.ended = 0
         self.due = self.total_due = 0
@@ -538,6 +539,7 @@ cdef class Exchange(Timed):
         if self.task is not None:
             self.task.cancel()
             self.task = None
+            self.abandoned = True
         self.end_pause()
         self.drop_attempt()
         if self.queued:
@@ -635,6 +637,7 @@ cdef class Exchange(Timed):
         if self.task is not None:
             self.task.cancel()
             self.task = None
+            self.abandoned = True
         if self.body_waiter is not None:
             self.body_waiter.cancel()
             self.body_waiter = None
@@ -655,9 +658,11 @@ cdef class Exchange(Timed):
             if engine.finished is not None:
                 (<Observer>engine.finished).exchange_finished(self)
         finally:
-            if self.request_view is not None:
-                # Views may outlive the exchange: they are told, and this object is not used again.
-                self.request_view.end()
+            if self.request_view is not None or self.abandoned:
+                # Views may outlive the exchange, and a task that was cancelled runs once more: this object is not used
+                # again, and views are told.
+                if self.request_view is not None:
+                    self.request_view.end()
                 if self.response_view is not None:
                     self.response_view.end()
                 self.request_view = self.response_view = self.error = None
