@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+from fastgate._core.browser import Browser
 from fastgate._core.concurrency import Concurrency
 from fastgate._core.copies import Mirror
 from fastgate._core.exchange import Gate, Upstream
@@ -139,6 +140,7 @@ class Route:
         rewrite: Callable[[bytes], bytes | None] | None = None,
         request_edits: Edits | None = None,
         response_edits: Edits | None = None,
+        browser: Browser | None = None,
         host_header: str = "upstream",
         names_trace: bool = False,
         upgrades: Iterable[str] = ("websocket",),
@@ -174,6 +176,9 @@ class Route:
     @property
     def on_response(self) -> tuple[Hook, ...] | None: ...
     @property
+    def browser(self) -> Browser | None:
+        """CORS and security headers; None where there are none."""
+    @property
     def on_error(self) -> tuple[Hook, ...] | None: ...
 
 class Runtime:
@@ -182,6 +187,7 @@ class Runtime:
     Times are seconds, sizes bytes. ``methods`` is what ``OPTIONS *`` answers. ``request_id`` is the name of the field,
     "" = off; ``health_path`` "" = none. ``trusted`` says of an address whether its X-Forwarded-* are believed; None:
     nobody's are. ``check_server_name``: a Host that is not the name the TLS connection was opened for is refused.
+    ``unlogged`` is a parameter of queries that the access log leaves out, "" = none.
     """
 
     def __init__(
@@ -204,6 +210,7 @@ class Runtime:
         health_path: str = "",
         trusted: Callable[[str], bool] | None = None,
         check_server_name: bool = False,
+        unlogged: str = "",
     ) -> None: ...
     @property
     def router(self) -> Router | None: ...

@@ -4,6 +4,7 @@ from fastgate.config.addresses import Address
 from fastgate.config.errors import ConfigError, Problem
 from fastgate.config.kinds import Duration, Secret, Size
 from fastgate.config.schema import (
+    CORS,
     DNS,
     TLS,
     AccessLog,
@@ -32,15 +33,18 @@ from fastgate.config.schema import (
     Retry,
     Rewrite,
     Route,
+    SecurityHeaders,
     Split,
     State,
     Target,
     Timeouts,
     Upstream,
     UpstreamTLS,
+    VirtualKey,
 )
 
 __all__ = [
+    "CORS",
     "DNS",
     "TLS",
     "AccessLog",
@@ -74,6 +78,7 @@ __all__ = [
     "Rewrite",
     "Route",
     "Secret",
+    "SecurityHeaders",
     "Size",
     "Split",
     "State",
@@ -81,4 +86,5 @@ __all__ = [
     "Timeouts",
     "Upstream",
     "UpstreamTLS",
+    "VirtualKey",
 ]

@@ -15,6 +15,8 @@ from msgspec import Meta, field
 
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
+from fastgate.config.keys import KeyAuth, PreviousSecret, VirtualKey
+from fastgate.config.browser import CORS, SecurityHeaders
 from fastgate.config.kinds import (
     Count,
     Duration,
@@ -62,6 +64,7 @@ from fastgate.config.upstreams import (
 )
 
 __all__ = [
+    "CORS",
     "DNS",
     "TLS",
     "AccessLog",
@@ -78,6 +81,7 @@ __all__ = [
     "HeaderEdits",
     "Health",
     "Hedge",
+    "KeyAuth",
     "Log",
     "Mirror",
     "PassiveHealth",
@@ -85,12 +89,14 @@ __all__ = [
     "PolicyKeys",
     "PolicyUse",
     "Pool",
+    "PreviousSecret",
     "RateLimit",
     "Redirect",
     "Respond",
     "Retry",
     "Rewrite",
     "Route",
+    "SecurityHeaders",
     "Split",
     "State",
     "Table",
@@ -98,6 +104,7 @@ __all__ = [
     "Timeouts",
     "Upstream",
     "UpstreamTLS",
+    "VirtualKey",
 ]
 
 # --- [gateway] -------------------------------------------------------------------------------------------------------
@@ -305,6 +312,10 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     access_log: Annotated[AccessLog, about("One line a request.", also=["accesslog"])] = field(
         default_factory=AccessLog
     )
+    keys: Annotated[
+        dict[Text, VirtualKey],
+        about("Keys of clients.", also=["api_keys", "apikeys", "virtual_keys", "consumers"]),
+    ] = field(default_factory=dict)
 
     def listen_addresses(self) -> list[Address]:
         """`host` and `port` as parsed addresses, in their order."""

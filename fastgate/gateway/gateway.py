@@ -24,6 +24,7 @@ from fastgate.gateway.runtime import Compiled, compile_runtime
 from fastgate.gateway.slices import Slices
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
+from fastgate.policies.jwt.key_sets import KeySets
 
 if TYPE_CHECKING:
     from fastgate.gateway.tls import ServerTLS
@@ -59,6 +60,7 @@ class Gateway:
         self._listeners: list[Listener] = []
         self._engine: Engine | None = None
         self._pools: Pools | None = None
+        self._key_sets: KeySets | None = None
         self._changes: HealthChanges | None = None
         self._plugins = Plugins(policies)
         self._compiled: Compiled | None = None
@@ -87,7 +89,10 @@ class Gateway:
         engine = Engine(loop, control.segment, control.slot, _write_log)
         pools = Pools(engine, control.slots, control.found)
         plan = await pools.plan(config.upstreams, Slices())
-        compiled = self._compiled = await compile_runtime(config, engine, plan.pools, plugins.policies, Slices())
+        key_sets = self._key_sets = KeySets(control.key_sets, control.want_key)
+        compiled = self._compiled = await compile_runtime(
+            config, engine, plan.pools, plugins.policies, key_sets, Slices()
+        )
         pools.use(plan)
         engine.use(compiled.runtime)
         engine.max_connections = config.gateway.max_connections or _connections_possible(pools)
@@ -103,6 +108,7 @@ class Gateway:
             self._changes.use(plugins)
             self._listeners = control.listeners(config)
             control.watch_upstreams(config, pools.resolved)
+            control.watch_key_sets(config, key_sets)
             engine.start()
             context = self._tls.context if self._tls is not None else None
             for listener in self._listeners:
@@ -188,12 +194,15 @@ class Gateway:
         """Makes a configuration ready beside the one in use, between requests. Raises ConfigError."""
         assert self._engine is not None
         assert self._pools is not None
+        assert self._key_sets is not None
         slices = Slices(_SLICE)
         plugins = self._plugins.renewed(config.plugins)
         tls = self._new_tls(config)
         plan = await self._pools.plan(config.upstreams, slices)
         try:
-            compiled = await compile_runtime(config, self._engine, plan.pools, plugins.policies, slices)
+            compiled = await compile_runtime(
+                config, self._engine, plan.pools, plugins.policies, self._key_sets, slices
+            )
             await plugins.start(self)
         except BaseException:
             self._pools.forget(plan)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
+from fastgate._core.auth import Method
+from fastgate._core.browser import Browser, PreflightGate
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Gate
@@ -18,15 +20,20 @@ from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
+from fastgate.gateway.authentication import Methods, Surroundings, authentication, compile_methods
 from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.answers import compile_answer
+from fastgate.policies.cors import compile_cors
 from fastgate.policies.headers import compile_edits
+from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
+from fastgate.policies.security import compile_security
 
 Pools = Mapping[str, Pool]
+Measured = tuple[Meter, Policy]
 
 
 class Compiled(NamedTuple):
@@ -37,7 +44,12 @@ class Compiled(NamedTuple):
 
 
 async def compile_runtime(
-    config: GatewayConfig, engine: Engine, pools: Pools, policies: Mapping[str, Policy], slices: Slices
+    config: GatewayConfig,
+    engine: Engine,
+    pools: Pools,
+    policies: Mapping[str, Policy],
+    key_sets: KeySets,
+    slices: Slices,
 ) -> Compiled:
     """Raises ConfigError with all that only shows now: patterns that the router refuses."""
     problems: list[Problem] = []
@@ -45,10 +57,14 @@ async def compile_runtime(
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
     methods = {"OPTIONS"}
-    meters = {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins}
+    auth = compile_methods(Surroundings(config, engine, pools, key_sets))
+    plugins = {
+        each.name: (Meter(engine.segment, engine.slot, each.name, each.budget), policies[each.name])
+        for each in config.plugins
+    }
     for index, route in enumerate(config.routes):
         try:
-            routes.append(_route(config, route, engine, pools, policies, meters))
+            routes.append(_route(config, route, engine, pools, plugins, auth))
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
@@ -75,6 +91,7 @@ async def compile_runtime(
         health_path=gateway.health_path,
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
+        unlogged=config.auth.key.query,
     )
     return Compiled(runtime, routes)
 
@@ -100,14 +117,9 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
 
 
 def _route(
-    config: GatewayConfig,
-    route: Route,
-    engine: Engine,
-    pools: Pools,
-    policies: Mapping[str, Policy],
-    meters: Mapping[str, Meter],
+    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, plugins: Mapping[str, Measured], auth: Methods
 ) -> CoreRoute:
-    used = [(meters[each.use], policies[each.use]) for each in route.policies]
+    used = [plugins[each.use] for each in route.policies]
     with_request = [policy for _, policy in used if defines(policy, "on_request")]
     with_response = [policy for _, policy in used if defines(policy, "on_response")]
     timeouts = route.timeouts
@@ -120,7 +132,7 @@ def _route(
         limits=compile_limits(route, engine.segment),
         concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
-        gates=_gates(route),
+        gates=_gates(route, auth),
         on_request=_hooks(used, "on_request"),
         on_response=_hooks(reversed(used), "on_response"),
         on_error=_hooks(reversed(used), "on_error"),
@@ -130,6 +142,7 @@ def _route(
         rewrite=compile_path(route),
         request_edits=compile_edits(route.request_headers),
         response_edits=compile_edits(route.response_headers),
+        browser=_browser(route),
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,
         upgrades=route.upgrades,
@@ -142,25 +155,34 @@ def _route(
     )
 
 
-def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
+def _hooks(used: Iterable[Measured], hook: str) -> list[Hook]:
     return [Hook(getattr(policy, hook), meter) for meter, policy in used if defines(policy, hook)]
 
 
-def _gates(route: Route) -> list[Gate]:
+def _gates(route: Route, auth: Methods) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
     gates: list[Gate] = []
+    if route.cors is not None:
+        gates.append(PreflightGate())
     if False in late:
         gates.append(RateLimits(0, late.count(False)))
     concurrency = route.concurrency
     last = concurrency is not None and by_identity(concurrency.key)
     if concurrency is not None and not last:
         gates.append(ConcurrencyGate())
+    if (authenticated := authentication(route, auth)) is not None:
+        gates.append(authenticated)
     if True in late:
         gates.append(RateLimits(late.count(False), len(late)))
     if last:
         gates.append(ConcurrencyGate())
     return gates
+
+
+def _browser(route: Route) -> Browser | None:
+    cors, security = compile_cors(route), compile_security(route)
+    return Browser(cors, security) if cors is not None or security is not None else None
 
 
 def _split(route: Route, pools: Pools) -> Split:
