@@ -18,7 +18,7 @@ import uvloop
 from benchmarks import policy_features
 from benchmarks.load import DOCUMENT, request_head
 from fastgate.config import GatewayConfig
-from fastgate.gateway import Gateway
+from fastgate.gateway import Gateway, Policy, Request
 
 BODY = b'{"id": 4711, "name": "' + b"x" * (DOCUMENT - 24) + b'"}'
 RESPONSE = (
@@ -83,11 +83,20 @@ class Loop(uvloop.Loop):
         return transport, upstream
 
 
+class ReadsAndSets(Policy):
+    """A plugin that reads one field of the request and sets another."""
+
+    def on_request(self, request: Request) -> None:
+        """Knows who asks by the user agent."""
+        request.headers.set("x-client", request.headers.get("user-agent", "none"))
+
+
 ROUTE_FEATURES: dict[str, dict[str, Any]] = {
     "token_bucket": {"rate_limit": {"rate": 1_000_000, "key": "client_ip"}},
     "fixed_window": {"rate_limit": {"algorithm": "fixed_window", "rate": 1_000_000, "key": "client_ip"}},
     "sliding_window_log": {"rate_limit": {"algorithm": "sliding_window_log", "rate": 100_000, "key": "client_ip"}},
     "concurrency": {"concurrency": {"max": 1000, "key": "client_ip"}},
+    "plugin": {"policies": [{"use": "plugin"}]},
     "retry": {"retry": {"attempts": 3, "on": ["connect", "reset", "timeout", "5xx"]}},
 }
 UPSTREAM_FEATURES: dict[str, dict[str, Any]] = {
@@ -112,6 +121,7 @@ def configuration(features: Sequence[str] = ()) -> GatewayConfig:
     return GatewayConfig.from_dict(
         {
             "gateway": gateway,
+            "plugins": [{"name": "plugin", "use": "benchmarks.driver:ReadsAndSets"}] if "plugin" in features else [],
             "routes": [route],
             "upstreams": {"origin": upstream},
             **top,

@@ -11,8 +11,6 @@ from typing import Any
 
 import jwt
 
-from fastgate import Policy, Request
-
 SECRET = "a secret of the benchmark, long enough for SHA-256"
 TOKEN = jwt.encode(
     {"iss": "https://id.example.com/", "sub": "user-4711", "aud": "api", "iat": 1767225600, "exp": 4102444800,
@@ -34,7 +32,6 @@ ROUTE: dict[str, dict[str, Any]] = {
     "key": {"auth": {"any": ["key"]}},
     "cors": {"cors": {"origins": ["https://app.example.com"], "credentials": True, "expose": ["x-request-id"]}},
     "security_headers": {"security_headers": True},
-    "plugin": {"policies": [{"use": "plugin"}]},
 }
 GATEWAY: dict[str, dict[str, Any]] = {
     "key": {
@@ -45,7 +42,6 @@ GATEWAY: dict[str, dict[str, Any]] = {
     },
 }
 TOP: dict[str, dict[str, Any]] = {
-    "plugin": {"plugins": [{"name": "plugin", "use": "benchmarks.policy_features:ReadsAndSets"}]},
     "jwt": {
         "auth": {
             "jwt": {
@@ -58,11 +54,3 @@ TOP: dict[str, dict[str, Any]] = {
         }
     },
 }
-
-
-class ReadsAndSets(Policy):
-    """A plugin that reads one field of the request and sets another."""
-
-    def on_request(self, request: Request) -> None:
-        """Knows who asks by the user agent."""
-        request.headers.set("x-client", request.headers.get("user-agent", "none"))

@@ -15,8 +15,8 @@ from msgspec import Meta, field
 
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
-from fastgate.config.keys import KeyAuth, PreviousSecret, VirtualKey
 from fastgate.config.browser import CORS, SecurityHeaders
+from fastgate.config.keys import KeyAuth, PreviousSecret, VirtualKey
 from fastgate.config.kinds import (
     Count,
     Duration,

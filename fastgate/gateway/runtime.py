@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
-from fastgate._core.auth import Method
 from fastgate._core.browser import Browser, PreflightGate
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
@@ -33,7 +32,6 @@ from fastgate.policies.paths import compile_path
 from fastgate.policies.security import compile_security
 
 Pools = Mapping[str, Pool]
-Measured = tuple[Meter, Policy]
 
 
 class Compiled(NamedTuple):
@@ -41,6 +39,19 @@ class Compiled(NamedTuple):
 
     runtime: Runtime
     routes: list[CoreRoute]
+    auth: Methods
+    """The ways to find out who asks; their threads and connections end with them."""
+
+
+class _Given(NamedTuple):
+    """What routes are made of, beside what stands in them."""
+
+    config: GatewayConfig
+    engine: Engine
+    pools: Pools
+    policies: Mapping[str, Policy]
+    meters: Mapping[str, Meter]
+    auth: Methods
 
 
 async def compile_runtime(
@@ -57,14 +68,17 @@ async def compile_runtime(
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
     methods = {"OPTIONS"}
-    auth = compile_methods(Surroundings(config, engine, pools, key_sets))
-    plugins = {
-        each.name: (Meter(engine.segment, engine.slot, each.name, each.budget), policies[each.name])
-        for each in config.plugins
-    }
+    given = _Given(
+        config,
+        engine,
+        pools,
+        policies,
+        {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
+        compile_methods(Surroundings(config, engine, pools, key_sets)),
+    )
     for index, route in enumerate(config.routes):
         try:
-            routes.append(_route(config, route, engine, pools, plugins, auth))
+            routes.append(_route(route, given))
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
@@ -93,7 +107,7 @@ async def compile_runtime(
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
         unlogged=config.auth.key.query,
     )
-    return Compiled(runtime, routes)
+    return Compiled(runtime, routes, given.auth)
 
 
 def _methods(route: Route) -> Iterable[str]:
@@ -116,10 +130,9 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
     )
 
 
-def _route(
-    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, plugins: Mapping[str, Measured], auth: Methods
-) -> CoreRoute:
-    used = [plugins[each.use] for each in route.policies]
+def _route(route: Route, given: _Given) -> CoreRoute:
+    config, engine, pools, policies, meters, auth = given
+    used = [(meters[each.use], policies[each.use]) for each in route.policies]
     with_request = [policy for _, policy in used if defines(policy, "on_request")]
     with_response = [policy for _, policy in used if defines(policy, "on_response")]
     timeouts = route.timeouts
@@ -155,7 +168,7 @@ def _route(
     )
 
 
-def _hooks(used: Iterable[Measured], hook: str) -> list[Hook]:
+def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
     return [Hook(getattr(policy, hook), meter) for meter, policy in used if defines(policy, hook)]
 
 
