@@ -7,7 +7,7 @@ def plugins_size(slots: int) -> int:
     """Bytes of the region, most of which are never touched."""
 
 def plugin_times(segment: Segment, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What the plugins of these names took in all workers: ``running``, ``waiting`` (Histogram), ``over_budget`` (int)."""
+    """What the plugins of these names took in all workers: ``running``, ``waiting`` (Histogram), ``over_budget``."""
 
 class Meter:
     """Of one plugin in one worker. ``budget`` in seconds; 0 = none."""
