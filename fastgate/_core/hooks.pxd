@@ -1,6 +1,7 @@
 from fastgate._core.exchange cimport Exchange
 
 
+cdef int prepare_views(Exchange x) except -1
 cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1
 cdef int advance(Exchange x) except -1
 cdef int wait_on(Exchange x, object awaitable) except -1

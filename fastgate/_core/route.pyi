@@ -3,7 +3,7 @@ from typing import Literal, TypeAlias
 
 from fastgate._core.concurrency import Concurrency
 from fastgate._core.copies import Mirror
-from fastgate._core.exchange import Gate, Upstream
+from fastgate._core.exchange import BodyFilter, BodyRule, Gate, Upstream
 from fastgate._core.limiter import Limit
 from fastgate._core.messages import ExchangeError, Request, Response
 from fastgate._core.retry import RetryRule
@@ -141,6 +141,8 @@ class Route:
         buffer_request: bool = False,
         read_request: bool = False,
         buffer_response: bool = False,
+        request_filters: Iterable[BodyFilter] = (),
+        response_filters: Iterable[BodyRule] = (),
         rewrite: Callable[[bytes], bytes | None] | None = None,
         request_edits: Edits | None = None,
         response_edits: Edits | None = None,
@@ -180,6 +182,10 @@ class Route:
     def on_response(self) -> tuple[ResponseHook, ...] | None: ...
     @property
     def on_error(self) -> tuple[ErrorHook, ...] | None: ...
+    @property
+    def request_filters(self) -> tuple[BodyFilter, ...] | None: ...
+    @property
+    def response_filters(self) -> tuple[BodyRule, ...] | None: ...
 
 class Runtime:
     """A compiled configuration: the router, whose values are `Route`, and what holds for every route; immutable.

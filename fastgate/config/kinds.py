@@ -5,7 +5,7 @@ gateways use for the key, for suggestions), ``policy`` (``false`` switches a def
 where the key's own default is not that), ``internal`` (filled in by
 loading, never written), ``low`` (the least that may be written, where a filled-in value may be lower), ``show`` (the
 default as it is written, where the value itself would mislead), ``single`` (a list of one may be written without its
-brackets).
+brackets), ``on`` (what ``true`` is read as, for a key that is a table).
 """
 
 from typing import Annotated, Any
@@ -54,6 +54,8 @@ Cause = Annotated[str, Meta(extra={"kind": "cause"})]
 """Why a try failed; `fastgate._core.retry.Judgement` reads the words."""
 Status = Annotated[str, Meta(extra={"kind": "status"})]
 """A status or a class of them: see `fastgate.config.words.parse_statuses`."""
+MediaRange = Annotated[str, Meta(extra={"kind": "media range"})]
+"""A media type, one ``*`` in it standing for anything."""
 RedirectTarget = Annotated[str, Meta(extra={"kind": "redirect target"})]
 Resolver = Annotated[str, Meta(extra={"kind": "resolver"})]
 ProbePath = Annotated[str, Meta(extra={"kind": "probe path"})]

@@ -133,6 +133,15 @@ SECTIONS = (
         tail=UPSTREAM,
         level=3,
     ),
+    Section("`compression`", schema.Compression, [*ROUTE, "[routes.compression]"], True, tail=UPSTREAM, level=3),
+    Section(
+        "`compression.level`",
+        schema.CompressionLevel,
+        [*ROUTE, "[routes.compression.level]"],
+        tail=UPSTREAM,
+        level=3,
+    ),
+    Section("`envelope`", schema.Envelope, [*ROUTE, "[routes.envelope]"], examples=True, tail=UPSTREAM, level=3),
     Section("`rewrite`", schema.Rewrite, [*ROUTE, "[routes.rewrite]"], examples=True, tail=UPSTREAM, level=3),
     Section(
         "`policies`",
@@ -261,6 +270,8 @@ def type_name(kind: inspect.Type) -> str:
                 return "octal string"
             if name == "target":
                 return "table or string"
+            if "on" in marks(kind):
+                return f"`true` or {type_name(kind.type)}"
             if marks(kind).get("single"):
                 several = type_name(kind.type)
                 return f"{SINGULAR.get(several, several)} or {several}"

@@ -115,6 +115,7 @@ def struct_reader(cls: type) -> Reader:
     switchable = {
         name: marks(field.type).get("off") for name, field in fields.items() if marks(field.type).get("policy")
     }
+    on = {name: marks(field.type)["on"] for name, field in fields.items() if "on" in marks(field.type)}
     expected = f"a table with {' and '.join(required)}" if 0 < len(required) < 4 else "a table"
     one_of: tuple[str, ...] = getattr(cls, "one_of", ())
 
@@ -138,6 +139,11 @@ def struct_reader(cls: type) -> Reader:
                 off = switchable[name]
                 if off is not None:
                     values[name] = reader.read(reading, off, (*keys, name))
+            elif name in on and not isinstance(item, Mapping):
+                if item is True:
+                    values[name] = reader.read(reading, on[name], (*keys, name))
+                else:
+                    values[name] = reading.unexpected((*keys, name), f"true, false or {reader.expected}", item)
             else:
                 values[name] = reader.read(reading, item, (*keys, name))
         for name in required:
@@ -377,7 +383,7 @@ def read_any(reading: Reading, value: Any, keys: PathKeys) -> Any:
 # --- containers ------------------------------------------------------------------------------------------------------
 
 
-DISTINCT = ("method", "host pattern", "network", "upgrade protocol", "limit key", "cause", "status")
+DISTINCT = ("method", "host pattern", "network", "upgrade protocol", "limit key", "cause", "status", "media range")
 """Kinds of text that a list may have once."""
 
 

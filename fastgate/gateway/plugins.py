@@ -5,11 +5,12 @@ import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastgate.config import ConfigError, Plugin, Problem
-from fastgate.gateway.policy import Policy
+from fastgate.gateway.policy import STREAM_HOOKS, Policy
 
 if TYPE_CHECKING:
     from fastgate.gateway.gateway import Gateway
@@ -129,6 +130,9 @@ def find_class(plugin: Plugin) -> type[Policy]:
         raise PluginError(f"{plugin.use or plugin.name} is not a class derived from fastgate.Policy")
     if kind.body not in ("none", "peek", "full"):
         raise PluginError(f'body must be "none", "peek" or "full", not {kind.body!r}')
+    for hook in STREAM_HOOKS:
+        if iscoroutinefunction(getattr(kind, hook, None)):
+            raise PluginError(f"{hook} cannot be async: it is called while the body streams")
     policy: type[Policy] = kind
     return policy
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
+from fastgate._core.bodies import HookFilter, HookRule
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
-from fastgate._core.exchange import Gate
+from fastgate._core.exchange import BodyRule, Gate
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
@@ -20,6 +21,8 @@ from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.answers import compile_answer
+from fastgate.policies.compression import compile_compression
+from fastgate.policies.envelope import compile_envelope, with_plain_answers
 from fastgate.policies.headers import compile_edits
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
@@ -119,8 +122,12 @@ def _route(
         buffer_request=route.buffer_request or any(policy.body == "full" for policy in with_request),
         read_request=any(policy.body != "none" for policy in with_request),
         buffer_response=any(policy.body == "full" for policy in with_response),
+        request_filters=[
+            HookFilter(policy.on_request_body, of_request=True) for policy in used if defines(policy, "on_request_body")
+        ],
+        response_filters=_response_filters(route, used),
         rewrite=compile_path(route),
-        request_edits=compile_edits(route.request_headers),
+        request_edits=compile_edits(with_plain_answers(route)),
         response_edits=compile_edits(route.response_headers),
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,
@@ -149,6 +156,18 @@ def _gates(route: Route) -> list[Gate]:
     if last:
         gates.append(ConcurrencyGate())
     return gates
+
+
+def _response_filters(route: Route, used: list[Policy]) -> list[BodyRule]:
+    """What is done to the response bodies of a route, in the one order that it has."""
+    filters: list[BodyRule] = [
+        HookRule(policy.on_response_body) for policy in reversed(used) if defines(policy, "on_response_body")
+    ]
+    if route.envelope is not None:
+        filters.append(compile_envelope(route.envelope))
+    if route.compression is not None:
+        filters.append(compile_compression(route.compression))
+    return filters
 
 
 def _split(route: Route, pools: Pools) -> Split:
