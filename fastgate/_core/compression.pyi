@@ -10,7 +10,7 @@ def choose_coding(accepted: bytes | None, names: tuple[bytes, ...]) -> int:
     """
 
 class Coding:
-    """A content coding: ``whole`` puts a body into it; ``stream`` begins one and gives what feeds, flushes and ends it."""
+    """A content coding: ``whole`` puts a body into it; ``stream`` begins one: what feeds, flushes and ends it."""
 
     def __init__(
         self,

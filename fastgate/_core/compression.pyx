@@ -15,7 +15,6 @@ whole, and the coder keeps what it likes, which saves some per cent.
 
 from fastgate._core.bodies cimport (
     bodiless,
-    drop_field,
     field_of,
     fields_of,
     has_token,
@@ -38,7 +37,8 @@ cdef int weight(bytes text) noexcept:
     """A qvalue in thousandths (RFC 9110 section 12.4.2); -1: it is none."""
     cdef const unsigned char* p = text
     cdef Py_ssize_t length = len(text)
-    cdef int value, scale = 100
+    cdef int value
+    cdef int scale = 100
     cdef Py_ssize_t i
     if length == 0 or length > 5 or p[0] not in b"01" or (length > 1 and p[1] != b"."):
         return -1
@@ -54,7 +54,7 @@ cdef int weight(bytes text) noexcept:
 cdef dict weights(bytes accepted):
     """What an Accept-Encoding says: coding in lower case → thousandths. What cannot be read is not there."""
     cdef dict said = {}
-    cdef bytes part, name, parameter, value
+    cdef bytes part, name, parameter
     cdef list parameters
     cdef int q
     for part in accepted.lower().split(b","):

@@ -1,4 +1,4 @@
-"""Edits of a route: what its configuration adds to header fields, replaces and takes away, and what it answers itself."""
+"""Edits of a route: what its configuration adds to heads, replaces and takes away, and what it answers itself."""
 
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 

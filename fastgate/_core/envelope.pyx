@@ -61,7 +61,7 @@ cdef class Envelope(BodyRule):
         cdef dict known = {}
         if self.meta is None:
             return self.before + body + b"}"
-        if x.id_length:
+        if x.runtime.request_id is not None and x.id_length:
             known["request_id"] = x.id[:x.id_length].decode("latin-1")
         known["status"] = x.status
         return b"".join([self.before, body, self.meta, _encode(known), b"}"])

@@ -23,8 +23,9 @@ def installed_codings() -> tuple[str, ...]:
 
 
 class CompressionLevel(Table, frozen=True, kw_only=True):
-    """How hard each coding works. Higher levels give smaller bodies and take longer; the highest that some libraries
-    know are left out, because they take longer than a worker may stand still.
+    """How hard each coding works: higher levels give smaller bodies and take longer.
+
+    The highest that some libraries know are left out, because they take longer than a worker may stand still.
     """
 
     gzip: Annotated[Annotated[int, Meta(ge=1, le=9)], about("1 to 9.", examples=[6])] = 5

@@ -17,8 +17,9 @@ def compile_envelope(envelope: EnvelopeConfig) -> Envelope:
 
 
 def with_plain_answers(route: Route) -> HeaderEdits | None:
-    """The edits of a route's requests. Under an envelope the upstream is asked for bodies in no coding, which alone can
-    be wrapped.
+    """The edits of a route's requests.
+
+    Under an envelope the upstream is asked for bodies in no coding, which alone can be wrapped.
     """
     edits = route.request_headers
     if route.envelope is None:
