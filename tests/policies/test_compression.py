@@ -445,6 +445,22 @@ async def test_libraries_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> 
     assert config.routes[0].compression.codings() == ("gzip",)
 
 
+def test_true_is_the_defaults_and_false_switches_them_off() -> None:
+    config = GatewayConfig.from_dict({
+        "defaults": {"compression": True, "envelope": True},
+        "routes": [
+            {"name": "a", "path": "/a", "upstream": "u"},
+            {"name": "b", "path": "/b", "upstream": "u", "compression": False, "envelope": False},
+            {"name": "c", "path": "/c", "upstream": "u", "compression": {"min_size": "2KB"}},
+        ],
+        "upstreams": {"u": {"targets": ["a:1"]}},
+    })
+    assert [each.compression for each in config.routes] == [
+        bodies.Compression(), None, bodies.Compression(min_size=2048),
+    ]
+    assert [each.envelope for each in config.routes] == [bodies.Envelope(), None, bodies.Envelope()]
+
+
 async def test_levels() -> None:
     sizes = {}
     for level in (1, 9):
