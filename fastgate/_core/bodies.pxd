@@ -1,4 +1,5 @@
 from fastgate._core.exchange cimport Answer, BodyFilter, BodyRule, Exchange
+from fastgate._core.hooks cimport Hook
 
 
 cdef class Chain:
@@ -17,7 +18,7 @@ cdef class Chain:
 
 
 cdef class HookFilter(BodyFilter):
-    cdef object hook
+    cdef Hook hook
     cdef bint of_request
 
 

@@ -1,7 +1,5 @@
-from collections.abc import Callable
-
 from fastgate._core.exchange import BodyFilter, BodyRule
-from fastgate._core.messages import Request, Response
+from fastgate._core.hooks import Hook
 
 class Chain:
     """The filters of one response body. Made by the exchange only."""
@@ -12,14 +10,9 @@ class Chain:
 class HookFilter(BodyFilter):
     """Calls a hook of a plugin for each piece of a body."""
 
-    def __init__(
-        self,
-        hook: Callable[[Request, bytes, bool], bytes | None] | Callable[[Request, Response, bytes, bool], bytes | None],
-        *,
-        of_request: bool,
-    ) -> None: ...
+    def __init__(self, hook: Hook, *, of_request: bool) -> None: ...
 
 class HookRule(BodyRule):
     """Puts a hook of a plugin on every response body of a route."""
 
-    def __init__(self, hook: Callable[[Request, Response, bytes, bool], bytes | None]) -> None: ...
+    def __init__(self, hook: Hook) -> None: ...

@@ -25,6 +25,7 @@ A route without filters has no chain, and its exchanges are in another phase (SE
 
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
 
 from fastgate._core.causes cimport POLICY_FAILED, STOPPED
 from fastgate._core.exchange cimport (
@@ -40,7 +41,8 @@ from fastgate._core.exchange cimport (
     Exchange,
 )
 from fastgate._core.head cimport DROPPED, Head
-from fastgate._core.hooks cimport prepare_views, refuse_for
+from fastgate._core.hooks cimport Hook, prepare_views, refuse_for
+from fastgate._core.wheel cimport clock_us
 
 from fastgate._core.hooks import Refusal
 
@@ -89,7 +91,9 @@ cdef bytes filter_request(Exchange x, bytes piece, bint last):
     try:
         for filter in x.route.request_filters:
             made = filter.feed(x, made, last, False)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         # Nothing more of it is of use, to nobody.
         x.sending_stopped = True
         if x.mirror is not None:
@@ -166,7 +170,9 @@ cdef int filter_response(Exchange x, bytes piece, bint last) except -1:
 cdef int pass_piece(Exchange x, Chain chain, bytes piece, bint last) except -1:
     try:
         piece = through(x, chain, piece, last)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return filter_failed(x, chain.working, error)
     if piece is None or not alive(x, chain):
         return 0
@@ -268,22 +274,28 @@ cdef int filter_failed(Exchange x, str name, object error) except -1:
 # -- what plugins do to bodies
 
 cdef class HookFilter(BodyFilter):
-    def __init__(self, hook, *, of_request):
+    def __init__(self, Hook hook, *, of_request):
         self.hook = hook
         self.of_request = of_request
-        self.name = getattr(hook, "__qualname__", "?")
+        self.name = getattr(hook.call, "__qualname__", "?")
 
     cdef bytes feed(self, Exchange x, bytes piece, bint last, bint more):
         cdef object made
+        cdef uint64_t began
         if not piece and not last:
             # Another filter swallowed it.
             return piece
-        if self.of_request:
-            if x.request_view is None:
-                prepare_views(x)
-            made = self.hook(x.request_view, piece, last)
-        else:
-            made = self.hook(x.request_view, x.response_view, piece, last)
+        if x.request_view is None:
+            prepare_views(x)
+        began = clock_us() if self.hook.meter is not None else 0
+        try:
+            if self.of_request:
+                made = self.hook.call(x.request_view, piece, last)
+            else:
+                made = self.hook.call(x.request_view, x.response_view, piece, last)
+        finally:
+            if self.hook.meter is not None:
+                self.hook.ran(x, began)
         if made is None:
             return piece
         if not isinstance(made, bytes):
@@ -296,7 +308,7 @@ cdef class HookFilter(BodyFilter):
 
 
 cdef class HookRule(BodyRule):
-    def __init__(self, hook):
+    def __init__(self, Hook hook):
         self.filter = HookFilter(hook, of_request=False)
         self.name = self.filter.name
 

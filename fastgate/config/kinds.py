@@ -61,7 +61,14 @@ Resolver = Annotated[str, Meta(extra={"kind": "resolver"})]
 ProbePath = Annotated[str, Meta(extra={"kind": "probe path"})]
 ProbeHost = Annotated[str, Meta(extra={"kind": "probe host"})]
 ProbeHeader = Annotated[str, Meta(extra={"kind": "probe header"})]
+Origin = Annotated[str, Meta(extra={"kind": "origin"})]
+"""An origin of CORS: see `fastgate.config.origins.check_origin`."""
 HeaderSecret = Annotated[str, Meta(extra={"kind": "secret header value"})]
+KeyHash = Annotated[str, Meta(extra={"kind": "key hash"})]
+"""SHA-256 of a secret as 64 lower-case hexadecimal digits."""
+Instant = Annotated[str, Meta(extra={"kind": "instant"})]
+"""A point in time in UTC as RFC 3339 writes it; ``""`` is none. See `fastgate.config.units.parse_instant`."""
+QueryName = Annotated[str, Meta(max_length=128, extra={"kind": "query name"})]
 
 SECRET_KINDS = ("secret", "header template", "secret header value")
 """Kinds of text that a table may stand for: ``{ env = "NAME" }`` or ``{ file = "path" }``."""

@@ -27,6 +27,7 @@ from fastgate.testing import (
     read_body,
     reset,
     respond,
+    stall,
     start_gateway,
     wait_for,
 )
@@ -186,6 +187,17 @@ async def test_what_was_made_is_sent_again_and_made_once() -> None:
         assert (response.status, response.body) == (200, b"done")
         assert [each.body for each in upstream.requests] == [b"<a>abc</a>"] * 3
         assert len([each for each in SEEN if each[0] == "a.request"]) == 1
+
+
+async def test_a_hedge_gets_what_was_made() -> None:
+    async with RecordingUpstream(default=Answer(stall())) as slow, RecordingUpstream(default=Answer(stall())) as other:
+        config = configured(slow.port, {"request": "tag"}, retry={"attempts": 2, "hedge": {"delay": "20ms"}})
+        config["upstreams"]["backend"]["targets"].append({"host": "127.0.0.1", "port": other.port})
+        async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
+            await client.send(post(b"abc", method="PUT"))
+            for each in (slow, other):
+                assert (await each.complete_request()).body == b"<a>abc</a>"
+            assert len([each for each in SEEN if each[0] == "a.request"]) == 1
 
 
 async def test_a_mirror_gets_what_was_made() -> None:
