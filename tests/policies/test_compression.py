@@ -421,6 +421,32 @@ async def test_a_client_that_leaves_while_a_large_piece_is_worked_on() -> None:
             assert (await client.request(b"GET /small HTTP/1.1\r\nHost: h\r\n\r\n")).body == b"small"
 
 
+async def test_a_client_that_does_not_read_stops_the_upstream() -> None:
+    piece = random.Random(3).randbytes(131_072)
+    count = 0
+
+    async def endless(exchange: Any) -> None:
+        nonlocal count
+        while True:
+            await exchange.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+            count += 1
+
+    async with RecordingUpstream() as upstream:
+        async with gateway_to(upstream.port, route={"compression": True}) as gateway:
+            upstream.script(Answer(chunked(kind="text/plain"), endless))
+            async with RawClient(gateway.port, receive_buffer=65536, keep=False) as client:
+                await client.send(ask())
+                response = await client.head()
+                before = -1
+                while before != count:
+                    before = count
+                    await asyncio.sleep(0.2)
+                # What the kernel holds on both sides, and one or two pieces here.
+                assert count < 16_000_000 // len(piece)
+                await client.body(response, limit=(count + 20) * len(piece))
+                assert count > before
+
+
 async def test_an_answer_after_a_retry_is_compressed_once() -> None:
     retry = {"attempts": 2, "on": ["503"], "backoff": "1ms"}
     for second in (respond(BODY, "200 OK", JSON), respond(BODY, "503 Service Unavailable", JSON)):
