@@ -35,6 +35,9 @@ from fastgate._core.causes cimport (
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.exchange cimport (
     ASK_EVERY,
+    FRAMED_ANEW,
+    FRAMED_AS_SENT,
+    FRAMED_WHOLE,
     HOLD_PIPELINE,
     HOLD_SINK,
     HOLD_WAIT,
@@ -376,7 +379,7 @@ cdef class ClientConnection(ClientSide):
         # what comes with it
         if x.answer is None:
             keep_length = head.content_length >= 0 and x.status != 204 \
-                and (self.bodiless or not x.route.buffer_response)
+                and (x.reframed == FRAMED_AS_SENT or (self.bodiless and x.reframed == FRAMED_WHOLE))
             put_fields(buffer, head)
         if extra is not None:
             for name, value in extra:
@@ -402,7 +405,7 @@ cdef class ClientConnection(ClientSide):
             put_quotas(x, buffer)
             reserve(buffer, 512 + INLINE_BODY)
         # framing
-        if x.answer is not None or (x.route.buffer_response and not self.bodiless):
+        if (x.answer is not None and x.reframed != FRAMED_ANEW) or (x.reframed == FRAMED_WHOLE and not self.bodiless):
             if x.status != 204 and x.status != 304:
                 put_length(buffer, size)
         elif keep_length:

@@ -1,7 +1,7 @@
-from fastgate._core.exchange cimport Answer, Exchange
+from fastgate._core.exchange cimport Exchange
 from fastgate._core.head cimport Head
-from fastgate._core.route cimport Edits, FixedAnswer
+from fastgate._core.route cimport Edits
 
 
+cdef bint alter_request(Exchange x) except -1
 cdef list edit(Exchange x, Edits change, Head head, list extra)
-cdef Answer fixed_answer(Exchange x, FixedAnswer fixed)

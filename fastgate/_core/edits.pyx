@@ -1,9 +1,11 @@
-"""Edits of header fields: what a route's configuration adds, replaces and takes away."""
+"""Edits of a route: what its configuration adds to heads, replaces and takes away, and what it answers itself."""
 
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fastgate._core.auth cimport Identity, claim_text
-from fastgate._core.exchange cimport Answer, Exchange
+from fastgate._core.bodies cimport begin_request
+from fastgate._core.causes cimport BAD_REQUEST, ROUTE_ANSWERED
+from fastgate._core.exchange cimport PHASE_REQUEST, Answer, Exchange
 from fastgate._core.head cimport DROPPED, RULED, Field, Head
 from fastgate._core.route cimport (
     CLAIM,
@@ -21,6 +23,29 @@ from fastgate._core.router cimport ABSENT
 
 cdef str _URL = "/%:@!$&'()*+,;=-._~?#[]"
 cdef bytes _CONTROLS = bytes([*range(32), 127])
+
+
+cdef bint alter_request(Exchange x) except -1:
+    """All that a route does to a request before its first try. False: it was answered or refused."""
+    if x.route.fixed is not None:
+        x.phase = PHASE_REQUEST
+        x.answer = fixed_answer(x, x.route.fixed)
+        if x.answer is not None:
+            x.respond(x.answer, ROUTE_ANSWERED)
+        else:
+            x.refuse(BAD_REQUEST)
+        return False
+    if x.route.request_edits is not None:
+        x.request_extra = edit(x, x.route.request_edits, x.request, x.request_extra)
+        if x.request_extra is None:
+            x.refuse(BAD_REQUEST)
+            return False
+    if x.route.rewrite is not None:
+        x.forward_path = x.route.rewrite(x.path[:x.path_length])
+        if x.forward_path is None:
+            x.refuse(BAD_REQUEST)
+            return False
+    return x.route.request_filters is None or begin_request(x)
 
 
 cdef list edit(Exchange x, Edits change, Head head, list extra):

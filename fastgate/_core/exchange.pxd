@@ -95,6 +95,28 @@ cdef class Gate:
     cdef int enter(self, Exchange x) except -1
 
 
+cdef class BodyFilter:
+    """What one policy does to a body while it passes."""
+    cdef readonly str name             # as the log calls it
+    cdef bint slow                     # takes at most a slice in one turn of the loop; the last of its chain
+
+    cdef bytes feed(self, Exchange x, bytes piece, bint last, bint more)
+
+
+cdef class BodyRule:
+    """A policy on response bodies, compiled into a route: it looks at the head and says what is done to the body."""
+    cdef readonly str name
+
+    cdef BodyFilter open(self, Exchange x, bytes piece, bint last)
+
+
+cdef enum Reframed:
+    """Whose framing a response has."""
+    FRAMED_AS_SENT = 0                 # the upstream's length, where it gave one
+    FRAMED_WHOLE = 1                   # the body is there: its own length
+    FRAMED_ANEW = 2                    # the length is not known: chunks, or until close
+
+
 cdef class Attempt:
     """One try of an exchange with one target."""
     cdef object target
@@ -140,6 +162,7 @@ cdef enum Phase:
     PHASE_PAUSE = 10                   # between two tries
     PHASE_RESPONSE = 4                 # policies, response side
     PHASE_SENDING = 5
+    PHASE_FILTERING = 10               # the same, and the body passes filters: see bodies
     PHASE_ERROR = 6
     PHASE_TUNNEL = 7
 
@@ -183,6 +206,7 @@ cdef class Exchange(Timed):
     cdef bint request_complete
     cdef bint sending_stopped          # the upstream answered before it had the whole body
     cdef bint buffering                # the whole body is kept before it goes on
+    cdef bint filtering                # the body passes the route's filters
     cdef list body                     # pieces that can be sent (again)
     cdef Py_ssize_t body_kept
     cdef bint body_lost                # some of it is no longer kept
@@ -197,6 +221,8 @@ cdef class Exchange(Timed):
     cdef bint response_started         # something of it went to the client
     cdef bint response_complete        # the upstream has sent all of it
     cdef bint status_changed
+    cdef int reframed                  # Reframed
+    cdef object filters                # bodies.Chain, while the body passes filters
     cdef list response_extra
     cdef list response_body            # pieces that wait for policies
     cdef Py_ssize_t response_kept

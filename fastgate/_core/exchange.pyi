@@ -30,6 +30,18 @@ class Upstream:
 class Gate:
     """A built-in policy on the request side. Only compiled subclasses can be one."""
 
+class BodyFilter:
+    """What one policy does to a body while it passes. Only compiled subclasses can do something."""
+
+    @property
+    def name(self) -> str: ...
+
+class BodyRule:
+    """A policy on response bodies, compiled into a route. Only compiled subclasses can be one."""
+
+    @property
+    def name(self) -> str: ...
+
 class Attempt:
     """One try of an exchange with one target."""
 

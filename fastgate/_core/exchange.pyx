@@ -19,7 +19,8 @@ Invariants
 * `finish` runs exactly once for each exchange and is the only place that counts, logs and lets go. `refuse` and
   `respond` lead there.
 * An `Attempt` is one try with one target. Dropping it never ends the exchange; finishing the exchange always drops it.
-  What follows a try that failed is said in `tries`; limits are in `admission`, mirrors and hedges in `copies`.
+  What follows a try that failed is said in `tries`; limits are in `admission`, mirrors and hedges in `copies`, what
+  changes bodies on their way in `bodies`.
 * Body pieces are kept until the upstream answers, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond
   that the body is lost for repetition. While nobody can take the body the client is held (`HOLD_WAIT`).
 * After `finish` nobody may touch the exchange: it may already serve another request.
@@ -51,8 +52,9 @@ from fastgate._core.causes cimport (
     outcomes,
 )
 from fastgate._core.admission cimport leave_share
+from fastgate._core.bodies cimport begin_answer, begin_response, filter_request, filter_response
 from fastgate._core.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
-from fastgate._core.edits cimport edit, fixed_answer
+from fastgate._core.edits cimport alter_request, edit
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.head cimport ACCEPT, Head, same
 from fastgate._core.histogram cimport histogram_record
@@ -119,7 +121,7 @@ cdef class Exchange(Timed):
         self.has_query = False
         self.id_length = 0
         self.preflight = self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = False
-        self.request_complete = self.sending_stopped = self.buffering = self.body_lost = False
+        self.request_complete = self.sending_stopped = self.buffering = self.filtering = self.body_lost = False
         self.body = None
         self.body_kept = self.body_wanted = 0
         self.body_bytes = self.bytes_out = 0
@@ -128,7 +130,8 @@ cdef class Exchange(Timed):
         self.status = 0
         self.answer = None
         self.response_started = self.response_complete = self.status_changed = False
-        self.response_kept = 0
+        self.response_kept = self.reframed = 0
+        self.filters = None
         self.interims = self.tries = 0
         self.replayed = self.fresh = self.is_copy = False
         self.target_name = None
@@ -219,18 +222,8 @@ cdef class Exchange(Timed):
     cdef int dispatch(self) except -1:
         """Everything is ready for the upstream: the route's edits, then the first try."""
         self.forwarded_at = clock_us() if self.hooks is not None or self.phase != PHASE_HEAD else self.head_at
-        if self.route.fixed is not None:
-            self.phase = PHASE_REQUEST
-            self.answer = fixed_answer(self, self.route.fixed)
-            return self.respond(self.answer, ROUTE_ANSWERED) if self.answer is not None else self.refuse(BAD_REQUEST)
-        if self.route.request_edits is not None:
-            self.request_extra = edit(self, self.route.request_edits, self.request, self.request_extra)
-            if self.request_extra is None:
-                return self.refuse(BAD_REQUEST)
-        if self.route.rewrite is not None:
-            self.forward_path = self.route.rewrite(self.path[:self.path_length])
-            if self.forward_path is None:
-                return self.refuse(BAD_REQUEST)
+        if self.route.alters_request and not alter_request(self):
+            return 0
         self.upstream = <Upstream>self.route.upstream if self.route.split is None else choose(self, self.route.split)
         if self.route.mirror is not None:
             return begin_mirrored(self)
@@ -246,6 +239,11 @@ cdef class Exchange(Timed):
             if self.sending_stopped:
                 self.body_bytes += PyBytes_GET_SIZE(piece)
                 return 0
+        if self.filtering and not self.sending_stopped:
+            piece = filter_request(self, piece, complete)
+            if piece is None or not (piece or complete):
+                return 0
+        if piece is not None:
             self.keep(piece)
         if self.mirror is not None:
             feed_mirror(self, piece, complete)
@@ -439,9 +437,10 @@ cdef class Exchange(Timed):
         if self.try_due:
             self.try_due = 0
             self.wait(0)
-        if not self.is_copy:
+        if route.alters_response and not self.is_copy:
             if route.buffer_response:
                 self.phase = PHASE_RESPONSE
+                self.reframed = FRAMED_WHOLE
                 self.keep_response(piece, last)
                 if not last or self.over:
                     return 0
@@ -453,6 +452,8 @@ cdef class Exchange(Timed):
                 self.response_extra = edit(self, route.response_edits, self.response, None)
                 if self.response_extra is None:
                     return self.refuse(BAD_REQUEST)
+            if route.response_filters is not None:
+                return begin_response(self, piece, last, OK)
         self.phase = PHASE_SENDING
         self.response_started = True
         self.client.send_response(self, piece, last)
@@ -468,6 +469,8 @@ cdef class Exchange(Timed):
                 self.response_complete = True
                 self.finish(OK)
             return 0
+        if self.phase == PHASE_FILTERING:
+            return filter_response(self, piece, last)
         if self.phase == PHASE_KEEPING:
             return keep_piece(self, piece, last)
         self.keep_response(piece, last)
@@ -513,6 +516,8 @@ cdef class Exchange(Timed):
                 return self.refuse(BAD_REQUEST)
         piece = b"".join(self.response_body) if self.response_body is not None else None
         self.response_body = None
+        if self.route.response_filters is not None:
+            return begin_response(self, piece, self.response_complete, OK)
         self.phase = PHASE_SENDING
         self.response_started = True
         self.client.send_response(self, piece, self.response_complete)
@@ -558,7 +563,8 @@ cdef class Exchange(Timed):
         """An answer that is complete."""
         cdef Edits edits
         self.drop_attempt()
-        if self.route is not None and (cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED):
+        if self.route is not None and self.route.alters_response \
+                and (cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED):
             if self.phase == PHASE_REQUEST and self.route.on_response is not None:
                 self.answer = answer
                 self.response_view = answer
@@ -568,7 +574,10 @@ cdef class Exchange(Timed):
             if edits is not None:
                 answer.fields = [field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]))]
                 answer.fields.extend(edit(self, edits, None, None) or ())
+            if self.route.response_filters is not None:
+                return begin_answer(self, answer, cause)
         self.answer = answer
+        self.reframed = FRAMED_AS_SENT
         self.status = answer.code
         self.phase = PHASE_SENDING
         self.response_started = True
@@ -662,7 +671,7 @@ cdef class Exchange(Timed):
                     self.request_view.end()
                 if self.response_view is not None:
                     self.response_view.end()
-                self.request_view = self.response_view = self.error = None
+                self.request_view = self.response_view = self.error = self.filters = None
                 self.attempt.clear()
                 self.body = self.response_body = None
                 self.client = None

@@ -215,6 +215,23 @@ cdef class Gate:
         raise NotImplementedError
 
 
+cdef class BodyFilter:
+    cdef bytes feed(self, Exchange x, bytes piece, bint last, bint more):
+        """What becomes of a piece; ``b""``: nothing of it goes on. None: it is withheld, and with it the head.
+
+        ``last`` is the end of the body, where nothing can be withheld; ``more``: the next piece lies ready.
+        """
+        raise NotImplementedError
+
+
+cdef class BodyRule:
+    cdef BodyFilter open(self, Exchange x, bytes piece, bint last):
+        """The filter for a body that begins with ``piece``, after edits of the head that go with it. None: the body
+        stays as it is, or has no bytes here (HEAD, 204, 304).
+        """
+        raise NotImplementedError
+
+
 cdef class Attempt:
     cdef void clear(self) noexcept:
         self.target = None

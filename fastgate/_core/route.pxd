@@ -85,6 +85,10 @@ cdef class Route:
     cdef bint buffer_request           # the whole body before the upstream is asked
     cdef bint read_request             # a policy reads the request body
     cdef bint buffer_response
+    cdef readonly tuple request_filters    # of BodyFilter, the same for every exchange; None where there are none
+    cdef readonly tuple response_filters   # of BodyRule; None where there are none
+    cdef bint alters_request           # there is something to do before the first try: edits, filters …
+    cdef bint alters_response          # … or before the answer goes out
     cdef object rewrite                # callable: normalised path → path to forward, None = refuse
     cdef Edits request_edits
     cdef Edits response_edits

@@ -4,7 +4,7 @@ from typing import Literal
 from fastgate._core.browser import Browser
 from fastgate._core.concurrency import Concurrency
 from fastgate._core.copies import Mirror
-from fastgate._core.exchange import Gate, Upstream
+from fastgate._core.exchange import BodyFilter, BodyRule, Gate, Upstream
 from fastgate._core.hooks import Hook
 from fastgate._core.limiter import Limit
 from fastgate._core.retry import RetryRule
@@ -137,6 +137,8 @@ class Route:
         buffer_request: bool = False,
         read_request: bool = False,
         buffer_response: bool = False,
+        request_filters: Iterable[BodyFilter] = (),
+        response_filters: Iterable[BodyRule] = (),
         rewrite: Callable[[bytes], bytes | None] | None = None,
         request_edits: Edits | None = None,
         response_edits: Edits | None = None,
@@ -180,6 +182,10 @@ class Route:
         """CORS and security headers; None where there are none."""
     @property
     def on_error(self) -> tuple[Hook, ...] | None: ...
+    @property
+    def request_filters(self) -> tuple[BodyFilter, ...] | None: ...
+    @property
+    def response_filters(self) -> tuple[BodyRule, ...] | None: ...
 
 class Runtime:
     """A compiled configuration: the router, whose values are `Route`, and what holds for every route; immutable.

@@ -130,9 +130,10 @@ cdef class Route:
     def __init__(
         self, *, name, upstream=None, split=None, mirror=None, fixed=None, limits=(), concurrency=None,
         retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
-        read_request=False, buffer_response=False, rewrite=None, request_edits=None, response_edits=None,
-        browser=None, host_header="upstream", names_trace=False, upgrades=("websocket",), max_body=0,
-        connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
+        read_request=False, buffer_response=False, request_filters=(), response_filters=(), rewrite=None,
+        request_edits=None, response_edits=None, browser=None, host_header="upstream", names_trace=False,
+        upgrades=("websocket",), max_body=0, connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0,
+        idle_timeout=300.0, total_timeout=0.0
     ):
         self.name = name
         self.upstream = upstream
@@ -148,9 +149,17 @@ cdef class Route:
         self.buffer_request = buffer_request
         self.read_request = read_request
         self.buffer_response = buffer_response
+        self.request_filters = tuple(request_filters) or None
+        self.response_filters = tuple(response_filters) or None
         self.rewrite = rewrite
         self.request_edits = request_edits
         self.response_edits = response_edits
+        self.alters_request = any(
+            each is not None for each in (fixed, request_edits, rewrite, self.request_filters)
+        )
+        self.alters_response = buffer_response or any(
+            each is not None for each in (self.on_response, response_edits, self.response_filters)
+        )
         self.browser = browser
         self.answers_preflights = browser is not None and browser.cors is not None
         self.host_mode = {"upstream": HOST_UPSTREAM, "client": HOST_CLIENT}.get(host_header, HOST_LITERAL)

@@ -54,6 +54,8 @@ Cause = Annotated[str, Meta(extra={"kind": "cause"})]
 """Why a try failed; `fastgate._core.retry.Judgement` reads the words."""
 Status = Annotated[str, Meta(extra={"kind": "status"})]
 """A status or a class of them: see `fastgate.config.words.parse_statuses`."""
+MediaRange = Annotated[str, Meta(extra={"kind": "media range"})]
+"""A media type, one ``*`` in it standing for anything."""
 RedirectTarget = Annotated[str, Meta(extra={"kind": "redirect target"})]
 Resolver = Annotated[str, Meta(extra={"kind": "resolver"})]
 ProbePath = Annotated[str, Meta(extra={"kind": "probe path"})]

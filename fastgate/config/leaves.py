@@ -26,7 +26,14 @@ from fastgate.config.patterns import (
 )
 from fastgate.config.templates import parse_redirect, parse_template
 from fastgate.config.units import format_instant, parse_instant
-from fastgate.config.words import check_cause, check_limit_key, check_limit_name, check_status, check_sticky_key
+from fastgate.config.words import (
+    check_cause,
+    check_limit_key,
+    check_limit_name,
+    check_media_range,
+    check_status,
+    check_sticky_key,
+)
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
 
@@ -198,6 +205,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "sticky key": check_sticky_key,
     "cause": check_cause,
     "status": check_status,
+    "media range": check_media_range,
     "redirect target": _check_redirect,
     "resolver": check_resolver,
     "probe path": _check_probe_path,

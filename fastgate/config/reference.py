@@ -166,6 +166,15 @@ SECTIONS = (
     Section(
         "`security_headers`", schema.SecurityHeaders, [*ROUTE, "[routes.security_headers]"], tail=UPSTREAM, level=3
     ),
+    Section("`compression`", schema.Compression, [*ROUTE, "[routes.compression]"], True, tail=UPSTREAM, level=3),
+    Section(
+        "`compression.level`",
+        schema.CompressionLevel,
+        [*ROUTE, "[routes.compression.level]"],
+        tail=UPSTREAM,
+        level=3,
+    ),
+    Section("`envelope`", schema.Envelope, [*ROUTE, "[routes.envelope]"], examples=True, tail=UPSTREAM, level=3),
     Section("`rewrite`", schema.Rewrite, [*ROUTE, "[routes.rewrite]"], examples=True, tail=UPSTREAM, level=3),
     Section(
         "`policies`",

@@ -15,6 +15,7 @@ from msgspec import Meta, field
 
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
+from fastgate.config.bodies import Compression, CompressionLevel, Envelope
 from fastgate.config.browser import CORS, SecurityHeaders
 from fastgate.config.keys import KeyAuth, PreviousSecret, VirtualKey
 from fastgate.config.kinds import (
@@ -74,8 +75,11 @@ __all__ = [
     "AuthRule",
     "Breaker",
     "Certificate",
+    "Compression",
+    "CompressionLevel",
     "Concurrency",
     "Defaults",
+    "Envelope",
     "GatewayConfig",
     "GatewayTable",
     "HeaderEdits",

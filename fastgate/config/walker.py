@@ -391,7 +391,17 @@ def read_any(reading: Reading, value: Any, keys: PathKeys) -> Any:
 # --- containers ------------------------------------------------------------------------------------------------------
 
 
-DISTINCT = ("method", "origin", "host pattern", "network", "upgrade protocol", "limit key", "cause", "status")
+DISTINCT = (
+    "method",
+    "origin",
+    "host pattern",
+    "network",
+    "upgrade protocol",
+    "limit key",
+    "cause",
+    "status",
+    "media range",
+)
 """Kinds of text that a list may have once."""
 
 

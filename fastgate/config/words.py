@@ -12,6 +12,7 @@ _CAUSES = ("connect", "reset", "timeout")
 _FAILURE = re.compile(r"[45](?:xx|[0-9][0-9])")
 _STATUS = re.compile(r"[1-5](?:xx|[0-9][0-9])")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MEDIA_RANGE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -91,6 +92,15 @@ def check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str:
     elif not _PARAMETER.fullmatch(name):
         raise ValueError(f'"{name}" is no parameter; its name is letters, digits and "_"')
     return text
+
+
+def check_media_range(text: str) -> str:
+    """A media type in lower case; its subtype may hold one ``*``. ValueError for anything else."""
+    if ";" in text:
+        raise ValueError("a media type is compared without parameters: leave out what follows the type")
+    if not _MEDIA_RANGE.fullmatch(text) or text.count("*") > 1:
+        raise ValueError('expected a media type such as "application/json", "text/*" or "application/*+json"')
+    return text.lower()
 
 
 def check_limit_name(text: str) -> str:

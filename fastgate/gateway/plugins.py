@@ -5,6 +5,7 @@ import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -14,7 +15,7 @@ from fastgate.config import ConfigError, Plugin, Problem
 from fastgate.config.errors import PathKeys, render_path
 from fastgate.config.options import OptionsError, read_options
 from fastgate.config.suggest import did_you_mean
-from fastgate.gateway.policy import Policy
+from fastgate.gateway.policy import STREAM_HOOKS, Policy
 
 if TYPE_CHECKING:
     from fastgate.gateway.gateway import Gateway
@@ -153,6 +154,9 @@ def find_class(plugin: Plugin) -> type[Policy]:
         raise PluginError(f"{plugin.use or plugin.name} is not a class derived from fastgate.Policy")
     if kind.body not in ("none", "peek", "full"):
         raise PluginError(f'body must be "none", "peek" or "full", not {kind.body!r}')
+    for hook in STREAM_HOOKS:
+        if iscoroutinefunction(getattr(kind, hook, None)):
+            raise PluginError(f"{hook} cannot be async: it is called while the body streams")
     return kind
 
 

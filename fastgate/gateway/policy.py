@@ -1,12 +1,13 @@
 """The policy contract: what a plugin author writes.
 
-A policy is a class with any of six hooks. One object is made for each ``[[plugins]]`` entry in each worker and
+A policy is a class with any of eight hooks. One object is made for each ``[[plugins]]`` entry in each worker and
 serves every route that uses it, so what it keeps on itself is shared by all requests of that worker. Its life::
 
     Options → __init__(options) → on_startup(gateway) → on_request / on_response / on_error … → on_shutdown(gateway)
 
 ``on_health_change`` may be called at any time in between. Request hooks run in the order in which the route names its
-policies; response and error hooks in the reverse order.
+policies; response and error hooks in the reverse order. ``on_request_body`` follows when every ``on_request`` has let
+the request pass, ``on_response_body`` after every ``on_response``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["HOOKS", "ExchangeError", "HealthChange", "Policy", "Request", "Response", "defines"]
 
-HOOKS = ("on_startup", "on_request", "on_response", "on_error", "on_health_change", "on_shutdown")
+HOOKS = (
+    "on_startup",
+    "on_request",
+    "on_request_body",
+    "on_response",
+    "on_response_body",
+    "on_error",
+    "on_health_change",
+    "on_shutdown",
+)
+
+STREAM_HOOKS = ("on_request_body", "on_response_body")
+"""Those that are called while a body streams, and so cannot wait."""
 
 
 class HealthChange(NamedTuple):
@@ -73,6 +86,21 @@ class Policy:
         """The head of the answer, from the upstream or from a policy; nothing has been sent to the client.
 
         Edit ``response.headers`` and ``response.status``, or return another `Response` in its place.
+        """
+
+    def on_request_body(self, request: Request, piece: bytes, last: bool) -> bytes | None:
+        """A piece of the request body on its way to the upstream, in whatever size it came; each byte is seen once.
+
+        Returns what goes on in its place: None is the piece as it is, ``b""`` nothing of it. With ``last`` the body
+        ends, perhaps with an empty piece. Not called for requests without a body. Never async. The body's length is not
+        told to the upstream in advance, unless it is there at once. What it raises ends the exchange with 500.
+        """
+
+    def on_response_body(self, request: Request, response: Response, piece: bytes, last: bool) -> bytes | None:
+        """A piece of the response body on its way to the client; the same as for requests.
+
+        Not called where there is no body (HEAD, 204, 304). When something has been sent, what it raises cuts the
+        connection.
         """
 
     def on_error(self, request: Request, error: ExchangeError) -> Response | Awaitable[Response | None] | None:

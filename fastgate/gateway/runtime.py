@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
+from fastgate._core.bodies import HookFilter, HookRule
 from fastgate._core.browser import Browser, PreflightGate
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
-from fastgate._core.exchange import Gate
+from fastgate._core.exchange import BodyRule, Gate
 from fastgate._core.hooks import Hook
 from fastgate._core.meters import Meter
 from fastgate._core.retry import RetryRule
@@ -24,7 +25,9 @@ from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.answers import compile_answer
+from fastgate.policies.compression import compile_compression
 from fastgate.policies.cors import compile_cors
+from fastgate.policies.envelope import compile_envelope, with_plain_answers
 from fastgate.policies.headers import compile_edits
 from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
@@ -152,8 +155,10 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         buffer_request=route.buffer_request or any(policy.body == "full" for policy in with_request),
         read_request=any(policy.body != "none" for policy in with_request),
         buffer_response=any(policy.body == "full" for policy in with_response),
+        request_filters=[HookFilter(hook, of_request=True) for hook in _hooks(used, "on_request_body")],
+        response_filters=_response_filters(route, _hooks(reversed(used), "on_response_body")),
         rewrite=compile_path(route),
-        request_edits=compile_edits(route.request_headers),
+        request_edits=compile_edits(with_plain_answers(route)),
         response_edits=compile_edits(route.response_headers),
         browser=_browser(route),
         host_header=route.host_header,
@@ -191,6 +196,16 @@ def _gates(route: Route, auth: Methods) -> list[Gate]:
     if last:
         gates.append(ConcurrencyGate())
     return gates
+
+
+def _response_filters(route: Route, hooks: list[Hook]) -> list[BodyRule]:
+    """What is done to the response bodies of a route, in the one order that it has."""
+    filters: list[BodyRule] = [HookRule(hook) for hook in hooks]
+    if route.envelope is not None:
+        filters.append(compile_envelope(route.envelope))
+    if route.compression is not None:
+        filters.append(compile_compression(route.compression))
+    return filters
 
 
 def _browser(route: Route) -> Browser | None:

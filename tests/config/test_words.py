@@ -6,6 +6,7 @@ from fastgate.config.addresses import check_resolver, parse_target
 from fastgate.config.words import (
     check_cause,
     check_limit_key,
+    check_media_range,
     check_status,
     check_sticky_key,
     parse_limit_key,
@@ -104,3 +105,19 @@ def test_a_service_record_is_a_target() -> None:
     ):
         with pytest.raises(ValueError, match="SRV record|host name"):
             parse_target(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("text/*", "text/*"), ("Application/JSON", "application/json"), ("application/*+json", "application/*+json"),
+        ("image/svg+xml", "image/svg+xml"), ("text", None), ("*/*", None), ("text/", None), ("/html", None),
+        ("text/a/b", None), ("text/*-*", None), ("text/html;q=1", None), ("", None), ("a b/c", None),
+    ],
+)
+def test_media_ranges(text: str, value: str | None) -> None:
+    if value is not None:
+        assert check_media_range(text) == value
+    else:
+        with pytest.raises(ValueError, match="media type"):
+            check_media_range(text)

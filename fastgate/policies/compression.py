@@ -1,0 +1,51 @@
+"""Compression of response bodies, compiled: the codings of a route over the libraries that make them."""
+
+import zlib
+from collections.abc import Callable
+from functools import partial
+
+from fastgate._core.compression import Coding, Compression
+from fastgate.config.bodies import Compression as CompressionConfig
+
+WINDOW = 19
+"""Bits of the window of brotli and zstandard, 512 KB: what one stream remembers is bounded for each client."""
+
+Stream = tuple[Callable[[bytes], bytes], Callable[[], bytes], Callable[[], bytes]]
+
+
+def compile_compression(compression: CompressionConfig) -> Compression:
+    """What the core compresses with."""
+    makers = {"gzip": _gzip, "br": _brotli, "zstd": _zstandard}
+    codings = [makers[name](getattr(compression.level, name)) for name in compression.codings()]
+    return Compression(codings, types=compression.types, min_size=compression.min_size)
+
+
+def _gzip(level: int) -> Coding:
+    def stream() -> Stream:
+        coder = zlib.compressobj(level, zlib.DEFLATED, 31)
+        return coder.compress, partial(coder.flush, zlib.Z_SYNC_FLUSH), coder.flush
+
+    return Coding("gzip", whole=lambda body: zlib.compress(body, level, 31), stream=stream)
+
+
+def _brotli(level: int) -> Coding:
+    import brotli  # of the extra, and only where it is used
+
+    def stream() -> Stream:
+        coder = brotli.Compressor(quality=level, lgwin=WINDOW)
+        return coder.process, coder.flush, coder.finish
+
+    return Coding("br", whole=partial(brotli.compress, quality=level, lgwin=WINDOW), stream=stream)
+
+
+def _zstandard(level: int) -> Coding:
+    import zstandard  # of the extra, and only where it is used
+
+    settings = zstandard.ZstdCompressionParameters.from_level(level, window_log=WINDOW)
+
+    def stream() -> Stream:
+        coder = zstandard.ZstdCompressor(compression_params=settings).compressobj()
+        return coder.compress, partial(coder.flush, zstandard.COMPRESSOBJ_FLUSH_BLOCK), coder.flush
+
+    # Whole bodies are never compressed by two at a time, so that one context serves them all.
+    return Coding("zstd", whole=zstandard.ZstdCompressor(level=level).compress, stream=stream)
