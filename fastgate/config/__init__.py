@@ -4,6 +4,7 @@ from fastgate.config.addresses import Address
 from fastgate.config.errors import ConfigError, Problem
 from fastgate.config.schema import (
     DNS,
+    IP,
     TLS,
     AccessLog,
     ActiveHealth,
@@ -20,6 +21,7 @@ from fastgate.config.schema import (
     Health,
     Hedge,
     Log,
+    Maintenance,
     Mirror,
     PassiveHealth,
     Plugin,
@@ -41,6 +43,7 @@ from fastgate.config.schema import (
 
 __all__ = [
     "DNS",
+    "IP",
     "TLS",
     "AccessLog",
     "ActiveHealth",
@@ -59,6 +62,7 @@ __all__ = [
     "Health",
     "Hedge",
     "Log",
+    "Maintenance",
     "Mirror",
     "PassiveHealth",
     "Plugin",

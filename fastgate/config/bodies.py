@@ -1,7 +1,7 @@
 """Keys of a route that change bodies: envelope and compression."""
 
-from fastgate.config.table import Table
+from fastgate.config.browser import BrowserKeys
 
 
-class BodyKeys(Table, frozen=True, kw_only=True):
+class BodyKeys(BrowserKeys, frozen=True, kw_only=True):
     """The keys of a route that change response bodies."""

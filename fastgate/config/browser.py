@@ -1,7 +1,7 @@
 """Keys of a route for browsers: CORS and security headers."""
 
-from fastgate.config.table import Table
+from fastgate.config.access import AccessKeys
 
 
-class BrowserKeys(Table, frozen=True, kw_only=True):
+class BrowserKeys(AccessKeys, frozen=True, kw_only=True):
     """The keys of a route for browsers."""

@@ -8,7 +8,7 @@ from fastgate.config.schema import GatewayConfig
 
 
 def check_files(config: GatewayConfig) -> list[tuple[PathKeys, str]]:
-    """What is wrong with the certificate, key and log files. Their content is read by those who use it."""
+    """What is wrong with the certificate, key, schema and log files. Their content is read by those who use it."""
     found: list[tuple[PathKeys, str]] = []
     for keys, path in read_files(config):
         reason = _unreadable(path)
@@ -31,6 +31,9 @@ def read_files(config: GatewayConfig) -> Iterator[tuple[PathKeys, str]]:
             yield ("gateway", "tls", "certificates", number, "key"), certificate.key
         if tls.client_ca:
             yield ("gateway", "tls", "client_ca"), tls.client_ca
+    for number, route in enumerate(config.routes):
+        if route.body_schema:
+            yield ("routes", number, "body_schema"), route.body_schema
     for name, upstream in config.upstreams.items():
         if upstream.tls is not None:
             for key in ("ca", "cert", "key"):

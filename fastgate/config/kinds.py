@@ -59,6 +59,9 @@ Resolver = Annotated[str, Meta(extra={"kind": "resolver"})]
 ProbePath = Annotated[str, Meta(extra={"kind": "probe path"})]
 ProbeHost = Annotated[str, Meta(extra={"kind": "probe host"})]
 ProbeHeader = Annotated[str, Meta(extra={"kind": "probe header"})]
+MediaRange = Annotated[str, Meta(extra={"kind": "media range"})]
+"""A media type, or several: `*` stands once for any text."""
+MediaType = Annotated[str, Meta(extra={"kind": "media type"})]
 HeaderSecret = Annotated[str, Meta(extra={"kind": "secret header value"})]
 
 SECRET_KINDS = ("secret", "header template", "secret header value")

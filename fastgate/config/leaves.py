@@ -24,6 +24,7 @@ from fastgate.config.templates import parse_redirect, parse_template
 from fastgate.config.words import check_cause, check_limit_key, check_limit_name, check_status, check_sticky_key
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
+_MEDIA_NAME = re.compile(r"[!#$&^_.+*A-Za-z0-9-]+", re.ASCII)
 
 
 def _check_text(text: str) -> str:
@@ -112,6 +113,26 @@ def _check_path(text: str) -> str:
     return text
 
 
+def _check_media_range(text: str) -> str:
+    if ";" in text:
+        raise ValueError("parameters of a media type are not looked at: leave out what begins with a semicolon")
+    kind, slash, subtype = text.lower().partition("/")
+    if not slash or not all(_MEDIA_NAME.fullmatch(part) for part in (kind, subtype)):
+        raise ValueError(f'"{text}" is no media type, such as "application/json", "text/*" or "application/*+json"')
+    if text != "*/*" and (text.count("*") > 1 or "*" in kind):
+        raise ValueError('"*" may stand once, after the slash')
+    return text.lower()
+
+
+def _check_media_type(text: str) -> str:
+    if text:
+        kind, slash, subtype = text.partition(";")[0].rstrip().partition("/")
+        if not slash or "*" in text or not all(_MEDIA_NAME.fullmatch(part) for part in (kind, subtype)):
+            raise ValueError(f'"{text}" is no media type, such as "text/html; charset=utf-8"')
+        check_header_value(text)
+    return text
+
+
 def _check_redirect(text: str) -> str:
     parse_redirect(text)
     return text
@@ -167,6 +188,8 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "cause": check_cause,
     "status": check_status,
     "redirect target": _check_redirect,
+    "media range": _check_media_range,
+    "media type": _check_media_type,
     "resolver": check_resolver,
     "probe path": _check_probe_path,
     "probe host": _check_probe_host,

@@ -5,10 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
-from fastgate.config.access import AccessKeys
-from fastgate.config.auth import AuthKeys
 from fastgate.config.bodies import BodyKeys
-from fastgate.config.browser import BrowserKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import (
     Cause,
@@ -254,8 +251,10 @@ class Redirect(Table, frozen=True, kw_only=True):
     ] = 308
 
 
-class PolicyKeys(AuthKeys, AccessKeys, BrowserKeys, BodyKeys, frozen=True, kw_only=True):
+class PolicyKeys(BodyKeys, frozen=True, kw_only=True):
     """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
+
+    # The bases are one line (a Struct has only one base with keys): who may come in, access, browsers, bodies.
 
     # Defaults that are tables are one frozen object for every route: what is that object is left out of messages, and
     # ten thousand routes neither carry nor make it ten thousand times.

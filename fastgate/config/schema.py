@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
+from fastgate.config.access import IP, Maintenance
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
 from fastgate.config.kinds import (
@@ -63,6 +64,7 @@ from fastgate.config.upstreams import (
 
 __all__ = [
     "DNS",
+    "IP",
     "TLS",
     "AccessLog",
     "ActiveHealth",
@@ -79,6 +81,7 @@ __all__ = [
     "Health",
     "Hedge",
     "Log",
+    "Maintenance",
     "Mirror",
     "PassiveHealth",
     "Plugin",

@@ -10,16 +10,18 @@ from fastgate._core.admission import ConcurrencyGate, RateLimits
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Gate
+from fastgate._core.networks import Networks
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
-from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
+from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
 from fastgate.policies.answers import compile_answer
+from fastgate.policies.body_schema import compile_body_schema
 from fastgate.policies.headers import compile_edits
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
@@ -116,7 +118,9 @@ def _route(
         on_request=[policy.on_request for policy in with_request],
         on_response=[policy.on_response for policy in with_response],
         on_error=[policy.on_error for policy in reversed(used) if defines(policy, "on_error")],
-        buffer_request=route.buffer_request or any(policy.body == "full" for policy in with_request),
+        buffer_request=route.buffer_request
+        or bool(route.body_schema)
+        or any(policy.body == "full" for policy in with_request),
         read_request=any(policy.body != "none" for policy in with_request),
         buffer_response=any(policy.body == "full" for policy in with_response),
         rewrite=compile_path(route),
@@ -137,7 +141,7 @@ def _route(
 def _gates(route: Route) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
-    gates: list[Gate] = []
+    gates = [*compile_maintenance(route), *compile_ip(route)]
     if False in late:
         gates.append(RateLimits(0, late.count(False)))
     concurrency = route.concurrency
@@ -148,6 +152,7 @@ def _gates(route: Route) -> list[Gate]:
         gates.append(RateLimits(late.count(False), len(late)))
     if last:
         gates.append(ConcurrencyGate())
+    gates += [*compile_content_types(route), *compile_body_schema(route)]
     return gates
 
 
