@@ -9,7 +9,7 @@ from libc.string cimport memcmp
 
 from fastgate._core.causes cimport BAD_CONTENT_TYPE, IP_DENIED, MAINTENANCE
 from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate, answer_of, problem_answer
-from fastgate._core.head cimport CONTENT_TYPE, Head, same
+from fastgate._core.head cimport Head, same
 from fastgate._core.hooks cimport refuse_for, wait_on
 from fastgate._core.networks cimport NOWHERE, Networks
 

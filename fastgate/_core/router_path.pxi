@@ -102,9 +102,10 @@ cdef int normalize_path(
     ``merge_slashes``, repeated slashes become one. ``target`` needs ``length`` bytes and may be ``source`` itself.
 
     Returns 0 when the path is in that form already (nothing is written), `CHANGED` when the form was written to
-    ``target`` (``out_length`` bytes, never more than ``length``), either with `ADDS_READINGS` added, and -1 when the path must be refused: it does not begin with a
-    slash, climbs above the root, has a broken escape, ``%00``, ``\\``, ``%5C``, ``?``, ``#``, a space, a control or a
-    non-ASCII byte, or a segment that another program could read as a dot segment: ``..%2Fx``, ``..;x``.
+    ``target`` (``out_length`` bytes, never more than ``length``), either with `ADDS_READINGS` added, and -1 when the
+    path must be refused: it does not begin with a slash, climbs above the root, has a broken escape, ``%00``, ``\\``,
+    ``%5C``, ``?``, ``#``, a space, a control or a non-ASCII byte, or a segment that another program could read as a dot
+    segment: ``..%2Fx``, ``..;x``.
     """
     cdef int verdict = inspect_path(source, length, merge_slashes)
     if verdict == 1:
