@@ -10,10 +10,8 @@ from libc.string cimport memcmp
 from fastgate._core.causes cimport BAD_CONTENT_TYPE, IP_DENIED, MAINTENANCE
 from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate, answer_of, problem_answer
 from fastgate._core.head cimport Head, same
-from fastgate._core.hooks cimport refuse_for, wait_on
+from fastgate._core.hooks cimport policy_failed, wait_on
 from fastgate._core.networks cimport NOWHERE, Networks
-
-from fastgate._core.hooks import Refusal
 
 cdef enum:
     LONG = 16384               # bytes; the look at a longer body is taken in a thread
@@ -171,8 +169,8 @@ cdef class BodyCheck(Gate):
     cdef int look(self, Exchange x) except -1:
         try:
             self.check(b"".join(x.body) if x.body is not None else b"")
-        except Refusal as refusal:
-            refuse_for(x, refusal)
+        except Exception as error:
+            policy_failed(x, error)
             return ENDED
         return PASSED
 

@@ -2,19 +2,19 @@
 
 Theory of operation
 -------------------
-A path is matched and forwarded in one form (see `router`). Two things in it are read in different ways by servers, all
+A path is matched and forwarded in one form (see `router`). Some things in it are read in different ways by servers, all
 of which RFC 3986 allows: ``%2F``, which is part of a segment to some and a slash to those that decode a path before
 they split it (WSGI, ASGI, CGI); and what follows a semicolon in a segment, which servers of Java take away. To these
 ``/admin%2Fkeys`` and ``/admin;x/keys`` are ``/admin/keys``, and a route for every path would let them in past the
-rules of ``/admin/*``.
+rules of ``/admin/*``. Where ``merge_slashes`` is off, the same is true of ``//``.
 
-So a path with one of the two is also looked up as each of them would read it. When that leads to another route, which
+So a path with one of these is also looked up as each of them would read it. When that leads to another route, which
 comes first by its priority or has the more specific path, the request is refused. Where it is the same route, or a
 wider one, nothing is passed by and the path goes on as it is: ``/projects/a%2Fb`` is for ``/projects/{id}`` also where
 there is a route for the rest. Which of the two is stricter cannot be known; that the more specific one is the exception
 is what routes are for.
 
-Only a path with ``;``, ``%3B`` or ``%2F`` pays for this.
+Only a path with ``;``, ``%3B``, ``%2F`` or, without ``merge_slashes``, ``//`` pays for this.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -31,6 +31,7 @@ def readings(str path not None):
     cdef str decoded = path.replace("%2F", "/")
     cdef str bare = without_parameters(path)
     return {
+        path.replace("//", "/"),                                 # nginx; the rest is done by the normal form
         bare,                                                    # Tomcat, Jetty
         decoded,                                                 # WSGI, ASGI
         without_parameters(decoded.replace("%3B", ";")),         # a proxy that decodes before one of the first
@@ -54,7 +55,7 @@ cdef bint is_stricter_otherwise(Router router, const Query* query, Entry entry) 
     for reading in readings(query.path[:query.path_length].decode("ascii")):
         text = reading.encode("ascii")
         if normalize_path(
-            <const unsigned char*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), room, router.merge_slashes, &size
+            <const unsigned char*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), room, True, &size
         ) < 0:
             return True
         if size < PyBytes_GET_SIZE(text):

@@ -74,6 +74,7 @@ cdef int inspect_path(const unsigned char* source, Py_ssize_t length, bint merge
                 if source[i] == c"/":
                     if merge_slashes:
                         return 1
+                    verdict = ADDS_READINGS
                 elif source[i] == c"." and dot_ahead(source + i, length - i):
                     return 1
         elif kind == PERCENT:
@@ -158,6 +159,8 @@ cdef int rewrite_path(
         size = end - begin
         last = read == length
         if size == 0 or (size == 1 and target[begin] == c"."):
+            if size == 0 and not last and not merge_slashes:
+                readings = ADDS_READINGS
             if last or (size == 0 and not merge_slashes):
                 target[write] = c"/"
                 write = begin

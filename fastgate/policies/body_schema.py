@@ -77,9 +77,8 @@ def parse(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{error.msg[:1].lower()}{error.msg[1:]} at line {error.lineno}, column {error.colno}"
-        ) from None
+        reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
+        raise ValueError(f"{reason} at line {error.lineno}, column {error.colno}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

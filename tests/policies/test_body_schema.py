@@ -127,7 +127,7 @@ async def test_what_is_told_is_bounded(tmp_path: Path) -> None:
         (b'{"name": ' + b"1" * 5000 + b"}", "The request body is not JSON"),
         (b"[" * 100_000, f"it is nested deeper than {MAX_DEPTH}"),
         (b'{"self":' * 100_000, f"it is nested deeper than {MAX_DEPTH}"),
-        (b'{"name": "a\x00b"}', "invalid control character at at line 1, column 12"),
+        (b'{"name": "a\x00b"}', "invalid control character at line 1, column 12"),
     ],
 )
 async def test_a_body_that_is_not_json(body: bytes, told: str, tmp_path: Path) -> None:
@@ -163,6 +163,18 @@ async def test_a_body_that_is_too_large(tmp_path: Path) -> None:
         await client.send(head + b'8\r\n{"name":\r\n')
         await client.send(b'8\r\n"abcdef"\r\n')
         assert (await client.response()).status == 413
+        assert not upstream.requests
+
+
+@pytest.mark.parametrize("size", [2, 20_000])
+async def test_a_check_that_fails_by_itself(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(body: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("fastgate.policies.body_schema.body_check", lambda path: fail)
+    async with checked(tmp_path) as (client, upstream):
+        assert problem(await client.request(post(b"7" * size)), 500) == "A policy of this route failed."
+        assert problem(await client.request(post(b"7")), 500)  # the connection is kept
         assert not upstream.requests
 
 

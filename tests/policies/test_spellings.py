@@ -177,6 +177,15 @@ async def test_which_reading_counts(
         assert [request.target for request in upstream.requests] == [target] * (status == 200)
 
 
+@pytest.mark.parametrize("target", ["//admin", "/x//../../admin", "/admin//x", "/x/..//admin", "//admin;x"])
+async def test_slashes_that_are_not_merged(target: str, upstream: RecordingUpstream) -> None:
+    routes = ({"path": "/admin/*", **CLOSED}, {"path": "/*"})
+    async with start_gateway(config(upstream.port, *routes, merge_slashes=False)) as gateway:
+        assert await ask(gateway.port, target) in (400, 403)
+        assert await ask(gateway.port, "/x//y") == 200
+        assert [request.target for request in upstream.requests] == ["/x//y"]
+
+
 async def test_a_refusal_says_why(upstream: RecordingUpstream) -> None:
     async with start_gateway(config(upstream.port, {"path": "/admin/*", **CLOSED}, {"path": "/*"})) as gateway:
         async with RawClient(gateway.port) as client:
