@@ -15,12 +15,12 @@ from typing import Any
 
 import uvloop
 
+from benchmarks import policy_features
 from benchmarks.load import DOCUMENT, request_head
 from fastgate.config import GatewayConfig
-from fastgate.gateway import Gateway
+from fastgate.gateway import Gateway, Policy, Request
 
 BODY = b'{"id": 4711, "name": "' + b"x" * (DOCUMENT - 24) + b'"}'
-REQUEST = request_head()
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
     b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: origin\r\nCache-Control: no-cache\r\n\r\n" % len(BODY)
@@ -83,11 +83,20 @@ class Loop(uvloop.Loop):
         return transport, upstream
 
 
+class ReadsAndSets(Policy):
+    """A plugin that reads one field of the request and sets another."""
+
+    def on_request(self, request: Request) -> None:
+        """Knows who asks by the user agent."""
+        request.headers.set("x-client", request.headers.get("user-agent", "none"))
+
+
 ROUTE_FEATURES: dict[str, dict[str, Any]] = {
     "token_bucket": {"rate_limit": {"rate": 1_000_000, "key": "client_ip"}},
     "fixed_window": {"rate_limit": {"algorithm": "fixed_window", "rate": 1_000_000, "key": "client_ip"}},
     "sliding_window_log": {"rate_limit": {"algorithm": "sliding_window_log", "rate": 100_000, "key": "client_ip"}},
     "concurrency": {"concurrency": {"max": 1000, "key": "client_ip"}},
+    "plugin": {"policies": [{"use": "plugin"}]},
     "retry": {"retry": {"attempts": 3, "on": ["connect", "reset", "timeout", "5xx"]}},
 }
 UPSTREAM_FEATURES: dict[str, dict[str, Any]] = {
@@ -101,14 +110,21 @@ def configuration(features: Sequence[str] = ()) -> GatewayConfig:
     """The same as ``peers/fastgate.toml`` (defaults, access log off, one route), with these features on it."""
     route: dict[str, Any] = {"name": "all", "path": "/*", "upstream": "origin"}
     upstream: dict[str, Any] = {"targets": [{"host": "127.0.0.1", "port": 9}]}
+    gateway: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "access_log": {"path": ""}}
+    top: dict[str, Any] = {}
     for feature in features:
         route.update(ROUTE_FEATURES.get(feature, {}))
+        route.update(policy_features.ROUTE.get(feature, {}))
+        gateway.update(policy_features.GATEWAY.get(feature, {}))
+        top.update(policy_features.TOP.get(feature, {}))
         upstream.update(UPSTREAM_FEATURES.get(feature, {}))
     return GatewayConfig.from_dict(
         {
-            "gateway": {"host": "127.0.0.1", "port": 0, "access_log": {"path": ""}},
+            "gateway": gateway,
+            "plugins": [{"name": "plugin", "use": "benchmarks.driver:ReadsAndSets"}] if "plugin" in features else [],
             "routes": [route],
             "upstreams": {"origin": upstream},
+            **top,
         }
     )
 
@@ -116,18 +132,22 @@ def configuration(features: Sequence[str] = ()) -> GatewayConfig:
 async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
     """One exchange that connects, then ``requests`` that find the connection in the pool."""
     loop.connected = loop.create_future()
+    fields: dict[str, str] = {}
+    for feature in features:
+        fields.update(policy_features.FIELDS.get(feature, {}))
+    request = request_head(**fields)
     async with Gateway(configuration(features)) as gateway:
         # The listener's own way to a protocol; nothing connects to it.
         client: Any = gateway._connection(gateway._listeners[0], None, None)
         transport = Transport(client)
         client.connection_made(transport)
-        client.data_received(REQUEST)
+        client.data_received(request)
         upstream = await loop.connected
         await asyncio.sleep(0)  # the gateway's own turn: it sends the request
         upstream.data_received(RESPONSE)
         feed, answer = client.data_received, upstream.data_received
         for _ in range(requests):
-            feed(REQUEST)
+            feed(request)
             answer(RESPONSE)
         last = transport.written[-1]
         if not last.startswith(b"HTTP/1.1 200 OK\r\n") or not last.endswith(BODY):
@@ -139,7 +159,7 @@ async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
 
 def main(requests: int, features: Sequence[str]) -> None:
     """Drive ``requests`` requests through a route with these features."""
-    unknown = set(features) - set(ROUTE_FEATURES) - set(UPSTREAM_FEATURES)
+    unknown = set(features) - ROUTE_FEATURES.keys() - UPSTREAM_FEATURES.keys() - policy_features.ROUTE.keys()
     if unknown:
         raise SystemExit(f"no such feature: {', '.join(sorted(unknown))}")
     loop = Loop()

@@ -265,6 +265,20 @@ def traffic(result: Result) -> str:
     return f"{counted}\n\nIn time:\n\n{contest(result['rows'], result['machine']['versions'])}"
 
 
+def policies(result: Result) -> str:
+    """Instructions with each policy, beside the same request without it."""
+    return grid(
+        ["policy", "instructions/request", "beyond the same request without it"],
+        (
+            ["none (the plain path)", number(result["plain"]), ""],
+            *(
+                [row["feature"].replace("_", " "), number(row["instructions"]), f"{row['added']:+,.0f}"]
+                for row in result["instructions"]
+            ),
+        ),
+    )
+
+
 def reload(result: Result) -> str:
     """Latency with and without reloads, then what became of everything else."""
     table = grid(
@@ -308,6 +322,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "router": router,
     "limiter": limiter,
     "traffic": traffic,
+    "policies": policies,
     "reload": reload,
 }
 
@@ -417,6 +432,11 @@ def _traffic_line(result: Result) -> str:
     return f"Token bucket, breaker, passive health and least connections together add {added:,.0f} instructions."
 
 
+def _policies_line(result: Result) -> str:
+    added = ", ".join(f"{row['feature'].replace('_', ' ')} {row['added']:,.0f}" for row in result["instructions"])
+    return f"Instructions that built-in policies add to a request: {added}."
+
+
 def _reload_line(result: Result) -> str:
     row, settings = result["rows"][-1], result["settings"]
     return (
@@ -434,6 +454,7 @@ LINES: dict[str, Callable[[Result], str]] = {
     "router": _router_line,
     "limiter": _limiter_line,
     "traffic": _traffic_line,
+    "policies": _policies_line,
     "reload": _reload_line,
 }
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-NAMES = ("plain", "connect", "bodies", "idle", "start", "callgrind", "router", "limiter", "traffic", "reload")
+NAMES = (
+    "plain",
+    "connect",
+    "bodies",
+    "idle",
+    "start",
+    "callgrind",
+    "router",
+    "limiter",
+    "traffic",
+    "policies",
+    "reload",
+)
 
 
 def load_lane(name: str) -> ModuleType:

@@ -20,7 +20,8 @@ Phases, each in milliseconds, null where the exchange did not get there, after t
 
 ``end`` is the word of the cause in `causes`. JSON text is UTF-8: bytes of a head that are valid UTF-8 are copied,
 any other byte is read as latin-1, and what a terminal would obey (controls, C1 controls too) is always escaped, so
-that no request can forge a line or a key.
+that no request can forge a line or a key. A parameter of queries that carries a secret is left out
+(``Runtime.unlogged``); a target that was refused before it was split then ends where its query begins.
 """
 
 import os
@@ -28,9 +29,10 @@ import os
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy, strlen
+from libc.string cimport memchr, memcpy, strlen
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
+from fastgate._core.apikeys cimport without_parameter
 from fastgate._core.auth cimport Identity
 from fastgate._core.buffer cimport Buffer, put, put_number, reserve
 from fastgate._core.causes cimport GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes, reason_of
@@ -147,6 +149,9 @@ cdef class AccessLog(Observer):
         cdef Py_ssize_t client_length = min(PyBytes_GET_SIZE(client), 64)
         cdef const unsigned char* path = x.path
         cdef Py_ssize_t path_length = x.path_length
+        cdef const unsigned char* query = x.query if x.has_query else NULL
+        cdef Py_ssize_t query_length = x.query_length
+        cdef bytes shown = None
         cdef int64_t at
         if x.target_name is not None:
             target = PyUnicode_AsUTF8AndSize(x.target_name, &target_length)
@@ -155,6 +160,13 @@ cdef class AccessLog(Observer):
         if path_length == 0 and readable:
             path = head.p + head.target.start
             path_length = head.target.length
+            if x.runtime.unlogged is not None:
+                path_length = length_before_query(head)
+        if x.runtime.unlogged is not None and x.has_query:
+            shown = without_parameter(x.query, x.query_length, x.runtime.unlogged)
+            if shown is not None:
+                query = <const unsigned char*>PyBytes_AS_STRING(shown) if shown else NULL
+                query_length = PyBytes_GET_SIZE(shown)
         reserve(b, ROOM + 6 * (
             raw + x.path_length + x.query_length + x.host_length + x.id_length + name_length + target_length
             + who_length
@@ -173,7 +185,7 @@ cdef class AccessLog(Observer):
         word(b, b',"path":')
         put_json(b, path if path_length else NULL, path_length)
         word(b, b',"query":')
-        put_json(b, x.query if x.has_query else NULL, x.query_length)
+        put_json(b, query, query_length)
         if readable:
             word(b, b',"version":"1.')
             put_number(b, head.minor_sent)
@@ -220,6 +232,15 @@ cdef class AccessLog(Observer):
         cdef bint readable = head.data is not None
         cdef bytes client = client_of(x)
         cdef Py_ssize_t client_length = min(PyBytes_GET_SIZE(client), 64)
+        cdef Py_ssize_t before_query = 0
+        cdef bytes shown = None
+        if readable and x.runtime.unlogged is not None:
+            before_query = length_before_query(head)
+            if before_query < head.target.length:
+                shown = without_parameter(
+                    head.p + head.target.start + before_query + 1, head.target.length - before_query - 1,
+                    x.runtime.unlogged
+                )
         reserve(b, ROOM + (4 * head.length if readable else 0))
         put(b, <const char*>client, client_length)
         word(b, b" - - [")
@@ -228,7 +249,13 @@ cdef class AccessLog(Observer):
         if readable:
             put_quoted(b, head.p + head.method.start, head.method.length)
             word(b, b" ")
-            put_quoted(b, head.p + head.target.start, head.target.length)
+            if shown is None:
+                put_quoted(b, head.p + head.target.start, head.target.length)
+            else:
+                put_quoted(b, head.p + head.target.start, before_query)
+                if shown:
+                    word(b, b"?")
+                    put_quoted(b, <const unsigned char*>shown, PyBytes_GET_SIZE(shown))
             word(b, b" HTTP/1.")
             put_number(b, head.minor_sent)
         else:
@@ -317,6 +344,13 @@ def quoted_text(bytes text not None) -> bytes:
 
 cdef inline void word(Buffer* b, const char* text) noexcept nogil:
     put(b, text, strlen(text))
+
+
+cdef Py_ssize_t length_before_query(Head head) noexcept:
+    """How much of the request target is not query."""
+    cdef const unsigned char* target = head.p + head.target.start
+    cdef const unsigned char* mark = <const unsigned char*>memchr(target, b"?", head.target.length)
+    return mark - target if mark != NULL else head.target.length
 
 
 cdef inline bytes client_of(Exchange x):

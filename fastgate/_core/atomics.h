@@ -78,6 +78,17 @@ static inline uint64_t monotonic_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The wall clock in milliseconds since 1970, as it was at the kernel's last tick. */
+static inline int64_t wall_ms(void) {
+    struct timespec now;
+#ifdef CLOCK_REALTIME_COARSE
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+#else
+    clock_gettime(CLOCK_REALTIME, &now);
+#endif
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* How far the wall clock is ahead of CLOCK_MONOTONIC, in nanoseconds. */
 static inline uint64_t wall_offset_ns(void) {
     struct timespec wall;

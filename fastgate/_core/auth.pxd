@@ -30,6 +30,7 @@ cdef class Method:
 
     cdef int verify(self, Exchange x) except -1
     cdef int grant(self, Exchange x, Identity identity) except -1
+    cdef bytes challenge_to(self, Exchange x, bint refused)
 
 
 cdef class Authentication(Gate):

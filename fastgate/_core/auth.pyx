@@ -8,8 +8,8 @@ others. When nobody grants, the client gets the gravest of what was found: 503 w
 credentials that are valid but not for this request, else 401 with the challenge of every method (RFC 9110, 11.6.1).
 
 A method that has to wait (a hash that takes long, a request to a service) leaves an awaitable in ``x.pending`` and says
-WAITING. The gate's task awaits it: it gives an `Identity` or None, or raises a `Refusal`; then the loop goes on where
-it stood.
+WAITING. The gate's task awaits it: it gives an `Identity`, another verdict or None (REFUSED), or raises a `Refusal`;
+then the loop goes on where it stood.
 
 Fields that methods send upstream are **owned**: what a client sends under their names is taken away before anything is
 verified, whichever method grants, so that nobody can say who he is by himself.
@@ -60,6 +60,10 @@ cdef class Method:
             identity = (<Identity>x.identity).with_others(identity)
         x.identity = identity
         return GRANTED
+
+    cdef bytes challenge_to(self, Exchange x, bint refused):
+        """Its challenge to this client, whose credentials were ``refused`` or absent; None = none."""
+        return self.invalid if refused and self.invalid is not None else self.challenge
 
 
 cdef class Authentication(Gate):
@@ -125,7 +129,10 @@ cdef class Authentication(Gate):
             identity = await awaitable
             if x.over:
                 return
-            verdict = method.grant(x, <Identity?>identity) if identity is not None else REFUSED
+            if isinstance(identity, Identity):
+                verdict = method.grant(x, <Identity>identity)
+            else:
+                verdict = REFUSED if identity is None else identity
             if not self.took(x, verdict):
                 verdict = self.go_on(x)
             elif x.verdict == GRANTED:
@@ -146,7 +153,7 @@ cdef class Authentication(Gate):
             return Refusal("forbidden")
         for i in range(len(self.methods)):
             method = <Method>self.methods[i]
-            challenge = method.invalid if method.invalid is not None and x.refused_by >> i & 1 else method.challenge
+            challenge = method.challenge_to(x, x.refused_by >> i & 1)
             if challenge is not None:
                 fields.append(("WWW-Authenticate", challenge.decode("latin-1")))
         return Refusal("unauthenticated", fields=fields)

@@ -18,6 +18,7 @@ An idle connection owns no head, no buffer and no exchange.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from fastgate._core.admission cimport put_quotas
+from fastgate._core.browser cimport Browser
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, put_length, put_number, reserve
 from fastgate._core.causes cimport (
     BAD_REQUEST,
@@ -369,6 +370,9 @@ cdef class ClientConnection(ClientSide):
             phrase = phrase_of(x.status, &length)
             put(buffer, phrase, length)
         put(buffer, b"\r\n", 2)
+        if x.route is not None and x.route.browser is not None:
+            extra = (<Browser>x.route.browser).stamp(x, extra, buffer)
+            reserve(buffer, room + INLINE_BODY)
         # what comes with it
         if x.answer is None:
             keep_length = head.content_length >= 0 and x.status != 204 \

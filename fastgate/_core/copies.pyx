@@ -78,6 +78,7 @@ cdef Exchange copy_of(Exchange x, Upstream upstream):
     copy.path_owner = x.path_owner
     copy.forward_path = x.forward_path
     copy.query = x.query
+    copy.query_owner = x.query_owner
     copy.query_length = x.query_length
     copy.has_query = x.has_query
     copy.client_ip = x.client_ip

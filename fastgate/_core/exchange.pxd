@@ -168,11 +168,13 @@ cdef class Exchange(Timed):
     cdef Py_ssize_t query_length
     cdef bint has_query
     cdef bytes path_owner
+    cdef bytes query_owner
     cdef bytes forward_path            # what the route's path policies made of it; None = as it is
     cdef bytes client_ip
     cdef char id[128]
     cdef int id_length
     cdef bint is_head
+    cdef bint preflight                # of CORS, and the route is the one that it asks about
     cdef bint is_get
     cdef bint idempotent
     cdef bint upgrading
@@ -214,6 +216,7 @@ cdef class Exchange(Timed):
     cdef int method_index
     cdef unsigned int refused_by       # bit set of the methods that refused
     cdef object pending                # the awaitable of the method that waits
+    cdef tuple complaint               # a method that refused, and what it tells the client
     cdef list refusal_fields           # (name, value) of the problem that is answered
     cdef str refusal_detail            # the sentence for the client; None: that of the cause
 

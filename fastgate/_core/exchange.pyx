@@ -114,11 +114,11 @@ cdef class Exchange(Timed):
         self.entry = None
         self.phase = PHASE_HEAD
         self.cause = OK
-        self.path_owner = self.forward_path = self.client_ip = None
+        self.path_owner = self.query_owner = self.forward_path = self.client_ip = None
         self.host_length = self.path_length = self.query_length = 0
         self.has_query = False
         self.id_length = 0
-        self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = False
+        self.preflight = self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = False
         self.request_complete = self.sending_stopped = self.buffering = self.body_lost = False
         self.body = None
         self.body_kept = self.body_wanted = 0
@@ -136,7 +136,7 @@ cdef class Exchange(Timed):
         self.pause = None
         self.kept_head = None
         self.original = self.hedge = self.mirror = None
-        self.identity = self.pending = self.refusal_fields = self.refusal_detail = None
+        self.identity = self.pending = self.complaint = self.refusal_fields = self.refusal_detail = None
         self.verdict = self.method_index = 0
         self.refused_by = 0
         self.quota_count = self.last_cause = 0

@@ -1,7 +1,9 @@
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Self
 
 from fastgate._core.exchange import Exchange
 from fastgate._core.messages import Response
+from fastgate._core.meters import Meter
 
 class Refusal(Exception):
     """Ends an exchange with a cause from the table, by its word in the access log.
@@ -17,6 +19,24 @@ class Refusal(Exception):
     def __init__(
         self, cause: str, detail: str = "", *, fields: Iterable[tuple[str, str]] = (), retry_after: int = 0
     ) -> None: ...
+
+class Hook:
+    """One hook of a plugin in the chain of a route."""
+
+    call: Callable[..., Any]
+    meter: Meter | None
+    def __init__(self, call: Callable[..., Any], meter: Meter | None = None) -> None: ...
+
+class Stretches:
+    """What a hook returned to wait for, driven step by step to see how long each keeps the event loop."""
+
+    def __init__(self, hook: Hook, x: Exchange, awaitable: Awaitable[Any], began: int) -> None: ...
+    def __await__(self) -> Iterator[Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> object: ...
+    def send(self, value: object) -> object: ...
+    def throw(self, *error: Any) -> object: ...
+    def close(self) -> None: ...
 
 async def wait_for(x: Exchange, awaitable: Awaitable[Response | None]) -> None:
     """The rest of the policies, after one that was not done at once."""

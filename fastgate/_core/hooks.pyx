@@ -7,12 +7,19 @@ that waits for one (`wait_on`), ends that: a task waits (`wait_for`) and comes b
 step. An answer ends the request side at once; on the response side it takes the place of the response. A `Refusal`
 that is raised ends the exchange with its cause; anything else with 500, and is logged once, here. When the chain is
 through, `Exchange.hooks_done` knows what comes next.
+
+A hook of a plugin is a `Hook`: what to call, and the `Meter` of its plugin. The clock is read before and after the
+call; what waits is driven by `Stretches`, which reads it around every step.
 """
 
 from asyncio import CancelledError
 
+from libc.stdint cimport uint64_t
+
 from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, cause_of, detail_of, outcomes, reason_of
 from fastgate._core.exchange cimport PHASE_ERROR, PHASE_REQUEST, PHASE_RESPONSE, PASSED, Answer, Exchange, Gate
+from fastgate._core.meters cimport Meter
+from fastgate._core.wheel cimport clock_us
 
 # From `messages`, which is loaded when a policy first needs it.
 cdef object _Request = None
@@ -39,6 +46,93 @@ class Refusal(Exception):
         self.detail = detail
         self.fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
         self.retry_after = retry_after
+
+
+cdef class Hook:
+    """One hook of a plugin in the chain of a route."""
+
+    def __init__(self, call, Meter meter=None):
+        self.call = call
+        self.meter = meter
+
+    cdef int ran(self, Exchange x, uint64_t began) except -1:
+        """It is done, without having waited."""
+        cdef uint64_t now = clock_us()
+        self.meter.ran(now - began)
+        return self.stretch(x, now - began, now)
+
+    cdef int stretch(self, Exchange x, uint64_t running, uint64_t now) except -1:
+        """It kept the event loop for so long."""
+        if self.meter.budget and running > self.meter.budget:
+            name = getattr(self.call, "__name__", None) or type(self.call).__name__
+            self.meter.held(x.engine.log, name, x.route.name, running, now)
+        return 0
+
+    def __repr__(self):
+        return f"<Hook {getattr(self.call, '__qualname__', self.call)}>"
+
+
+cdef class Stretches:
+    """What a hook returned to wait for, driven step by step to see how long each keeps the event loop."""
+
+    def __cinit__(self, Hook hook, Exchange x, awaitable, began):
+        self.hook = hook
+        self.x = x
+        self.awaitable = awaitable
+        self.began = began
+        self.running = clock_us() - self.began
+        hook.stretch(x, self.running, self.began + self.running)
+
+    def __await__(self):
+        self.steps = self.awaitable.__await__()
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.step(None)
+
+    def send(self, value):
+        return self.step(value)
+
+    def throw(self, *error):
+        cdef uint64_t began = clock_us()
+        try:
+            if not hasattr(self.steps, "throw"):  # an iterator that is no generator
+                raise error[0]
+            thrown = self.steps.throw(*error)
+        except BaseException:
+            self.pause(began, True)
+            raise
+        self.pause(began, False)
+        return thrown
+
+    def close(self):
+        close = getattr(self.steps, "close", None)
+        if close is not None:
+            close()
+
+    cdef object step(self, object value):
+        cdef uint64_t began = clock_us()
+        try:
+            awaited = next(self.steps) if value is None else self.steps.send(value)
+        except GeneratorExit as error:
+            self.pause(began, True)
+            raise RuntimeError("the policy raised GeneratorExit") from error
+        except BaseException:
+            self.pause(began, True)
+            raise
+        self.pause(began, False)
+        return awaited
+
+    cdef int pause(self, uint64_t began, bint last) except -1:
+        """The end of a stretch, and perhaps of the hook."""
+        cdef uint64_t now = clock_us()
+        self.running += now - began
+        if last:
+            self.hook.meter.waited(self.running, now - self.began - self.running)
+        return self.hook.stretch(self.x, now - began, now)
 
 
 cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
@@ -77,33 +171,44 @@ cdef int prepare_views(Exchange x) except -1:
 
 cdef int advance(Exchange x) except -1:
     """The one runner of policies: on until a hook answers, waits or there are no more."""
-    cdef object hook, result
+    cdef object step, result
+    cdef Hook hook
+    cdef uint64_t began
     while x.step < len(x.hooks):
-        hook = x.hooks[x.step]
+        step = x.hooks[x.step]
         x.step += 1
-        if isinstance(hook, Gate):
-            if (<Gate>hook).enter(x) == PASSED:
+        if isinstance(step, Gate):
+            if (<Gate>step).enter(x) == PASSED:
                 continue
             return 0
         if x.request_view is None:
             prepare_views(x)
+        hook = <Hook?>step
+        began = clock_us() if hook.meter is not None else 0
         try:
             if x.phase == PHASE_REQUEST:
-                result = hook(x.request_view)
+                result = hook.call(x.request_view)
             elif x.phase == PHASE_RESPONSE:
-                result = hook(x.request_view, x.response_view)
+                result = hook.call(x.request_view, x.response_view)
             else:
-                result = hook(x.request_view, x.error)
-        except (Exception, SystemExit) as error:
+                result = hook.call(x.request_view, x.error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # CancelledError, SystemExit and GeneratorExit among them
+            if hook.meter is not None:
+                hook.ran(x, began)
             return policy_failed(x, error)
-        if x.over:
+        if result is None or isinstance(result, Answer) or not hasattr(result, "__await__"):
+            if hook.meter is not None:
+                hook.ran(x, began)
+            if x.over:
+                return 0
+            if result is not None and took(x, result):
+                return 0
+        elif x.over:
             return 0
-        if result is None:
-            continue
-        if not isinstance(result, Answer) and hasattr(result, "__await__"):
-            return wait_on(x, result)
-        if took(x, result):
-            return 0
+        else:
+            return wait_on(x, result if hook.meter is None else Stretches(hook, x, result, began))
     return x.hooks_done()
 
 
@@ -124,7 +229,9 @@ async def wait_for(Exchange x, awaitable):
         x.task = None
         policy_failed(x, RuntimeError("the policy was cancelled"))
         return
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
         x.task = None
         if not x.over:
             policy_failed(x, error)
@@ -165,7 +272,7 @@ cdef int policy_failed(Exchange x, object error) except -1:
     if isinstance(error, Refusal):
         return refuse_for(x, error)
     step = x.hooks[x.step - 1] if x.step else None
-    hook = type(step).__name__ if isinstance(step, Gate) else getattr(step, "__qualname__", "?")
+    hook = getattr((<Hook>step).call, "__qualname__", "?") if isinstance(step, Hook) else type(step).__name__
     x.engine.slab.policy_errors += 1
     text = f"policy {hook} on route {x.route.name!r} raised {type(error).__name__}: {error}"
     x.engine.log("error", text, exception=error)

@@ -27,6 +27,9 @@ def read_head(
 def known_name(name: bytes) -> tuple[int, bool, bool]:
     """The number of a field name that the gateway knows, 0 for every other; whether such fields are dropped, ruled."""
 
+def sha_256(data: bytes) -> bytes:
+    """The SHA-256 of these bytes."""
+
 def token(text: bytes) -> bool:
     """Whether a text is a token (RFC 9110 section 5.6.2)."""
 

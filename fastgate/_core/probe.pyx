@@ -30,6 +30,9 @@ from fastgate._core.head cimport (
 from fastgate._core.shm cimport Segment
 from fastgate._core.wheel cimport Timed, Wheel
 
+cdef extern from "sha256.h" nogil:
+    void sha256(const void* data, size_t length, unsigned char* digest32)
+
 cdef enum:
     PAGE = 65536               # a multiple of every page size in use
     ROOM = 1048576
@@ -136,6 +139,13 @@ def known_name(bytes name):
     cdef int number = name_id(at_the_edge(name), len(name))
     cdef int flags = name_flags_of(number)
     return number, flags & DROPPED != 0, flags & RULED != 0
+
+
+def sha_256(bytes data not None):
+    """The SHA-256 of these bytes."""
+    cdef unsigned char[32] digest
+    sha256(at_the_edge(data), len(data), digest)
+    return (<const char*>digest)[:32]
 
 
 def token(bytes text):

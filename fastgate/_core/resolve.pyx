@@ -8,10 +8,10 @@ from libc.string cimport memchr, memcmp, memcpy
 from fastgate._core.buffer cimport reserve
 from fastgate._core.causes cimport AMBIGUOUS_PATH, BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
 from fastgate._core.exchange cimport Exchange, answer_health, answer_options
-from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, same
+from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, is_token, same
 from fastgate._core.route cimport Route, Runtime
 from fastgate._core.readings cimport is_stricter_otherwise
-from fastgate._core.router cimport ADDS_READINGS, CHANGED, Query, normalize_path
+from fastgate._core.router cimport ADDS_READINGS, CHANGED, Entry, Query, normalize_path
 
 cdef enum:
     ITSELF = -3                # the target `*`
@@ -74,6 +74,8 @@ cdef int resolve(Exchange x) except -1:
             and memcmp(x.path, PyBytes_AS_STRING(runtime.health_path), x.path_length) == 0:
         return answer_health(x)
     put_query(x, &query)
+    if length == 7 and memcmp(method, b"OPTIONS", 7) == 0 and find_preflight(x, &query):
+        return OK
     x.entry = runtime.router.find(&query, &x.found)
     if x.entry is None:
         return NO_METHOD if x.found.method_only else NO_ROUTE
@@ -83,6 +85,36 @@ cdef int resolve(Exchange x) except -1:
     if length == 5 and memcmp(method, b"TRACE", 5) == 0 and not x.route.names_trace:
         return NO_METHOD
     return OK
+
+
+cdef bint find_preflight(Exchange x, Query* query) except -1:
+    """Finds the route of a CORS preflight: that of the method which it asks for, where that route has rules of CORS.
+
+    False: it is an OPTIONS like any other.
+    """
+    cdef Head head = x.request
+    cdef Query asked = query[0]
+    cdef Entry entry
+    cdef Route route
+    cdef int method = head.find(b"access-control-request-method", 29, 0)
+    if method < 0 or head.find(b"origin", 6, 0) < 0:
+        return False
+    asked.method = <const char*>head.p + head.fields[method].value
+    asked.method_length = head.fields[method].value_length
+    if not is_token(<const unsigned char*>asked.method, asked.method_length):
+        return False
+    entry = x.engine.runtime.router.find(&asked, &x.found)
+    if entry is None:
+        return False
+    route = <Route>entry.value
+    if not route.answers_preflights:
+        return False
+    if asked.method_length == 5 and memcmp(asked.method, b"TRACE", 5) == 0 and not route.names_trace:
+        return False
+    x.entry = entry
+    x.route = route
+    x.preflight = True
+    return True
 
 
 cdef void put_query(Exchange x, Query* query) noexcept:

@@ -88,6 +88,8 @@ cdef class Route:
     cdef object rewrite                # callable: normalised path → path to forward, None = refuse
     cdef Edits request_edits
     cdef Edits response_edits
+    cdef bint answers_preflights
+    cdef readonly object browser       # browser.Browser: CORS and security headers; None where there are none
     cdef int host_mode                 # HostMode
     cdef bytes host
     cdef bint names_trace
@@ -131,6 +133,7 @@ cdef class Runtime:
     cdef bint via
     cdef bytes request_id              # the field's name as it is sent; None = off
     cdef bytes request_id_lower
+    cdef bytes unlogged                # a parameter of queries that the access log leaves out; None = none
     cdef bint html_errors
     cdef bytes server_line             # b"Server: …\r\n" or b""
     cdef bytes health_path             # None: no such path

@@ -1,18 +1,14 @@
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
+from fastgate._core.browser import Browser
 from fastgate._core.concurrency import Concurrency
 from fastgate._core.copies import Mirror
 from fastgate._core.exchange import Gate, Upstream
+from fastgate._core.hooks import Hook
 from fastgate._core.limiter import Limit
-from fastgate._core.messages import ExchangeError, Request, Response
 from fastgate._core.retry import RetryRule
 from fastgate._core.router import Entry, Router
-
-Answered: TypeAlias = Response | Awaitable[Response | None] | None
-RequestHook: TypeAlias = Callable[[Request], Answered]
-ResponseHook: TypeAlias = Callable[[Request, Response], Answered]
-ErrorHook: TypeAlias = Callable[[Request, ExchangeError], Answered]
 
 VARIABLES: dict[str, int]
 """The variables of a `Template` by the names that a configuration uses."""
@@ -135,15 +131,16 @@ class Route:
         concurrency: ConcurrencyLimit | None = None,
         retry: RetryRule | None = ...,
         gates: Iterable[Gate] = (),
-        on_request: Iterable[RequestHook] = (),
-        on_response: Iterable[ResponseHook] = (),
-        on_error: Iterable[ErrorHook] = (),
+        on_request: Iterable[Hook] = (),
+        on_response: Iterable[Hook] = (),
+        on_error: Iterable[Hook] = (),
         buffer_request: bool = False,
         read_request: bool = False,
         buffer_response: bool = False,
         rewrite: Callable[[bytes], bytes | None] | None = None,
         request_edits: Edits | None = None,
         response_edits: Edits | None = None,
+        browser: Browser | None = None,
         host_header: str = "upstream",
         names_trace: bool = False,
         upgrades: Iterable[str] = ("websocket",),
@@ -174,12 +171,15 @@ class Route:
     def retry(self) -> RetryRule | None:
         """None: one try."""
     @property
-    def on_request(self) -> tuple[Gate | RequestHook, ...] | None:
+    def on_request(self) -> tuple[Gate | Hook, ...] | None:
         """Gates, then hooks; None where there are none."""
     @property
-    def on_response(self) -> tuple[ResponseHook, ...] | None: ...
+    def on_response(self) -> tuple[Hook, ...] | None: ...
     @property
-    def on_error(self) -> tuple[ErrorHook, ...] | None: ...
+    def browser(self) -> Browser | None:
+        """CORS and security headers; None where there are none."""
+    @property
+    def on_error(self) -> tuple[Hook, ...] | None: ...
 
 class Runtime:
     """A compiled configuration: the router, whose values are `Route`, and what holds for every route; immutable.
@@ -187,6 +187,7 @@ class Runtime:
     Times are seconds, sizes bytes. ``methods`` is what ``OPTIONS *`` answers. ``request_id`` is the name of the field,
     "" = off; ``health_path`` "" = none. ``trusted`` says of an address whether its X-Forwarded-* are believed; None:
     nobody's are. ``check_server_name``: a Host that is not the name the TLS connection was opened for is refused.
+    ``unlogged`` is a parameter of queries that the access log leaves out, "" = none.
     """
 
     def __init__(
@@ -209,6 +210,7 @@ class Runtime:
         health_path: str = "",
         trusted: Callable[[str], bool] | None = None,
         check_server_name: bool = False,
+        unlogged: str = "",
     ) -> None: ...
     @property
     def router(self) -> Router | None: ...

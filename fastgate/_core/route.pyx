@@ -131,8 +131,8 @@ cdef class Route:
         self, *, name, upstream=None, split=None, mirror=None, fixed=None, limits=(), concurrency=None,
         retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
         read_request=False, buffer_response=False, rewrite=None, request_edits=None, response_edits=None,
-        host_header="upstream", names_trace=False, upgrades=("websocket",), max_body=0, connect_timeout=2.0,
-        read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
+        browser=None, host_header="upstream", names_trace=False, upgrades=("websocket",), max_body=0,
+        connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
     ):
         self.name = name
         self.upstream = upstream
@@ -151,6 +151,8 @@ cdef class Route:
         self.rewrite = rewrite
         self.request_edits = request_edits
         self.response_edits = response_edits
+        self.browser = browser
+        self.answers_preflights = browser is not None and browser.cors is not None
         self.host_mode = {"upstream": HOST_UPSTREAM, "client": HOST_CLIENT}.get(host_header, HOST_LITERAL)
         self.host = host_header.encode("ascii") if self.host_mode == HOST_LITERAL else None
         self.names_trace = names_trace
@@ -173,7 +175,7 @@ cdef class Runtime:
         self, *, router, methods=(), merge_slashes=True, underscore_headers="drop", max_headers=100,
         max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, forwarded=False, via=False,
         request_id="x-request-id", error_format="problem", server_header="fastgate", health_path="", trusted=None,
-        check_server_name=False
+        check_server_name=False, unlogged=""
     ):
         self.router = router
         self.methods = ", ".join(methods).encode("ascii")
@@ -193,6 +195,7 @@ cdef class Runtime:
         self.health_path = health_path.encode("ascii") if health_path else None
         self.trusted = trusted
         self.check_server_name = check_server_name
+        self.unlogged = unlogged.encode() if unlogged else None
 
     def dissolve(self):
         entries = self.router.routes()

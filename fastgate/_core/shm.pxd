@@ -43,7 +43,8 @@ cdef enum:
     REGION_LIMITS = 2               # limiter.pyx: token buckets and fixed windows
     REGION_LOGS = 3                 # limiter.pyx: sliding logs
     REGION_SHARES = 4               # concurrency.pyx
-    REGIONS = 5
+    REGION_PLUGINS = 5              # meters.pyx
+    REGIONS = 6
 
 
 @cython.final

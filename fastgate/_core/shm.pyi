@@ -12,12 +12,12 @@ class Segment:
     targets: int
     @staticmethod
     def create(
-        *, slots: int = 1, targets: int = 16384, limits: int = 0, logs: int = 0, shares: int = 0
+        *, slots: int = 1, targets: int = 16384, limits: int = 0, logs: int = 0, shares: int = 0, plugins: int = 0
     ) -> Segment:
         """A new segment for ``slots`` workers and up to ``targets`` targets, all zeros.
 
-        ``limits``, ``logs`` and ``shares`` are the sizes of these regions in bytes. Raises ValueError when there are
-        not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
+        ``limits``, ``logs``, ``shares`` and ``plugins`` are the sizes of these regions in bytes. Raises ValueError when
+        there are not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
         """
     @staticmethod
     def attach(fd: int) -> Segment:

@@ -11,7 +11,8 @@ structures, and carries a version; attach() refuses another one.
     targets     the table of targets: a key each, found or entered by name; upstreams have a row of it too
     in flight   for each slot one 64-bit word a target
     tries       for each slot one 64-bit counter a target: first tries, which retry budgets are reckoned from
-    regions     state of targets, events, limits: blocks of bytes whose inside is declared by the module that owns it
+    regions     state of targets, events, limits, times of plugins: blocks of bytes whose inside is declared by the
+                module that owns it
 
 Safety. A worker writes only the words of its own slot, so those need no atomic operation; others read them with
 relaxed loads. In flight is laid out slot by slot, because a worker writes its words twice a request and must not
@@ -51,7 +52,7 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef enum:
     MAGIC = 0x65746167          # "gate"
-    VERSION = 2                 # of the layout; changes with every change of the structures below
+    VERSION = 3                 # of the layout; changes with every change of the structures below
     PAGE = 4096
     LINE = 64
 
@@ -140,12 +141,13 @@ cdef class Segment:
 
     @staticmethod
     def create(
-        *, int slots=1, int targets=16384, uint64_t limits=0, uint64_t logs=0, uint64_t shares=0
+        *, int slots=1, int targets=16384, uint64_t limits=0, uint64_t logs=0, uint64_t shares=0,
+        uint64_t plugins=0
     ) -> Segment:
         """A new segment for ``slots`` workers and up to ``targets`` targets, all zeros.
 
-        ``limits``, ``logs`` and ``shares`` are the sizes of these regions in bytes. Raises ValueError when there are
-        not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
+        ``limits``, ``logs``, ``shares`` and ``plugins`` are the sizes of these regions in bytes. Raises ValueError when
+        there are not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
         """
         if not 1 <= slots <= 4096 or not 1 <= targets <= 1048576:
             raise ValueError("a segment has 1 to 4096 slots and 1 to 1048576 targets")
@@ -161,6 +163,7 @@ cdef class Segment:
         sizes[REGION_LIMITS] = limits
         sizes[REGION_LOGS] = logs
         sizes[REGION_SHARES] = shares
+        sizes[REGION_PLUGINS] = plugins
         size = layout(slots, targets, sizes).size
         self.fd = _memory_file(size)
         self.map(self.fd, size)

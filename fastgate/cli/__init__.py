@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "Run a gateway with a built-in upstream and requests to try.",
     "check": "Say everything that is wrong with a configuration.",
     "routes": "Show the routes of a configuration as a table.",
+    "keys": "Make, show, rotate and revoke keys of clients.",
     "init": "Write a commented starter configuration.",
     "schema": "Print the JSON Schema of the configuration, for editors.",
 }

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from fastgate.cli.configuration import config_argument, load_with_document
+from fastgate.cli.configuration import config_argument, import_from_here, load_with_document
 
 
 @click.command()
@@ -13,8 +13,9 @@ from fastgate.cli.configuration import config_argument, load_with_document
 def check(config: str | None, strict: bool) -> None:
     """Say everything that is wrong with a configuration, then what is suspicious.
 
-    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Plugins are imported and their classes looked up, but
-    not constructed. Exit code 0 when it can be used, 2 when it cannot.
+    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Plugins are imported, their classes looked up and
+    their options read where the class declares them; none is constructed. Exit code 0 when it can be used, 2 when it
+    cannot.
     """
     from fastgate.config.load import locate
     from fastgate.config.warnings import find_warnings
@@ -24,10 +25,10 @@ def check(config: str | None, strict: bool) -> None:
         from fastgate.config import ConfigError
         from fastgate.gateway.plugins import find_problems
 
-        sys.path.insert(0, "")
+        import_from_here()
         problems = find_problems(loaded.plugins)
         if problems:
-            raise ConfigError(locate(document, [(("plugins", index), message) for index, message in problems]))
+            raise ConfigError(locate(document, problems))
     if any(route.body_schema for route in loaded.routes):
         from fastgate.config import ConfigError
         from fastgate.policies.body_schema import find_problems as find_schema_problems

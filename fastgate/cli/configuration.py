@@ -1,5 +1,6 @@
 """The CONFIG argument that commands share, and how the file behind it is found."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ DEFAULT_FILE = "fastgate.toml"
 def config_argument(function: Any) -> Any:
     """The optional argument CONFIG, given to the command as ``config: str | None``."""
     return click.argument("config", required=False, type=str)(function)
+
+
+def import_from_here() -> None:
+    """Lets plugins be modules in the current folder, after all that is installed: none of them hides another module."""
+    if "" not in sys.path and not sys.flags.safe_path:
+        sys.path.append("")
 
 
 def find(path: str | None) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fastgate.cli import CommandError
-from fastgate.cli.configuration import config_argument, find, load
+from fastgate.cli.configuration import config_argument, find, import_from_here, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,7 @@ def serve(config: str | None, workers: int | str | None, host: str | None, port:
     a second one stops at once; SIGHUP reloads; SIGUSR1 reopens log files.
     """
     file = str(find(config))
+    import_from_here()
     from fastgate.server.process import WorkerProcess
     from fastgate.server.watch import FileWatch
 

@@ -2,7 +2,9 @@
 
 from fastgate.config.addresses import Address
 from fastgate.config.errors import ConfigError, Problem
+from fastgate.config.kinds import Duration, Secret, Size
 from fastgate.config.schema import (
+    CORS,
     DNS,
     IP,
     TLS,
@@ -33,15 +35,18 @@ from fastgate.config.schema import (
     Retry,
     Rewrite,
     Route,
+    SecurityHeaders,
     Split,
     State,
     Target,
     Timeouts,
     Upstream,
     UpstreamTLS,
+    VirtualKey,
 )
 
 __all__ = [
+    "CORS",
     "DNS",
     "IP",
     "TLS",
@@ -56,6 +61,7 @@ __all__ = [
     "Concurrency",
     "ConfigError",
     "Defaults",
+    "Duration",
     "GatewayConfig",
     "GatewayTable",
     "HeaderEdits",
@@ -75,10 +81,14 @@ __all__ = [
     "Retry",
     "Rewrite",
     "Route",
+    "Secret",
+    "SecurityHeaders",
+    "Size",
     "Split",
     "State",
     "Target",
     "Timeouts",
     "Upstream",
     "UpstreamTLS",
+    "VirtualKey",
 ]

@@ -23,6 +23,7 @@ def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
     """Reports every contradiction between keys."""
     _check_gateway(config, reading)
     _check_upstreams(config, reading)
+    _check_keys(config, data, reading)
     _check_names(config.plugins, "plugins", reading)
     _check_names(config.routes, "routes", reading)
     upstreams = set(_names_of(data.get("upstreams"))) | set(_names_of(config.upstreams))
@@ -143,6 +144,27 @@ def _check_upstreams(config: Any, reading: Reading) -> None:
                 reading.report((*keys, "tls", "cert"), "is missing: key needs its certificate")
 
 
+def _check_keys(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
+    """No two keys have one secret, and the routes that they name are there."""
+    keys = config.gateway.keys
+    routes = {route.name for route in items(config.routes) if isinstance(route.name, str)}
+    routes.update(_named(data.get("routes")))
+    owners: dict[str, str] = {}
+    for name, key in keys.items() if isinstance(keys, dict) else ():
+        place = ("gateway", "keys", name)
+        for where, hashed in (("hash",), key.hash), (("previous", "hash"), key.previous and key.previous.hash):
+            if not isinstance(hashed, str):
+                continue
+            if hashed in owners:
+                whose = "this key" if owners[hashed] == name else f"the key {quote(owners[hashed])}"
+                reading.report((*place, *where), f"is the hash of {whose} already: each has a secret of its own")
+            owners.setdefault(hashed, name)
+        for number, route in enumerate(items(key.routes)):
+            if isinstance(route, str) and route not in routes:
+                hint = did_you_mean(route, routes)
+                reading.report((*place, "routes", number), f"there is no route {quote(route)}{hint}")
+
+
 def _check_plugins(config: Any, reading: Reading) -> None:
     for number, plugin in enumerate(items(config.plugins)):
         if isinstance(plugin, Plugin) and plugin.use == "" and isinstance(plugin.name, str):
@@ -249,6 +271,22 @@ def _check_identity(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
                 if isinstance(key, str) and names_identity(key):
                     place = (*keys, name, number) if isinstance(value, list) and len(value) > 1 else (*keys, name)
                     reading.report((*place, "key"), f'"{key}" is not known here: the route has no auth')
+    if not items(route.policies):
+        _check_identity_in_edits(route, keys, defaults, reading)
+
+
+def _check_identity_in_edits(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
+    """``{key.id}`` and ``{claim.NAME}`` in edits of header fields; what is in `[defaults]` is for routes with auth."""
+    for name in ("request_headers", "response_headers"):
+        edits = getattr(route, name)
+        if not isinstance(edits, HeaderEdits) or edits is getattr(defaults, name):
+            continue
+        for where, text in _edited_values(edits):
+            for part in parse_template(text):
+                if isinstance(part, Variable) and part.name in ("key", "claim"):
+                    written = f"{{{part.name}.{part.argument}}}"
+                    message = f"{written} is not known here: the route has no auth, and no plugin that could tell"
+                    reading.report((*keys, name, *where), message)
 
 
 def _arguments(text: str) -> Iterable[str]:

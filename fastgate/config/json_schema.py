@@ -45,6 +45,8 @@ def table_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
             made = {"anyOf": [made["items"], made]}
         if "low" in extra:
             made["anyOf"][0]["minimum"] = extra["low"]
+        if "on" in extra:
+            made = {"anyOf": [made, {"const": True}]}
         if extra.get("policy") and made.get("type") != "boolean":
             made = {"anyOf": [made, {"const": False}]}
         properties[field.encode_name] = {**made, **_described(field, extra)}

@@ -5,7 +5,7 @@ gateways use for the key, for suggestions), ``policy`` (``false`` switches a def
 where the key's own default is not that), ``internal`` (filled in by
 loading, never written), ``low`` (the least that may be written, where a filled-in value may be lower), ``show`` (the
 default as it is written, where the value itself would mislead), ``single`` (a list of one may be written without its
-brackets).
+brackets), ``on`` (what ``true`` is read as, for a key that is a table).
 """
 
 from typing import Annotated, Any
@@ -62,7 +62,14 @@ ProbeHeader = Annotated[str, Meta(extra={"kind": "probe header"})]
 MediaRange = Annotated[str, Meta(extra={"kind": "media range"})]
 """A media type, or several: `*` stands once for any text."""
 MediaType = Annotated[str, Meta(extra={"kind": "media type"})]
+Origin = Annotated[str, Meta(extra={"kind": "origin"})]
+"""An origin of CORS: see `fastgate.config.origins.check_origin`."""
 HeaderSecret = Annotated[str, Meta(extra={"kind": "secret header value"})]
+KeyHash = Annotated[str, Meta(extra={"kind": "key hash"})]
+"""SHA-256 of a secret as 64 lower-case hexadecimal digits."""
+Instant = Annotated[str, Meta(extra={"kind": "instant"})]
+"""A point in time in UTC as RFC 3339 writes it; ``""`` is none. See `fastgate.config.units.parse_instant`."""
+QueryName = Annotated[str, Meta(max_length=128, extra={"kind": "query name"})]
 
 SECRET_KINDS = ("secret", "header template", "secret header value")
 """Kinds of text that a table may stand for: ``{ env = "NAME" }`` or ``{ file = "path" }``."""

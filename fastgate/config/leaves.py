@@ -10,6 +10,8 @@ from pathlib import Path
 
 from fastgate.config.addresses import check_host, check_resolver, parse_listen, split_port
 from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, check_header_name, check_header_value
+from fastgate.config.jwt import check_claim_name, check_key_set_url, check_token_source
+from fastgate.config.origins import check_origin
 from fastgate.config.patterns import (
     check_condition,
     check_host_pattern,
@@ -21,10 +23,13 @@ from fastgate.config.patterns import (
     compile_expression,
 )
 from fastgate.config.templates import parse_redirect, parse_template
+from fastgate.config.units import format_instant, parse_instant
 from fastgate.config.words import check_cause, check_limit_key, check_limit_name, check_status, check_sticky_key
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
 _MEDIA_NAME = re.compile(r"[!#$&^_.+*A-Za-z0-9-]+", re.ASCII)
+
+_KEY_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def _check_text(text: str) -> str:
@@ -161,8 +166,28 @@ def _check_probe_header(text: str) -> str:
     return name
 
 
+def _check_key_hash(text: str) -> str:
+    if not _KEY_HASH.fullmatch(text):
+        # The text may be the secret itself: it is not repeated.
+        raise ValueError("expected the SHA-256 of the secret, 64 hexadecimal digits: `fastgate keys new` makes one")
+    return text.lower()
+
+
+def _check_instant(text: str) -> str:
+    return format_instant(parse_instant(text)) if text else text
+
+
+def _check_query_name(text: str) -> str:
+    if not text.isprintable() or any(character in text for character in " &=#+%"):
+        raise ValueError("expected the plain name of a parameter")
+    return text
+
+
 CHECKS: dict[str, Callable[[str], str]] = {
     "text": _check_text,
+    "key hash": _check_key_hash,
+    "instant": _check_instant,
+    "query name": _check_query_name,
     "listen address": _check_listen,
     "network": _check_network,
     "header name": check_header_name,
@@ -195,8 +220,12 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "probe host": _check_probe_host,
     "probe header": _check_probe_header,
     "secret header value": check_header_value,
+    "origin": check_origin,
     "path": _check_path,
     "log path": _check_path,
+    "key set url": check_key_set_url,
+    "token source": check_token_source,
+    "claim name": check_claim_name,
 }
 
 

@@ -1,5 +1,6 @@
 """The reference page of the configuration, in Markdown, made from the schema: run ``fastgate schema --reference``."""
 
+import datetime as dt
 import inspect as python_inspect
 import json
 from collections.abc import Iterable, Mapping
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple
 from msgspec import NODEFAULT, inspect, to_builtins
 
 from fastgate.config import schema
+from fastgate.config.jwt import JWT, TokenIssuer
+from fastgate.config.keys import EXAMPLE_HASH
 from fastgate.config.literals import in_written_order
 from fastgate.config.units import format_duration, format_size
 from fastgate.config.unknown import marks, struct_fields
@@ -101,6 +104,15 @@ SECTIONS = (
     Section("`[[gateway.tls.certificates]]`", schema.Certificate, ["[[gateway.tls.certificates]]"], True, level=3),
     Section("`[gateway.log]`", schema.Log, ["[gateway.log]"], level=3),
     Section("`[gateway.access_log]`", schema.AccessLog, ["[gateway.access_log]"], level=3),
+    Section("`[gateway.keys.NAME]`", schema.VirtualKey, ["[gateway.keys.team-a]"], True, ("routes",), level=3),
+    Section(
+        "`[gateway.keys.NAME.previous]`",
+        schema.PreviousSecret,
+        ["[gateway.keys.team-a]", f'hash = "{EXAMPLE_HASH}"', "", "[gateway.keys.team-a.previous]"],
+        examples=True,
+        level=3,
+    ),
+    Section("`[auth.key]`", schema.KeyAuth, ["[auth.key]"], examples=True, level=3),
     Section(
         "`[[routes]]`",
         schema.Route,
@@ -135,6 +147,10 @@ SECTIONS = (
         tail=UPSTREAM,
         level=3,
     ),
+    Section("`cors`", schema.CORS, [*ROUTE, "[routes.cors]"], examples=True, tail=UPSTREAM, level=3),
+    Section(
+        "`security_headers`", schema.SecurityHeaders, [*ROUTE, "[routes.security_headers]"], tail=UPSTREAM, level=3
+    ),
     Section("`rewrite`", schema.Rewrite, [*ROUTE, "[routes.rewrite]"], examples=True, tail=UPSTREAM, level=3),
     Section(
         "`policies`",
@@ -144,7 +160,25 @@ SECTIONS = (
         tail=UPSTREAM,
         level=3,
     ),
+    Section("`auth`", schema.AuthRule, [*ROUTE, "[routes.auth]"], True, skip=("all",), tail=UPSTREAM, level=3),
     Section("`[defaults]`", schema.Defaults, ["[defaults]"], examples=True, skip=("policies", "rewrite")),
+    Section("`[auth]`", schema.Auth, ["[auth]"]),
+    Section(
+        "`[auth.jwt]`",
+        JWT,
+        ["[auth.jwt]", 'jwks = "https://id.example.com/.well-known/jwks.json"'],
+        examples=True,
+        skip=("secret", "key", "jwks", "issuers"),
+        level=3,
+    ),
+    Section(
+        "`[auth.jwt.issuers.NAME]`",
+        TokenIssuer,
+        ["[auth.jwt.issuers.main]"],
+        examples=True,
+        skip=("secret", "key"),
+        level=3,
+    ),
     Section("`[[plugins]]`", schema.Plugin, ["[[plugins]]"], examples=True),
     Section("`[upstreams.NAME]`", schema.Upstream, ["[upstreams.backend]"], examples=True, skip=("tls",)),
     Section("`targets`", schema.Target, ["[[upstreams.backend.targets]]"], examples=True, level=3),
@@ -179,8 +213,9 @@ def render_reference() -> str:
 
 def _render_section(section: Section) -> str:
     fields = [field for field in struct_fields(section.cls) if not marks(field.type).get("internal")]
-    own = section.cls.__annotations__
-    fields.sort(key=lambda field: field.encode_name not in own)
+    if section.cls is schema.Route:
+        own = section.cls.__annotations__
+        fields.sort(key=lambda field: field.name not in own)
     prose = " ".join(python_inspect.cleandoc(section.cls.__doc__ or "").split())
     lines = [f"{'#' * section.level} {section.title}", "", prose]
     lines += ["", "```toml", *section.lines]
@@ -263,6 +298,8 @@ def type_name(kind: inspect.Type) -> str:
                 return "octal string"
             if name == "target":
                 return "table or string"
+            if "on" in marks(kind):
+                return f"`true` or {type_name(kind.type)}"
             if marks(kind).get("single"):
                 several = type_name(kind.type)
                 return f"{SINGULAR.get(several, several)} or {several}"
@@ -297,6 +334,8 @@ def toml(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
         case int() | float():
             return str(value)
+        case dt.datetime():
+            return value.isoformat().replace("+00:00", "Z")
         case list() | tuple():
             return f"[{', '.join(toml(item) for item in value)}]"
         case Mapping():

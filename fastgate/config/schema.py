@@ -16,6 +16,8 @@ from msgspec import Meta, field
 from fastgate.config.access import IP, Maintenance
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
+from fastgate.config.browser import CORS, SecurityHeaders
+from fastgate.config.keys import KeyAuth, PreviousSecret, VirtualKey
 from fastgate.config.kinds import (
     Count,
     Duration,
@@ -63,6 +65,7 @@ from fastgate.config.upstreams import (
 )
 
 __all__ = [
+    "CORS",
     "DNS",
     "IP",
     "TLS",
@@ -80,6 +83,7 @@ __all__ = [
     "HeaderEdits",
     "Health",
     "Hedge",
+    "KeyAuth",
     "Log",
     "Maintenance",
     "Mirror",
@@ -88,12 +92,14 @@ __all__ = [
     "PolicyKeys",
     "PolicyUse",
     "Pool",
+    "PreviousSecret",
     "RateLimit",
     "Redirect",
     "Respond",
     "Retry",
     "Rewrite",
     "Route",
+    "SecurityHeaders",
     "Split",
     "State",
     "Table",
@@ -101,6 +107,7 @@ __all__ = [
     "Timeouts",
     "Upstream",
     "UpstreamTLS",
+    "VirtualKey",
 ]
 
 # --- [gateway] -------------------------------------------------------------------------------------------------------
@@ -308,6 +315,10 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     access_log: Annotated[AccessLog, about("One line a request.", also=["accesslog"])] = field(
         default_factory=AccessLog
     )
+    keys: Annotated[
+        dict[Text, VirtualKey],
+        about("Keys of clients.", also=["api_keys", "apikeys", "virtual_keys", "consumers"]),
+    ] = field(default_factory=dict)
 
     def listen_addresses(self) -> list[Address]:
         """`host` and `port` as parsed addresses, in their order."""
@@ -334,11 +345,20 @@ class Plugin(Table, frozen=True, kw_only=True):
     options: Annotated[
         dict[str, Any],
         about(
-            "Given to the class as it is; the plugin checks it.",
+            "Given to the class, which checks them.",
             examples=[{"header": "x-tenant"}],
             also=["config", "settings"],
         ),
     ] = field(default_factory=dict)
+    budget: Annotated[
+        Duration,
+        about(
+            "How long its hooks may keep the event loop at a time; the log warns of what takes longer. 0: as long as "
+            "they like.",
+            examples=["5ms"],
+            also=["time_budget", "max_duration", "deadline"],
+        ),
+    ] = 0.05
 
 
 # --- [state] ---------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ FEW_CLIENTS = 100
 
 def limit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
     """About rate limits and retries, each said once: where it is written."""
-    for keys, table, raw in _policy_tables(config, data):
+    for keys, table, raw in policy_tables(config, data):
         if "rate_limit" in raw:
             for number, limit in enumerate(table.rate_limit):
                 place = (*keys, "rate_limit", number) if is_list(raw, ("rate_limit",)) else (*keys, "rate_limit")
@@ -47,9 +47,10 @@ def limit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[F
             yield from _retry_warnings(table, (*keys, "retry"), raw["retry"])
 
 
-def _policy_tables(
+def policy_tables(
     config: GatewayConfig, data: Mapping[str, Any]
 ) -> Iterator[tuple[PathKeys, PolicyKeys, Mapping[str, Any]]]:
+    """`[defaults]` and the routes, each as it was read and as it is written."""
     if isinstance(data.get("defaults"), Mapping):
         yield ("defaults",), config.defaults, data["defaults"]
     for number, (route, raw) in enumerate(zip(config.routes, data.get("routes", ()), strict=False)):

@@ -1,9 +1,11 @@
-"""Durations and sizes as operators write them.
+"""Durations, sizes and points in time as operators write them.
 
 A duration is a number of seconds or a number with a unit (``"250ms"``, ``"1m30s"``); a size is a number of bytes or a
-number with a unit (``"64KB"``). The units of sizes are powers of 1024, as in nginx, HAProxy and Caddy.
+number with a unit (``"64KB"``). The units of sizes are powers of 1024, as in nginx, HAProxy and Caddy. A point in time
+is written as RFC 3339 says (``"2027-01-01T00:00:00Z"``), always with its zone.
 """
 
+import datetime as dt
 import math
 import re
 
@@ -14,6 +16,9 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(i?B)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_INSTANT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
 
 
 def parse_duration(value: int | float | str) -> float:
@@ -52,6 +57,26 @@ def parse_size(value: int | str) -> int:
     if value < 0:
         raise ValueError("a size cannot be negative")
     return value
+
+
+def parse_instant(text: str) -> float:
+    """Seconds since 1970. Raises ValueError with the reason for anything that is not a time with its zone."""
+    match = _INSTANT.fullmatch(text)
+    if match is None:
+        raise ValueError('expected a time with its zone, such as "2027-01-01T00:00:00Z"')
+    date, time, fraction, zone = match.groups()
+    if zone is None:
+        raise ValueError(f'has no time zone: write "{date}T{time}Z" for UTC, or an offset such as "+02:00"')
+    try:
+        made = dt.datetime.fromisoformat(f"{date}T{time}{(fraction or '')[:7]}{zone.upper()}")
+        return made.astimezone(dt.UTC).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"there is no such time: {error}") from None
+
+
+def format_instant(seconds: float) -> str:
+    """The same time in UTC: ``2027-01-01T00:00:00Z``."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def format_duration(seconds: float) -> str:

@@ -115,8 +115,10 @@ def struct_reader(cls: type) -> Reader:
     switchable = {
         name: marks(field.type).get("off") for name, field in fields.items() if marks(field.type).get("policy")
     }
+    on = {name: marks(field.type)["on"] for name, field in fields.items() if "on" in marks(field.type)}
     expected = f"a table with {' and '.join(required)}" if 0 < len(required) < 4 else "a table"
     one_of: tuple[str, ...] = getattr(cls, "one_of", ())
+    renamed = {name: field.name for name, field in fields.items() if field.name != name}
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         if not isinstance(value, Mapping):
@@ -138,6 +140,11 @@ def struct_reader(cls: type) -> Reader:
                 off = switchable[name]
                 if off is not None:
                     values[name] = reader.read(reading, off, (*keys, name))
+            elif name in on and not isinstance(item, Mapping):
+                if item is True:
+                    values[name] = reader.read(reading, on[name], (*keys, name))
+                else:
+                    values[name] = reading.unexpected((*keys, name), f"true, false or {reader.expected}", item)
             else:
                 values[name] = reader.read(reading, item, (*keys, name))
         for name in required:
@@ -147,6 +154,9 @@ def struct_reader(cls: type) -> Reader:
                     reading.report((*keys, name), "is missing")
         if one_of:
             _check_alternatives(reading, keys, one_of, values, meant)
+        for name, attribute in renamed.items():
+            if name in values:
+                values[attribute] = values.pop(name)
         made: Any = cls(**values)
         for where, message in made.faults():
             reading.report((*keys, *where), message)
@@ -209,12 +219,16 @@ def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
     secret = kind in SECRET_KINDS
     escape = escape_braces if kind in ("header template", "redirect target") else None
     located = kind in ("path", "log path")
+    timed = kind == "instant"
+    expected = 'a time such as "2027-01-01T00:00:00Z"' if timed else "a string"
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         try:
+            if timed and isinstance(value, dt.datetime):
+                value = value.isoformat()
             if type(value) is not str:
                 if not (secret and isinstance(value, Mapping)):
-                    return reading.unexpected(keys, "a string", value, _quotes_hint(value))
+                    return reading.unexpected(keys, expected, value, "" if timed else _quotes_hint(value))
                 value = resolve_secret(value, reading.environ, reading.base or Path())
                 if escape:
                     value = escape(value)
@@ -232,7 +246,7 @@ def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
         except ValueError as error:
             return reading.report(keys, str(error))
 
-    return Reader(read, "a string", (str, dict) if secret else (str,))
+    return Reader(read, expected, (str, dict) if secret else (str, dt.datetime) if timed else (str,))
 
 
 def _quotes_hint(value: object) -> str:
@@ -377,7 +391,7 @@ def read_any(reading: Reading, value: Any, keys: PathKeys) -> Any:
 # --- containers ------------------------------------------------------------------------------------------------------
 
 
-DISTINCT = ("method", "host pattern", "network", "upgrade protocol", "limit key", "cause", "status")
+DISTINCT = ("method", "origin", "host pattern", "network", "upgrade protocol", "limit key", "cause", "status")
 """Kinds of text that a list may have once."""
 
 

@@ -1,11 +1,14 @@
 """What is allowed and suspicious: routes that no request reaches, memory that buffers may take, secrets in clear."""
 
 import ipaddress
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastgate.config.browser_warnings import browser_warnings
 from fastgate.config.errors import PathKeys, quote
+from fastgate.config.key_warnings import key_warnings
 from fastgate.config.overlap import covers
 from fastgate.config.schema import GatewayConfig, Route
 from fastgate.config.suggest import nearest
@@ -22,8 +25,10 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
         *_route_warnings(config),
         *answer_warnings(config, data),
         *limit_warnings(config, data),
+        *browser_warnings(config, data),
         *_upstream_warnings(config),
         *unreachable_routes(config.routes),
+        *key_warnings(config, time.time()),
         *_secrets_in_clear(data),
     ]
 

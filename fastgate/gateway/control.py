@@ -12,6 +12,8 @@ from fastgate.gateway.sockets import open_listening
 from fastgate.upstreams.members import Found
 
 if TYPE_CHECKING:
+    from fastgate.policies.jwt.fetching import KeySetControl
+    from fastgate.policies.jwt.key_sets import KeySets
     from fastgate.upstreams.control import UpstreamControl
 
 _log = logging.getLogger("fastgate")
@@ -29,9 +31,19 @@ class ControlPlane(Protocol):
     segment: Segment
     found: Mapping[str, Found]
     """What the names of each upstream had resolved to when this process began."""
+    key_sets: Mapping[str, bytes]
+    """The published sets of keys, by URL, as they were when this process began."""
 
     def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
         """From now on ``resolved(upstream, found)`` is told when names resolve to other addresses."""
+        ...
+
+    def watch_key_sets(self, config: GatewayConfig, key_sets: "KeySets") -> None:
+        """From now on these are told of sets that are fetched, and get an answer to `want_key`."""
+        ...
+
+    def want_key(self, url: str, kid: str) -> None:
+        """A token names a key that is not in the set at this URL ("": it names none, and none fits)."""
         ...
 
     def changed(self, config: GatewayConfig) -> None:
@@ -71,7 +83,10 @@ class LocalControl:
         self.segment = make_segment(config, 1)
         self.segment.occupy(0)
         self.found: Mapping[str, Found] = {}
+        self.key_sets: Mapping[str, bytes] = {}
         self._upstreams: UpstreamControl | None = None
+        self._key_sets: KeySets | None = None
+        self._key_set_control: KeySetControl | None = None
 
     def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
         """Does the supervisor's work for upstreams in this loop."""
@@ -80,13 +95,35 @@ class LocalControl:
         self._upstreams = UpstreamControl(self.segment, resolved)
         self._upstreams.update(config)
 
+    def watch_key_sets(self, config: GatewayConfig, key_sets: "KeySets") -> None:
+        """Does the supervisor's work for sets of keys in this loop."""
+        self._key_sets = key_sets
+        self._fetch_key_sets(config)
+
+    def _fetch_key_sets(self, config: GatewayConfig) -> None:
+        if self._key_set_control is None and self._key_sets is not None and config.auth.jwt is not None:
+            from fastgate.policies.jwt.fetching import KeySetControl
+
+            self._key_set_control = KeySetControl(self._key_sets.fetched)
+        if self._key_set_control is not None:
+            self._key_set_control.update(config)
+
+    def want_key(self, url: str, kid: str) -> None:
+        """Has it fetched in this loop."""
+        assert self._key_set_control is not None
+        assert self._key_sets is not None
+        self._key_set_control.want(url, kid, self._key_sets.settled)
+
     def changed(self, config: GatewayConfig) -> None:
         """Passes the change on to that work."""
         if self._upstreams is not None:
             self._upstreams.update(config)
+        self._fetch_key_sets(config)
 
     async def end(self) -> None:
         """Stops that work."""
+        if self._key_set_control is not None:
+            await self._key_set_control.stop()
         if self._upstreams is not None:
             await self._upstreams.stop()
 

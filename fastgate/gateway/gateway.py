@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import resource
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 from weakref import finalize
@@ -10,6 +11,7 @@ from weakref import finalize
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
 from fastgate._core.limiter import evictions
+from fastgate._core.meters import plugin_times
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
@@ -22,6 +24,7 @@ from fastgate.gateway.runtime import Compiled, compile_runtime
 from fastgate.gateway.slices import Slices
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
+from fastgate.policies.jwt.key_sets import KeySets
 
 if TYPE_CHECKING:
     from fastgate.gateway.tls import ServerTLS
@@ -40,18 +43,26 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 class Gateway:
     """A gateway in this process: ``async with Gateway(config) as gateway``, or `start` and `drain` or `close`.
 
-    ``control`` is given by a supervisor; without one the gateway opens its own sockets and keeps its own counters. A
+    ``control`` is given by a supervisor; without one the gateway opens its own sockets and keeps its own counters.
+    ``policies`` are objects for the ``[[plugins]]`` of these names, instead of those that their entries would make. A
     gateway can be started once.
     """
 
-    def __init__(self, config: GatewayConfig, *, control: ControlPlane | None = None) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        control: ControlPlane | None = None,
+        policies: Mapping[str, Policy] | None = None,
+    ) -> None:
         self.config = config
         self._control = control
         self._listeners: list[Listener] = []
         self._engine: Engine | None = None
         self._pools: Pools | None = None
+        self._key_sets: KeySets | None = None
         self._changes: HealthChanges | None = None
-        self._plugins = Plugins()
+        self._plugins = Plugins(policies)
         self._compiled: Compiled | None = None
         self._prepared: _Prepared | None = None
         self._letting_go: set[asyncio.Task[None]] = set()
@@ -73,12 +84,15 @@ class Gateway:
         config = self.config
         control = self._control = self._control or LocalControl(config)
         loop = asyncio.get_running_loop()
-        plugins = Plugins.load(config.plugins)
+        plugins = self._plugins.renewed(config.plugins)
         self._tls = self._new_tls(config)
         engine = Engine(loop, control.segment, control.slot, _write_log)
         pools = Pools(engine, control.slots, control.found)
         plan = await pools.plan(config.upstreams, Slices())
-        compiled = self._compiled = await compile_runtime(config, engine, plan.pools, plugins.policies, Slices())
+        key_sets = self._key_sets = KeySets(control.key_sets, control.want_key)
+        compiled = self._compiled = await compile_runtime(
+            config, engine, plan.pools, plugins.policies, key_sets, Slices()
+        )
         pools.use(plan)
         engine.use(compiled.runtime)
         engine.max_connections = config.gateway.max_connections or _connections_possible(pools)
@@ -94,6 +108,7 @@ class Gateway:
             self._changes.use(plugins)
             self._listeners = control.listeners(config)
             control.watch_upstreams(config, pools.resolved)
+            control.watch_key_sets(config, key_sets)
             engine.start()
             context = self._tls.context if self._tls is not None else None
             for listener in self._listeners:
@@ -179,12 +194,15 @@ class Gateway:
         """Makes a configuration ready beside the one in use, between requests. Raises ConfigError."""
         assert self._engine is not None
         assert self._pools is not None
+        assert self._key_sets is not None
         slices = Slices(_SLICE)
         plugins = self._plugins.renewed(config.plugins)
         tls = self._new_tls(config)
         plan = await self._pools.plan(config.upstreams, slices)
         try:
-            compiled = await compile_runtime(config, self._engine, plan.pools, plugins.policies, slices)
+            compiled = await compile_runtime(
+                config, self._engine, plan.pools, plugins.policies, self._key_sets, slices
+            )
             await plugins.start(self)
         except BaseException:
             self._pools.forget(plan)
@@ -284,10 +302,11 @@ class Gateway:
         return self._engine.open_connections if self._engine is not None else 0
 
     def metrics(self) -> dict[str, object]:
-        """Counters of all workers, summed."""
+        """Counters of all workers, summed; ``plugins`` has what the hooks of each took."""
         assert self._control is not None
         segment = self._control.segment
-        return {**segment.metrics(), "rate_limit_evictions": evictions(segment)}
+        plugins = plugin_times(segment, [plugin.name for plugin in self.config.plugins])
+        return {**segment.metrics(), "rate_limit_evictions": evictions(segment), "plugins": plugins}
 
     def reopen_logs(self) -> None:
         """Opens the access log by its name again, after it was moved away."""

@@ -6,9 +6,14 @@ import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from msgspec import Struct
 
 from fastgate.config import ConfigError, Plugin, Problem
+from fastgate.config.errors import PathKeys, render_path
+from fastgate.config.options import OptionsError, read_options
+from fastgate.config.suggest import did_you_mean
 from fastgate.gateway.policy import Policy
 
 if TYPE_CHECKING:
@@ -18,42 +23,45 @@ _log = logging.getLogger("fastgate.plugins")
 
 ENTRY_POINTS = "fastgate.policies"
 SLOW_START = 5.0  # seconds of on_startup after which the log says whom it waits for
+SLOW = "plugin %s: on_startup has not returned after %g s; nothing is served before it does"
 
 
 class Plugins:
     """The policy objects of a configuration, one for each entry of ``[[plugins]]``.
 
-    On a reload an entry that has not changed keeps its object (`renewed`), and with it what that has gathered.
+    On a reload an entry that has not changed keeps its object (`renewed`), and with it what that has gathered; its
+    budget is no part of that. ``given`` are objects, by name, that stand in for what entries of these names say.
     """
 
-    def __init__(self, entries: Sequence[Plugin] = (), policies: Mapping[str, Policy] | None = None) -> None:
-        self._entries = {plugin.name: plugin for plugin in entries}
-        self.policies: dict[str, Policy] = dict(policies or {})
+    def __init__(self, given: Mapping[str, Policy] | None = None) -> None:
+        self.policies: dict[str, Policy] = {}
         """By the names that routes use."""
+        self._given = dict(given or {})
+        self._made: dict[str, tuple[str, dict[str, Any]]] = {}  # where the class is, and the options
         self._started: list[Policy] = []
-
-    @classmethod
-    def load(cls, entries: Sequence[Plugin]) -> "Plugins":
-        """Constructs a policy for each entry. Raises ConfigError with every entry that cannot be used."""
-        return cls().renewed(entries)
 
     def renewed(self, entries: Sequence[Plugin]) -> "Plugins":
         """The plugins of another configuration: the objects of unchanged entries, and new ones for the others.
 
         Raises ConfigError with every entry that cannot be used.
         """
-        made = Plugins(entries)
-        problems: list[Problem] = []
+        made = Plugins(self._given)
+        found: list[tuple[PathKeys, str]] = []
         for index, plugin in enumerate(entries):
-            if self._entries.get(plugin.name) == plugin:
-                made.policies[plugin.name] = self.policies[plugin.name]
-                continue
-            try:
-                made.policies[plugin.name] = find_class(plugin)(dict(plugin.options))
-            except (Exception, SystemExit) as error:  # a plugin's module and constructor may raise anything
-                problems.append(Problem(f"plugins[{index}]", _said(plugin, error)))
-        if problems:
-            raise ConfigError(problems)
+            name = plugin.name
+            made._made[name] = (plugin.use, plugin.options)
+            if name in self._given:
+                made.policies[name] = self._given[name]
+            elif self._made.get(name) == made._made[name]:
+                made.policies[name] = self.policies[name]
+            else:
+                try:
+                    kind = find_class(plugin)
+                    made.policies[name] = kind(given_options(kind, plugin.options))
+                except (Exception, SystemExit) as error:  # a plugin's module and constructor may raise anything
+                    found += _said(index, plugin, error)
+        if found:
+            raise ConfigError(Problem(render_path(keys), message) for keys, message in found)
         kept = {id(policy) for policy in made.policies.values()}
         made._started = [policy for policy in self._started if id(policy) in kept]
         return made
@@ -69,15 +77,15 @@ class Plugins:
         for name, policy in self.policies.items():
             if id(policy) in running:
                 continue
-            slow = loop.call_later(SLOW_START, _log.warning, "plugin %s: on_startup is not done yet", name)
+            slow = loop.call_later(SLOW_START, _log.warning, SLOW, name, SLOW_START)
             try:
                 await policy.on_startup(gateway)
             except BaseException as error:
                 await shut_down(begun, gateway)
-                if isinstance(error, Exception):
-                    _log.error("plugin %s: on_startup raised", name, exc_info=error)
-                    raise PluginError(f"plugin {name}: on_startup raised {describe(error)}") from error
-                raise
+                if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
+                    raise
+                _log.debug("plugin %s: on_startup raised", name, exc_info=error)
+                raise PluginError(f"plugin {name}: on_startup raised {describe(error)}") from error
             finally:
                 slow.cancel()
             begun.append(policy)
@@ -96,41 +104,60 @@ class Plugins:
         return ended
 
 
-def find_problems(plugins: Sequence[Plugin]) -> list[tuple[int, str]]:
-    """What keeps plugins from being found, by position: modules are imported, nothing is constructed."""
-    problems = []
+def find_problems(plugins: Sequence[Plugin]) -> list[tuple[PathKeys, str]]:
+    """What keeps plugins from being used: modules are imported and options read, nothing is constructed."""
+    found: list[tuple[PathKeys, str]] = []
     for index, plugin in enumerate(plugins):
         try:
-            find_class(plugin)
+            given_options(find_class(plugin), plugin.options)
         except (Exception, SystemExit) as error:
-            problems.append((index, _said(plugin, error)))
-    return problems
+            found += _said(index, plugin, error)
+    return found
+
+
+def given_options(kind: type[Policy], options: Mapping[str, Any]) -> Any:
+    """What the constructor is given. Raises OptionsError, or PluginError where the class itself is wrong."""
+    declared = getattr(kind, "Options", None)
+    if declared is None:
+        return dict(options)
+    if not isinstance(declared, type) or not issubclass(declared, Struct):
+        raise PluginError(f"{kind.__name__}.Options must be a class derived from msgspec.Struct")
+    return read_options(declared, options)
 
 
 class PluginError(Exception):
     """A plugin cannot be used; the message says which and why."""
 
 
-def _said(plugin: Plugin, error: BaseException) -> str:
-    return f"{plugin.name}: {error if isinstance(error, (ValueError, PluginError)) else describe(error)}"
+def _said(index: int, plugin: Plugin, error: BaseException) -> list[tuple[PathKeys, str]]:
+    """What is wrong with an entry, one line each."""
+    if isinstance(error, OptionsError):
+        return [(("plugins", index, "options", *keys), message) for keys, message in error.found]
+    told = " ".join(str(error).split())
+    known = isinstance(error, (ValueError, PluginError)) and told
+    return [(("plugins", index), f"{plugin.name}: {told if known else describe(error)}")]
 
 
 def describe(error: BaseException) -> str:
     """What was raised, and where: the line that its author has to look at."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    told = " ".join(str(error).split())
+    return f"{type(error).__name__}{f': {told}' if told else ''}{place}"
 
 
 def find_class(plugin: Plugin) -> type[Policy]:
     """The class of a plugin. Raises PluginError, or whatever its module raises."""
     kind = _find(plugin)
-    if not isinstance(kind, type) or not hasattr(kind, "body"):
+    if not _is_policy(kind):
         raise PluginError(f"{plugin.use or plugin.name} is not a class derived from fastgate.Policy")
     if kind.body not in ("none", "peek", "full"):
         raise PluginError(f'body must be "none", "peek" or "full", not {kind.body!r}')
-    policy: type[Policy] = kind
-    return policy
+    return kind
+
+
+def _is_policy(value: object) -> TypeGuard[type[Policy]]:
+    return isinstance(value, type) and hasattr(value, "body")
 
 
 def _find(plugin: Plugin) -> object:
@@ -145,7 +172,9 @@ def _find(plugin: Plugin) -> object:
         try:
             return getattr(module, attribute)
         except AttributeError:
-            raise PluginError(f'module "{module_name}" has no "{attribute}"') from None
+            others = [name for name, value in vars(module).items() if _is_policy(value) and value is not Policy]
+            hint = did_you_mean(attribute, others) or (f", its policies are {', '.join(others)}" if others else "")
+            raise PluginError(f'module "{module_name}" has no "{attribute}"{hint}') from None
     from importlib.metadata import entry_points  # 10 ms, and most gateways name their plugins
 
     found = [entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == plugin.name]
@@ -162,5 +191,5 @@ async def shut_down(policies: Sequence[Policy], gateway: "Gateway") -> None:
     for policy in reversed(policies):
         try:
             await policy.on_shutdown(gateway)
-        except Exception:
+        except (Exception, SystemExit):
             _log.exception("%s.on_shutdown raised", type(policy).__qualname__)

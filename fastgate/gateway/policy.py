@@ -3,7 +3,7 @@
 A policy is a class with any of six hooks. One object is made for each ``[[plugins]]`` entry in each worker and
 serves every route that uses it, so what it keeps on itself is shared by all requests of that worker. Its life::
 
-    __init__(options) → on_startup(gateway) → on_request / on_response / on_error … → on_shutdown(gateway)
+    Options → __init__(options) → on_startup(gateway) → on_request / on_response / on_error … → on_shutdown(gateway)
 
 ``on_health_change`` may be called at any time in between. Request hooks run in the order in which the route names its
 policies; response and error hooks in the reverse order.
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from msgspec import Struct
 
 from fastgate._core.messages import ExchangeError, Request, Response
 
@@ -53,8 +55,13 @@ class Policy:
     16 KB while the rest streams. ``"full"``: the request body is buffered up to the route's ``max_body`` where the
     policy defines ``on_request``, and the response body where it defines ``on_response``."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    Options: ClassVar[type[Struct] | None] = None
+    """What the options are: a `msgspec.Struct`, usually a class inside the policy's. ``__init__`` gets an object of it,
+    and options that do not fit are errors of the configuration, also for ``fastgate check``. None: a dict."""
+
+    def __init__(self, options: Any) -> None:
         """``options`` of the ``[[plugins]]`` entry. Raise ValueError for bad ones: the gateway does not start."""
+        self.options = options
 
     async def on_startup(self, gateway: Gateway) -> None:
         """Before the first request. Raising keeps the worker from starting."""

@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.admission import ConcurrencyGate, RateLimits
+from fastgate._core.browser import Browser, PreflightGate
 from fastgate._core.copies import Mirror
 from fastgate._core.engine import Engine
 from fastgate._core.exchange import Gate
+from fastgate._core.hooks import Hook
+from fastgate._core.meters import Meter
 from fastgate._core.networks import Networks
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
@@ -17,14 +20,18 @@ from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
+from fastgate.gateway.authentication import Methods, Surroundings, authentication, compile_methods
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
 from fastgate.policies.answers import compile_answer
 from fastgate.policies.body_schema import compile_body_schema
+from fastgate.policies.cors import compile_cors
 from fastgate.policies.headers import compile_edits
+from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
+from fastgate.policies.security import compile_security
 
 Pools = Mapping[str, Pool]
 
@@ -36,8 +43,24 @@ class Compiled(NamedTuple):
     routes: list[CoreRoute]
 
 
+class _Given(NamedTuple):
+    """What routes are made of, beside what stands in them."""
+
+    config: GatewayConfig
+    engine: Engine
+    pools: Pools
+    policies: Mapping[str, Policy]
+    meters: Mapping[str, Meter]
+    auth: Methods
+
+
 async def compile_runtime(
-    config: GatewayConfig, engine: Engine, pools: Pools, policies: Mapping[str, Policy], slices: Slices
+    config: GatewayConfig,
+    engine: Engine,
+    pools: Pools,
+    policies: Mapping[str, Policy],
+    key_sets: KeySets,
+    slices: Slices,
 ) -> Compiled:
     """Raises ConfigError with all that only shows now: patterns that the router refuses."""
     problems: list[Problem] = []
@@ -45,9 +68,17 @@ async def compile_runtime(
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
     methods = {"OPTIONS"}
+    given = _Given(
+        config,
+        engine,
+        pools,
+        policies,
+        {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
+        compile_methods(Surroundings(config, engine, pools, key_sets)),
+    )
     for index, route in enumerate(config.routes):
         try:
-            routes.append(_route(config, route, engine, pools, policies))
+            routes.append(_route(route, given))
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
@@ -74,6 +105,7 @@ async def compile_runtime(
         health_path=gateway.health_path,
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
+        unlogged=config.auth.key.query,
     )
     return Compiled(runtime, routes)
 
@@ -98,12 +130,11 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
     )
 
 
-def _route(
-    config: GatewayConfig, route: Route, engine: Engine, pools: Pools, policies: Mapping[str, Policy]
-) -> CoreRoute:
-    used = [policies[each.use] for each in route.policies]
-    with_request = [policy for policy in used if defines(policy, "on_request")]
-    with_response = [policy for policy in reversed(used) if defines(policy, "on_response")]
+def _route(route: Route, given: _Given) -> CoreRoute:
+    config, engine, pools, policies, meters, auth = given
+    used = [(meters[each.use], policies[each.use]) for each in route.policies]
+    with_request = [policy for _, policy in used if defines(policy, "on_request")]
+    with_response = [policy for _, policy in used if defines(policy, "on_response")]
     timeouts = route.timeouts
     return CoreRoute(
         name=route.name,
@@ -114,10 +145,10 @@ def _route(
         limits=compile_limits(route, engine.segment),
         concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
-        gates=_gates(route),
-        on_request=[policy.on_request for policy in with_request],
-        on_response=[policy.on_response for policy in with_response],
-        on_error=[policy.on_error for policy in reversed(used) if defines(policy, "on_error")],
+        gates=_gates(route, auth),
+        on_request=_hooks(used, "on_request"),
+        on_response=_hooks(reversed(used), "on_response"),
+        on_error=_hooks(reversed(used), "on_error"),
         buffer_request=route.buffer_request
         or bool(route.body_schema)
         or any(policy.body == "full" for policy in with_request),
@@ -126,6 +157,7 @@ def _route(
         rewrite=compile_path(route),
         request_edits=compile_edits(route.request_headers),
         response_edits=compile_edits(route.response_headers),
+        browser=_browser(route),
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,
         upgrades=route.upgrades,
@@ -138,22 +170,35 @@ def _route(
     )
 
 
-def _gates(route: Route) -> list[Gate]:
+def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
+    return [Hook(getattr(policy, hook), meter) for meter, policy in used if defines(policy, hook)]
+
+
+def _gates(route: Route, auth: Methods) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
     gates = [*compile_maintenance(route), *compile_ip(route)]
+    if route.cors is not None:
+        gates.append(PreflightGate())
     if False in late:
         gates.append(RateLimits(0, late.count(False)))
     concurrency = route.concurrency
     last = concurrency is not None and by_identity(concurrency.key)
     if concurrency is not None and not last:
         gates.append(ConcurrencyGate())
+    if (authenticated := authentication(route, auth)) is not None:
+        gates.append(authenticated)
     if True in late:
         gates.append(RateLimits(late.count(False), len(late)))
     if last:
         gates.append(ConcurrencyGate())
     gates += [*compile_content_types(route), *compile_body_schema(route)]
     return gates
+
+
+def _browser(route: Route) -> Browser | None:
+    cors, security = compile_cors(route), compile_security(route)
+    return Browser(cors, security) if cors is not None or security is not None else None
 
 
 def _split(route: Route, pools: Pools) -> Split:

@@ -20,6 +20,7 @@ class Start(Struct, tag=True, frozen=True):
     python_path: str | None  # PYTHONPATH as the supervisor found it
     factory: str  # what to run, as "module:name"
     found: dict[str, dict[str, list[Address]]] = {}  # what the names of each upstream resolve to
+    key_sets: dict[str, bytes] = {}  # what is published at each URL of keys
 
 
 class Resolved(Struct, tag=True, frozen=True):
@@ -27,6 +28,20 @@ class Resolved(Struct, tag=True, frozen=True):
 
     upstream: str
     found: dict[str, list[Address]]
+
+
+class KeySet(Struct, tag=True, frozen=True):
+    """To a worker: this set of keys is published now."""
+
+    url: str
+    document: bytes
+
+
+class KeySettled(Struct, tag=True, frozen=True):
+    """To a worker that said `WantKey`: what could be done was done; nothing more will be for so many seconds."""
+
+    url: str
+    quiet: float
 
 
 class Drain(Struct, tag=True, frozen=True):
@@ -122,6 +137,13 @@ class Committed(Struct, tag=True, frozen=True):
     generation: int
 
 
+class WantKey(Struct, tag=True, frozen=True):
+    """From a worker: a token names a key that is not in the set at this URL. Is answered with `KeySettled`."""
+
+    url: str
+    kid: str
+
+
 class Event(Struct, tag=True, frozen=True):
     """From a worker: something that an operator wants to know."""
 
@@ -132,6 +154,8 @@ class Event(Struct, tag=True, frozen=True):
 ToWorker = (
     Start
     | Resolved
+    | KeySet
+    | KeySettled
     | Drain
     | Close
     | Stop
@@ -144,7 +168,7 @@ ToWorker = (
     | Commit
     | Abort
 )
-FromWorker = Ready | Failed | Leaving | Prepared | Refused | Committed | Event
+FromWorker = Ready | Failed | Leaving | Prepared | Refused | Committed | WantKey | Event
 Message = ToWorker | FromWorker
 
 encode = msgpack.Encoder().encode

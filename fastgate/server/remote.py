@@ -3,14 +3,29 @@
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import Listening
 from fastgate.server.channel import Channel
-from fastgate.server.messages import Event, GiveBack, Leaving, Lend, Ready, Resolved, Start
+from fastgate.server.messages import (
+    Event,
+    GiveBack,
+    KeySet,
+    KeySettled,
+    Leaving,
+    Lend,
+    Ready,
+    Resolved,
+    Start,
+    WantKey,
+)
 from fastgate.upstreams.members import Found
+
+if TYPE_CHECKING:
+    from fastgate.policies.jwt.key_sets import KeySets
 
 _PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told that it may close its listeners
 
@@ -25,7 +40,9 @@ class RemoteControl:
         self.segment.occupy(self.slot)
         self.closing = asyncio.Event()
         self.found: Mapping[str, Found] = start.found
+        self.key_sets: Mapping[str, bytes] = start.key_sets
         self._resolved: Callable[[str, Found], None] | None = None
+        self._key_sets: KeySets | None = None
         self._channel = channel
         self._sockets = list(zip(start.addresses, descriptors[1:], strict=True))
         self._listeners: list[Listener] = []
@@ -50,12 +67,34 @@ class RemoteControl:
         if self._resolved is not None:
             self._resolved(message.upstream, message.found)
 
+    def watch_key_sets(self, config: GatewayConfig, key_sets: "KeySets") -> None:
+        """The supervisor does the work; what it fetches is passed on from now on."""
+        self._key_sets = key_sets
+        for url, document in self.key_sets.items():
+            key_sets.fetched(url, document)
+
+    def take_key_set(self, message: KeySet) -> None:
+        """The supervisor has fetched another set of keys."""
+        self.key_sets = {**self.key_sets, message.url: message.document}
+        if self._key_sets is not None:
+            self._key_sets.fetched(message.url, message.document)
+
+    def want_key(self, url: str, kid: str) -> None:
+        """Asks the supervisor."""
+        self._channel.send(WantKey(url, kid))
+
+    def key_settled(self, message: KeySettled) -> None:
+        """The supervisor's answer."""
+        if self._key_sets is not None:
+            self._key_sets.settled(message.url, message.quiet)
+
     def changed(self, config: GatewayConfig) -> None:
         """The supervisor knows."""
 
     async def end(self) -> None:
         """Nothing more is passed on."""
         self._resolved = None
+        self._key_sets = None
 
     def ready(self) -> None:
         """Tells the supervisor that this worker serves."""

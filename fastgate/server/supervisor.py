@@ -36,6 +36,8 @@ from fastgate.server.messages import (
     Drain,
     Event,
     Failed,
+    KeySet,
+    KeySettled,
     Leaving,
     Message,
     Prepared,
@@ -45,6 +47,7 @@ from fastgate.server.messages import (
     Resolved,
     Start,
     Stop,
+    WantKey,
 )
 from fastgate.server.process import BLOCKED_WHILE_STARTING, WorkerProcess, module_path, raise_file_limit
 from fastgate.server.slots import Lending, Slot
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from fastgate._core.shm import Segment
+    from fastgate.policies.jwt.fetching import KeySetControl
     from fastgate.server.maintenance import Change
     from fastgate.server.operator import OperatorSocket
     from fastgate.server.reload import Reloaded, Reloads
@@ -118,6 +122,7 @@ class GatewayServer:
         self._lending: Lending
         self._reloads: Reloads | None = None
         self._upstreams: UpstreamControl | None = None
+        self._key_sets: KeySetControl | None = None
         self._drain_task: asyncio.Task[None] | None = None
         self._on_ready: Callable[[], None] = self._announce
 
@@ -274,6 +279,7 @@ class GatewayServer:
             self._watch(slot)
         self._upstreams = UpstreamControl(self._segment, self._resolved)
         self._upstreams.update(self.config)
+        self._fetch_key_sets()
         tasks = [
             loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout))
         ]
@@ -289,6 +295,8 @@ class GatewayServer:
             task.cancel()
         await reloads.close()
         await self._upstreams.stop()
+        if self._key_sets is not None:
+            await self._key_sets.stop()
         self._reloads = None
         if self._failure:
             raise StartError(self._failure)
@@ -314,6 +322,14 @@ class GatewayServer:
 
     def _resolved(self, upstream: str, found: "Found") -> None:
         self._tell_all(Resolved(upstream, {name: list(addresses) for name, addresses in found.items()}))
+
+    def _fetch_key_sets(self) -> None:
+        if self._key_sets is None and self.config.auth.jwt is not None:
+            from fastgate.policies.jwt.fetching import KeySetControl  # on use: it loads libraries
+
+            self._key_sets = KeySetControl(lambda url, document: self._tell_all(KeySet(url, document)))
+        if self._key_sets is not None:
+            self._key_sets.update(self.config)
 
     def _tell_all(self, message: Message) -> None:
         for slot in self._slots:
@@ -342,6 +358,7 @@ class GatewayServer:
                 python_path=os.environ.get("PYTHONPATH"),
                 factory=self._factory,
                 found=self._upstreams.found if self._upstreams is not None else {},
+                key_sets=self._key_sets.documents if self._key_sets is not None else {},
             ),
             [self._segment.fd, *(each.fileno() for each in sockets)],
         )
@@ -438,6 +455,7 @@ class GatewayServer:
         self.config, self.generation = config, generation
         if self._upstreams is not None:
             self._upstreams.update(config)
+            self._fetch_key_sets()
         for slot in self._slots:
             slot.failures = 0
             if slot.respawn is not None and not self._draining:
@@ -479,6 +497,11 @@ class GatewayServer:
             self._loop.call_later(delay, self._let_go, slot, process)
         elif isinstance(message, Prepared | Refused | Committed):
             self._reloads.answered(process, message)
+        elif isinstance(message, WantKey):
+            if self._key_sets is not None:
+                self._key_sets.want(
+                    message.url, message.kid, lambda url, quiet: process.channel.send(KeySettled(url, quiet))
+                )
         elif isinstance(message, Event):
             _log.info("worker %d: %s", slot.index, message.name, extra={"fields": message.fields})
 

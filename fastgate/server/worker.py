@@ -31,6 +31,8 @@ from fastgate.server.messages import (
     Drain,
     Failed,
     GiveBack,
+    KeySet,
+    KeySettled,
     Lend,
     Message,
     Piece,
@@ -128,6 +130,10 @@ class Worker:
             self._reopen_logs()
         elif isinstance(message, Resolved):
             self._control.take(message)
+        elif isinstance(message, KeySet):
+            self._control.take_key_set(message)
+        elif isinstance(message, KeySettled):
+            self._control.key_settled(message)
         elif isinstance(message, ReadCertificates):
             if self._gateway is not None:
                 self._gateway.read_certificates()

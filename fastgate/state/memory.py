@@ -2,6 +2,7 @@
 
 from fastgate._core.concurrency import prepare_shares, release_slot, shares_size
 from fastgate._core.limiter import limits_size, logs_size, prepare
+from fastgate._core.meters import plugins_size
 from fastgate._core.shm import Segment
 from fastgate.config import GatewayConfig
 
@@ -14,6 +15,7 @@ def make_segment(config: GatewayConfig, slots: int) -> Segment:
         limits=limits_size(state.rate_limit_entries),
         logs=logs_size(state.rate_limit_stamps),
         shares=shares_size(state.concurrency_entries, slots),
+        plugins=plugins_size(slots),
     )
     prepare(segment)
     prepare_shares(segment)

@@ -1,14 +1,22 @@
 """The harness for those who test policies, or gateways: clients and upstreams that know nothing of HTTP's manners.
 
+For policies: :func:`run` gives a gateway with a policy class on its route, a client and the upstream behind it;
+:func:`playbook` says what arrives and expects what is done about it, without a socket; :class:`FakeClock` is the time
+of a policy that asks for it.
+
 :func:`gateway_to` runs a gateway in the test's own event loop. :class:`RecordingUpstream` stands behind it and records
 what reaches it; :class:`RawClient` stands before it and sends whatever bytes a test is about; :class:`FaultProxy`
 breaks connections between any two. All work with any asyncio event loop, on free ports of the loopback interface.
 """
 
 from fastgate.testing.client import RawClient
+from fastgate.testing.clock import FakeClock
+from fastgate.testing.compose import Headers, compose_request, compose_response
 from fastgate.testing.faults import Direction, FaultProxy
 from fastgate.testing.gateway import gateway_to, proxy_config, start_gateway
 from fastgate.testing.messages import CutShort, Fields, Malformed, MessageReader, RecordedRequest, RecordedResponse
+from fastgate.testing.play import Play, playbook
+from fastgate.testing.policies import PolicyGateway, make_policy, run
 from fastgate.testing.steps import (
     EventStream,
     close,
@@ -34,10 +42,14 @@ __all__ = [
     "CutShort",
     "Direction",
     "EventStream",
+    "FakeClock",
     "FaultProxy",
     "Fields",
+    "Headers",
     "Malformed",
     "MessageReader",
+    "Play",
+    "PolicyGateway",
     "RawClient",
     "RecordedRequest",
     "RecordedResponse",
@@ -47,20 +59,25 @@ __all__ = [
     "UpstreamExchange",
     "Wire",
     "close",
+    "compose_request",
+    "compose_response",
     "connect",
     "echo",
     "echo_stream",
     "gateway_to",
     "half_close",
     "listen",
+    "make_policy",
     "pause",
     "pieces",
+    "playbook",
     "proxy_config",
     "read_body",
     "read_slowly",
     "reflect",
     "reset",
     "respond",
+    "run",
     "stall",
     "start_gateway",
     "wait_for",

@@ -5,8 +5,10 @@ that forgives would hide what the gateway does wrong.
 """
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastgate.testing.wire import Wire
 
@@ -127,6 +129,21 @@ class Message:
     def body(self) -> bytes:
         """The content so far, without transfer coding."""
         return bytes(self.content.content)
+
+    @property
+    def headers(self) -> Fields:
+        """Its header fields, by the name that other clients give them."""
+        return self.fields
+
+    @property
+    def text(self) -> str:
+        """The content so far as text, UTF-8 unless its Content-Type names another charset."""
+        match = re.search(r'charset="?([^\s;"]+)', self.fields.get("content-type") or "", re.IGNORECASE)
+        return self.body.decode(match[1] if match else "utf-8")
+
+    def json(self) -> Any:
+        """The content so far, decoded. Raises ValueError when it is no JSON."""
+        return json.loads(self.body)
 
     @property
     def complete(self) -> bool:

@@ -230,3 +230,56 @@ def test_warnings(keys: dict[str, Any], said: str) -> None:
 )
 def test_warnings_about_a_route(route: dict[str, Any], said: str) -> None:
     assert any(line.startswith(said) for line in routes({"path": "/a", **route}))
+
+
+NULL = 'any site can make a page whose origin is "null", and it would get users\' data'
+HSTS = "security_headers.strict_transport_security"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"cors": {"origins": ["https://a.example"], "credentials": True}, "security_headers": True}, []),
+        (
+            {"cors": {"origins": ["null"], "credentials": True}},
+            [f"cors.origins: {NULL}"],
+        ),
+        ({"cors": {"origins": ["null"]}}, []),
+        (
+            {"cors": {"origins": ["https://a.example", "~https://[a-z]+.example[.]com"]}},
+            ['cors.origins[1]: a "." stands for any character, also in names that others can register: write "[.]"'],
+        ),
+        ({"cors": {"origins": [r"~https://[a-z]+\.example\.com", "~https://.*[.]a[.]example"]}}, []),
+        (
+            {"methods": ["GET", "PUT"], "cors": {"origins": "*", "methods": ["GET", "HEAD", "DELETE", "PATCH"]}},
+            ["cors.methods: the route does not take DELETE, PATCH"],
+        ),
+        (
+            {"cors": {"origins": "*"}, "response_headers": {"set": {"Access-Control-Max-Age": "1", "x": "1"}}},
+            ['response_headers.set.Access-Control-Max-Age: is never sent: "cors" says it'],
+        ),
+        (
+            {"security_headers": {"override": True}, "response_headers": {"add": {"X-Frame-Options": "DENY"}}},
+            ['response_headers.add.X-Frame-Options: is never sent: "security_headers" says it'],
+        ),
+        ({"security_headers": True, "response_headers": {"add": {"X-Frame-Options": "DENY"}}}, []),
+        (
+            {"security_headers": {"strict_transport_security": "max-age=31536000; preload"}},
+            [f"{HSTS}: preload needs includeSubDomains and a max-age of at least 31536000"],
+        ),
+        (
+            {"security_headers": {"strict_transport_security": "max-age=31536000; includeSubDomains; preload"}},
+            [],
+        ),
+    ],
+)
+def test_rules_for_browsers(written: dict[str, Any], expected: list[str]) -> None:
+    assert routes({"path": "/a", **written}) == [f"routes[0].{line}" for line in expected]
+
+
+def test_rules_for_browsers_that_are_a_default_are_spoken_of_once() -> None:
+    found = warnings(
+        defaults={"cors": {"origins": ["null"], "credentials": True}},
+        routes=[{"name": name, "path": f"/{name}", "upstream": "b"} for name in "xy"],
+    )
+    assert found == [f"defaults.cors.origins: {NULL}"]

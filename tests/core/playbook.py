@@ -17,6 +17,8 @@ from fastgate._core.balancer import RoundRobin
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
 from fastgate._core.health import UpstreamHealth
+from fastgate._core.hooks import Hook
+from fastgate._core.meters import Meter, plugins_size
 from fastgate._core.probe import HandWheel
 from fastgate._core.route import Route, Runtime
 from fastgate._core.router import Router
@@ -262,7 +264,8 @@ class World:
         self.connecting: deque[asyncio.Future[None] | Exception] = deque()
         """What the next connections wait for, or fail with."""
         self.loop = Loop(self._connect, self._connected)
-        self.segment = Segment.create(slots=1, targets=16)
+        self.segment = Segment.create(slots=1, targets=16, plugins=plugins_size(1))
+        self.meter = Meter(self.segment, 0, "play")
         self.engine = Engine(self.loop, self.segment, 0, self._log)  # type: ignore[arg-type]
         self.clock = HandWheel(wheel=self.engine.wheel)
         self.loop.now = lambda: self.clock.now
@@ -297,7 +300,9 @@ class World:
         self.upstreams.append(Transport(self, protocol))
 
     def route(self, path: str, *, methods: list[str] | None = None, **options: Any) -> None:
-        """Adds a route to the first pool, or to what the options say."""
+        """Adds a route to the first pool, or to what the options say. Hooks may be given as they are."""
+        for side in ("on_request", "on_response", "on_error"):
+            options[side] = [Hook(each, self.meter) for each in options.get(side, ())]
         self.router.add(path, Route(**{"name": path, "upstream": self.pool, **options}), methods=methods)
 
     def client(self) -> Transport:

@@ -8,6 +8,7 @@ import pytest
 from core.playbook import World, answer, asked, chunks, closes, get, head, post, status_of, world
 
 from fastgate._core.messages import ExchangeError, Headers, Request, Response
+from fastgate._core.meters import plugin_times
 
 Hook = Callable[..., Any]
 
@@ -58,6 +59,26 @@ def failing_later(error: type[BaseException]) -> Hook:
     return hook
 
 
+class Harsh(BaseException):
+    """Something that is no Exception."""
+
+
+def endless(*seen: Any) -> Any:
+    return endless(*seen)
+
+
+class Plain:
+    """An awaitable that is no coroutine: its iterator has neither send nor throw. It waits for a future, or is wrong."""
+
+    def __init__(self, future: "asyncio.Future[Any] | None") -> None:
+        self.future = future
+
+    def __await__(self) -> Any:
+        if self.future is None:
+            raise ValueError("wrong")
+        return map(lambda each: each, self.future.__await__())
+
+
 # -- request side
 
 def test_hooks_run_in_order_and_then_the_request_goes_on() -> None:
@@ -90,6 +111,37 @@ def test_a_hook_that_waits_holds_the_rest_and_nobody_else() -> None:
         assert notes == ["a", "b", "c"]
         play.upstream.send(answer(b"ok"))
         assert client.taken() == answer(b"ok")
+
+
+def test_whatever_can_be_awaited_is_waited_for() -> None:
+    waited: list[asyncio.Future[Any]] = []
+    hooks = [lambda request: waited[0], lambda request: Plain(waited[1]), lambda request: waited[2]]
+    with world({"/*": {"on_request": hooks}}) as play:
+        waited += [play.loop.create_future() for _ in range(3)]
+        client = play.client()
+        client.send(get())
+        for future in waited[:2]:
+            play.loop.run()
+            future.set_result(None)
+        play.loop.run()
+        assert play.upstreams == []
+        waited[2].set_result(Response(418, "enough"))
+        assert status_of(client.taken()) == 418
+        times = plugin_times(play.segment, ["play"])["play"]
+        assert (times["running"].count, times["waiting"].count) == (3, 3)
+
+
+def test_a_client_that_leaves_ends_whatever_is_waited_for() -> None:
+    for kind in (lambda future: future, Plain):
+        with world({"/*": {"on_request": [lambda request, kind=kind: kind(waited)]}}) as play:
+            waited = play.loop.create_future()
+            client = play.client()
+            client.send(get())
+            play.loop.run()
+            client.lose()
+            play.loop.run()
+            assert waited.cancelled()
+            assert play.logged == []
 
 
 @pytest.mark.parametrize("awaited", [False, True])
@@ -133,6 +185,8 @@ def test_an_answer_to_a_request_whose_body_is_still_coming() -> None:
     [
         raising(ValueError), failing_later(ValueError), lambda *_: 5, lambda *_: "text",
         raising(asyncio.TimeoutError), failing_later(asyncio.CancelledError), lambda *_: Response,
+        raising(asyncio.CancelledError), raising(SystemExit), raising(GeneratorExit), raising(Harsh), endless,
+        failing_later(SystemExit), failing_later(GeneratorExit), failing_later(Harsh), lambda *_: Plain(None),
     ],
 )
 @pytest.mark.parametrize("side", ["on_request", "on_response"])

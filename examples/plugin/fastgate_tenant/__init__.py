@@ -1,54 +1,103 @@
 """A policy that knows the tenants of a service: unknown ones are refused, the others are named to the upstream."""
 
+import asyncio
 import logging
+import time
 from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
-from fastgate import Policy, Request, Response
-from fastgate.gateway import ExchangeError, Gateway
+import msgspec
 
-_log = logging.getLogger("fastgate_tenant")
+from fastgate import Gateway, Policy, Request, Response
+from fastgate.config import Duration
+from fastgate.gateway import ExchangeError
 
-OPTIONS = {"header", "tenants", "required"}
+__all__ = ["TenantPolicy"]
+
+# Below "fastgate", so that [gateway.log] says how much of it is kept.
+_log = logging.getLogger("fastgate.plugins.tenant")
 
 
 class TenantPolicy(Policy):
-    """Options: ``header`` that names the tenant, ``tenants`` that exist (absent: any), ``required`` (default true)."""
+    """Tenants are listed in the configuration, in a file that is read again while the gateway runs, or both."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        unknown = options.keys() - OPTIONS
-        if unknown:
-            raise ValueError(f"unknown option {', '.join(sorted(unknown))}")
-        self.header: str = options.get("header", "x-tenant")
-        self.tenants: frozenset[str] = frozenset(options.get("tenants", ()))
-        self.required: bool = options.get("required", True)
+    class Options(msgspec.Struct, kw_only=True):
+        header: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9-]+$")] = "x-tenant"
+        """The field that names the tenant."""
+        tenants: frozenset[str] = frozenset()
+        """Those that exist; none here and none in the file: any."""
+        file: str = ""
+        """Where more of them are, one a line."""
+        refresh: Duration = 60.0
+        """How long the file's tenants are good for."""
+        required: bool = True
+        """Whether a request without a tenant is refused."""
+
+        def __post_init__(self) -> None:
+            if self.file and self.refresh <= 0:
+                raise ValueError("refresh must be more than 0 where a file is given")
+
+    clock = time  # tests put theirs here
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.tenants = options.tenants
         self.seen: Counter[str] = Counter()
+        self.fresh_until = 0.0
+        self.reading: asyncio.Task[None] | None = None
 
     async def on_startup(self, gateway: Gateway) -> None:
-        _log.info("%d tenants, named by %s", len(self.tenants), self.header)
+        # What cannot be read now keeps the gateway from starting, and a reload from being used.
+        await self.read_tenants()
+        _log.info("%d tenants, named by %s", len(self.tenants), self.options.header)
 
     def on_request(self, request: Request) -> Response | None:
-        name = (request.headers.get(self.header) or "").strip().lower()
+        if self.options.file and self.clock.monotonic() >= self.fresh_until and self.reading is None:
+            # In a task of its own: no request waits for a file.
+            self.reading = asyncio.create_task(self.read_again())
+        header = self.options.header
+        name = (request.headers.get(header) or "").strip().lower()
         if not name:
-            return self.refusal(400, f"the field {self.header} is missing") if self.required else None
+            return self.refusal(400, f"the field {header} is missing") if self.options.required else None
         if self.tenants and name not in self.tenants:
             return self.refusal(403, "there is no such tenant")
         # What the upstream reads is one field with one spelling, whatever the client sent.
-        request.headers.set(self.header, name)
+        request.headers.set(header, name)
         request.state["tenant"] = name
         self.seen[name] += 1
         return None
 
     def on_response(self, request: Request, response: Response) -> None:
         # A cache must not give one tenant's answer to another. An answer of another policy comes by here, too.
-        response.headers.add("vary", self.header)
+        response.headers.add("vary", self.options.header)
 
     def on_error(self, request: Request, error: ExchangeError) -> None:
         if "tenant" in request.state:
             _log.warning("%s failed for tenant %s: %s", request.id, request.state["tenant"], error.cause)
 
     async def on_shutdown(self, gateway: Gateway) -> None:
+        if self.reading is not None:
+            self.reading.cancel()
+            await asyncio.gather(self.reading, return_exceptions=True)
         _log.info("requests by tenant: %s", dict(self.seen))
+
+    async def read_tenants(self) -> None:
+        if self.options.file:
+            # Files block, so they are read in a thread.
+            text = await asyncio.to_thread(Path(self.options.file).read_text, encoding="utf-8")
+            named = (line.strip().lower() for line in text.splitlines())
+            self.tenants = self.options.tenants | {name for name in named if name}
+        self.fresh_until = self.clock.monotonic() + self.options.refresh
+
+    async def read_again(self) -> None:
+        try:
+            await self.read_tenants()
+        except OSError as error:
+            _log.warning("the tenants stay as they are: %s", error)
+            self.fresh_until = self.clock.monotonic() + self.options.refresh
+        finally:
+            self.reading = None
 
     def refusal(self, status: int, detail: str) -> Response:
         return Response(status, json={"status": status, "detail": detail}, headers={"cache-control": "no-store"})

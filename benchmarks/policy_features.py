@@ -1,0 +1,56 @@
+"""The built-in policies as features of the driver: what each puts on the route, into ``[gateway]`` and at the top.
+
+``FIELDS`` are header fields that a feature adds to every request. A feature that is only such a field is what the
+policy that reads it is compared with: `bearer` is a request with a token on a route that does not look at it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import jwt
+
+SECRET = "a secret of the benchmark, long enough for SHA-256"
+TOKEN = jwt.encode(
+    {"iss": "https://id.example.com/", "sub": "user-4711", "aud": "api", "iat": 1767225600, "exp": 4102444800,
+     "scope": "orders:read orders:write"},
+    SECRET,
+)  # fmt: skip
+KEY = "fg_" + "k" * 43
+
+FIELDS: dict[str, dict[str, str]] = {
+    "bearer": {"authorization": f"Bearer {TOKEN}"},
+    "jwt": {"authorization": f"Bearer {TOKEN}"},
+    "key_field": {"x-api-key": KEY},
+    "key": {"x-api-key": KEY},
+    "origin": {"origin": "https://app.example.com"},
+    "cors": {"origin": "https://app.example.com"},
+}
+ROUTE: dict[str, dict[str, Any]] = {
+    "jwt": {"auth": {"any": ["jwt"]}},
+    "key": {"auth": {"any": ["key"]}},
+    "cors": {"cors": {"origins": ["https://app.example.com"], "credentials": True, "expose": ["x-request-id"]}},
+    "security_headers": {"security_headers": True},
+}
+GATEWAY: dict[str, dict[str, Any]] = {
+    "key": {
+        "keys": {
+            f"team-{number}": {"hash": hashlib.sha256(f"{KEY}-{number}".encode()).hexdigest()} for number in range(99)
+        }
+        | {"team": {"hash": hashlib.sha256(KEY.encode()).hexdigest()}}
+    },
+}
+TOP: dict[str, dict[str, Any]] = {
+    "jwt": {
+        "auth": {
+            "jwt": {
+                "algorithms": ["HS256"],
+                "secret": SECRET,
+                "issuer": "https://id.example.com/",
+                "audience": ["api"],
+                "claims_to_headers": {"sub": "x-user-id"},
+            }
+        }
+    },
+}

@@ -1,0 +1,165 @@
+"""Bearer tokens (RFC 6750) as a method of authentication.
+
+Theory of operation. The token is looked for in its sources, in their order; the first that has one decides, and one
+that is there twice in a source counts as not valid, because whoever is behind the gateway may read the other one. Who
+it stands for is looked up by its bytes in a `VerifiedCache`, whose entries end with the token: a token that comes again
+costs a hash and a comparison, and no signature. Only what is not found there is judged, in Python; what is refused is
+not kept, so that nobody can fill the memory with nonsense.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcmp
+
+from fastgate._core.auth cimport REFUSED, UNAVAILABLE, WAITING, ABSENT, Identity, Method, VerifiedCache
+from fastgate._core.exchange cimport Exchange
+from fastgate._core.head cimport Field, Head, same
+from fastgate._core.keys cimport find_cookie
+
+cdef extern from "<time.h>" nogil:
+    ctypedef long time_t
+    struct timespec:
+        time_t tv_sec
+        long tv_nsec
+    int CLOCK_REALTIME
+    int clock_gettime(int clock, timespec* time)
+
+cdef dict KINDS = {"header": IN_HEADER, "cookie": IN_COOKIE, "query": IN_QUERY}
+
+
+cdef class TokenMethod(Method):
+    def __init__(self, str name, object judge, VerifiedCache cache, *, sources, max_size, owned=(), realm="fastgate"):
+        self.name = name
+        self.judge = judge
+        self.cache = cache
+        self.sources = tuple(source_of(source) for source in sources)
+        self.max_size = max_size
+        self.owned = tuple(field.lower().encode("ascii") for field in owned)
+        self.challenge = f'Bearer realm="{realm}"'.encode("ascii")
+
+    cdef int verify(self, Exchange x) except -1:
+        cdef const unsigned char* value
+        cdef Py_ssize_t length
+        cdef bytes token
+        cdef Identity identity
+        cdef object judgement
+        cdef int presence = self.find(x, &value, &length)
+        if presence == NO_TOKEN:
+            return ABSENT
+        if presence == NOT_ONE_TOKEN:
+            return self.settle(x, "there is no token or more than one")
+        token = PyBytes_FromStringAndSize(<const char*>value, length)
+        identity = self.cache.find(token, wall_clock())
+        if identity is not None:
+            return self.grant(x, identity)
+        if PyBytes_GET_SIZE(token) > self.max_size:
+            return self.settle(x, "the token is too large")
+        judgement = self.judge(token)
+        if hasattr(judgement, "__await__"):
+            x.pending = self.wait(x, token, judgement)
+            return WAITING
+        if isinstance(judgement, tuple):
+            identity, until = judgement
+            self.cache.keep(token, identity, until)
+            return self.grant(x, identity)
+        return self.settle(x, judgement)
+
+    async def wait(self, Exchange x, bytes token, awaitable):
+        """The rest of `verify`, when a key had to be fetched first."""
+        cdef object judgement = await awaitable
+        if isinstance(judgement, tuple):
+            self.cache.keep(token, judgement[0], judgement[1])
+            return judgement[0]
+        return self.settle(x, judgement) if not x.over else None
+
+    cdef int settle(self, Exchange x, object judgement) except -1:
+        """A token that was not granted: the sentence for its client, or None where nobody can say."""
+        if judgement is None:
+            return UNAVAILABLE
+        x.complaint = (self, judgement)
+        return REFUSED
+
+    cdef bytes challenge_to(self, Exchange x, bint refused):
+        if refused and x.complaint is not None and (<tuple>x.complaint)[0] is self:
+            why = (<str>(<tuple>x.complaint)[1]).encode("ascii")
+            return self.challenge + b', error="invalid_token", error_description="' + why + b'"'
+        return self.challenge
+
+    cdef int find(self, Exchange x, const unsigned char** value, Py_ssize_t* length) except -1:
+        """The token that the request brings, in the first source that has one."""
+        cdef Head head = x.request
+        cdef int presence
+        for kind, name in self.sources:
+            if kind == IN_COOKIE:
+                value[0] = find_cookie(head, name, length)
+                presence = NO_TOKEN if value[0] == NULL else ONE_TOKEN
+            elif kind == IN_QUERY:
+                presence = find_parameter(x, name, value, length)
+            else:
+                presence = find_field(head, kind, name, value, length)
+            if presence == NO_TOKEN:
+                continue
+            return ONE_TOKEN if presence == ONE_TOKEN and length[0] else NOT_ONE_TOKEN
+        return NO_TOKEN
+
+
+cdef tuple source_of(str source):
+    kind, _, name = source.partition(":")
+    if source.lower() == "header:authorization":
+        return IN_AUTHORIZATION, b"authorization"
+    return KINDS[kind], (name.lower() if kind == "header" else name).encode("ascii")
+
+
+cdef int find_field(
+    Head head, int kind, bytes name, const unsigned char** value, Py_ssize_t* length
+) except -1:
+    """The token in a field: behind ``Bearer``, which only Authorization needs (RFC 9110, 11.1: in any case)."""
+    cdef Field* field
+    cdef int first = head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
+    cdef bint bearer
+    if first < 0:
+        return NO_TOKEN
+    field = &head.fields[first]
+    value[0] = head.p + field.value
+    length[0] = field.value_length
+    bearer = length[0] >= 6 and same(value[0], 6, b"bearer", 6) and (length[0] == 6 or value[0][6] == b" ")
+    if bearer:
+        value[0] += 6
+        length[0] -= 6
+        while length[0] and value[0][0] == b" ":
+            value[0] += 1
+            length[0] -= 1
+    elif kind == IN_AUTHORIZATION:
+        return NO_TOKEN
+    if head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), first + 1) >= 0:
+        return NOT_ONE_TOKEN
+    return ONE_TOKEN
+
+
+cdef int find_parameter(Exchange x, bytes name, const unsigned char** value, Py_ssize_t* length) except -1:
+    """The token in the query, as it stands there: its characters need no percent-encoding."""
+    cdef Py_ssize_t wanted = PyBytes_GET_SIZE(name)
+    cdef const unsigned char* p = x.query
+    cdef const unsigned char* end
+    cdef const unsigned char* stop
+    cdef int found = NO_TOKEN
+    if not x.has_query:
+        return NO_TOKEN
+    end = p + x.query_length
+    while p < end:
+        stop = <const unsigned char*>memchr(p, b"&", end - p)
+        if stop == NULL:
+            stop = end
+        if stop - p > wanted and p[wanted] == b"=" and memcmp(p, PyBytes_AS_STRING(name), wanted) == 0:
+            if found != NO_TOKEN:
+                return NOT_ONE_TOKEN
+            found = ONE_TOKEN
+            value[0] = p + wanted + 1
+            length[0] = stop - p - wanted - 1
+        p = stop + 1
+    return found
+
+
+cdef double wall_clock() noexcept nogil:
+    cdef timespec time
+    clock_gettime(CLOCK_REALTIME, &time)
+    return <double>time.tv_sec + <double>time.tv_nsec / 1e9

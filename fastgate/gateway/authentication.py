@@ -1,0 +1,69 @@
+"""From ``[auth]`` and a route's ``auth`` to the gate that finds out who asks.
+
+A method is made once for a configuration and shared by the routes that name it. One that no route names is not made.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastgate._core.auth import Authentication, Method
+from fastgate._core.engine import Engine
+from fastgate._core.upstream import Pool
+from fastgate.config import GatewayConfig, Route
+
+if TYPE_CHECKING:
+    from fastgate.policies.jwt.key_sets import KeySets
+
+Methods = Mapping[str, Method]
+"""By the names of their tables in ``[auth]``."""
+
+
+class Surroundings(NamedTuple):
+    """What a method may be made of."""
+
+    config: GatewayConfig
+    engine: Engine
+    pools: Mapping[str, Pool]
+    key_sets: "KeySets"
+
+
+# Modules are imported on use: a gateway pays for the methods that it has.
+
+
+def _jwt(given: Surroundings) -> Method:
+    from fastgate.policies.jwt.method import compile_jwt
+
+    assert given.config.auth.jwt is not None
+    return compile_jwt(given.config.auth.jwt, given.key_sets)
+
+
+def _key(given: Surroundings) -> Method:
+    from fastgate.policies.keys import compile_key
+
+    return compile_key(given.config)
+
+
+_BUILDERS: dict[str, Callable[[Surroundings], Method]] = {
+    "key": _key,
+    "jwt": _jwt,
+}
+
+
+def compile_methods(given: Surroundings) -> Methods:
+    """The methods that routes use. Raises ConfigError for what only shows now."""
+    used = {name for route in given.config.routes if route.auth is not None for name in route.auth.names()}
+    return {name: make(given) for name, make in _BUILDERS.items() if name in used}
+
+
+def authentication(route: Route, methods: Methods) -> Authentication | None:
+    """The gate of a route; None for one that lets everybody pass with every field.
+
+    Fields that any method sends upstream are the gateway's own on every route that authenticates, by whatever method,
+    and on public ones: nobody can say there who he is by himself.
+    """
+    if route.auth is None and not route.public:
+        return None
+    owned = {name.decode() for method in methods.values() for name in method.owned or ()}
+    if route.public or route.auth is None:
+        return Authentication([], owned=owned) if owned else None
+    return Authentication([methods[name] for name in route.auth.names()], all=bool(route.auth.all), owned=owned)

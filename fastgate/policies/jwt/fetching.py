@@ -1,0 +1,306 @@
+"""Fetches the sets of keys that issuers publish: once for a host, ahead of the time when they are needed.
+
+Every set is fetched at once and then again and again: after ``refresh``, or earlier when its ``Cache-Control`` says so.
+What comes is read here first, and only a set with a key that can be used takes the place of the one before it; so a
+server that is away or answers nonsense changes nothing. That is logged when it begins and when it ends.
+
+A key that nobody knows (`KeySetControl.want`) is a reason to fetch at once, but after such a fetch only when
+``cooldown`` is over: whoever makes up names of keys cannot make the gateway flood the issuer. Who asks while a fetch is
+under way that began before he asked may get a set that is older than his question; then one more is made.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import ssl
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from httptools import HttpParserError, HttpResponseParser
+
+from fastgate.config import ConfigError, GatewayConfig, UpstreamTLS
+from fastgate.upstreams.lookup import SystemLookup, Unresolved, literal
+from fastgate.upstreams.tls import client_context
+
+_log = logging.getLogger("fastgate.jwt")
+
+_AHEAD = 0.8  # of the time for which a server says that its set holds
+_READ = 65536
+_MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?(\d{1,9})\"?\s*(?:,|$)", re.IGNORECASE)
+_NOT_STORED = re.compile(r"(?:^|,)\s*(?:no-store|no-cache)\s*(?:,|$)", re.IGNORECASE)
+
+Answer = Callable[[str, float], None]
+"""Told the URL, and for how many seconds no fetch will be made for the sake of a key."""
+
+
+class FetchError(Exception):
+    """A set that could not be had; the message says why."""
+
+
+class Source(NamedTuple):
+    """Where a set is, and when it is fetched; times in seconds."""
+
+    url: str
+    refresh: float
+    cooldown: float
+    timeout: float
+    ca: str
+
+
+class Fetched(NamedTuple):
+    """What a server answered."""
+
+    document: bytes
+    max_age: float | None
+
+
+def sources_of(config: GatewayConfig) -> dict[str, Source]:
+    """The sets that a configuration needs, by URL."""
+    jwt = config.auth.jwt
+    if jwt is None:
+        return {}
+    return {
+        issuer.jwks: Source(issuer.jwks, jwt.refresh, jwt.cooldown, jwt.timeout, jwt.ca)
+        for issuer in jwt.trusted().values()
+        if issuer.jwks
+    }
+
+
+class KeySetControl:
+    """Begins with `update`; ``on_fetched(url, document)`` is told of every set that is another one than before."""
+
+    def __init__(self, on_fetched: Callable[[str, bytes], None]) -> None:
+        self._on_fetched = on_fetched
+        self._watched: dict[str, _Watched] = {}
+        self._lookup = SystemLookup()
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """The last good set of each URL that had one."""
+        return {url: each.document for url, each in self._watched.items() if each.document is not None}
+
+    def update(self, config: GatewayConfig) -> None:
+        """Makes these the sets that are fetched; what stays goes on."""
+        sources = sources_of(config)
+        for url in self._watched.keys() - sources.keys():
+            self._watched.pop(url).stop()
+        for url, source in sources.items():
+            watched = self._watched.get(url)
+            if watched is None:
+                self._watched[url] = _Watched(source, self._lookup, self._on_fetched)
+            else:
+                watched.source = source
+
+    def want(self, url: str, kid: str, answer: Answer) -> None:
+        """A token names this key ("" = none, and no key fits). ``answer`` is called when all was done that can be."""
+        watched = self._watched.get(url)
+        if watched is None:
+            answer(url, 1.0)  # of a configuration that is no longer in use
+        else:
+            watched.want(kid, answer)
+
+    async def stop(self) -> None:
+        """Ends everything."""
+        tasks = [each.stop() for each in self._watched.values()]
+        self._watched = {}
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._lookup.close()
+
+
+class _Question(NamedTuple):
+    kid: str
+    asked: float
+    answer: Answer
+
+
+class _Watched:
+    """One set, and the task that keeps it up to date."""
+
+    def __init__(self, source: Source, lookup: SystemLookup, on_fetched: Callable[[str, bytes], None]) -> None:
+        self.source = source
+        self.document: bytes | None = None
+        self._kids: frozenset[str] = frozenset()
+        self._lookup = lookup
+        self._on_fetched = on_fetched
+        self._questions: list[_Question] = []
+        self._wake = asyncio.Event()
+        self._fetching = False
+        self._quiet_until = 0.0
+        self._failed = False
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def want(self, kid: str, answer: Answer) -> None:
+        now = time.monotonic()
+        known = bool(kid) and kid in self._kids
+        if known or (not self._fetching and now < self._quiet_until):
+            answer(self.source.url, 0.0 if known else self._quiet_until - now)
+            return
+        self._questions.append(_Question(kid, now, answer))
+        self._wake.set()
+
+    def stop(self) -> "asyncio.Task[None]":
+        self._task.cancel()
+        return self._task
+
+    async def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            forced = bool(self._questions)
+            self._wake.clear()
+            self._fetching = True
+            pause = await self._fetch()
+            self._fetching = False
+            if forced or self._failed:
+                self._quiet_until = began + self.source.cooldown
+            self._answer(began)
+            if not self._questions:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), pause)
+
+    def _answer(self, began: float) -> None:
+        """Answers those whose questions are older than the fetch, and those whose key is there; the others stay."""
+        now = time.monotonic()
+        quiet = max(0.0, self._quiet_until - now)
+        questions, self._questions = self._questions, []
+        for question in questions:
+            if question.asked <= began or quiet or (question.kid and question.kid in self._kids):
+                question.answer(self.source.url, quiet)
+            else:
+                self._questions.append(question)
+
+    async def _fetch(self) -> float:
+        """Fetches the set once; how many seconds to wait before the next time."""
+        # On use: what reads keys is a large library.
+        from fastgate.policies.jwt.keys import MOST_BYTES, read_key_set
+
+        source = self.source
+        try:
+            fetched = await fetch(source, self._lookup, MOST_BYTES)
+            try:
+                keys = read_key_set(fetched.document)
+            except ValueError as error:
+                raise FetchError(str(error)) from None
+        except FetchError as error:
+            if not self._failed:
+                self._failed = True
+                kept = "the last one stays in use" if self.document is not None else "no token can be verified with it"
+                _log.error("the set of keys at %s cannot be had, %s: %s", source.url, kept, error)
+            return min(source.cooldown, source.refresh)
+        if self._failed or self.document is None:
+            self._failed = False
+            _log.info("the set of keys at %s is there", source.url)
+        if fetched.document != self.document:
+            self.document = fetched.document
+            self._kids = frozenset(keys.named)
+            self._on_fetched(source.url, fetched.document)
+        if fetched.max_age is None:
+            return source.refresh
+        return min(source.refresh, max(source.cooldown, fetched.max_age * _AHEAD))
+
+
+class _Response:
+    """Collects what httptools reads."""
+
+    def __init__(self, most: int) -> None:
+        self.body = bytearray()
+        self.cache_control: list[str] = []
+        self.complete = False
+        self.ends_with_connection = False
+        self._framed = False
+        self._most = most
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"cache-control":
+            self.cache_control.append(value.decode("latin-1"))
+        elif name.lower() in (b"content-length", b"transfer-encoding"):
+            self._framed = True
+
+    def on_headers_complete(self) -> None:
+        self.ends_with_connection = not self._framed
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+        if len(self.body) > self._most:
+            raise FetchError(f"it has more than {self._most // 1024} KB")
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+async def fetch(source: Source, lookup: SystemLookup, most: int) -> Fetched:
+    """Asks the server once, all its addresses in turn, within the time. Raises FetchError."""
+    parts = urlsplit(source.url)
+    host = parts.hostname or ""
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    try:
+        async with asyncio.timeout(source.timeout):
+            context = client_context(UpstreamTLS(ca=source.ca), "auth.jwt") if secure else None
+            address = literal(host)
+            addresses = [address] if address else (await lookup.addresses(host, "both")).addresses
+            reader, writer = await _connect(addresses, port, host, context)
+            try:
+                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                writer.write(
+                    f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/jwk-set+json, "
+                    "application/json\r\nUser-Agent: fastgate\r\nConnection: close\r\n\r\n".encode("ascii")
+                )
+                return await _read(reader, most)
+            finally:
+                writer.transport.abort()
+    except TimeoutError:
+        raise FetchError(f"no answer within {source.timeout:g} s") from None
+    except (Unresolved, ConfigError) as error:
+        raise FetchError(str(error)) from None
+    except OSError as error:
+        raise FetchError((getattr(error, "verify_message", "") or error.strerror or str(error)).lower()) from None
+
+
+async def _connect(
+    addresses: list[str], port: int, host: str, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the first address that takes one."""
+    for number, address in enumerate(addresses):
+        try:
+            name = host.removesuffix(".") if context is not None else None
+            return await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
+        except OSError:
+            if number == len(addresses) - 1:
+                raise
+    raise FetchError("the name has no addresses")
+
+
+async def _read(reader: asyncio.StreamReader, most: int) -> Fetched:
+    response = _Response(most)
+    parser = HttpResponseParser(response)
+    received = 0
+    try:
+        while not response.complete:
+            data = await reader.read(_READ)
+            received += len(data)
+            if received > 2 * most:
+                raise FetchError("the answer is too large")
+            if not data:
+                break
+            parser.feed_data(data)
+    except HttpParserError as error:
+        if isinstance(error.__context__, FetchError):
+            raise error.__context__ from None
+        raise FetchError("the answer is not HTTP") from None
+    status = parser.get_status_code() if received else 0
+    if not response.complete and not response.ends_with_connection:
+        raise FetchError("the answer ends too early")
+    if status != 200:
+        raise FetchError(f"the answer is {status}")
+    return Fetched(bytes(response.body), _max_age(", ".join(response.cache_control)))
+
+
+def _max_age(cache_control: str) -> float | None:
+    """The seconds for which an answer holds (RFC 9111, 5.2.2); None where the server does not say."""
+    if _NOT_STORED.search(cache_control):
+        return 0.0
+    found = _MAX_AGE.search(cache_control)
+    return float(found[1]) if found else None

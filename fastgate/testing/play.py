@@ -1,0 +1,409 @@
+"""Plays: what arrives is said, what the gateway does about it is expected, step by step, and no socket is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from types import SimpleNamespace, TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from fastgate.testing.clock import FakeClock
+from fastgate.testing.compose import Headers, compose_request, compose_response
+from fastgate.testing.gateway import proxy_config
+from fastgate.testing.messages import CutShort, Message, MessageReader, RecordedRequest, RecordedResponse
+from fastgate.testing.policies import UsedPolicy, made, policy_config
+from fastgate.testing.wire import Wire
+
+if TYPE_CHECKING:
+    from fastgate.gateway import Gateway
+
+__all__ = ["Play", "playbook"]
+
+Expected = Mapping[str, "str | None"]
+"""Fields by name, each with its only value; None: the field must not be there."""
+
+
+class _Transport(asyncio.Transport):
+    """The gateway's side of a connection. What it writes is read by `receive`, as a `MessageReader` asks for it."""
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__({"peername": ("203.0.113.7", 50000), "sockname": ("198.51.100.1", 80)})
+        self.protocol = protocol
+        self._written = bytearray()
+        self._more = asyncio.Event()
+        self._closed = False
+        self._pair: tuple[socket.socket, ...] = ()
+        protocol.connection_made(self)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "socket":
+            # The core asks a kept connection's own socket whether the peer has closed it: this one's never does.
+            self._pair = self._pair or socket.socketpair()
+            return self._pair[0]
+        return super().get_extra_info(name, default)
+
+    async def receive(self, size: int) -> bytes:
+        while not self._written and not self._closed:
+            self._more.clear()
+            await self._more.wait()
+        data = bytes(self._written[:size])
+        del self._written[:size]
+        return data
+
+    def write(self, data: Any) -> None:
+        self._written += data
+        self._more.set()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._more.set()
+            asyncio.get_running_loop().call_soon(self.lose, None)
+
+    def abort(self) -> None:
+        self.close()
+
+    def lose(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        self._closed = True
+        self._more.set()
+        protocol, self.protocol = self.protocol, None
+        if protocol is not None:
+            protocol.connection_lost(error)
+        for end in self._pair:
+            end.close()
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        """What a play says arrives at once."""
+
+    def resume_reading(self) -> None:
+        """See `pause_reading`."""
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Connects to nothing: whoever opens a connection gets one that the play answers."""
+
+    opened: Callable[[Any], Any]
+
+    async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **__: Any) -> Any:
+        protocol = protocol_factory()
+        return self.opened(protocol), protocol
+
+
+class Play:
+    """What :func:`playbook` gives. Each step raises AssertionError, with what happened instead, when it does not fit.
+
+    Attributes:
+        clock: What policies whose class has an attribute ``clock`` find there.
+        forwarded: The request that was expected last, as the upstream got it.
+        answer: The answer that was expected last, as the client got it.
+    """
+
+    forwarded: RecordedRequest
+    answer: RecordedResponse
+
+    def __init__(
+        self, policies: tuple[UsedPolicy, ...], options: Mapping[str, Any] | None, route: Mapping[str, Any] | None
+    ) -> None:
+        self.clock = FakeClock()
+        self._timeout = 5.0
+        self._policies = made(policies, options, self.clock)
+        # An address, so that no name is asked for.
+        config = proxy_config("192.0.2.1:80", route={"retry": False, **(route or {})})
+        self._config = policy_config(config, [*self._policies])
+        self._methods: deque[str] = deque()
+        self._requests: deque[tuple[_Transport, RecordedRequest]] = deque()
+        self._answers: deque[RecordedResponse] = deque()
+        self._cut: list[CutShort] = []
+        self._asked: _Transport | None = None
+        self._readers: list[asyncio.Task[None]] = []
+        self._transports: list[_Transport] = []
+
+    # -- life
+
+    def __enter__(self) -> Self:
+        from fastgate._core.client import ClientConnection
+        from fastgate.config import GatewayConfig
+        from fastgate.gateway import Gateway
+        from fastgate.gateway.control import LocalControl
+
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("a play has an event loop of its own: in an async function, use testing.run()")
+
+        class NoSockets(LocalControl):
+            def listeners(self, config: GatewayConfig) -> list[Any]:
+                return []
+
+            def watch_upstreams(self, config: GatewayConfig, resolved: Any) -> None:
+                """Nothing is probed."""
+
+        self._loop = _Loop()
+        self._loop.opened = self._open_upstream
+        self._change = asyncio.Event()
+        config = GatewayConfig.from_dict(self._config)
+        self._gateway: Gateway = Gateway(config, control=NoSockets(config), policies=self._policies)
+        try:
+            self._do(self._gateway.start())
+        except BaseException:
+            self._loop.close()
+            raise
+        listener = SimpleNamespace(scheme="http", port=80)
+        engine: Any = self._gateway._engine
+        self._client = self._do(self._connect(lambda: ClientConnection(engine, listener)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._do(self._end())
+        finally:
+            self._loop.close()
+        if error is None:
+            assert not self._requests, f"nobody expected that this was forwarded:\n{shown(self._requests[0][1])}"
+            assert not self._answers, f"nobody expected this answer:\n{shown(self._answers[0])}"
+
+    # -- what arrives
+
+    def request(
+        self,
+        method: str,
+        target: str = "/",
+        *,
+        headers: Headers | None = None,
+        body: bytes | str = b"",
+        json: object = None,
+    ) -> Self:
+        """A client sends this."""
+        self._methods.append(method)
+        return self._arrives(self._client, compose_request(method, target, headers=headers, body=body, json=json))
+
+    def respond(
+        self, status: int = 200, body: bytes | str = b"", *, headers: Headers | None = None, json: object = None
+    ) -> Self:
+        """The upstream answers the request that was expected last with this."""
+        return self._arrives(self._upstream(), compose_response(status, body, headers=headers, json=json))
+
+    def break_off(self) -> Self:
+        """The upstream's connection is reset instead.
+
+        The request is forwarded once more when it went out on a connection that was kept from an earlier one, or when
+        ``route`` allows another try.
+        """
+        upstream = self._upstream()
+
+        async def lose() -> None:
+            upstream.lose(ConnectionResetError("reset by the play"))
+
+        self._do(lose())
+        return self
+
+    def advance(self, seconds: float) -> Self:
+        """So much time goes by on :attr:`clock`."""
+
+        async def advance() -> None:
+            self.clock.advance(seconds)
+            await asyncio.sleep(0)
+
+        self._do(advance())
+        return self
+
+    # -- what is expected
+
+    def expect_forward(
+        self,
+        method: str | None = None,
+        target: str | None = None,
+        *,
+        headers: Expected | None = None,
+        body: bytes | str | None = None,
+        json: object = None,
+    ) -> Self:
+        """The upstream gets a request, and as far as it is said it looks like this. What is not said is not looked at.
+
+        ``headers``: each name with its only value, or None for a field that must not be there.
+        """
+        self._until(lambda: bool(self._requests or self._answers or self._cut))
+        if not self._requests:
+            self._blame("the request was to be forwarded")
+        self._asked, self.forwarded = self._requests.popleft()
+        what = "the forwarded request"
+        if method is not None:
+            _compare(what, "method", self.forwarded.method, method, self.forwarded)
+        if target is not None:
+            _compare(what, "target", self.forwarded.target, target, self.forwarded)
+        _compare_message(what, self.forwarded, headers, body, json)
+        return self
+
+    def expect_answer(
+        self,
+        status: int | None = None,
+        *,
+        headers: Expected | None = None,
+        body: bytes | str | None = None,
+        json: object = None,
+    ) -> Self:
+        """The client gets an answer, and as far as it is said it looks like this."""
+        self._until(lambda: bool(self._requests or self._answers or self._cut))
+        if not self._answers:
+            self._blame("an answer was to come")
+        self.answer = self._answers.popleft()
+        if status is not None:
+            _compare("the answer", "status", self.answer.status, status, self.answer)
+        _compare_message("the answer", self.answer, headers, body, json)
+        return self
+
+    def expect_waiting(self) -> Self:
+        """A policy waits: nothing was forwarded and nothing answered, now that everything had its turn."""
+
+        async def turns() -> None:
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+        self._do(turns())
+        if self._requests or self._answers or self._cut:
+            self._blame("the policy was to wait")
+        return self
+
+    # -- parts
+
+    def _do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self._loop.run_until_complete(coroutine)
+
+    def _upstream(self) -> _Transport:
+        assert self._asked is not None, "the upstream has nothing to answer: expect_forward() comes before respond()"
+        asked, self._asked = self._asked, None
+        return asked
+
+    def _arrives(self, transport: _Transport, data: bytes) -> Self:
+        async def arrive() -> None:
+            assert transport.protocol is not None, "the gateway has closed this connection"
+            transport.protocol.data_received(data)
+
+        self._do(arrive())
+        return self
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        async def wait() -> None:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    while not condition():
+                        self._change.clear()
+                        await self._change.wait()
+            except TimeoutError:
+                """What is missing is said by the caller."""
+
+        self._do(wait())
+
+    def _blame(self, wanted: str) -> None:
+        """Raises with what happened instead."""
+        if self._answers:
+            raise AssertionError(f"{wanted}, but the gateway answered:\n{shown(self._answers[0])}")
+        if self._requests:
+            raise AssertionError(f"{wanted}, but the request was forwarded:\n{shown(self._requests[0][1])}")
+        if self._cut:
+            raise AssertionError(f"{wanted}, but the gateway closed the client's connection: {self._cut[0]}")
+        raise AssertionError(f"{wanted}, but nothing happened within {self._timeout:g} s: does a policy still wait?")
+
+    async def _connect(self, factory: Callable[[], Any]) -> _Transport:
+        transport = _Transport(factory())
+        self._transports.append(transport)
+        self._readers.append(self._loop.create_task(self._read_answers(transport)))
+        return transport
+
+    def _open_upstream(self, protocol: Any) -> _Transport:
+        transport = _Transport(protocol)
+        self._transports.append(transport)
+        self._readers.append(self._loop.create_task(self._read_requests(transport)))
+        return transport
+
+    async def _read_requests(self, transport: _Transport) -> None:
+        reader = MessageReader(cast("Wire", transport))
+        while (request := await reader.request()) is not None:
+            await reader.body(request)
+            self._requests.append((transport, request))
+            self._change.set()
+
+    async def _read_answers(self, transport: _Transport) -> None:
+        reader = MessageReader(cast("Wire", transport))
+        while await reader.more():
+            try:
+                answer = await reader.response(self._methods.popleft() if self._methods else "GET")
+                await reader.body(answer)
+                if not answer.complete:
+                    raise CutShort(answer, b"", reset=False)
+            except CutShort as cut:
+                self._cut.append(cut)
+                self._change.set()
+                return
+            self._answers.append(answer)
+            self._change.set()
+
+    async def _end(self) -> None:
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        await self._gateway.close()
+        for transport in self._transports:
+            transport.close()
+        await asyncio.sleep(0)
+
+
+def playbook(
+    *policies: UsedPolicy, options: Mapping[str, Any] | None = None, route: Mapping[str, Any] | None = None
+) -> Play:
+    """A play with these policies, in the order of the route. For plain test functions: it has a loop of its own.
+
+        with testing.playbook(TenantPolicy, options={"tenants": ["acme"]}) as play:
+            play.request("GET", "/", headers={"x-tenant": "ACME"})
+            play.expect_forward("GET", "/", headers={"x-tenant": "acme"})
+            play.respond(200, "ok")
+            play.expect_answer(200, headers={"vary": "x-tenant"}, body="ok")
+
+            play.request("GET", "/").expect_answer(400)
+
+    ``options`` are those of the first policy, ``route`` is added to the route, which tries nothing again unless that
+    says so. What is said to arrive has arrived when the step returns. At the end nothing may be left that was
+    not expected.
+    """
+    return Play(policies, options, route)
+
+
+def shown(message: Message) -> str:
+    """A message as an assertion error shows it."""
+    head = message.head.decode("latin-1").rstrip()
+    lines = f"{head}\n\n{message.body[:1000].decode('utf-8', 'replace')}".rstrip().splitlines()
+    return "\n".join(f"    {line}".rstrip() for line in lines)
+
+
+def _compare(what: str, part: str, found: object, wanted: object, message: Message) -> None:
+    if found != wanted:
+        raise AssertionError(f"{what} was to have {part} {wanted!r}, but has {found!r}:\n{shown(message)}")
+
+
+def _compare_message(
+    what: str, message: Message, headers: Expected | None, body: bytes | str | None, json: object
+) -> None:
+    for name, wanted in (headers or {}).items():
+        values = message.fields.get_all(name)
+        found = values[0] if len(values) == 1 else values or None
+        _compare(what, f"the field {name}:", found, wanted, message)
+    if body is not None:
+        _compare(what, "the body", message.body, body.encode() if isinstance(body, str) else body, message)
+    if json is not None:
+        try:
+            decoded = message.json()
+        except ValueError:
+            decoded = message.body
+        _compare(what, "the JSON", decoded, json, message)
