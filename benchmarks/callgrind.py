@@ -109,6 +109,7 @@ PARTS: tuple[tuple[str, str, str], ...] = (
     ("router", r".", "router"),
     ("resolve", r".", "target, client and path"),
     ("edits", r".", "header edits"),
+    ("browser", r".", "CORS and security headers"),
     ("forwarding", r".", "assembling the request"),
     ("client", r"send_response|put_fields|put_out", "assembling the response"),
     ("upstream", r"Pool|Target|Ticket", "pool"),

@@ -21,7 +21,7 @@ Phases, each in milliseconds, null where the exchange did not get there, after t
 ``end`` is the word of the cause in `causes`. JSON text is UTF-8: bytes of a head that are valid UTF-8 are copied,
 any other byte is read as latin-1, and what a terminal would obey (controls, C1 controls too) is always escaped, so
 that no request can forge a line or a key. A parameter of queries that carries a secret is left out
-(``Runtime.unlogged``); a target that was refused before it was split then ends where its query begins.
+(``Runtime.unlogged``); a Referer with it, or a target that was refused before it was split, ends before its query.
 """
 
 import os
@@ -32,7 +32,7 @@ from libc.stdlib cimport free
 from libc.string cimport memchr, memcpy, strlen
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-from fastgate._core.apikeys cimport without_parameter
+from fastgate._core.apikeys cimport Parameter, find_parameter, without_parameter
 from fastgate._core.auth cimport Identity
 from fastgate._core.buffer cimport Buffer, put, put_number, reserve
 from fastgate._core.causes cimport GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes, reason_of
@@ -159,9 +159,7 @@ cdef class AccessLog(Observer):
             who = PyUnicode_AsUTF8AndSize((<Identity>x.identity).id, &who_length)
         if path_length == 0 and readable:
             path = head.p + head.target.start
-            path_length = head.target.length
-            if x.runtime.unlogged is not None:
-                path_length = length_before_query(head)
+            path_length = shown_length(path, head.target.length, x.runtime.unlogged)
         if x.runtime.unlogged is not None and x.has_query:
             shown = without_parameter(x.query, x.query_length, x.runtime.unlogged)
             if shown is not None:
@@ -220,9 +218,9 @@ cdef class AccessLog(Observer):
         word(b, b',"end":')
         put_json(b, <const unsigned char*>reason, reason_length)
         word(b, b',"user_agent":')
-        put_field(b, head, USER_AGENT, False)
+        put_field(b, head, USER_AGENT, False, None)
         word(b, b',"referer":')
-        put_field(b, head, REFERER, False)
+        put_field(b, head, REFERER, False, x.runtime.unlogged)
         word(b, b"}\n")
         return <int>(b.length - start)
 
@@ -232,15 +230,13 @@ cdef class AccessLog(Observer):
         cdef bint readable = head.data is not None
         cdef bytes client = client_of(x)
         cdef Py_ssize_t client_length = min(PyBytes_GET_SIZE(client), 64)
-        cdef Py_ssize_t before_query = 0
+        cdef const unsigned char* target = head.p + head.target.start
+        cdef Py_ssize_t length = 0
         cdef bytes shown = None
         if readable and x.runtime.unlogged is not None:
-            before_query = length_before_query(head)
-            if before_query < head.target.length:
-                shown = without_parameter(
-                    head.p + head.target.start + before_query + 1, head.target.length - before_query - 1,
-                    x.runtime.unlogged
-                )
+            length = before_query(target, head.target.length)
+            if length < head.target.length:
+                shown = without_parameter(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
         reserve(b, ROOM + (4 * head.length if readable else 0))
         put(b, <const char*>client, client_length)
         word(b, b" - - [")
@@ -250,9 +246,9 @@ cdef class AccessLog(Observer):
             put_quoted(b, head.p + head.method.start, head.method.length)
             word(b, b" ")
             if shown is None:
-                put_quoted(b, head.p + head.target.start, head.target.length)
+                put_quoted(b, target, head.target.length)
             else:
-                put_quoted(b, head.p + head.target.start, before_query)
+                put_quoted(b, target, length)
                 if shown:
                     word(b, b"?")
                     put_quoted(b, <const unsigned char*>shown, PyBytes_GET_SIZE(shown))
@@ -265,9 +261,9 @@ cdef class AccessLog(Observer):
         word(b, b" ")
         put_number(b, x.bytes_out)
         word(b, b' "')
-        put_field(b, head, REFERER, True)
+        put_field(b, head, REFERER, True, x.runtime.unlogged)
         word(b, b'" "')
-        put_field(b, head, USER_AGENT, True)
+        put_field(b, head, USER_AGENT, True, None)
         word(b, b'"\n')
         return 0
 
@@ -346,11 +342,22 @@ cdef inline void word(Buffer* b, const char* text) noexcept nogil:
     put(b, text, strlen(text))
 
 
-cdef Py_ssize_t length_before_query(Head head) noexcept:
-    """How much of the request target is not query."""
-    cdef const unsigned char* target = head.p + head.target.start
-    cdef const unsigned char* mark = <const unsigned char*>memchr(target, b"?", head.target.length)
-    return mark - target if mark != NULL else head.target.length
+cdef Py_ssize_t before_query(const unsigned char* target, Py_ssize_t length) noexcept:
+    """How much of a target or URL is not query."""
+    cdef const unsigned char* mark = <const unsigned char*>memchr(target, b"?", length)
+    return mark - target if mark != NULL else length
+
+
+cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, bytes unlogged) noexcept:
+    """How much of a target or URL is shown: not its query, when the parameter is in it. Makes no object."""
+    cdef Py_ssize_t start
+    cdef Parameter parameter
+    if unlogged is None:
+        return length
+    start = before_query(target, length)
+    if start < length and find_parameter(target + start + 1, length - start - 1, unlogged, 0, &parameter):
+        return start
+    return length
 
 
 cdef inline bytes client_of(Exchange x):
@@ -448,18 +455,20 @@ cdef void put_quoted(Buffer* b, const unsigned char* text, Py_ssize_t length) no
         i += 1
 
 
-cdef void put_field(Buffer* b, Head head, int name, bint quoted) noexcept:
-    """The first field of that name."""
+cdef void put_field(Buffer* b, Head head, int name, bint quoted, bytes unlogged) noexcept:
+    """The first field of that name; for one that is a URL, the parameter that is not shown in it."""
     cdef int i
     cdef Field* field
+    cdef Py_ssize_t length
     if head.data is not None and head.seen >> name & 1:
         for i in range(head.count):
             field = &head.fields[i]
             if field.id == name:
+                length = shown_length(head.p + field.value, field.value_length, unlogged)
                 if quoted:
-                    put_quoted(b, head.p + field.value, field.value_length)
+                    put_quoted(b, head.p + field.value, length)
                 else:
-                    put_json(b, head.p + field.value, field.value_length)
+                    put_json(b, head.p + field.value, length)
                 return
     word(b, b"-" if quoted else b"null")
 

@@ -214,7 +214,10 @@ cdef bint find_fields(Head head, bytes header, int* fields) noexcept:
             continue
         if field.flags & DROPPED:
             continue
-        if field.name_length == length and same(head.p + field.name, length, name, length):
+        # Most clients write names in lower case.
+        if field.name_length == length and (
+            memcmp(head.p + field.name, name, length) == 0 or same(head.p + field.name, length, name, length)
+        ):
             if fields[IN_FIELD] >= 0:
                 return False
             fields[IN_FIELD] = i

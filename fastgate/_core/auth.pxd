@@ -21,6 +21,11 @@ cdef class Identity:
     cdef tuple fields                  # (name, value) for the upstream
 
 
+cdef class Later:
+    cdef object function
+    cdef tuple arguments
+
+
 cdef class Method:
     """One way to find out who asks."""
     cdef readonly str name
@@ -45,6 +50,7 @@ cdef class Authentication(Gate):
 
 cdef bytes claim_text(dict claims, object path)
 cdef int take_away(Exchange x, tuple names) except -1
+cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name, Py_ssize_t name_length) noexcept
 cdef int send_on(Exchange x) except -1
 
 

@@ -1,7 +1,7 @@
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from typing import Any
 
-from fastgate._core.exchange import Exchange, Gate
+from fastgate._core.exchange import Answer, Exchange, Gate
 from fastgate._core.hooks import Refusal
 
 class Identity:
@@ -32,6 +32,12 @@ class Identity:
     def with_others(self, other: Identity) -> Identity:
         """This one, with the claims and fields of another method that was needed too."""
 
+class Later:
+    """An awaitable of what an asynchronous function gives, which is called when it is awaited."""
+
+    def __init__(self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object) -> None: ...
+    def __await__(self) -> Generator[Any, Any, object]: ...
+
 class Method:
     """One way to find out who asks. Only compiled subclasses can be asked."""
 
@@ -45,6 +51,8 @@ class Method:
         """The same for credentials that are not valid; None: ``challenge``."""
     @property
     def owned(self) -> tuple[bytes, ...]: ...
+    def close(self) -> None:
+        """The gateway stops: what the method keeps open is closed."""
 
 class Authentication(Gate):
     """The methods of a route: any of them is enough, or (``all``) each is needed.
@@ -58,8 +66,10 @@ class Authentication(Gate):
     def methods(self) -> tuple[Method, ...]: ...
     @property
     def all(self) -> bool: ...
-    def refusal(self, x: Exchange, verdict: int) -> Refusal:
-        """What the client is told."""
+    def refusal(self, x: Exchange, verdict: int, answer: Answer | None) -> Refusal:
+        """What the client is told; ``answer`` is what a method would have it told."""
+    def challenges(self, x: Exchange) -> list[tuple[str, str]]:
+        """WWW-Authenticate, once for each method that has one."""
     async def wait(self, x: Exchange) -> None:
         """The rest of it, when a method was not done at once."""
 

@@ -8,11 +8,13 @@ others. When nobody grants, the client gets the gravest of what was found: 503 w
 credentials that are valid but not for this request, else 401 with the challenge of every method (RFC 9110, 11.6.1).
 
 A method that has to wait (a hash that takes long, a request to a service) leaves an awaitable in ``x.pending`` and says
-WAITING. The gate's task awaits it: it gives an `Identity`, another verdict or None (REFUSED), or raises a `Refusal`;
-then the loop goes on where it stood.
+WAITING. The gate's task awaits it: it gives an `Identity`, another verdict or None (REFUSED), or an answer that says in
+the method's place why not, or raises a `Refusal`; then the loop goes on where it stood. ``Refusal("auth_unavailable")``
+is UNAVAILABLE, so that another method may still grant; any other refusal ends it.
 
 Fields that methods send upstream are **owned**: what a client sends under their names is taken away before anything is
-verified, whichever method grants, so that nobody can say who he is by himself.
+verified, whichever method grants, so that nobody can say who he is by himself. ``_`` and ``-`` are the same in these
+names: behind CGI, WSGI and their like nobody can tell them apart.
 
 `VerifiedCache` keeps identities in two dicts: what is asked for moves into the young one, and when that is half full it
 becomes the old one, whose rest is forgotten. So it is bounded, what is in use stays, and nothing is kept in order.
@@ -20,8 +22,9 @@ becomes the old one, whose rest is forgotten. So it is bounded, what is in use s
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.exchange cimport ENDED, PASSED, Exchange, Gate
-from fastgate._core.head cimport DROPPED, Field, Head, same
+from fastgate._core.causes cimport AUTH_UNAVAILABLE, UNAUTHENTICATED, detail_of
+from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
+from fastgate._core.head cimport DROPPED, Field, Head
 from fastgate._core.hooks cimport refuse_for, wait_on
 
 from fastgate._core.hooks import Refusal
@@ -49,10 +52,24 @@ cdef class Identity:
         return f"<Identity {self.id!r} by {self.method}>"
 
 
+cdef class Later:
+    """An awaitable that begins when it is awaited: one that a client's leaving makes needless leaves nothing behind."""
+
+    def __init__(self, function, *arguments):
+        self.function = function
+        self.arguments = arguments
+
+    def __await__(self):
+        return self.function(*self.arguments).__await__()
+
+
 cdef class Method:
     cdef int verify(self, Exchange x) except -1:
         """GRANTED (by `grant`), another verdict, or WAITING with an awaitable in ``x.pending``."""
         raise NotImplementedError
+
+    def close(self):
+        """The gateway stops."""
 
     cdef int grant(self, Exchange x, Identity identity) except -1:
         """The request is this one's."""
@@ -72,10 +89,10 @@ cdef class Authentication(Gate):
         if len(self.methods) > MAX_METHODS:
             raise ValueError(f"a route has at most {MAX_METHODS} methods of authentication")
         self.all = all
-        names = {name.lower().encode("ascii") for name in owned}
+        names = {name.encode("ascii") for name in owned}
         for method in self.methods:
             names.update((<Method?>method).owned or ())
-        self.owned = tuple(sorted(names))
+        self.owned = tuple(sorted({name.lower().replace(b"_", b"-") for name in names}))
 
     cdef int enter(self, Exchange x) except -1:
         cdef int verdict
@@ -89,7 +106,7 @@ cdef class Authentication(Gate):
         if verdict == WAITING:
             wait_on(x, self.wait(x))
         else:
-            refuse_for(x, self.refusal(x, verdict))
+            refuse_for(x, self.refusal(x, verdict, None))
         return ENDED
 
     cdef int go_on(self, Exchange x) except -1:
@@ -119,20 +136,33 @@ cdef class Authentication(Gate):
 
     async def wait(self, Exchange x):
         """The rest of `go_on`, when a method was not done at once."""
-        cdef object identity
+        cdef object found
+        cdef Answer answer = None
         cdef int verdict = WAITING
         cdef Method method
         while verdict == WAITING:
             method = <Method>self.methods[x.method_index]
             awaitable = x.pending
             x.pending = None
-            identity = await awaitable
+            try:
+                found = await awaitable
+            except Refusal as refusal:
+                if refusal.cause != AUTH_UNAVAILABLE:
+                    raise
+                found = refusal
             if x.over:
                 return
-            if isinstance(identity, Identity):
-                verdict = method.grant(x, <Identity>identity)
+            if isinstance(found, Refusal):
+                verdict = UNAVAILABLE
+            elif found is None:
+                verdict = REFUSED
+            elif isinstance(found, Answer):
+                answer = <Answer>found
+                verdict = NOT_ALLOWED if answer.code == 403 else REFUSED
+            elif isinstance(found, Identity):
+                verdict = method.grant(x, <Identity>found)
             else:
-                verdict = REFUSED if identity is None else identity
+                verdict = found
             if not self.took(x, verdict):
                 verdict = self.go_on(x)
             elif x.verdict == GRANTED:
@@ -140,23 +170,36 @@ cdef class Authentication(Gate):
             else:
                 verdict = x.verdict
         if verdict != GRANTED:
-            raise self.refusal(x, verdict)
+            raise self.refusal(x, verdict, answer)
 
-    def refusal(self, Exchange x, int verdict):
-        """What the client is told."""
-        cdef list fields = []
-        cdef Method method
-        cdef int i
+    def refusal(self, Exchange x, int verdict, Answer answer):
+        """What the client is told; ``answer`` is what a method would have it told."""
+        cdef list fields
         if verdict == UNAVAILABLE:
             return Refusal("auth_unavailable")
         if verdict == NOT_ALLOWED:
-            return Refusal("forbidden")
+            return Refusal("forbidden", answer=answer if answer is not None and answer.code == 403 else None)
+        fields = self.challenges(x)
+        if answer is not None and answer.code != 403:
+            if answer.code == 401:
+                answer.fields = answer.fields + [(name.encode(), value.encode("latin-1")) for name, value in fields]
+            return Refusal("unauthenticated", answer=answer)
+        if not fields:
+            # A 401 must say how to do better (RFC 9110 section 15.5.2); no header field stands for a certificate.
+            return Refusal("forbidden", detail_of(UNAUTHENTICATED))
+        return Refusal("unauthenticated", fields=fields)
+
+    def challenges(self, Exchange x):
+        """WWW-Authenticate, once for each method that has one."""
+        cdef list fields = []
+        cdef Method method
+        cdef int i
         for i in range(len(self.methods)):
             method = <Method>self.methods[i]
             challenge = method.challenge_to(x, x.refused_by >> i & 1)
             if challenge is not None:
                 fields.append(("WWW-Authenticate", challenge.decode("latin-1")))
-        return Refusal("unauthenticated", fields=fields)
+        return fields
 
 
 cdef bytes claim_text(dict claims, object path):
@@ -185,10 +228,27 @@ cdef int take_away(Exchange x, tuple names) except -1:
     for i in range(head.count):
         field = &head.fields[i]
         for name in names:
-            if same(head.p + field.name, field.name_length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
+            if is_name(head.p + field.name, field.name_length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
                 field.flags |= DROPPED
                 break
     return 0
+
+
+cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name, Py_ssize_t name_length) noexcept:
+    """Whether a field has this name, which is in lower case and has no ``_``."""
+    cdef unsigned char c
+    cdef Py_ssize_t i
+    if length != name_length:
+        return False
+    for i in range(length):
+        c = text[i]
+        if 65 <= c <= 90:
+            c |= 32
+        elif c == 95:
+            c = 45
+        if c != <unsigned char>name[i]:
+            return False
+    return True
 
 
 cdef int send_on(Exchange x) except -1:

@@ -52,6 +52,7 @@ cdef class ClientSide(Endpoint):
     cdef int local_port
     cdef bint trusted                  # its X-Forwarded-* are believed
     cdef bytes server_name             # from the TLS handshake; None = none
+    cdef object certificate            # what authentication made of the client's; None = nobody has asked
 
     cdef int send_response(self, Exchange x, bytes piece, bint last) except -1
     cdef int send_body(self, Exchange x, bytes piece, bint last) except -1
@@ -244,6 +245,7 @@ cdef class Exchange(Timed):
     cdef tuple hooks
     cdef int step
     cdef object task
+    cdef bint awaited                  # by that task, or by one that was cancelled and does not know it yet
     cdef object request_view
     cdef object response_view
     cdef object error

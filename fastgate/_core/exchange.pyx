@@ -146,6 +146,7 @@ cdef class Exchange(Timed):
         self.try_due = 0
         self.hooks = None
         self.step = 0
+        self.awaited = False
         self.task = self.request_view = self.response_view = self.error = None
         self.state = None
         self.started = self.head_at = self.forwarded_at = self.connected_at = self.response_at = self.ended = 0
@@ -655,9 +656,10 @@ cdef class Exchange(Timed):
             if engine.finished is not None:
                 (<Observer>engine.finished).exchange_finished(self)
         finally:
-            if self.request_view is not None:
-                # Views may outlive the exchange: they are told, and this object is not used again.
-                self.request_view.end()
+            if self.request_view is not None or self.awaited:
+                # Views and tasks may outlive the exchange: they are told, and this object is not used again.
+                if self.request_view is not None:
+                    self.request_view.end()
                 if self.response_view is not None:
                     self.response_view.end()
                 self.request_view = self.response_view = self.error = None

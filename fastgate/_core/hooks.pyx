@@ -32,20 +32,22 @@ class Refusal(Exception):
     """Ends an exchange with a cause from the table, by its word in the access log.
 
     ``fields`` are added to the problem that is answered; ``detail`` stands in the place of the cause's own sentence;
-    ``retry_after`` (seconds) in that of its own, for causes that have one.
+    ``retry_after`` (seconds) in that of its own, for causes that have one. ``answer`` stands in the place of it all.
     """
 
     cause = 0
     detail = ""
     fields = ()
     retry_after = 0
+    answer = None
 
-    def __init__(self, cause, detail="", *, fields=(), retry_after=0):
+    def __init__(self, cause, detail="", *, fields=(), retry_after=0, answer=None):
         super().__init__(cause)
         self.cause = cause_of(cause)
         self.detail = detail
         self.fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
         self.retry_after = retry_after
+        self.answer = answer
 
 
 cdef class Hook:
@@ -214,6 +216,7 @@ cdef int advance(Exchange x) except -1:
 
 cdef int wait_on(Exchange x, object awaitable) except -1:
     """A task waits, and goes on with the next step: for a hook or a gate that was not done at once."""
+    x.awaited = True
     x.task = x.engine.spawn(wait_for(x, awaitable))
     return 0
 
@@ -239,6 +242,7 @@ async def wait_for(Exchange x, awaitable):
     x.task = None
     if x.over:
         return
+    x.awaited = False
     try:
         if result is None or not took(x, result):
             advance(x)
@@ -285,6 +289,8 @@ cdef int policy_failed(Exchange x, object error) except -1:
 
 cdef int refuse_for(Exchange x, object refusal) except -1:
     """Ends the exchange as a `Refusal` says."""
+    if refusal.answer is not None:
+        return x.respond(refusal.answer, refusal.cause)
     x.refusal_fields = refusal.fields or None
     x.refusal_detail = refusal.detail or None
     x.refused_for = refusal.retry_after

@@ -86,6 +86,24 @@ def parse_target(text: str) -> Endpoint:
     return Endpoint(check_host(host), port, "", tls)
 
 
+def parse_url(text: str) -> tuple[Endpoint, str]:
+    """Where an ``http://`` or ``https://`` URL is asked for, and the path with the query that is asked for.
+
+    Raises ValueError with the reason.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise ValueError('a URL begins with "http://" or "https://"')
+    if "#" in rest:
+        raise ValueError('a URL that is asked for has no "#"')
+    end = min((place for place in (rest.find("/"), rest.find("?")) if place >= 0), default=len(rest))
+    endpoint = parse_target(f"{scheme}://{rest[:end]}")
+    target = rest[end:]
+    if not (target.isascii() and target.isprintable()) or " " in target:
+        raise ValueError("write the path and the query percent-encoded")
+    return endpoint, target if target.startswith("/") else f"/{target}"
+
+
 def split_port(text: str) -> tuple[str, int | None]:
     """Host (without brackets) and port, None where none is written."""
     if text.startswith("["):

@@ -22,6 +22,7 @@ _GROUP = re.compile(r"\\(?:([0-9]+)|g<([^>]*)>|(.))", re.DOTALL)
 def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
     """Reports every contradiction between keys."""
     _check_gateway(config, reading)
+    _check_methods(config, data, reading)
     _check_upstreams(config, reading)
     _check_keys(config, data, reading)
     _check_names(config.plugins, "plugins", reading)
@@ -138,10 +139,14 @@ def _check_upstreams(config: Any, reading: Reading) -> None:
                 seen.add(place)
         tls = upstream.tls
         if tls is not None:
-            if tls.cert and tls.key == "":
-                reading.report((*keys, "tls", "key"), "is missing: cert needs its private key")
-            if tls.key and tls.cert == "":
-                reading.report((*keys, "tls", "cert"), "is missing: key needs its certificate")
+            _check_identity_files(tls, (*keys, "tls"), reading)
+
+
+def _check_identity_files(tls: Any, keys: PathKeys, reading: Reading) -> None:
+    if tls.cert and tls.key == "":
+        reading.report((*keys, "key"), "is missing: cert needs its private key")
+    if tls.key and tls.cert == "":
+        reading.report((*keys, "cert"), "is missing: key needs its certificate")
 
 
 def _check_keys(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
@@ -243,6 +248,23 @@ def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
             place = ("defaults", name, *where) if inherited else (*keys, name, *where)
             for argument in _arguments(text):
                 _check_parameter(f"{{param.{argument}}}", argument, known, route, place, inherited, reading)
+
+
+def _check_methods(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
+    """The ways to find out who asks, where they need more than one key says."""
+    basic = config.auth.basic
+    # A name that could not be read is not among the users, and has been reported.
+    if basic and basic.users == {} and basic.file == "" and not data["auth"]["basic"].get("users"):
+        reading.report(("auth", "basic"), "needs users or a file with them")
+    tls = config.gateway.tls
+    if config.auth.certificate and (tls is None or getattr(tls, "client_auth", "") == "none"):
+        reading.report(
+            ("auth", "certificate"),
+            'needs [gateway.tls] with client_auth = "optional" or "required", which verifies certificates',
+        )
+    forward = config.auth.forward
+    if forward and forward.tls:
+        _check_identity_files(forward.tls, ("auth", "forward", "tls"), reading)
 
 
 def _check_auth(table: Any, keys: PathKeys, config: Any, reading: Reading) -> None:

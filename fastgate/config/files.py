@@ -3,17 +3,20 @@
 import os
 from collections.abc import Iterator
 
+from fastgate.config.basic import read_users
 from fastgate.config.errors import PathKeys
 from fastgate.config.schema import GatewayConfig
 
 
 def check_files(config: GatewayConfig) -> list[tuple[PathKeys, str]]:
-    """What is wrong with the certificate, key, schema and log files. Their content is read by those who use it."""
+    """What is wrong with the files, those of users with every line; others are read by those who use them."""
     found: list[tuple[PathKeys, str]] = []
     for keys, path in read_files(config):
         reason = _unreadable(path)
         if reason:
             found.append((keys, f"{path} {reason}"))
+    if config.auth.basic is not None:
+        found += [(("auth", "basic", "file"), fault) for fault in read_users(config.auth.basic)[1]]
     for name in ("log", "access_log"):
         path = getattr(config.gateway, name).path
         reason = "" if path in ("", "-") else _unwritable(path)
@@ -34,6 +37,11 @@ def read_files(config: GatewayConfig) -> Iterator[tuple[PathKeys, str]]:
     for number, route in enumerate(config.routes):
         if route.body_schema:
             yield ("routes", number, "body_schema"), route.body_schema
+    if config.auth.forward is not None and config.auth.forward.tls is not None:
+        for key in ("ca", "cert", "key"):
+            path = getattr(config.auth.forward.tls, key)
+            if path:
+                yield ("auth", "forward", "tls", key), path
     for name, upstream in config.upstreams.items():
         if upstream.tls is not None:
             for key in ("ca", "cert", "key"):

@@ -8,7 +8,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from fastgate.config.addresses import check_host, check_resolver, parse_listen, split_port
+from fastgate.config.addresses import check_host, check_resolver, parse_listen, parse_url, split_port
+from fastgate.config.basic import check_password_hash, check_realm, check_user_name
+from fastgate.config.forward_auth import check_decision_key
 from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, check_header_name, check_header_value
 from fastgate.config.jwt import check_claim_name, check_key_set_url, check_token_source
 from fastgate.config.origins import check_origin
@@ -183,6 +185,11 @@ def _check_query_name(text: str) -> str:
     return text
 
 
+def _check_url(text: str) -> str:
+    parse_url(text)
+    return text
+
+
 CHECKS: dict[str, Callable[[str], str]] = {
     "text": _check_text,
     "key hash": _check_key_hash,
@@ -221,6 +228,11 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "probe header": _check_probe_header,
     "secret header value": check_header_value,
     "origin": check_origin,
+    "user name": check_user_name,
+    "password hash": check_password_hash,
+    "realm": check_realm,
+    "service url": _check_url,
+    "decision key": check_decision_key,
     "path": _check_path,
     "log path": _check_path,
     "key set url": check_key_set_url,

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from msgspec import NODEFAULT, inspect, to_builtins
 
 from fastgate.config import schema
+from fastgate.config.basic import Basic, BasicCache
+from fastgate.config.client_certificates import ClientCertificates
+from fastgate.config.forward_auth import DecisionCache, ForwardAuth
 from fastgate.config.jwt import JWT, TokenIssuer
 from fastgate.config.keys import EXAMPLE_HASH
 from fastgate.config.literals import in_written_order
@@ -98,6 +101,20 @@ TARGETS = ["[upstreams.backend]", 'targets = ["127.0.0.1:5000", "127.0.0.1:5001"
 
 ROUTE = ["[[routes]]", 'name = "api"', 'path = "/api/*"', 'upstream = "backend"']
 
+USERS = [
+    "[auth.basic.users]",
+    'alice = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"',
+    "",
+]
+VERIFIED = [
+    "[gateway.tls]",
+    'certificates = [{ cert = "a.pem", key = "a.key" }]',
+    'client_auth = "optional"',
+    'client_ca = "clients.pem"',
+    "",
+]
+ASKED = ["[auth.forward]", 'url = "http://127.0.0.1:9091/verify"', 'request_headers = ["authorization"]', ""]
+
 SECTIONS = (
     Section("`[gateway]`", schema.GatewayTable, ["[gateway]"], skip=("tls", "log", "access_log")),
     Section("`[gateway.tls]`", schema.TLS, ["[gateway.tls]"], examples=True, skip=("client_ca",), level=3),
@@ -179,6 +196,11 @@ SECTIONS = (
         skip=("secret", "key"),
         level=3,
     ),
+    Section("`[auth.basic]`", Basic, ["[auth.basic]"], examples=True, skip=("file", "cache"), level=3),
+    Section("`cache` of `[auth.basic]`", BasicCache, [*USERS, "[auth.basic.cache]"], level=3),
+    Section("`[auth.certificate]`", ClientCertificates, [*VERIFIED, "[auth.certificate]"], examples=True, level=3),
+    Section("`[auth.forward]`", ForwardAuth, ["[auth.forward]"], examples=True, skip=("tls",), level=3),
+    Section("`cache` of `[auth.forward]`", DecisionCache, [*ASKED, "[auth.forward.cache]"], examples=True, level=3),
     Section("`[[plugins]]`", schema.Plugin, ["[[plugins]]"], examples=True),
     Section("`[upstreams.NAME]`", schema.Upstream, ["[upstreams.backend]"], examples=True, skip=("tls",)),
     Section("`targets`", schema.Target, ["[[upstreams.backend.targets]]"], examples=True, level=3),

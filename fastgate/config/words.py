@@ -62,15 +62,16 @@ def check_status(text: str) -> str:
 
 def check_limit_key(text: str) -> str:
     """A key, the name of a header in lower case; ValueError with the reason."""
-    return _check_key(text, ("client_ip", "key", "route", "global"), ("header", "cookie", "param", "claim"))
+    return check_key(text, ("client_ip", "key", "route", "global"), ("header", "cookie", "param", "claim"))
 
 
 def check_sticky_key(text: str) -> str:
     """What keeps a client on its side of a split; ValueError with the reason."""
-    return _check_key(text, ("client_ip",), ("header", "cookie"))
+    return check_key(text, ("client_ip",), ("header", "cookie"))
 
 
-def _check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str:
+def check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str:
+    """One of the ``plain`` words, or ``kind:name`` with one of the ``named`` kinds; ValueError with the reason."""
     kind, colon, name = text.partition(":")
     if kind in plain and not colon:
         return text

@@ -1,6 +1,6 @@
 """From ``[auth]`` and a route's ``auth`` to the gate that finds out who asks.
 
-A method is made once for a configuration and shared by the routes that name it. One that no route names is not made.
+A method is made once for a configuration and shared by the routes that name it.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,16 +43,46 @@ def _key(given: Surroundings) -> Method:
     return compile_key(given.config)
 
 
+def _basic(given: Surroundings) -> Method:
+    from fastgate.policies.basic import compile_basic
+
+    assert given.config.auth.basic is not None
+    return compile_basic(given.config.auth.basic)
+
+
+def _certificate(given: Surroundings) -> Method:
+    from fastgate.policies.certificates import compile_certificates
+
+    assert given.config.auth.certificate is not None
+    return compile_certificates(given.config.auth.certificate)
+
+
+def _forward(given: Surroundings) -> Method:
+    from fastgate.policies.forward_auth import compile_forward_auth
+
+    assert given.config.auth.forward is not None
+    return compile_forward_auth(given.config.auth.forward)
+
+
 _BUILDERS: dict[str, Callable[[Surroundings], Method]] = {
     "key": _key,
     "jwt": _jwt,
+    "basic": _basic,
+    "certificate": _certificate,
+    "forward": _forward,
 }
 
 
 def compile_methods(given: Surroundings) -> Methods:
-    """The methods that routes use. Raises ConfigError for what only shows now."""
-    used = {name for route in given.config.routes if route.auth is not None for name in route.auth.names()}
-    return {name: make(given) for name, make in _BUILDERS.items() if name in used}
+    """Each configured method by its name. Raises ConfigError for files that cannot be used."""
+    auth = given.config.auth
+    named = {name for route in given.config.routes if route.auth is not None for name in route.auth.names()}
+    # [auth.key] is there without being written.
+    return {
+        name: make(given)
+        for name, make in _BUILDERS.items()
+        if name in named or (name != "key" and getattr(auth, name) is not None)
+    }
 
 
 def authentication(route: Route, methods: Methods) -> Authentication | None:

@@ -155,6 +155,8 @@ class Gateway:
             pools = self._pools or ()
             for pool in pools:
                 pool.close()
+            for method in self._compiled.auth.values() if self._compiled is not None else ():
+                method.close()
             # Transports close in the loop's next turns; nothing of ours is left behind.
             for _ in range(100):
                 if not engine.open_connections and not any(pool.open for pool in pools):

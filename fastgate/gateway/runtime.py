@@ -41,6 +41,8 @@ class Compiled(NamedTuple):
 
     runtime: Runtime
     routes: list[CoreRoute]
+    auth: Methods
+    """The ways to find out who asks; their threads and connections end with them."""
 
 
 class _Given(NamedTuple):
@@ -107,7 +109,7 @@ async def compile_runtime(
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
         unlogged=config.auth.key.query,
     )
-    return Compiled(runtime, routes)
+    return Compiled(runtime, routes, given.auth)
 
 
 def _methods(route: Route) -> Iterable[str]:

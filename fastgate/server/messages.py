@@ -38,10 +38,10 @@ class KeySet(Struct, tag=True, frozen=True):
 
 
 class KeySettled(Struct, tag=True, frozen=True):
-    """To a worker that said `WantKey`: what could be done was done; nothing more will be for so many seconds."""
+    """To a worker that said `WantKey`: what could be done was done; until then nothing more will be."""
 
     url: str
-    quiet: float
+    quiet_until: float  # on the host's monotonic clock
 
 
 class Drain(Struct, tag=True, frozen=True):

@@ -86,7 +86,7 @@ class RemoteControl:
     def key_settled(self, message: KeySettled) -> None:
         """The supervisor's answer."""
         if self._key_sets is not None:
-            self._key_sets.settled(message.url, message.quiet)
+            self._key_sets.settled(message.url, message.quiet_until)
 
     def changed(self, config: GatewayConfig) -> None:
         """The supervisor knows."""

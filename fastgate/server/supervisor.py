@@ -500,7 +500,7 @@ class GatewayServer:
         elif isinstance(message, WantKey):
             if self._key_sets is not None:
                 self._key_sets.want(
-                    message.url, message.kid, lambda url, quiet: process.channel.send(KeySettled(url, quiet))
+                    message.url, message.kid, lambda url, until: process.channel.send(KeySettled(url, until))
                 )
         elif isinstance(message, Event):
             _log.info("worker %d: %s", slot.index, message.name, extra={"fields": message.fields})

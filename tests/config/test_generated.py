@@ -54,6 +54,9 @@ def test_every_key_has_a_meaning_and_is_on_the_page() -> None:
         {"gateway": {"host": ["a", "b"], "socket_mode": "0600", "log": {"level": "${LEVEL:-info}"}}},
         {"defaults": {"timeouts": False, "max_body": "1MB", "request_headers": {"set": {"a": {"env": "A"}}}}},
         {"upstreams": {"a": {"targets": ["a:1", {"host": "a", "port": 2}], "tls": {}}}},
+        {"defaults": {"security_headers": True, "cors": {"origins": "https://a.example", "max_age": "5m"}}},
+        {"defaults": {"security_headers": False, "cors": False}},
+        {"defaults": {"security_headers": {"frame_options": False, "referrer_policy": "origin", "override": True}}},
         {
             "defaults": {
                 "rate_limit": [{"rate": 1, "key": ["route"]}, {"rate": "${PORT}", "key": "route"}],

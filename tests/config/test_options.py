@@ -61,12 +61,14 @@ def test_what_fits() -> None:
     assert read_options(Options, {}) == Options()
     given = {
         "header": "y", "tenants": ["a", "b"], "wait": "250ms", "perhaps": "2s", "waits": [1, "1m"],
-        "count": 3, "share": 1, "mode": "off", "word": "b", "limits": {"per": "1m30s", "most": "64KB"}, "by_name": {"x": {"per": 2}},
+        "count": 3, "share": 1, "mode": "off", "word": "b",
+        "limits": {"per": "1m30s", "most": "64KB"}, "by_name": {"x": {"per": 2}},
         "is-strict": True,
     }
     assert read_options(Options, given) == Options(
         header="y", tenants=frozenset("ab"), wait=0.25, perhaps=2.0, waits=[1.0, 60.0],
-        count=3, share=1.0, mode=Mode.OFF, word="b", limits=Limits(per=90.0, most=65536), by_name={"x": Limits(per=2.0)}, strict=True,
+        count=3, share=1.0, mode=Mode.OFF, word="b",
+        limits=Limits(per=90.0, most=65536), by_name={"x": Limits(per=2.0)}, strict=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ def endless(*seen: Any) -> Any:
 
 
 class Plain:
-    """An awaitable that is no coroutine: its iterator has neither send nor throw. It waits for a future, or is wrong."""
+    """An awaitable whose iterator has neither send nor throw. It waits for a future, or is wrong."""
 
     def __init__(self, future: "asyncio.Future[Any] | None") -> None:
         self.future = future
@@ -76,7 +77,7 @@ class Plain:
     def __await__(self) -> Any:
         if self.future is None:
             raise ValueError("wrong")
-        return map(lambda each: each, self.future.__await__())
+        return chain(self.future.__await__())
 
 
 # -- request side
@@ -131,17 +132,18 @@ def test_whatever_can_be_awaited_is_waited_for() -> None:
         assert (times["running"].count, times["waiting"].count) == (3, 3)
 
 
-def test_a_client_that_leaves_ends_whatever_is_waited_for() -> None:
-    for kind in (lambda future: future, Plain):
-        with world({"/*": {"on_request": [lambda request, kind=kind: kind(waited)]}}) as play:
-            waited = play.loop.create_future()
-            client = play.client()
-            client.send(get())
-            play.loop.run()
-            client.lose()
-            play.loop.run()
-            assert waited.cancelled()
-            assert play.logged == []
+@pytest.mark.parametrize("kind", [lambda future: future, Plain])
+def test_a_client_that_leaves_ends_whatever_is_waited_for(kind: Callable[[Any], Any]) -> None:
+    waited: list[asyncio.Future[Any]] = []
+    with world({"/*": {"on_request": [lambda request: kind(waited[0])]}}) as play:
+        waited.append(play.loop.create_future())
+        client = play.client()
+        client.send(get())
+        play.loop.run()
+        client.lose()
+        play.loop.run()
+        assert waited[0].cancelled()
+        assert play.logged == []
 
 
 @pytest.mark.parametrize("awaited", [False, True])

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from fastgate.config import GatewayConfig
-from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
+from fastgate.config.options import read_options
+from fastgate.testing import Play, RawClient, RecordingUpstream, proxy_config, start_gateway
 
-PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "policies.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -35,8 +37,33 @@ def test_every_configuration_loads(text: str) -> None:
     assert GatewayConfig.from_dict(tomllib.loads(text)).routes
 
 
-async def test_the_test_of_the_page_passes(module: types.ModuleType) -> None:
+async def test_the_tests_of_the_page_pass(module: types.ModuleType) -> None:
     await module.test_old_versions_are_refused()
+    await module.test_a_gateway()
+
+
+def test_the_play_of_the_page_passes(module: types.ModuleType) -> None:
+    module.test_a_play()
+
+
+def test_the_options_of_the_page(module: types.ModuleType) -> None:
+    made = read_options(module.LookUpOptions, {"timeout": "1s", "cache": "2MB", "token": "t"})
+    assert made == module.LookUpOptions(timeout=1.0, cache=2 << 20, token="t")
+
+
+def test_every_step_of_a_play_is_in_the_table() -> None:
+    steps = {name for name in vars(Play) if not name.startswith("_")} | set(Play.__annotations__)
+    assert [step for step in steps if not re.search(rf"`{step}\b", PAGE)] == []
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", PAGE))
+def test_every_link_leads_somewhere(target: str) -> None:
+    file, _, heading = target.partition("#")
+    page = DOCS / file if file else DOCS / "policies.md"
+    assert page.exists()
+    if heading:
+        headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert heading in [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings]
 
 
 async def ask(module: types.ModuleType, policy: str, request: bytes) -> int:

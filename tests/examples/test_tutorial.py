@@ -88,7 +88,7 @@ def alike(said: str) -> str:
     return re.sub(r"passed in [0-9.]+s", "passed", said)
 
 
-@pytest.mark.needs("curl", "bash")
+@pytest.mark.needs("curl")
 def test_the_page_works_to_the_letter(tmp_path: Path) -> None:
     gateway, upstream = free_port(), free_port()
     elsewhere = tmp_path / "elsewhere"

@@ -139,6 +139,33 @@ class HealthNotes(Bare):
             file.write(f"{change.upstream} {change.target} {change.kind} {change.old} {change.new} {change.value}\n")
 
 
+class Diary(Bare):
+    """Writes what is called into a file, each line with the process and the option ``name``."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.write("init")
+
+    def write(self, hook: str) -> None:
+        with Path(self.options["file"]).open("a") as file:
+            file.write(f"{os.getpid()} {self.options['name']}.{hook}\n")
+
+    async def on_startup(self, gateway: Any) -> None:
+        self.write("on_startup")
+        await asyncio.sleep(self.options.get("start", 0))
+        if self.options.get("fail"):
+            raise ConnectionError("no database")
+
+    def on_request(self, request: Request) -> None:
+        self.write("on_request")
+
+    def on_response(self, request: Request, response: Response) -> None:
+        self.write("on_response")
+
+    async def on_shutdown(self, gateway: Any) -> None:
+        self.write("on_shutdown")
+
+
 class SlowNotes(Bare):
     """Takes a while for each change of health, after it has noted it."""
 

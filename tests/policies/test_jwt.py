@@ -31,7 +31,10 @@ PLAIN = {"algorithms": ["HS256"], "secret": SECRET}
 
 @pytest.mark.parametrize(
     "algorithm",
-    ["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"],
+    [
+        "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+        "EdDSA",
+    ],
 )
 async def test_every_algorithm(algorithm: str) -> None:
     if algorithm.startswith("HS"):
@@ -46,16 +49,8 @@ async def test_every_algorithm(algorithm: str) -> None:
         head, _, signature = token.rpartition(".")
         spoiled = ("A" if signature[0] != "A" else "B") + signature[1:]
         assert_refused(await stand.ask(f"{head}.{spoiled}"), "the signature is wrong")
-        assert_refused(await stand.ask(jwt.encode(claims(), "x" * 64, "HS256")), REASON[algorithm])
-
-
-REASON = {
-    name: "the signature is wrong" if name == "HS256" else "the algorithm is not accepted"
-    for name in (
-        "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
-        "EdDSA",
-    )
-}  # fmt: skip
+        reason = "the signature is wrong" if algorithm == "HS256" else "the algorithm is not accepted"
+        assert_refused(await stand.ask(jwt.encode(claims(), "x" * 64, "HS256")), reason)
 
 
 async def test_without_a_token_there_is_a_challenge_without_an_error() -> None:
@@ -329,7 +324,7 @@ PEM = public_pem(private_key("RSA"))
         ({"algorithms": ["HS256"], "secret": "x" * 31}, ["secret: is too short: HS256 needs at least 32 bytes"]),
         ({"algorithms": ["HS256", "HS512"], "secret": "x" * 63}, ["secret: is too short: HS512 needs at least 64"]),
         ({"algorithms": ["ES256"], "key": PEM}, ["key: is no key for ES256: it fits RS256"]),
-        ({"algorithms": ["ES384"], "key": public_pem(private_key("P-256"))}, ["key: is no key for ES384: it fits ES25"]),
+        ({"algorithms": ["ES384"], "key": public_pem(private_key("P-256"))}, ["key: is no key for ES384: it fits E"]),
         ({"algorithms": ["RS256"], "key": "nonsense"}, ["key: is no public key or certificate in PEM"]),
         ({"algorithms": ["RS256"], "key": "-----BEGIN PRIVATE KEY-----\n"}, ["key: is a private key"]),
         ({"algorithms": ["RS256"], "jwks": "file:///etc/passwd"}, ["jwks: expected a URL"]),
@@ -345,7 +340,7 @@ PEM = public_pem(private_key("RSA"))
         ),
         ({**PLAIN, "require": ['a"b']}, ["require[0]: the name of a claim"]),
         ({**PLAIN, "max_size": 1}, ["max_size: must be"]),
-        ({**PLAIN, "issuers": {"a": {"issuer": "x"}}}, ["secret: cannot stand beside issuers", "issuers.a.secret: is m"]),
+        ({**PLAIN, "issuers": {"a": {"issuer": "x"}}}, ["secret: cannot stand beside issuers", "issuers.a.secret: is"]),
         (
             {"issuers": {"a": {"secret": SECRET}, "b": {"issuer": "x", "key": PEM, "algorithms": ["RS256"]}}},
             ["issuers.a.algorithms: is missing", "issuers.a.issuer: is missing"],

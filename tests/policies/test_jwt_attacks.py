@@ -41,7 +41,9 @@ async def refused(stand: Stand, token: str, reason: str) -> None:
 # --- the algorithm
 
 
-@pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", "none ", "", None, [], ["none"], {}, 0, False, "HS256\0"])
+@pytest.mark.parametrize(
+    "alg", ["none", "None", "NONE", "nOnE", "none ", "", None, [], ["none"], {}, 0, False, "HS256\0"]
+)
 @pytest.mark.parametrize("table", [RS256, None], ids=["RS256", "HS256"])
 async def test_no_algorithm(alg: object, table: dict[str, Any] | None) -> None:
     async with standing(table) as stand:
@@ -128,7 +130,7 @@ async def test_certificates_in_the_token_are_not_looked_at(name: str) -> None:
 
 @pytest.mark.parametrize(
     "kid",
-    ["../../../../dev/null", "/dev/null", "x' UNION SELECT 'secret", "| id", "${jndi:ldap://x}", "http://evil/", "\0", ""],
+    ["../../dev/null", "/dev/null", "x' UNION SELECT 'secret", "| id", "${jndi:ldap://x}", "http://evil/", "\0", ""],
 )
 async def test_a_kid_is_no_path_no_query_and_no_command(kid: str) -> None:
     """Signed with what the named thing would give: nothing, or a chosen secret."""
@@ -214,7 +216,7 @@ async def test_headers_that_are_not_one_object(header: bytes) -> None:
         await refused(stand, hs256(header, claims()), "the token is malformed")
 
 
-SOON = str(int(time.time()) + 300).encode()
+SOON = b"4102444800"
 
 
 @pytest.mark.parametrize(

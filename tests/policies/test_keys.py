@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fastgate import Gateway, GatewayConfig
+from fastgate.policies.keys import compile_key
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
 from fastgate.testing.messages import RecordedResponse
 
@@ -242,10 +243,14 @@ async def test_the_log_never_shows_the_parameter(tmp_path: Path, kind: str, hide
         for raw in (too_large, plain.replace(b"Host: h", b"Host: a b"), plain[:-2] + b"a b: 1\r\n\r\n"):
             async with RawClient(running.port) as other:
                 assert (await other.request(raw)).status in (413, 400)
+        referers = [f"https://h/a?b=1&api_key={SECRET}&c", "https://h/a?b=1"]
+        for referer in referers:
+            assert (await client.request(get("/", f"Referer: {referer}"))).status == 401
     text = log.read_text()
     assert SECRET not in text
     lines = text.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 9
+    assert ("https://h/a" in lines[7], "?b" in lines[7], "https://h/a?b=1" in lines[8]) == (True, False, True)
     if kind == "json":
         assert [json.loads(line)["query"] for line in lines[:4]] == ["a=1", "b=2", None, "c=3"]
     else:
@@ -351,6 +356,15 @@ async def test_a_reload_revokes_for_the_next_request_of_a_connection() -> None:
 async def test_a_route_that_asks_for_keys_where_there_are_none_lets_nobody_in() -> None:
     async with guarded(gateway={"keys": {}}) as (client, _, _gateway):
         assert_refused(await client.request(get("/", f"x-api-key: {SECRET}")), 401, INVALID)
+
+
+def test_what_a_policy_knows_of_a_key() -> None:
+    config = GatewayConfig.from_dict(configured(1, key={"tags": ["mobile"], "models": ["local"]}))
+    entry = compile_key(config).table.get(bytes.fromhex(hash_of(SECRET)))
+    assert entry is not None
+    identity = entry.identity
+    assert (identity.id, identity.method, identity.claims) == ("team-a", "key", {"tags": ["mobile"]})
+    assert identity.source is config.gateway.keys["team-a"]
 
 
 async def test_a_body_is_not_sent_on_before_the_key_is_seen() -> None:

@@ -33,7 +33,7 @@ _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?(\d{1,9})\"?\s*(?:,|$)", re.I
 _NOT_STORED = re.compile(r"(?:^|,)\s*(?:no-store|no-cache)\s*(?:,|$)", re.IGNORECASE)
 
 Answer = Callable[[str, float], None]
-"""Told the URL, and for how many seconds no fetch will be made for the sake of a key."""
+"""Told the URL, and until when no fetch will be made for the sake of a key, on the host's monotonic clock."""
 
 
 class FetchError(Exception):
@@ -98,7 +98,7 @@ class KeySetControl:
         """A token names this key ("" = none, and no key fits). ``answer`` is called when all was done that can be."""
         watched = self._watched.get(url)
         if watched is None:
-            answer(url, 1.0)  # of a configuration that is no longer in use
+            answer(url, time.monotonic() + 1.0)  # of a configuration that is no longer in use
         else:
             watched.want(kid, answer)
 
@@ -113,6 +113,7 @@ class KeySetControl:
 class _Question(NamedTuple):
     kid: str
     asked: float
+    any_set: bool  # when it was asked
     answer: Answer
 
 
@@ -136,9 +137,9 @@ class _Watched:
         now = time.monotonic()
         known = bool(kid) and kid in self._kids
         if known or (not self._fetching and now < self._quiet_until):
-            answer(self.source.url, 0.0 if known else self._quiet_until - now)
+            answer(self.source.url, self._quiet_until)
             return
-        self._questions.append(_Question(kid, now, answer))
+        self._questions.append(_Question(kid, now, self.document is not None, answer))
         self._wake.set()
 
     def stop(self) -> "asyncio.Task[None]":
@@ -149,7 +150,6 @@ class _Watched:
         while True:
             began = time.monotonic()
             forced = bool(self._questions)
-            self._wake.clear()
             self._fetching = True
             pause = await self._fetch()
             self._fetching = False
@@ -157,17 +157,18 @@ class _Watched:
                 self._quiet_until = began + self.source.cooldown
             self._answer(began)
             if not self._questions:
+                self._wake.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause)
 
     def _answer(self, began: float) -> None:
-        """Answers those whose questions are older than the fetch, and those whose key is there; the others stay."""
-        now = time.monotonic()
-        quiet = max(0.0, self._quiet_until - now)
+        """Answers those whose questions are older than the fetch, and those whom it brought a key; the others stay."""
+        quiet = time.monotonic() < self._quiet_until
         questions, self._questions = self._questions, []
         for question in questions:
-            if question.asked <= began or quiet or (question.kid and question.kid in self._kids):
-                question.answer(self.source.url, quiet)
+            helped = question.kid in self._kids if question.any_set else self.document is not None
+            if helped or quiet or question.asked <= began:
+                question.answer(self.source.url, self._quiet_until)
             else:
                 self._questions.append(question)
 
@@ -280,12 +281,12 @@ async def _read(reader: asyncio.StreamReader, most: int) -> Fetched:
     try:
         while not response.complete:
             data = await reader.read(_READ)
-            received += len(data)
-            if received > 2 * most:
-                raise FetchError("the answer is too large")
             if not data:
                 break
             parser.feed_data(data)
+            received += len(data)
+            if received > 2 * most:
+                raise FetchError("the answer is too large")
     except HttpParserError as error:
         if isinstance(error.__context__, FetchError):
             raise error.__context__ from None

@@ -1,7 +1,7 @@
 """The published sets of keys that a worker knows. Fetched by the control plane, which tells all workers of a new one.
 
 A token may name a key that was published a moment ago. Then the control plane is asked once, and all that wait for the
-set wait for the one answer: the set comes first where there is a new one. With the answer comes for how long asking
+set wait for the one answer: the set comes first where there is a new one. With the answer comes until when asking
 again is of no use.
 """
 
@@ -54,9 +54,9 @@ class KeySets:
             if changed is not None:
                 changed()
 
-    def settled(self, url: str, quiet: float) -> None:
-        """The answer: what could be done was done, and for so many seconds nothing more will be."""
-        self._quiet_until[url] = time.monotonic() + quiet
+    def settled(self, url: str, quiet_until: float) -> None:
+        """The answer: what could be done was done, and until then (``time.monotonic()``) nothing more will be."""
+        self._quiet_until[url] = quiet_until
         asked = self._asked.pop(url, None)
         if asked is not None:
             with contextlib.suppress(asyncio.InvalidStateError):

@@ -50,21 +50,22 @@ class Judge:
         except KeyMissing as missing:
             if not self._key_sets.may_ask(missing.url):
                 return _without(missing)
-            return self._when_asked(token, missing)
+            return self._when_asked(token)
 
-    async def _when_asked(self, token: bytes, missing: KeyMissing) -> Judgement:
+    async def _when_asked(self, token: bytes) -> Judgement:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
-        while self._key_sets.may_ask(missing.url) and loop.time() < until:
-            if not await self._key_sets.ask(missing.url, missing.kid, until - loop.time()):
-                break
+        while True:
+            # At first too: the set may have come since this was put off.
             try:
                 return self._verifier.verify(token)
             except TokenRefused as refused:
                 return str(refused)
-            except KeyMissing as again:
-                missing = again
-        return _without(missing)
+            except KeyMissing as missing:
+                if not self._key_sets.may_ask(missing.url):
+                    return _without(missing)
+                if not await self._key_sets.ask(missing.url, missing.kid, until - loop.time()):
+                    return _without(missing)
 
 
 def _without(missing: KeyMissing) -> Judgement:

@@ -16,7 +16,6 @@ from fastgate._core.auth import Identity
 from fastgate.config.jwt import JWT, TokenIssuer
 from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.jwt.keys import (
-    Key,
     KeySet,
     UnknownKey,
     decode_base64url,
@@ -72,8 +71,8 @@ class Trusted:
             self._keys = None if document is None else read_key_set(document, self.algorithms)
         return self._keys
 
-    def candidates(self, algorithm: str, kid: str | None) -> list[Key]:
-        """The keys that may have signed. Raises KeyMissing, TokenRefused."""
+    def verify(self, algorithm: str, kid: str | None, signed: bytes, signature: bytes) -> None:
+        """Raises TokenRefused, or KeyMissing where a key that is not in the set may have signed."""
         keys = self.key_set()
         if keys is None:
             raise KeyMissing(self.url, kid or "", any_set=False)
@@ -81,9 +80,11 @@ class Trusted:
             found = keys.candidates(algorithm, kid)
         except UnknownKey:
             raise KeyMissing(self.url, kid or "", any_set=True) from None
-        if not found and kid is not None:
-            raise TokenRefused("the key is not for this algorithm")
-        return found
+        if any(key.verifies(algorithm, signed, signature) for key in found):
+            return
+        if self.url and (kid is None or kid not in keys.named):
+            raise KeyMissing(self.url, kid or "", any_set=True)
+        raise TokenRefused("the signature is wrong" if found else "the key is not for this algorithm")
 
     def _fetched(self) -> None:
         self._keys = None
@@ -119,10 +120,7 @@ class Verifier:
         if algorithm not in issuer.algorithms:
             raise TokenRefused("the algorithm is not accepted")
         signed = token[: len(parts[0]) + 1 + len(parts[1])]
-        if not any(key.verifies(algorithm, signed, signature) for key in issuer.candidates(algorithm, kid)):
-            if kid is None and issuer.url:
-                raise KeyMissing(issuer.url, "", any_set=True)
-            raise TokenRefused("the signature is wrong")
+        issuer.verify(algorithm, kid, signed, signature)
         until = self._check_claims(claims, issuer, time.time() if now is None else now)
         return Verified(self._identity(claims, issuer), until)
 

@@ -1,0 +1,71 @@
+"""What the origins of a configuration match, against a plain reading of the rules."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastgate._core.browser import Browser, CrossOrigin, SecurityFields
+from fastgate.config.origins import check_origin, compile_origin, takes_any
+
+LABELS = st.lists(st.sampled_from(["a", "b", "example", "xn--4ca", "x-1"]), min_size=1, max_size=4)
+SCHEMES = st.sampled_from(["http", "https", "app"])
+PORTS = st.sampled_from([None, 80, 443, 8080])
+
+
+def written(scheme: str, labels: list[str], port: int | None) -> str:
+    return f"{scheme}://{'.'.join(labels)}" + (f":{port}" if port is not None else "")
+
+
+def sent(scheme: str, labels: list[str], port: int | None) -> str:
+    """As a browser writes it."""
+    return written(scheme, labels, None if (scheme, port) in (("http", 80), ("https", 443)) else port)
+
+
+@settings(max_examples=150, deadline=None)
+@given(SCHEMES, LABELS, PORTS)
+def test_an_origin_is_read_as_browsers_write_it(scheme: str, labels: list[str], port: int | None) -> None:
+    for text in (written(scheme, labels, port), written(scheme, labels, port).upper()):
+        assert check_origin(text) == sent(scheme, labels, port)
+        assert compile_origin(check_origin(text)) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(SCHEMES, LABELS, PORTS, SCHEMES, LABELS, PORTS)
+def test_a_wildcard_against_lists_of_labels(
+    scheme: str, labels: list[str], port: int | None, other: str, others: list[str], other_port: int | None
+) -> None:
+    origin = check_origin(written(scheme, ["*", *labels], port))
+    expression = compile_origin(origin)
+    assert expression is not None
+    asked = sent(other, others, other_port)
+    below = len(others) > len(labels) and others[-len(labels) :] == labels
+    same = sent(other, ["x"], other_port) == sent(scheme, ["x"], port)
+    assert bool(expression.fullmatch(asked)) == bool(below and same)
+    assert expression.fullmatch(sent(scheme, ["deep", "er", *labels], port))
+    assert not takes_any(origin)
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("*", True),
+        ("null", False),
+        ("~.*", True),
+        ("~https?://[^/]+", True),
+        ("~https://.*", False),
+        ("https://*.a.b", False),
+    ],
+)
+def test_which_origins_are_everybody(origin: str, expected: bool) -> None:
+    assert takes_any(check_origin(origin)) == expected
+
+
+def test_what_is_compiled_can_be_read() -> None:
+    cors = CrossOrigin(origins=["https://a.b"], patterns=[re.compile("x://y")], credentials=True)
+    assert cors.allow(b"o") == b"Access-Control-Allow-Origin: o\r\nAccess-Control-Allow-Credentials: true\r\n"
+    security = SecurityFields([("X-Frame-Options", "DENY")])
+    browser = Browser(cors, security)
+    assert (browser.cors, browser.security) == (cors, security)
+    assert (Browser().cors, Browser().security) == (None, None)
