@@ -43,6 +43,8 @@ _TABLE = (
     (AUTH_UNAVAILABLE, 503, NO_FAILURE, False, 1, "auth_unavailable", "Credentials cannot be checked right now."),
     (BAD_CONTENT_TYPE, 415, NO_FAILURE, False, 0, "bad_content_type", "This media type is not accepted here."),
     (BAD_CONTENT, 422, NO_FAILURE, False, 0, "bad_content", "The request body is not what is accepted here."),
+    (BAD_JSON, 400, NO_FAILURE, False, 0, "bad_json", "The request body is not JSON."),
+    (AMBIGUOUS_PATH, 400, NO_FAILURE, False, 0, "ambiguous_path", "This path could be read as another one."),
     (RATE_LIMITED, 429, NO_FAILURE, False, 1, "rate_limited", "Too many requests."),
     (CONCURRENCY_FULL, 503, NO_FAILURE, False, 1, "concurrency_full", "Too many requests are under way."),
     (QUEUE_TIMEOUT, 503, NO_FAILURE, False, 1, "queue_timeout", "Too many requests are under way."),

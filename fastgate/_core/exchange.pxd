@@ -324,5 +324,7 @@ cdef class Exchange(Timed):
 
 
 cdef Exchange take_exchange(Engine engine)
+cdef Answer answer_of(int code, list fields, bytes content)
+cdef Answer problem_answer(Exchange x, int cause, int status=*)
 cdef int answer_options(Exchange x) except -1
 cdef int answer_health(Exchange x) except -1

@@ -24,14 +24,17 @@ cdef int answer_health(Exchange x) except -1:
     return -2
 
 
-cdef Answer problem_answer(Exchange x, int cause):
-    """What the client is told of a cause: a problem of RFC 9457, or a page for a browser where that is configured."""
+cdef Answer problem_answer(Exchange x, int cause, int status=0):
+    """What the client is told of a cause: a problem of RFC 9457, or a page for a browser where that is configured.
+
+    ``status`` in the place of the cause's own.
+    """
     cdef Head head = x.request
-    cdef int status = outcomes[cause].status
     cdef bint html = False
     cdef str path = x.path[:x.path_length].decode("ascii", "replace") if x.path_length else ""
     cdef str request_id = x.id[:x.id_length].decode("ascii") if x.id_length else ""
     cdef int i
+    status = status or outcomes[cause].status
     if x.runtime.html_errors:
         for i in range(head.count):
             if head.fields[i].id == ACCEPT and b"text/html" in head.value_of(i):

@@ -6,11 +6,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.buffer cimport reserve
-from fastgate._core.causes cimport BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
+from fastgate._core.causes cimport AMBIGUOUS_PATH, BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
 from fastgate._core.exchange cimport Exchange, answer_health, answer_options
 from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, is_token, same
 from fastgate._core.route cimport Route, Runtime
-from fastgate._core.router cimport Entry, Query, normalize_path
+from fastgate._core.readings cimport is_stricter_otherwise
+from fastgate._core.router cimport ADDS_READINGS, CHANGED, Entry, Query, normalize_path
 
 cdef enum:
     ITSELF = -3                # the target `*`
@@ -59,7 +60,7 @@ cdef int resolve(Exchange x) except -1:
     )
     if changed < 0:
         return BAD_REQUEST
-    if changed:
+    if changed & CHANGED:
         x.path_owner = PyBytes_FromStringAndSize(x.engine.buffer.data, normal)
         x.path = <const unsigned char*>PyBytes_AS_STRING(x.path_owner)
         x.path_length = normal
@@ -78,6 +79,8 @@ cdef int resolve(Exchange x) except -1:
     x.entry = runtime.router.find(&query, &x.found)
     if x.entry is None:
         return NO_METHOD if x.found.method_only else NO_ROUTE
+    if changed & ADDS_READINGS and is_stricter_otherwise(runtime.router, &query, x.entry):
+        return AMBIGUOUS_PATH
     x.route = <Route>x.entry.value
     if length == 5 and memcmp(method, b"TRACE", 5) == 0 and not x.route.names_trace:
         return NO_METHOD

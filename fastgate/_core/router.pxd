@@ -8,6 +8,8 @@ ctypedef int (*field_lookup)(
 cdef enum:
     MAX_CAPTURES = 32
     MATCH_CAPTURES = 4       # kept inside a Match; more are decoded at once
+    CHANGED = 1              # of normalize_path: the form was written
+    ADDS_READINGS = 2        # of normalize_path: it has parameters, encoded or double slashes: see readings
     ABSENT = 0xFFFFFFFF  # start of a capture whose named group took no part in the match
 
 cdef struct Query:

@@ -498,7 +498,7 @@ cdef str normal_text(str path, bint merge_slashes):
     )
     if verdict < 0:
         return None
-    return path if verdict == 0 else target[:size].decode("ascii")
+    return target[:size].decode("ascii") if verdict & CHANGED else path
 
 
 def normalized(str path not None, *, bint merge_slashes=True):

@@ -5,6 +5,7 @@ cdef enum:
     SLASH = 1
     PERCENT = 2
     REFUSED = 3
+    SEMICOLON = 4
 
 cdef unsigned char[256] BYTE_KIND
 cdef signed char[256] HEX_VALUE
@@ -28,6 +29,7 @@ cdef void prepare_tables() noexcept:
             UNRESERVED[c] = 1
     BYTE_KIND[c"/"] = SLASH
     BYTE_KIND[c"%"] = PERCENT
+    BYTE_KIND[c";"] = SEMICOLON
     for c in b"\\?#":
         BYTE_KIND[c] = REFUSED
 
@@ -54,9 +56,10 @@ cdef inline bint dot_ahead(const unsigned char* text, Py_ssize_t left) noexcept:
 
 
 cdef int inspect_path(const unsigned char* source, Py_ssize_t length, bint merge_slashes) noexcept:
-    """0: in normal form; -1: refused; 1: may need a change, or hides a dot segment."""
+    """0: in normal form, or 2 with `ADDS_READINGS`; -1: refused; 1: may need a change, or hides a dot segment."""
     cdef Py_ssize_t i = 0
     cdef int kind, value
+    cdef int verdict = 0
     if fg_plain_path(source, length):
         return 0
     if length == 0 or source[0] != c"/":
@@ -71,6 +74,7 @@ cdef int inspect_path(const unsigned char* source, Py_ssize_t length, bint merge
                 if source[i] == c"/":
                     if merge_slashes:
                         return 1
+                    verdict = ADDS_READINGS
                 elif source[i] == c"." and dot_ahead(source + i, length - i):
                     return 1
         elif kind == PERCENT:
@@ -79,10 +83,15 @@ cdef int inspect_path(const unsigned char* source, Py_ssize_t length, bint merge
                 return -1
             if UNRESERVED[value] or value == c"/" or source[i + 1] >= c"a" or source[i + 2] >= c"a":
                 return 1
+            if value == c";":
+                verdict = ADDS_READINGS
             i += 3
+        elif kind == SEMICOLON:
+            verdict = ADDS_READINGS
+            i += 1
         else:
             return -1
-    return 0
+    return verdict
 
 
 cdef int normalize_path(
@@ -93,13 +102,14 @@ cdef int normalize_path(
     Unreserved characters are decoded, other escapes get upper-case digits, dot segments are removed and, with
     ``merge_slashes``, repeated slashes become one. ``target`` needs ``length`` bytes and may be ``source`` itself.
 
-    Returns 0 when the path is in that form already (nothing is written), 1 when the form was written to ``target``
-    (``out_length`` bytes, never more than ``length``) and -1 when the path must be refused: it does not begin with a
-    slash, climbs above the root, has a broken escape, ``%00``, ``\\``, ``%5C``, ``?``, ``#``, a space, a control or a
-    non-ASCII byte, or a segment that another program could read as a dot segment: ``..%2Fx``, ``..;x``.
+    Returns 0 when the path is in that form already (nothing is written), `CHANGED` when the form was written to
+    ``target`` (``out_length`` bytes, never more than ``length``), either with `ADDS_READINGS` added, and -1 when the
+    path must be refused: it does not begin with a slash, climbs above the root, has a broken escape, ``%00``, ``\\``,
+    ``%5C``, ``?``, ``#``, a space, a control or a non-ASCII byte, or a segment that another program could read as a dot
+    segment: ``..%2Fx``, ``..;x``.
     """
     cdef int verdict = inspect_path(source, length, merge_slashes)
-    if verdict > 0:
+    if verdict == 1:
         return rewrite_path(source, length, target, merge_slashes, out_length)
     out_length[0] = length
     return verdict
@@ -116,12 +126,15 @@ cdef int rewrite_path(
     cdef int kind, value
     cdef bint last
     cdef bint changed = False
+    cdef int readings = 0
     while read < length:
         read += 1
         begin = end = write + 1
         while read < length and source[read] != c"/":
             kind = BYTE_KIND[source[read]]
-            if kind == PLAIN:
+            if kind == PLAIN or kind == SEMICOLON:
+                if kind == SEMICOLON:
+                    readings = ADDS_READINGS
                 target[end] = source[read]
                 end += 1
                 read += 1
@@ -134,6 +147,8 @@ cdef int rewrite_path(
                     end += 1
                 else:
                     changed = changed or source[read + 1] >= c"a" or source[read + 2] >= c"a"
+                    if value == c"/" or value == c";":
+                        readings = ADDS_READINGS
                     target[end] = c"%"
                     target[end + 1] = HEX_DIGITS[value >> 4]
                     target[end + 2] = HEX_DIGITS[value & 15]
@@ -144,6 +159,8 @@ cdef int rewrite_path(
         size = end - begin
         last = read == length
         if size == 0 or (size == 1 and target[begin] == c"."):
+            if size == 0 and not last and not merge_slashes:
+                readings = ADDS_READINGS
             if last or (size == 0 and not merge_slashes):
                 target[write] = c"/"
                 write = begin
@@ -162,7 +179,7 @@ cdef int rewrite_path(
             target[write] = c"/"
             write = end
     out_length[0] = write
-    return changed or write != length
+    return readings | (CHANGED if changed or write != length else 0)
 
 
 cdef const char* HEX_DIGITS = "0123456789ABCDEF"

@@ -16,10 +16,10 @@ static inline fg_v16 fg_load16(const unsigned char *at) {
 }
 
 /* Sixteen bytes and the one after them: nonzero when one of the sixteen is no plain path byte (control, space,
- * non-ASCII, DEL, "\", "?", "#", "%"), or is a slash before a slash or a dot. */
+ * non-ASCII, DEL, "\", "?", "#", "%", ";"), or is a slash before a slash or a dot. */
 static inline int fg_suspect16(const unsigned char *at) {
     fg_v16 v = fg_load16(at), next = fg_load16(at + 1);
-    fg_v16 bad = (fg_v16)((v < 0x21) | (v == 0x7f) | (v == '\\') | (v == '?') | (v == '#') | (v == '%'));
+    fg_v16 bad = (fg_v16)((v < 0x21) | (v == 0x7f) | (v == '\\') | (v == '?') | (v == '#') | (v == '%') | (v == ';'));
     uint64_t half[2];
     bad |= (fg_v16)((v == '/') & ((next == '/') | (next == '.')));
     memcpy(half, &bad, sizeof half);
@@ -34,7 +34,7 @@ static inline int fg_plain_path(const unsigned char *path, Py_ssize_t length) {
     if (length < 17 || path[0] != '/')
         return 0;
     last = path[length - 1];
-    if (last < 0x21 || last > 0x7e || last == '\\' || last == '?' || last == '#' || last == '%')
+    if (last < 0x21 || last > 0x7e || last == '\\' || last == '?' || last == '#' || last == '%' || last == ';')
         return 0;
     for (i = 0; i + 17 <= length; i += 16)
         if (fg_suspect16(path + i))

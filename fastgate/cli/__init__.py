@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "serve": "Run a gateway.",
     "reload": "Have a running gateway take over its configuration file.",
+    "maintenance": "Close and open routes of a running gateway.",
     "status": "Show what a running gateway does.",
     "demo": "Run a gateway with a built-in upstream and requests to try.",
     "check": "Say everything that is wrong with a configuration.",

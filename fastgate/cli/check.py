@@ -29,6 +29,13 @@ def check(config: str | None, strict: bool) -> None:
         problems = find_problems(loaded.plugins)
         if problems:
             raise ConfigError(locate(document, problems))
+    if any(route.body_schema for route in loaded.routes):
+        from fastgate.config import ConfigError
+        from fastgate.policies.body_schema import find_problems as find_schema_problems
+
+        wrong = find_schema_problems(loaded)
+        if wrong:
+            raise ConfigError(locate(document, wrong))
     warnings = locate(document, find_warnings(loaded, document.data))
     for warning in warnings:
         place = warning.source if warning.line is None else f"{warning.source}:{warning.line}"

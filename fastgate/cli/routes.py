@@ -87,6 +87,9 @@ def _target_of(target: Target) -> str:
 
 def _policies_of(route: Route, config: GatewayConfig) -> str:
     parts = []
+    if route.maintenance is not None and route.maintenance.enabled:
+        parts.append("closed")
+    parts += [name for name in ("ip", "content_types", "body_schema") if getattr(route, name)]
     if route.strip_prefix:
         parts.append(f"strip {route.strip_prefix}")
     if route.add_prefix:

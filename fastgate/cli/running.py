@@ -45,14 +45,14 @@ def describe(path: Path) -> str:
     return "  ".join(part for part in (", ".join(answer["addresses"]), answer["file"]) if part)
 
 
-def ask(path: Path, command: str, timeout: float) -> dict[str, Any]:
+def ask(path: Path, command: str, timeout: float, **arguments: Any) -> dict[str, Any]:
     """The gateway's answer."""
     line = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
             connection.connect(str(path))
-            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+            connection.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 line = stream.readline()
         except TimeoutError:

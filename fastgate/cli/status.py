@@ -2,6 +2,7 @@
 
 import click
 
+from fastgate.cli.maintenance import describe
 from fastgate.cli.running import ask, choose
 
 
@@ -19,6 +20,8 @@ def status(pid: int | None) -> None:
         "file": answer["file"] or "none",
         "generation": f"{answer['generation']} ({answer['routes']} route{'' if answer['routes'] == 1 else 's'})",
     }
+    if answer["maintenance"]["closed"] or answer["maintenance"]["switched"]:
+        lines["maintenance"] = describe(answer["maintenance"], answer["routes"])
     for name, value in lines.items():
         click.echo(f"{name:<11} {value}")
     for worker in answer["workers"]:

@@ -6,6 +6,7 @@ from fastgate.config.kinds import Duration, Secret, Size
 from fastgate.config.schema import (
     CORS,
     DNS,
+    IP,
     TLS,
     AccessLog,
     ActiveHealth,
@@ -22,6 +23,7 @@ from fastgate.config.schema import (
     Health,
     Hedge,
     Log,
+    Maintenance,
     Mirror,
     PassiveHealth,
     Plugin,
@@ -46,6 +48,7 @@ from fastgate.config.schema import (
 __all__ = [
     "CORS",
     "DNS",
+    "IP",
     "TLS",
     "AccessLog",
     "ActiveHealth",
@@ -65,6 +68,7 @@ __all__ = [
     "Health",
     "Hedge",
     "Log",
+    "Maintenance",
     "Mirror",
     "PassiveHealth",
     "Plugin",

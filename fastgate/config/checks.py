@@ -375,5 +375,6 @@ def _check_slashes(route: Any, keys: PathKeys, config: Any, reading: Reading) ->
 
 def _check_buffering(route: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
     limit = config.gateway.max_body if route.max_body is None else route.max_body
-    if route.buffer_request is True and limit == 0:
-        reading.report((*keys, "buffer_request"), "needs a max_body that is not 0: the whole body is kept in memory")
+    for key, asked in (("buffer_request", route.buffer_request is True), ("body_schema", bool(route.body_schema))):
+        if asked and limit == 0:
+            reading.report((*keys, key), "needs a max_body that is not 0: the whole body is kept in memory")

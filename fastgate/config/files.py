@@ -34,6 +34,9 @@ def read_files(config: GatewayConfig) -> Iterator[tuple[PathKeys, str]]:
             yield ("gateway", "tls", "certificates", number, "key"), certificate.key
         if tls.client_ca:
             yield ("gateway", "tls", "client_ca"), tls.client_ca
+    for number, route in enumerate(config.routes):
+        if route.body_schema:
+            yield ("routes", number, "body_schema"), route.body_schema
     if config.auth.forward is not None and config.auth.forward.tls is not None:
         for key in ("ca", "cert", "key"):
             path = getattr(config.auth.forward.tls, key)

@@ -61,6 +61,7 @@ Resolver = Annotated[str, Meta(extra={"kind": "resolver"})]
 ProbePath = Annotated[str, Meta(extra={"kind": "probe path"})]
 ProbeHost = Annotated[str, Meta(extra={"kind": "probe host"})]
 ProbeHeader = Annotated[str, Meta(extra={"kind": "probe header"})]
+MediaType = Annotated[str, Meta(extra={"kind": "media type"})]
 Origin = Annotated[str, Meta(extra={"kind": "origin"})]
 """An origin of CORS: see `fastgate.config.origins.check_origin`."""
 HeaderSecret = Annotated[str, Meta(extra={"kind": "secret header value"})]

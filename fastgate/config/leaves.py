@@ -36,6 +36,7 @@ from fastgate.config.words import (
 )
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
+_MEDIA_NAME = re.compile(r"[!#$&^_.+*A-Za-z0-9-]+", re.ASCII)
 
 _KEY_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -126,6 +127,15 @@ def _check_path(text: str) -> str:
     return text
 
 
+def _check_media_type(text: str) -> str:
+    if text:
+        kind, slash, subtype = text.partition(";")[0].rstrip().partition("/")
+        if not slash or "*" in text or not all(_MEDIA_NAME.fullmatch(part) for part in (kind, subtype)):
+            raise ValueError(f'"{text}" is no media type, such as "text/html; charset=utf-8"')
+        check_header_value(text)
+    return text
+
+
 def _check_redirect(text: str) -> str:
     parse_redirect(text)
     return text
@@ -207,6 +217,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "status": check_status,
     "media range": check_media_range,
     "redirect target": _check_redirect,
+    "media type": _check_media_type,
     "resolver": check_resolver,
     "probe path": _check_probe_path,
     "probe host": _check_probe_host,

@@ -139,6 +139,8 @@ SECTIONS = (
         tail=UPSTREAM,
     ),
     Section("`split`", schema.Split, [*ANSWERED, "[[routes.split]]"], examples=True, tail=STABLE, level=3),
+    Section("`ip`", schema.IP, [*ROUTE, "[routes.ip]"], examples=True, tail=UPSTREAM, level=3),
+    Section("`maintenance`", schema.Maintenance, [*ROUTE, "[routes.maintenance]"], True, tail=UPSTREAM, level=3),
     Section("`mirror`", schema.Mirror, [*ROUTE, "[routes.mirror]"], examples=True, tail=SHADOW, level=3),
     Section("`respond`", schema.Respond, [*ANSWERED, "[routes.respond]"], examples=True, level=3),
     Section("`redirect`", schema.Redirect, [*ANSWERED, "[routes.redirect]"], examples=True, level=3),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
+from fastgate.config.access import IP, Maintenance
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
 from fastgate.config.bodies import Compression, CompressionLevel, Envelope
@@ -67,6 +68,7 @@ from fastgate.config.upstreams import (
 __all__ = [
     "CORS",
     "DNS",
+    "IP",
     "TLS",
     "AccessLog",
     "ActiveHealth",
@@ -87,6 +89,7 @@ __all__ = [
     "Hedge",
     "KeyAuth",
     "Log",
+    "Maintenance",
     "Mirror",
     "PassiveHealth",
     "Plugin",

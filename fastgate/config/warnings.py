@@ -61,9 +61,12 @@ def _route_warnings(config: GatewayConfig) -> Iterator[Finding]:
             yield ("plugins", number), f"no route uses the plugin {quote(plugin.name)}"
     for number, route in enumerate(config.routes):
         keys = ("routes", number)
-        if route.buffer_request:
+        if route.buffer_request or route.body_schema:
             limit = config.gateway.max_body if route.max_body is None else route.max_body
-            yield (*keys, "buffer_request"), f"keeps up to {format_size(limit)} in memory for each request"
+            yield (
+                (*keys, "buffer_request" if route.buffer_request else "body_schema"),
+                f"keeps up to {format_size(limit)} in memory for each request",
+            )
         if route.strip_prefix and not route.path.startswith("~") and not _under(route.path, route.strip_prefix):
             yield (*keys, "strip_prefix"), f"{quote(route.strip_prefix)} is no prefix of the path {quote(route.path)}"
         literal = route.host_header

@@ -95,7 +95,9 @@ def check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str:
 
 
 def check_media_range(text: str) -> str:
-    """A media type in lower case; its subtype may hold one ``*``. ValueError for anything else."""
+    """A media type in lower case; its subtype may hold one ``*``, or it is ``*/*``. ValueError for anything else."""
+    if text == "*/*":
+        return text
     if ";" in text:
         raise ValueError("a media type is compared without parameters: leave out what follows the type")
     if not _MEDIA_RANGE.fullmatch(text) or text.count("*") > 1:

@@ -11,8 +11,8 @@ import socket
 from collections.abc import Callable
 from ssl import SSLContext
 
+from fastgate._core.networks import Networks
 from fastgate.config import GatewayConfig
-from fastgate.gateway.networks import Networks
 from fastgate.gateway.proxy_protocol import Endpoint, ProxyHeader, ProxyHeaderError
 from fastgate.gateway.sockets import Listening, TCPAddress, url_of
 

@@ -14,6 +14,7 @@ from fastgate._core.engine import Engine
 from fastgate._core.exchange import BodyRule, Gate
 from fastgate._core.hooks import Hook
 from fastgate._core.meters import Meter
+from fastgate._core.networks import Networks
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
@@ -21,10 +22,11 @@ from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.authentication import Methods, Surroundings, authentication, compile_methods
-from fastgate.gateway.networks import Networks
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
+from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
 from fastgate.policies.answers import compile_answer
+from fastgate.policies.body_schema import compile_body_schema
 from fastgate.policies.compression import compile_compression
 from fastgate.policies.cors import compile_cors
 from fastgate.policies.envelope import compile_envelope, with_plain_answers
@@ -152,7 +154,9 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         on_request=_hooks(used, "on_request"),
         on_response=_hooks(reversed(used), "on_response"),
         on_error=_hooks(reversed(used), "on_error"),
-        buffer_request=route.buffer_request or any(policy.body == "full" for policy in with_request),
+        buffer_request=route.buffer_request
+        or bool(route.body_schema)
+        or any(policy.body == "full" for policy in with_request),
         read_request=any(policy.body != "none" for policy in with_request),
         buffer_response=any(policy.body == "full" for policy in with_response),
         request_filters=[HookFilter(hook, of_request=True) for hook in _hooks(used, "on_request_body")],
@@ -180,7 +184,7 @@ def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
 def _gates(route: Route, auth: Methods) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
-    gates: list[Gate] = []
+    gates = [*compile_maintenance(route), *compile_ip(route)]
     if route.cors is not None:
         gates.append(PreflightGate())
     if False in late:
@@ -195,6 +199,7 @@ def _gates(route: Route, auth: Methods) -> list[Gate]:
         gates.append(RateLimits(late.count(False), len(late)))
     if last:
         gates.append(ConcurrencyGate())
+    gates += [*compile_content_types(route), *compile_body_schema(route)]
     return gates
 
 

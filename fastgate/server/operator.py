@@ -1,4 +1,4 @@
-"""The operator's socket: ``fastgate reload`` and ``fastgate status`` talk to a running gateway over it.
+"""The operator's socket: ``fastgate reload``, ``maintenance`` and ``status`` talk to a running gateway over it.
 
 One connection, one request: a line of JSON with a ``command``, answered by a line of JSON with ``ok``. The
 socket lies in the run-time directory with mode 0600, and peers other than its user and root are turned away.
@@ -11,24 +11,27 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import to_builtins
+from msgspec import Struct, ValidationError, convert, to_builtins
 
 from fastgate.config import ConfigError
+from fastgate.config.errors import quote
+from fastgate.config.suggest import did_you_mean
+from fastgate.server.maintenance import change_of
 from fastgate.server.run_dir import is_served, make_run_dir, socket_path
 
 if TYPE_CHECKING:
     from fastgate.server.supervisor import GatewayServer
 
-Command = Callable[[], Awaitable[dict[str, Any]]]
+Command = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 _LONGEST = 65536
 _PATIENCE = 5.0  # for a request to be complete
 
 
 class OperatorSocket:
-    """Answers operators until it is closed. ``commands`` give the fields of the answer."""
+    """Answers operators until it is closed. ``commands`` get the request, and give the fields of the answer."""
 
     def __init__(self, commands: Mapping[str, Command]) -> None:
         self._commands = commands
@@ -95,28 +98,54 @@ class OperatorSocket:
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:
             return {"ok": False, "error": f"no such command; there are {', '.join(self._commands)}"}
-        return {"ok": True, **await command()}
+        try:
+            return {"ok": True, **await command(request)}
+        except ValidationError as error:
+            return {"ok": False, "error": str(error)}
 
 
 def commands(server: "GatewayServer") -> dict[str, Command]:
     """What operators can ask of a gateway."""
 
-    async def reload() -> dict[str, Any]:
+    async def reload(_: dict[str, Any]) -> dict[str, Any]:
         try:
             done = await asyncio.wrap_future(server.reload(by="an operator"))
         except ConfigError as error:
             return {"ok": False, "problems": to_builtins(error.problems)}
         return done._asdict()
 
-    async def status() -> dict[str, Any]:
+    async def status(_: dict[str, Any]) -> dict[str, Any]:
         return server.status()
 
-    async def drain() -> dict[str, Any]:
+    async def drain(_: dict[str, Any]) -> dict[str, Any]:
         if server.status()["state"] != "draining":
             server.stop()
         return {}
 
-    return {"reload": reload, "status": status, "drain": drain}
+    async def maintenance(request: dict[str, Any]) -> dict[str, Any]:
+        asked = convert(request, _Maintenance)
+        known = [route.name for route in server.config.routes]
+        for name in asked.routes:
+            if name not in known:
+                return {"ok": False, "error": f"no route {quote(name)}{did_you_mean(name, known)}"}
+        if asked.action != "status":
+            change = change_of(asked.action, asked.routes, asked.retry_after)
+            try:
+                await asyncio.wrap_future(server.switch(change, by=f"`fastgate maintenance {asked.action}`"))
+            except ConfigError as error:
+                return {"ok": False, "problems": to_builtins(error.problems)}
+        told = server.status()
+        return {name: told[name] for name in ("generation", "routes", "maintenance")}
+
+    return {"reload": reload, "status": status, "drain": drain, "maintenance": maintenance}
+
+
+class _Maintenance(Struct):
+    """What is asked of maintenance."""
+
+    action: Literal["on", "off", "reset", "status"]
+    routes: list[str] = []
+    retry_after: float | None = None
 
 
 def _may_ask(peer: socket.socket) -> bool:

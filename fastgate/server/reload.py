@@ -14,6 +14,9 @@ No worker stays on another generation, whenever it was started:
   one. Waiting for it would let a worker that cannot start with the old configuration keep the new one away.
 * Nobody is ready for as long as `PREPARE_TIMEOUT`: there is nothing that could be lost, and the new one is used.
 
+What operators have switched (`fastgate.server.maintenance`) is applied to each configuration before it goes out, and a
+switch is a reload of the one in use.
+
 One reload runs at a time. What is asked for meanwhile becomes one more, with the configuration that was given last.
 """
 
@@ -29,6 +32,7 @@ from typing import NamedTuple
 from fastgate.config import ConfigError, GatewayConfig, Problem
 from fastgate.config.changes import unchangeable
 from fastgate.server.background import in_background
+from fastgate.server.maintenance import Change, Switches
 from fastgate.server.messages import (
     Abort,
     Commit,
@@ -82,7 +86,9 @@ class Reloads:
         self._supervised = supervised
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._asked: list[tuple[GatewayConfig | None, Future[Reloaded]]] = []
+        self._asked: list[_Asked] = []
+        self._written = supervised.config()  # what is in use, without what was switched
+        self.switches = Switches()
         self._generation = 1
         self._round: _Round | None = None
         self._task: asyncio.Task[None] | None = None
@@ -94,12 +100,19 @@ class Reloads:
 
         The future fails with `ConfigError` when the old configuration stays.
         """
+        return self._ask(config, None, by)
+
+    def switch(self, change: Change, by: str) -> "Future[Reloaded]":
+        """Asks for a reload of the configuration in use with another state of what is switched by hand."""
+        return self._ask(None, change, by)
+
+    def _ask(self, config: GatewayConfig | None, change: Change | None, by: str) -> "Future[Reloaded]":
         future: Future[Reloaded] = Future()
         with self._lock:
             if self._ended:
                 future.set_exception(_failure("the gateway is stopping"))
                 return future
-            self._asked.append((config, future))
+            self._asked.append(_Asked(config, change, future))
             self._loop.call_soon_threadsafe(self._wake)
         _log.info("reload asked for by %s", by)
         return future
@@ -150,17 +163,17 @@ class Reloads:
         if self._asked and self._began and self._task is None and not self._ended:
             self._task = self._loop.create_task(self._run())
 
-    def _take(self) -> list[tuple[GatewayConfig | None, "Future[Reloaded]"]]:
+    def _take(self) -> "list[_Asked]":
         with self._lock:
             asked, self._asked = self._asked, []
         return asked
 
     async def _run(self) -> None:
-        asked: list[tuple[GatewayConfig | None, Future[Reloaded]]] = []
+        asked: list[_Asked] = []
         try:
             while asked := self._take():
                 try:
-                    outcome: Reloaded | ConfigError = await self._reload(asked[-1][0])
+                    outcome: Reloaded | ConfigError = await self._reload(asked)
                 except ConfigError as error:
                     outcome = error
                 except Exception as error:  # of a source that is somebody else's
@@ -173,10 +186,8 @@ class Reloads:
             self._task = None
             self._settle(asked + (self._take() if self._ended else []), _failure("the gateway is stopping"))
 
-    def _settle(
-        self, asked: list[tuple[GatewayConfig | None, "Future[Reloaded]"]], outcome: Reloaded | ConfigError
-    ) -> None:
-        for _, future in asked:
+    def _settle(self, asked: "list[_Asked]", outcome: Reloaded | ConfigError) -> None:
+        for _, _, future in asked:
             if future.done():
                 continue
             if isinstance(outcome, ConfigError):
@@ -184,19 +195,23 @@ class Reloads:
             else:
                 future.set_result(outcome)
 
-    async def _reload(self, config: GatewayConfig | None) -> Reloaded:
+    async def _reload(self, asked: "list[_Asked]") -> Reloaded:
         began = time.monotonic()
         if self._ended:
             raise _failure("the gateway is stopping")
         supervised = self._supervised
-        if config is None and supervised.source is None:
+        changes = [each.change for each in asked if each.change is not None]
+        configs = [each.config for each in asked if each.change is None]
+        if configs and configs[-1] is None and supervised.source is None:
             _log.warning("certificates are read again; there is no file with the rest of the configuration")
             for slot in supervised.slots:
                 if slot.process is not None:
                     slot.process.channel.send(ReadCertificates())
+            configs = []
+        if not configs and not changes:
             return Reloaded(0, sum(slot.ready for slot in supervised.slots), len(supervised.config().routes), 0.0)
         generation = self._generation + 1
-        new, pieces = await in_background(lambda: self._read(config, generation))
+        written, switches, new, pieces = await in_background(lambda: self._read(configs, changes, generation))
         if self._ended:
             raise _failure("the gateway is stopping")
         self._generation = generation
@@ -210,6 +225,7 @@ class Reloads:
             except BaseException:
                 current.abort()
                 raise
+            self._written, self.switches = written, switches
             supervised.use(new, generation)
             dismissed = [
                 (slot, slot.process)
@@ -236,14 +252,23 @@ class Reloads:
         )
         return done
 
-    def _read(self, config: GatewayConfig | None, generation: int) -> "_Read":
-        if config is None:
-            assert self._supervised.source is not None
-            config = self._supervised.source()
-        problems = unchangeable(self._supervised.config(), config)
-        if problems:
-            raise ConfigError(problems)
-        return _Read(config, cut(config, generation))
+    def _read(self, configs: list[GatewayConfig | None], changes: list[Change], generation: int) -> "_Read":
+        written = self._written
+        if configs:
+            given = configs[-1]
+            if given is None:
+                assert self._supervised.source is not None
+                given = self._supervised.source()
+            problems = unchangeable(written, given)
+            if problems:
+                raise ConfigError(problems)
+            written = given
+        switches = self.switches
+        for change in changes:
+            switches = change(switches, written)
+        switches = switches.without_strangers(written)
+        config = switches.applied(written)
+        return _Read(written, switches, config, cut(config, generation))
 
 
 async def _see_off(dismissed: list[tuple[Slot, WorkerProcess]]) -> None:
@@ -254,7 +279,15 @@ async def _see_off(dismissed: list[tuple[Slot, WorkerProcess]]) -> None:
         await asyncio.sleep(0.01)
 
 
+class _Asked(NamedTuple):
+    config: GatewayConfig | None  # None: what the source says; or with a change, what is in use
+    change: Change | None
+    future: "Future[Reloaded]"
+
+
 class _Read(NamedTuple):
+    written: GatewayConfig
+    switches: Switches
     config: GatewayConfig
     pieces: list[Piece]
 

@@ -29,6 +29,7 @@ from fastgate.config import GatewayConfig
 from fastgate.gateway.sockets import ListenError, Listening, open_listening, url_of
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.cpus import usable_cpus
+from fastgate.server.maintenance import Switches
 from fastgate.server.messages import (
     Close,
     Committed,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
     from fastgate._core.shm import Segment
     from fastgate.policies.jwt.fetching import KeySetControl
+    from fastgate.server.maintenance import Change
     from fastgate.server.operator import OperatorSocket
     from fastgate.server.reload import Reloaded, Reloads
     from fastgate.server.watch import FileWatch
@@ -184,6 +186,12 @@ class GatewayServer:
             raise RuntimeError("the gateway does not run")
         return self._reloads.request(config, by)
 
+    def switch(self, change: "Change", *, by: str) -> "Future[Reloaded]":
+        """Closes or opens routes, over reloads to come too (`fastgate.server.maintenance`); else as `reload`."""
+        if self._reloads is None:
+            raise RuntimeError("the gateway does not run")
+        return self._reloads.switch(change, by)
+
     def status(self) -> dict[str, Any]:
         """What runs, as plain data."""
         return {
@@ -193,6 +201,7 @@ class GatewayServer:
             "file": self._file,
             "generation": self.generation,
             "routes": len(self.config.routes),
+            "maintenance": (self._reloads.switches if self._reloads is not None else Switches()).told(self.config),
             "uptime": round(time.monotonic() - self._started, 3),
             "workers": [
                 {

@@ -91,6 +91,23 @@ def test_check_looks_at_files() -> None:
     )
 
 
+def test_check_looks_into_schemas() -> None:
+    text = CONFIG.replace('strip_prefix', 'body_schema = "{}"\nmax_body = "1KB"\nstrip_prefix')
+    Path("good.json").write_text('{"type": "object"}')
+    Path("bad.json").write_text('{"type": "objekt"}')
+    here = Path.cwd()
+    for name, told in (
+        ("none.json", f"a.toml:9: routes[0].body_schema: {here}/none.json does not exist\n"),
+        ("bad.json", f"a.toml:9: routes[0].body_schema: {here}/bad.json is no JSON Schema: at /type: "),
+    ):
+        Path("a.toml").write_text(text.replace("{}", name))
+        result = run("check", "a.toml")
+        assert result.exit_code == 2
+        assert result.stderr.startswith(told)
+    Path("a.toml").write_text(text.replace("{}", "good.json"))
+    assert run("check", "a.toml").exit_code == 0
+
+
 def test_init_writes_a_configuration_that_is_valid_and_without_warnings() -> None:
     result = run("init")
     assert result.exit_code == 0

@@ -183,6 +183,7 @@ def test_warnings(keys: dict[str, Any], said: str) -> None:
     ("route", "said"),
     [
         ({"buffer_request": True, "max_body": "2MB"}, "routes[0].buffer_request: keeps up to 2MB in memory"),
+        ({"body_schema": "a.json", "max_body": "2MB"}, "routes[0].body_schema: keeps up to 2MB in memory"),
         ({"strip_prefix": "/v1"}, 'routes[0].strip_prefix: "/v1" is no prefix of the path "/a"'),
         ({"host_header": "clinet"}, 'routes[0].host_header: "clinet" is sent as it is; did you mean "client"?'),
         (

@@ -1,0 +1,47 @@
+"""Gates that close a route to some requests."""
+
+from collections.abc import Callable, Iterable
+
+from fastgate._core.exchange import Exchange, Gate
+
+class IpRules(Gate):
+    """Who may use a route, by the address of the client: the most specific network decides.
+
+    Who is in none of them may use it if nobody is named in ``allow``.
+    """
+
+    def __init__(self, *, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None: ...
+
+class Maintenance(Gate):
+    """A route that is closed for a while, but for some addresses. ``retry_after`` is seconds.
+
+    Without ``content`` a problem is answered.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int = 503,
+        retry_after: int = 300,
+        allow: Iterable[str] = (),
+        content_type: str = "",
+        content: bytes = b"",
+    ) -> None: ...
+
+class ContentTypes(Gate):
+    """Which media types the body of a request may have; ``*`` may stand once in each, for any text.
+
+    ``plain``: and no content coding.
+    """
+
+    def __init__(self, ranges: Iterable[str], *, plain: bool = False) -> None: ...
+
+def nesting(text: bytes) -> int:
+    """How deep arrays and objects are nested in a JSON text."""
+
+class BodyCheck(Gate):
+    """A look at the whole body of a request: ``check`` raises a `Refusal` of what is not accepted."""
+
+    def __init__(self, check: Callable[[bytes], None]) -> None: ...
+    async def wait(self, x: Exchange) -> None:
+        """The rest of the gate, when the body is not there yet, or takes long."""
