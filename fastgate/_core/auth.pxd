@@ -1,4 +1,4 @@
-from fastgate._core.exchange cimport Exchange, Gate
+from fastgate._core.exchange cimport Exchange
 
 
 cdef enum Verdict:
@@ -36,16 +36,6 @@ cdef class Method:
     cdef int verify(self, Exchange x) except -1
     cdef int grant(self, Exchange x, Identity identity) except -1
     cdef bytes challenge_to(self, Exchange x, bint refused)
-
-
-cdef class Authentication(Gate):
-    """The methods of a route: any of them is enough, or each is needed."""
-    cdef readonly tuple methods
-    cdef readonly bint all
-    cdef tuple owned
-
-    cdef int go_on(self, Exchange x) except -1
-    cdef int took(self, Exchange x, int verdict) except -1
 
 
 cdef bytes claim_text(dict claims, object path)

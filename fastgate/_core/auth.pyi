@@ -2,7 +2,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from typing import Any
 
 from fastgate._core.exchange import Answer, Exchange, Gate
-from fastgate._core.hooks import Refusal
+from fastgate._core.refusal import Refusal
 
 class Identity:
     """Who asks, as an authentication method found out; immutable, and shared by the requests of one client.

@@ -27,7 +27,7 @@ from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
 from fastgate._core.head cimport DROPPED, Field, Head
 from fastgate._core.hooks cimport refuse_for, wait_on
 
-from fastgate._core.hooks import Refusal
+from fastgate._core.refusal import Refusal
 
 cdef enum:
     MAX_METHODS = 32           # of one route
@@ -83,7 +83,13 @@ cdef class Method:
         return self.invalid if refused and self.invalid is not None else self.challenge
 
 
+# Not in the .pxd: `exchange`, which has the base class, imports this module, and with it all that stands there.
 cdef class Authentication(Gate):
+    """The methods of a route: any of them is enough, or each is needed."""
+    cdef readonly tuple methods
+    cdef readonly bint all
+    cdef tuple owned
+
     def __init__(self, methods, *, all=False, owned=()):
         self.methods = tuple(methods)
         if len(self.methods) > MAX_METHODS:

@@ -7,8 +7,8 @@ import time
 from fastgate._core.auth import Identity, VerifiedCache
 from fastgate._core.exchange import Answer
 from fastgate._core.forward_auth import ForwardMethod
-from fastgate._core.hooks import Refusal
 from fastgate._core.messages import Response
+from fastgate._core.refusal import Refusal
 from fastgate.config.addresses import parse_url
 from fastgate.config.forward_auth import CREDENTIALS, ForwardAuth, parse_decision_key
 from fastgate.upstreams.service import Place, Reply, Service, ServiceError
