@@ -97,6 +97,11 @@ async def test_a_token_elsewhere_is_no_token() -> None:
         ("", "/?token={t}&token={t}"),
         ("", "/?token="),
         ("Cookie: token=\r\n", "/"),
+        # Whoever is behind the gateway may read the other one.
+        ("Cookie: token={t}; a=b; token=no.to.ken\r\n", "/"),
+        ("Cookie: token={t}\r\nCookie: token={t}\r\n", "/"),
+        ("", "/?token={t}&%74oken=no.to.ken"),
+        ("", "/?token={t}&token"),
     ],
 )
 async def test_none_and_two_tokens_are_not_one(fields: str, path: str) -> None:
