@@ -156,7 +156,10 @@ cdef class AccessLog(Observer):
         if x.target_name is not None:
             target = PyUnicode_AsUTF8AndSize(x.target_name, &target_length)
         if isinstance(x.identity, Identity):
-            who = PyUnicode_AsUTF8AndSize((<Identity>x.identity).id, &who_length)
+            # Its key is its method and its name: bytes also where the name is no Unicode.
+            who = PyBytes_AS_STRING((<Identity>x.identity).key)
+            who_length = PyBytes_GET_SIZE((<Identity>x.identity).key) - strlen(who) - 1
+            who += strlen(who) + 1
         if path_length == 0 and readable:
             path = head.p + head.target.start
             path_length = shown_length(path, head.target.length, x.runtime.unlogged)
