@@ -20,8 +20,8 @@ Phases, each in milliseconds, null where the exchange did not get there, after t
 
 ``end`` is the word of the cause in `causes`. JSON text is UTF-8: bytes of a head that are valid UTF-8 are copied,
 any other byte is read as latin-1, and what a terminal would obey (controls, C1 controls too) is always escaped, so
-that no request can forge a line or a key. A parameter of queries that carries a secret is left out
-(``Runtime.unlogged``); a Referer with it, or a target that was refused before it was split, ends before its query.
+that no request can forge a line or a key. Parameters of queries that carry a secret are left out
+(``Runtime.unlogged``); a Referer with one, or a target that was refused before it was split, ends before its query.
 """
 
 import os
@@ -164,7 +164,7 @@ cdef class AccessLog(Observer):
             path = head.p + head.target.start
             path_length = shown_length(path, head.target.length, x.runtime.unlogged)
         if x.runtime.unlogged is not None and x.has_query:
-            shown = without_parameter(x.query, x.query_length, x.runtime.unlogged)
+            shown = without_parameters(x.query, x.query_length, x.runtime.unlogged)
             if shown is not None:
                 query = <const unsigned char*>PyBytes_AS_STRING(shown) if shown else NULL
                 query_length = PyBytes_GET_SIZE(shown)
@@ -239,7 +239,7 @@ cdef class AccessLog(Observer):
         if readable and x.runtime.unlogged is not None:
             length = before_query(target, head.target.length)
             if length < head.target.length:
-                shown = without_parameter(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
+                shown = without_parameters(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
         reserve(b, ROOM + (4 * head.length if readable else 0))
         put(b, <const char*>client, client_length)
         word(b, b" - - [")
@@ -351,15 +351,30 @@ cdef Py_ssize_t before_query(const unsigned char* target, Py_ssize_t length) noe
     return mark - target if mark != NULL else length
 
 
-cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, bytes unlogged) noexcept:
-    """How much of a target or URL is shown: not its query, when the parameter is in it. Makes no object."""
+cdef bytes without_parameters(const unsigned char* query, Py_ssize_t length, tuple unlogged):
+    """A query without these parameters. None: it has none of them."""
+    cdef bytes shown = None
+    cdef bytes left
+    for name in unlogged:
+        left = without_parameter(query, length, name)
+        if left is not None:
+            shown = left
+            query = <const unsigned char*>PyBytes_AS_STRING(shown)
+            length = PyBytes_GET_SIZE(shown)
+    return shown
+
+
+cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, tuple unlogged) noexcept:
+    """How much of a target or URL is shown: not its query, when one of the parameters is in it. Makes no object."""
     cdef Py_ssize_t start
     cdef Parameter parameter
     if unlogged is None:
         return length
     start = before_query(target, length)
-    if start < length and find_parameter(target + start + 1, length - start - 1, unlogged, 0, &parameter):
-        return start
+    if start < length:
+        for name in unlogged:
+            if find_parameter(target + start + 1, length - start - 1, <bytes>name, 0, &parameter):
+                return start
     return length
 
 
@@ -458,8 +473,8 @@ cdef void put_quoted(Buffer* b, const unsigned char* text, Py_ssize_t length) no
         i += 1
 
 
-cdef void put_field(Buffer* b, Head head, int name, bint quoted, bytes unlogged) noexcept:
-    """The first field of that name; for one that is a URL, the parameter that is not shown in it."""
+cdef void put_field(Buffer* b, Head head, int name, bint quoted, tuple unlogged) noexcept:
+    """The first field of that name; for one that is a URL, the parameters that are not shown in it."""
     cdef int i
     cdef Field* field
     cdef Py_ssize_t length

@@ -110,7 +110,7 @@ async def compile_runtime(
         health_path=gateway.health_path,
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
-        unlogged=config.auth.key.query,
+        unlogged=_unlogged(config),
     )
     return Compiled(runtime, routes, given.auth)
 
@@ -120,6 +120,14 @@ def _methods(route: Route) -> Iterable[str]:
     if "GET" in route.methods:
         return [*route.methods, "HEAD"]
     return route.methods or ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def _unlogged(config: GatewayConfig) -> list[str]:
+    """The parameters of queries in which clients send what lets them in."""
+    jwt = config.auth.jwt
+    sources = [source.partition(":") for source in jwt.sources] if jwt is not None else []
+    names = [config.auth.key.query, *(name for kind, _, name in sources if kind == "query")]
+    return [name for name in names if name]
 
 
 def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
