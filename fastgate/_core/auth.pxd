@@ -32,6 +32,7 @@ cdef class Method:
     cdef readonly bytes challenge      # of WWW-Authenticate; None = none
     cdef readonly bytes invalid        # the challenge for credentials that are not valid; None = the same
     cdef readonly tuple owned          # lower-case names of the fields that it sends upstream
+    cdef readonly tuple replaced       # the same of those that it or the upstream may need of the client until it grants
 
     cdef int verify(self, Exchange x) except -1
     cdef int grant(self, Exchange x, Identity identity) except -1
@@ -41,7 +42,6 @@ cdef class Method:
 cdef bytes claim_text(dict claims, object path)
 cdef int take_away(Exchange x, tuple names) except -1
 cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name, Py_ssize_t name_length) noexcept
-cdef int send_on(Exchange x) except -1
 
 
 cdef class VerifiedCache:

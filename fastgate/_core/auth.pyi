@@ -50,18 +50,22 @@ class Method:
     def invalid(self) -> bytes | None:
         """The same for credentials that are not valid; None: ``challenge``."""
     @property
-    def owned(self) -> tuple[bytes, ...]: ...
+    def owned(self) -> tuple[bytes, ...] | None: ...
+    @property
+    def replaced(self) -> tuple[bytes, ...] | None: ...
     def close(self) -> None:
         """The gateway stops: what the method keeps open is closed."""
 
 class Authentication(Gate):
     """The methods of a route: any of them is enough, or (``all``) each is needed.
 
-    ``owned`` are names of further fields that only the gateway may send upstream. Without methods it lets everybody
-    pass, and takes these fields away.
+    ``owned`` are names of further fields that only the gateway may send upstream; ``late`` the same of those that a
+    method may have to read first. Without methods it lets everybody pass, and takes these fields away.
     """
 
-    def __init__(self, methods: Iterable[Method], *, all: bool = False, owned: Iterable[str] = ()) -> None: ...
+    def __init__(
+        self, methods: Iterable[Method], *, all: bool = False, owned: Iterable[str] = (), late: Iterable[str] = ()
+    ) -> None: ...
     @property
     def methods(self) -> tuple[Method, ...]: ...
     @property

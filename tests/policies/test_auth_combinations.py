@@ -300,6 +300,8 @@ async def test_what_the_log_says(tmp_path: Path) -> None:
 async def test_a_public_route_lets_everybody_in_and_nobody_say_who_he_is(public: bool) -> None:
     async with RecordingUpstream(default=GRANTED) as service, RecordingUpstream() as upstream:
         made = config(upstream.port, service.port, None, public=public)
+        if public:
+            del made["routes"][0]["request_headers"]
         made["defaults"] = {"auth": {"any": ["basic"]}}
         async with start_gateway(made) as gateway:
             told = await ask(gateway, get("", "X-User: root"))
@@ -313,6 +315,47 @@ async def test_the_fields_of_a_method_are_taken_away_where_only_another_is_used(
     async with running({"any": ["basic"]}) as parts:
         assert (await ask(parts.gateway, get(RIGHT, "X-User: root", "X-Group: root"))).status == 200
     assert not {"x-user", "x-group"} & set(parts.upstream.requests[0].fields.names)
+
+
+async def test_a_route_that_switches_the_default_off_is_public() -> None:
+    async with RecordingUpstream() as service, RecordingUpstream() as upstream:
+        made = config(upstream.port, service.port, None, auth=False)
+        del made["routes"][0]["request_headers"]
+        made["defaults"] = {"auth": {"any": ["basic"]}}
+        async with start_gateway(made) as gateway:
+            assert (await ask(gateway, get("", "X-User: root", "X_Group: root"))).status == 200
+    assert not {"x-user", "x-group", "x_group"} & set(upstream.requests[0].fields.names)
+
+
+@pytest.mark.parametrize("rule", [{"any": ["basic", "forward"]}, {"any": ["basic"]}, {"all": ["forward", "basic"]}, None])
+@pytest.mark.parametrize("answer", [GRANTED, respond(b"")])
+async def test_a_field_that_the_service_reads_and_sets_is_nobody_elses(
+    rule: dict[str, Any] | None, answer: bytes
+) -> None:
+    async with RecordingUpstream(default=answer) as service, RecordingUpstream() as upstream:
+        made = config(upstream.port, service.port, rule, **({} if rule else {"public": True}))
+        made["auth"]["forward"]["request_headers"] = ["authorization", "x-group"]
+        if rule is None:
+            del made["routes"][0]["request_headers"]
+        async with start_gateway(made) as gateway:
+            for _ in range(2):  # with the password known, and before that
+                assert (await ask(gateway, get(RIGHT, "X-Group: root", "X_GROUP: root"))).status == 200
+    if rule is not None and rule.get("all"):
+        assert service.requests[0].fields.get_all("x-group") == ["root"]
+    for request in upstream.requests:
+        asked = rule is not None and "all" in rule and answer == GRANTED
+        assert request.fields.get_all("x-group") == (["staff"] if asked else [])
+        assert "x_group" not in request.fields
+
+
+async def test_who_is_refused_is_nobody_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    async with RecordingUpstream(default=FORBIDDEN) as service, RecordingUpstream() as upstream:
+        made = config(upstream.port, service.port, {"all": ["basic", "forward"]})
+        made["gateway"]["access_log"] = {"path": str(log)}
+        async with start_gateway(made) as gateway:
+            assert (await ask(gateway, get(RIGHT))).status == 403
+    assert json.loads(log.read_text())["identity"] is None
 
 
 async def test_limits_count_by_who_it_is() -> None:
