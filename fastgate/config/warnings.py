@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastgate.config.auth_warnings import auth_warnings
 from fastgate.config.browser_warnings import browser_warnings
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.key_warnings import key_warnings
@@ -28,6 +29,7 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
         *browser_warnings(config, data),
         *_upstream_warnings(config),
         *unreachable_routes(config.routes),
+        *auth_warnings(config, data),
         *key_warnings(config, time.time()),
         *_secrets_in_clear(data),
     ]

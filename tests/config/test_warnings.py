@@ -283,3 +283,48 @@ def test_rules_for_browsers_that_are_a_default_are_spoken_of_once() -> None:
         routes=[{"name": name, "path": f"/{name}", "upstream": "b"} for name in "xy"],
     )
     assert found == [f"defaults.cors.origins: {NULL}"]
+
+
+KEY = {"hash": "a9aca05ce7f2cb0e48e9d1dcba1e1dbf0b4a2fbb4ba2ef7f2a2c8e37a1c1cb5f"}
+SHARED = "sixty-four bytes, which is as many as the longest hash here has."
+PUBLISHED = {"algorithms": ["RS256"], "jwks": "http://id.test/jwks"}
+
+
+def unused(name: str) -> str:
+    return f'no route asks for it, so that it keeps nobody out: a route does with auth = {{ any = ["{name}"] }}'
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        ({}, [f"auth.jwt: {unused('jwt')}", f"gateway.keys: {unused('key')}"]),
+        ({"auth": {"any": ["jwt"]}}, [f"gateway.keys: {unused('key')}"]),
+        ({"auth": {"any": ["jwt", "key"]}}, []),
+        ({"auth": {"all": ["key"]}}, [f"auth.jwt: {unused('jwt')}"]),
+    ],
+)
+def test_ways_in_that_no_route_asks_for(route: dict[str, Any], said: list[str]) -> None:
+    auth = {"jwt": {**PUBLISHED, "jwks": "https://id.test/jwks"}}
+    made = [{"name": "r", "path": "/*", "upstream": "b", **route}]
+    assert warnings(routes=made, auth=auth, gateway={"keys": {"a": KEY}}) == said
+
+
+def test_a_public_route_asks_for_nothing() -> None:
+    made = [{"name": "r", "path": "/*", "upstream": "b", "public": True}]
+    defaults = {"auth": {"any": ["key"]}}
+    assert warnings(routes=made, defaults=defaults, gateway={"keys": {"a": KEY}}) == [f"gateway.keys: {unused('key')}"]
+
+
+def test_keys_of_issuers_that_others_could_know_or_change() -> None:
+    made = [{"name": "r", "path": "/*", "upstream": "b", "auth": {"any": ["jwt"]}}]
+    clear = 'a secret in clear: use { env = "NAME" } or { file = "path" }'
+    shared = {"algorithms": ["HS256"], "secret": SHARED}
+    replaced = "keys that come over http can be replaced on their way: use https"
+    assert warnings(routes=made, auth={"jwt": shared}) == [f"auth.jwt.secret: {clear}"]
+    assert warnings(routes=made, auth={"jwt": PUBLISHED}) == [f"auth.jwt.jwks: {replaced}"]
+    assert warnings(routes=made, auth={"jwt": {**PUBLISHED, "jwks": "http://127.0.0.1:1/"}}) == []
+    issuers = {"one": {**shared, "issuer": "1"}, "two": {**PUBLISHED, "issuer": "2"}}
+    assert warnings(routes=made, auth={"jwt": {"issuers": issuers}}) == [
+        f"auth.jwt.issuers.one.secret: {clear}",
+        f"auth.jwt.issuers.two.jwks: {replaced}",
+    ]

@@ -327,7 +327,9 @@ async def test_a_route_that_switches_the_default_off_is_public() -> None:
     assert not {"x-user", "x-group", "x_group"} & set(upstream.requests[0].fields.names)
 
 
-@pytest.mark.parametrize("rule", [{"any": ["basic", "forward"]}, {"any": ["basic"]}, {"all": ["forward", "basic"]}, None])
+@pytest.mark.parametrize(
+    "rule", [{"any": ["basic", "forward"]}, {"any": ["basic"]}, {"all": ["forward", "basic"]}, None]
+)
 @pytest.mark.parametrize("answer", [GRANTED, respond(b"")])
 async def test_a_field_that_the_service_reads_and_sets_is_nobody_elses(
     rule: dict[str, Any] | None, answer: bytes
