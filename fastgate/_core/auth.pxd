@@ -15,7 +15,7 @@ cdef class Identity:
     """Who asks, as an authentication method found out; immutable, and shared by the requests of one client."""
     cdef readonly str id
     cdef readonly str method
-    cdef readonly dict claims
+    cdef readonly object claims        # a mapping that nobody can change
     cdef readonly object source
     cdef bytes key                     # what limits count by
     cdef tuple fields                  # (name, value) for the upstream
@@ -39,7 +39,7 @@ cdef class Method:
     cdef bytes challenge_to(self, Exchange x, bint refused)
 
 
-cdef bytes claim_text(dict claims, object path)
+cdef bytes claim_text(object claims, str path)
 cdef int take_away(Exchange x, tuple names) except -1
 cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name, Py_ssize_t name_length) noexcept
 

@@ -26,7 +26,8 @@ class Identity:
     def method(self) -> str:
         """"key", "jwt", "basic" …"""
     @property
-    def claims(self) -> dict[str, Any]: ...
+    def claims(self) -> Mapping[str, Any]:
+        """For reading only: the next request of the same client has them too."""
     @property
     def source(self) -> object: ...
     def with_others(self, other: Identity) -> Identity:

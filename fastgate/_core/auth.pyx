@@ -21,6 +21,8 @@ later: where it takes the place of a credential, when the method grants, else wh
 becomes the old one, whose rest is forgotten. So it is bounded, what is in use stays, and nothing is kept in order.
 """
 
+from types import MappingProxyType
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastgate._core.causes cimport AUTH_UNAVAILABLE, UNAUTHENTICATED, detail_of
@@ -38,7 +40,7 @@ cdef class Identity:
     def __init__(self, str id, str method, *, claims=None, source=None, fields=()):
         self.id = id
         self.method = method
-        self.claims = dict(claims) if claims is not None else {}
+        self.claims = MappingProxyType(dict(claims) if claims is not None else {})
         self.source = source
         self.key = f"{method}\0{id}".encode("utf-8", "surrogatepass")
         self.fields = tuple((name.encode("ascii"), value.encode()) for name, value in fields)
@@ -232,15 +234,16 @@ cdef tuple comparable(object names):
     return tuple(sorted({name.lower().replace(b"_", b"-") for name in names}))
 
 
-cdef bytes claim_text(dict claims, object path):
+cdef bytes claim_text(object claims, str path):
     """A claim as text in UTF-8; None where there is none, or where it is no text, number or truth value.
 
     ``address.country`` is a member of a member, unless there is a claim of just that name.
     """
     cdef object value = claims.get(path)
-    if value is None and "." in <str>path:
-        value = claims
-        for name in (<str>path).split("."):
+    if value is None and "." in path:
+        first, *others = path.split(".")
+        value = claims.get(first)
+        for name in others:
             value = value.get(name) if isinstance(value, dict) else None
     if isinstance(value, bool):
         return b"true" if value else b"false"

@@ -12,6 +12,7 @@ import pytest
 from policies.passwords import ALICE, Hashing, credential, get
 from tls.authorities import Files
 
+from fastgate._core.auth import Identity
 from fastgate.gateway import Gateway
 from fastgate.testing import Answer, RawClient, RecordingUpstream, proxy_config, respond, stall, start_gateway, wait_for
 from fastgate.testing.messages import RecordedResponse
@@ -268,6 +269,19 @@ async def test_the_time_of_the_route_holds_for_those_who_are_asked_too() -> None
         assert (await ask(parts.gateway, get())).status == 504
         assert await parts.service.connections[0].wait_ended()
     assert parts.upstream.requests == []
+
+
+# --- who it is ---
+
+
+def test_a_policy_cannot_change_what_the_next_request_is_known_by() -> None:
+    one = Identity("alice", "jwt", claims={"role": "reader"})
+    both = one.with_others(Identity("a.test", "certificate", claims={"role": "admin", "cn": "a.test"}))
+    assert (one.claims, both.claims) == ({"role": "reader"}, {"role": "reader", "cn": "a.test"})
+    for identity in (one, both):
+        claims: Any = identity.claims
+        with pytest.raises(TypeError):
+            claims["role"] = "admin"
 
 
 # --- what the log says ---
