@@ -20,7 +20,7 @@ Phases, each in milliseconds, null where the exchange did not get there, after t
 
 ``end`` is the word of the cause in `causes`. JSON text is UTF-8: bytes of a head that are valid UTF-8 are copied,
 any other byte is read as latin-1, and what a terminal would obey (controls, C1 controls too) is always escaped, so
-that no request can forge a line or a key. A parameter of queries that carries a secret is left out
+that no request can forge a line or a key. Parameters of queries that carry secrets are left out
 (``Runtime.unlogged``); a Referer with it, or a target that was refused before it was split, ends before its query.
 """
 
@@ -161,7 +161,7 @@ cdef class AccessLog(Observer):
             path = head.p + head.target.start
             path_length = shown_length(path, head.target.length, x.runtime.unlogged)
         if x.runtime.unlogged is not None and x.has_query:
-            shown = without_parameter(x.query, x.query_length, x.runtime.unlogged)
+            shown = without_secrets(x.query, x.query_length, x.runtime.unlogged)
             if shown is not None:
                 query = <const unsigned char*>PyBytes_AS_STRING(shown) if shown else NULL
                 query_length = PyBytes_GET_SIZE(shown)
@@ -233,13 +233,22 @@ cdef class AccessLog(Observer):
         cdef const unsigned char* target = head.p + head.target.start
         cdef Py_ssize_t length = 0
         cdef bytes shown = None
+        cdef const char* who = NULL
+        cdef Py_ssize_t who_length = 0
         if readable and x.runtime.unlogged is not None:
             length = before_query(target, head.target.length)
             if length < head.target.length:
-                shown = without_parameter(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
-        reserve(b, ROOM + (4 * head.length if readable else 0))
+                shown = without_secrets(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
+        if isinstance(x.identity, Identity):
+            who = PyUnicode_AsUTF8AndSize((<Identity>x.identity).id, &who_length)
+        reserve(b, ROOM + (4 * head.length if readable else 0) + 4 * who_length)
         put(b, <const char*>client, client_length)
-        word(b, b" - - [")
+        word(b, b" - ")
+        if who_length:
+            put_word(b, <const unsigned char*>who, who_length)
+        else:
+            word(b, b"-")
+        word(b, b" [")
         self.put_time(x)
         word(b, b'] "')
         if readable:
@@ -348,15 +357,30 @@ cdef Py_ssize_t before_query(const unsigned char* target, Py_ssize_t length) noe
     return mark - target if mark != NULL else length
 
 
-cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, bytes unlogged) noexcept:
-    """How much of a target or URL is shown: not its query, when the parameter is in it. Makes no object."""
+cdef bytes without_secrets(const unsigned char* query, Py_ssize_t length, tuple names):
+    """A query without the parameters that are not logged; None when it has none of them."""
+    cdef bytes shown = None
+    cdef bytes rest, name
+    for name in names:
+        rest = without_parameter(query, length, name)
+        if rest is not None:
+            shown = rest
+            query = <const unsigned char*>PyBytes_AS_STRING(rest)
+            length = PyBytes_GET_SIZE(rest)
+    return shown
+
+
+cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, tuple unlogged) noexcept:
+    """How much of a target or URL is shown: not its query, when such a parameter is in it. Makes no object."""
     cdef Py_ssize_t start
+    cdef bytes name
     cdef Parameter parameter
     if unlogged is None:
         return length
     start = before_query(target, length)
-    if start < length and find_parameter(target + start + 1, length - start - 1, unlogged, 0, &parameter):
-        return start
+    for name in unlogged:
+        if start < length and find_parameter(target + start + 1, length - start - 1, name, 0, &parameter):
+            return start
     return length
 
 
@@ -455,8 +479,20 @@ cdef void put_quoted(Buffer* b, const unsigned char* text, Py_ssize_t length) no
         i += 1
 
 
-cdef void put_field(Buffer* b, Head head, int name, bint quoted, bytes unlogged) noexcept:
-    """The first field of that name; for one that is a URL, the parameter that is not shown in it."""
+cdef void put_word(Buffer* b, const unsigned char* text, Py_ssize_t length) noexcept nogil:
+    """The same for text that must stay one word: a space would end it."""
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t i
+    for i in range(length):
+        if text[i] == 0x20:
+            put_quoted(b, text + start, i - start)
+            word(b, b"\\x20")
+            start = i + 1
+    put_quoted(b, text + start, length - start)
+
+
+cdef void put_field(Buffer* b, Head head, int name, bint quoted, tuple unlogged) noexcept:
+    """The first field of that name; for one that is a URL, the parameters that are not shown in it."""
     cdef int i
     cdef Field* field
     cdef Py_ssize_t length

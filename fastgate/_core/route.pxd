@@ -137,7 +137,7 @@ cdef class Runtime:
     cdef bint via
     cdef bytes request_id              # the field's name as it is sent; None = off
     cdef bytes request_id_lower
-    cdef bytes unlogged                # a parameter of queries that the access log leaves out; None = none
+    cdef tuple unlogged                # parameters of queries that the access log leaves out; None = none
     cdef bint html_errors
     cdef bytes server_line             # b"Server: …\r\n" or b""
     cdef bytes health_path             # None: no such path

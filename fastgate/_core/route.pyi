@@ -193,7 +193,7 @@ class Runtime:
     Times are seconds, sizes bytes. ``methods`` is what ``OPTIONS *`` answers. ``request_id`` is the name of the field,
     "" = off; ``health_path`` "" = none. ``trusted`` says of an address whether its X-Forwarded-* are believed; None:
     nobody's are. ``check_server_name``: a Host that is not the name the TLS connection was opened for is refused.
-    ``unlogged`` is a parameter of queries that the access log leaves out, "" = none.
+    ``unlogged`` are parameters of queries that the access log leaves out.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class Runtime:
         health_path: str = "",
         trusted: Callable[[str], bool] | None = None,
         check_server_name: bool = False,
-        unlogged: str = "",
+        unlogged: Iterable[str] = (),
     ) -> None: ...
     @property
     def router(self) -> Router | None: ...

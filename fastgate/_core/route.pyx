@@ -184,7 +184,7 @@ cdef class Runtime:
         self, *, router, methods=(), merge_slashes=True, underscore_headers="drop", max_headers=100,
         max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, forwarded=False, via=False,
         request_id="x-request-id", error_format="problem", server_header="fastgate", health_path="", trusted=None,
-        check_server_name=False, unlogged=""
+        check_server_name=False, unlogged=()
     ):
         self.router = router
         self.methods = ", ".join(methods).encode("ascii")
@@ -204,7 +204,7 @@ cdef class Runtime:
         self.health_path = health_path.encode("ascii") if health_path else None
         self.trusted = trusted
         self.check_server_name = check_server_name
-        self.unlogged = unlogged.encode() if unlogged else None
+        self.unlogged = tuple(name.encode() for name in unlogged) or None
 
     def dissolve(self):
         entries = self.router.routes()

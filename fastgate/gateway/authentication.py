@@ -97,3 +97,10 @@ def authentication(route: Route, methods: Methods) -> Authentication | None:
     if route.public or route.auth is None:
         return Authentication([], owned=owned) if owned else None
     return Authentication([methods[name] for name in route.auth.names()], all=bool(route.auth.all), owned=owned)
+
+
+def secret_parameters(config: GatewayConfig) -> list[str]:
+    """Parameters of queries in which credentials come: no log may have them."""
+    sources = [] if config.auth.jwt is None else [source.partition(":") for source in config.auth.jwt.sources]
+    named = [name for kind, _, name in sources if kind == "query"]
+    return [config.auth.key.query, *named] if config.auth.key.query else named

@@ -21,7 +21,13 @@ from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
-from fastgate.gateway.authentication import Methods, Surroundings, authentication, compile_methods
+from fastgate.gateway.authentication import (
+    Methods,
+    Surroundings,
+    authentication,
+    compile_methods,
+    secret_parameters,
+)
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
@@ -110,7 +116,7 @@ async def compile_runtime(
         health_path=gateway.health_path,
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
-        unlogged=config.auth.key.query,
+        unlogged=secret_parameters(config),
     )
     return Compiled(runtime, routes, given.auth)
 
