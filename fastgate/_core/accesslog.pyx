@@ -20,8 +20,8 @@ Phases, each in milliseconds, null where the exchange did not get there, after t
 
 ``end`` is the word of the cause in `causes`. JSON text is UTF-8: bytes of a head that are valid UTF-8 are copied,
 any other byte is read as latin-1, and what a terminal would obey (controls, C1 controls too) is always escaped, so
-that no request can forge a line or a key. Parameters of queries that carry a secret are left out
-(``Runtime.unlogged``); a Referer with one, or a target that was refused before it was split, ends before its query.
+that no request can forge a line or a key. Parameters of queries that carry secrets are left out
+(``Runtime.unlogged``); a Referer with it, or a target that was refused before it was split, ends before its query.
 """
 
 import os
@@ -156,15 +156,12 @@ cdef class AccessLog(Observer):
         if x.target_name is not None:
             target = PyUnicode_AsUTF8AndSize(x.target_name, &target_length)
         if isinstance(x.identity, Identity):
-            # Its key is its method and its name: bytes also where the name is no Unicode.
-            who = PyBytes_AS_STRING((<Identity>x.identity).key)
-            who_length = PyBytes_GET_SIZE((<Identity>x.identity).key) - strlen(who) - 1
-            who += strlen(who) + 1
+            who = name_of(<Identity>x.identity, &who_length)
         if path_length == 0 and readable:
             path = head.p + head.target.start
             path_length = shown_length(path, head.target.length, x.runtime.unlogged)
         if x.runtime.unlogged is not None and x.has_query:
-            shown = without_parameters(x.query, x.query_length, x.runtime.unlogged)
+            shown = without_secrets(x.query, x.query_length, x.runtime.unlogged)
             if shown is not None:
                 query = <const unsigned char*>PyBytes_AS_STRING(shown) if shown else NULL
                 query_length = PyBytes_GET_SIZE(shown)
@@ -236,13 +233,22 @@ cdef class AccessLog(Observer):
         cdef const unsigned char* target = head.p + head.target.start
         cdef Py_ssize_t length = 0
         cdef bytes shown = None
+        cdef const char* who = NULL
+        cdef Py_ssize_t who_length = 0
         if readable and x.runtime.unlogged is not None:
             length = before_query(target, head.target.length)
             if length < head.target.length:
-                shown = without_parameters(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
-        reserve(b, ROOM + (4 * head.length if readable else 0))
+                shown = without_secrets(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
+        if isinstance(x.identity, Identity):
+            who = name_of(<Identity>x.identity, &who_length)
+        reserve(b, ROOM + (4 * head.length if readable else 0) + 4 * who_length)
         put(b, <const char*>client, client_length)
-        word(b, b" - - [")
+        word(b, b" - ")
+        if who_length:
+            put_word(b, <const unsigned char*>who, who_length)
+        else:
+            word(b, b"-")
+        word(b, b" [")
         self.put_time(x)
         word(b, b'] "')
         if readable:
@@ -345,36 +351,44 @@ cdef inline void word(Buffer* b, const char* text) noexcept nogil:
     put(b, text, strlen(text))
 
 
+cdef const char* name_of(Identity identity, Py_ssize_t* length) noexcept:
+    """Who asks: behind the method in the key, which are bytes also where the name is no Unicode."""
+    cdef const char* method = PyBytes_AS_STRING(identity.key)
+    cdef Py_ssize_t before = strlen(method) + 1
+    length[0] = PyBytes_GET_SIZE(identity.key) - before
+    return method + before
+
+
 cdef Py_ssize_t before_query(const unsigned char* target, Py_ssize_t length) noexcept:
     """How much of a target or URL is not query."""
     cdef const unsigned char* mark = <const unsigned char*>memchr(target, b"?", length)
     return mark - target if mark != NULL else length
 
 
-cdef bytes without_parameters(const unsigned char* query, Py_ssize_t length, tuple unlogged):
-    """A query without these parameters. None: it has none of them."""
+cdef bytes without_secrets(const unsigned char* query, Py_ssize_t length, tuple names):
+    """A query without the parameters that are not logged; None when it has none of them."""
     cdef bytes shown = None
-    cdef bytes left
-    for name in unlogged:
-        left = without_parameter(query, length, name)
-        if left is not None:
-            shown = left
-            query = <const unsigned char*>PyBytes_AS_STRING(shown)
-            length = PyBytes_GET_SIZE(shown)
+    cdef bytes rest, name
+    for name in names:
+        rest = without_parameter(query, length, name)
+        if rest is not None:
+            shown = rest
+            query = <const unsigned char*>PyBytes_AS_STRING(rest)
+            length = PyBytes_GET_SIZE(rest)
     return shown
 
 
 cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, tuple unlogged) noexcept:
-    """How much of a target or URL is shown: not its query, when one of the parameters is in it. Makes no object."""
+    """How much of a target or URL is shown: not its query, when such a parameter is in it. Makes no object."""
     cdef Py_ssize_t start
+    cdef bytes name
     cdef Parameter parameter
     if unlogged is None:
         return length
     start = before_query(target, length)
-    if start < length:
-        for name in unlogged:
-            if find_parameter(target + start + 1, length - start - 1, <bytes>name, 0, &parameter):
-                return start
+    for name in unlogged:
+        if start < length and find_parameter(target + start + 1, length - start - 1, name, 0, &parameter):
+            return start
     return length
 
 
@@ -471,6 +485,18 @@ cdef void put_quoted(Buffer* b, const unsigned char* text, Py_ssize_t length) no
         put(b, HEX + (text[i] >> 4), 1)
         put(b, HEX + (text[i] & 15), 1)
         i += 1
+
+
+cdef void put_word(Buffer* b, const unsigned char* text, Py_ssize_t length) noexcept nogil:
+    """The same for text that must stay one word: a space would end it."""
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t i
+    for i in range(length):
+        if text[i] == 0x20:
+            put_quoted(b, text + start, i - start)
+            word(b, b"\\x20")
+            start = i + 1
+    put_quoted(b, text + start, length - start)
 
 
 cdef void put_field(Buffer* b, Head head, int name, bint quoted, tuple unlogged) noexcept:

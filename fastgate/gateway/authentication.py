@@ -101,3 +101,10 @@ def authentication(route: Route, config: GatewayConfig, methods: Methods) -> Aut
         return Authentication([], owned=owned, late=late) if owned or late else None
     asked = [methods[name] for name in route.auth.names()]
     return Authentication(asked, all=bool(route.auth.all), owned=owned, late=late)
+
+
+def secret_parameters(config: GatewayConfig) -> list[str]:
+    """Parameters of queries in which credentials come: no log may have them."""
+    sources = [] if config.auth.jwt is None else [source.partition(":") for source in config.auth.jwt.sources]
+    named = [name for kind, _, name in sources if kind == "query"]
+    return [config.auth.key.query, *named] if config.auth.key.query else named

@@ -21,7 +21,13 @@ from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
-from fastgate.gateway.authentication import Methods, Surroundings, authentication, compile_methods
+from fastgate.gateway.authentication import (
+    Methods,
+    Surroundings,
+    authentication,
+    compile_methods,
+    secret_parameters,
+)
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
@@ -110,7 +116,7 @@ async def compile_runtime(
         health_path=gateway.health_path,
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
-        unlogged=_unlogged(config),
+        unlogged=secret_parameters(config),
     )
     return Compiled(runtime, routes, given.auth)
 
@@ -120,14 +126,6 @@ def _methods(route: Route) -> Iterable[str]:
     if "GET" in route.methods:
         return [*route.methods, "HEAD"]
     return route.methods or ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-
-
-def _unlogged(config: GatewayConfig) -> list[str]:
-    """The parameters of queries in which clients send what lets them in."""
-    jwt = config.auth.jwt
-    sources = [source.partition(":") for source in jwt.sources] if jwt is not None else []
-    names = [config.auth.key.query, *(name for kind, _, name in sources if kind == "query")]
-    return [name for name in names if name]
 
 
 def _add(router: Router, route: Route, compiled: CoreRoute) -> None:

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 from fastgate._core.compression import Coding, Compression
 from fastgate.config.bodies import Compression as CompressionConfig
@@ -29,7 +30,7 @@ def _gzip(level: int) -> Coding:
 
 
 def _brotli(level: int) -> Coding:
-    import brotli  # of the extra, and only where it is used
+    brotli = import_module("brotli")  # of the extra, and only where it is used
 
     def stream() -> Stream:
         coder = brotli.Compressor(quality=level, lgwin=WINDOW)
@@ -39,7 +40,7 @@ def _brotli(level: int) -> Coding:
 
 
 def _zstandard(level: int) -> Coding:
-    import zstandard  # of the extra, and only where it is used
+    zstandard = import_module("zstandard")  # of the extra, and only where it is used
 
     settings = zstandard.ZstdCompressionParameters.from_level(level, window_log=WINDOW)
 

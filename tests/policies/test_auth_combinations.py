@@ -315,7 +315,7 @@ async def test_a_public_route_lets_everybody_in_and_nobody_say_who_he_is(public:
     async with RecordingUpstream(default=GRANTED) as service, RecordingUpstream() as upstream:
         made = config(upstream.port, service.port, None, public=public)
         if public:
-            del made["routes"][0]["request_headers"]
+            del made["routes"][0]["request_headers"]  # which say who it is
         made["defaults"] = {"auth": {"any": ["basic"]}}
         async with start_gateway(made) as gateway:
             told = await ask(gateway, get("", "X-User: root"))
