@@ -13,7 +13,7 @@ An IPv6 client is known by its first 64 bits, which is what a network gives to o
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memchr, memset
+from libc.string cimport memchr, memcmp, memset
 
 from fastgate._core.auth cimport Identity, claim_text
 from fastgate._core.buffer cimport Buffer, put, reserve
@@ -110,7 +110,10 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
 
 
 cdef const unsigned char* find_cookie(Head head, bytes name, int skip, Py_ssize_t* length) noexcept:
-    """The value of a cookie (RFC 6265 section 4.2.1), as it was sent; the one behind so many of its name."""
+    """The value of a cookie (RFC 6265 section 4.2.1), as it was sent; the one behind so many of its name.
+
+    White space around a name is passed over, as most servers do: a second one must not be hidden by it.
+    """
     cdef Py_ssize_t wanted = PyBytes_GET_SIZE(name)
     cdef const unsigned char* p
     cdef const unsigned char* end
@@ -122,15 +125,19 @@ cdef const unsigned char* find_cookie(Head head, bytes name, int skip, Py_ssize_
         p = head.p + head.fields[i].value
         end = p + head.fields[i].value_length
         while p < end:
-            while p < end and (p[0] == b" " or p[0] == b";"):
+            while p < end and (p[0] == b" " or p[0] == b"\t" or p[0] == b";"):
                 p += 1
             stop = <const unsigned char*>memchr(p, b";", end - p) if p < end else NULL
             if stop == NULL:
                 stop = end
-            if stop - p > wanted and p[wanted] == b"=" and p[:wanted] == name:
-                if skip == 0:
-                    length[0] = stop - p - wanted - 1
-                    return p + wanted + 1
-                skip -= 1
+            if stop - p > wanted and memcmp(p, PyBytes_AS_STRING(name), wanted) == 0:
+                p += wanted
+                while p < stop and (p[0] == b" " or p[0] == b"\t"):
+                    p += 1
+                if p < stop and p[0] == b"=":
+                    if skip == 0:
+                        length[0] = stop - p - 1
+                        return p + 1
+                    skip -= 1
             p = stop
     return NULL

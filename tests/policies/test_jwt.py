@@ -102,6 +102,8 @@ async def test_a_token_elsewhere_is_no_token() -> None:
         # Whoever is behind the gateway may read the other one.
         ("Cookie: token={t}; a=b; token=no.to.ken\r\n", "/"),
         ("Cookie: token={t}\r\nCookie: token={t}\r\n", "/"),
+        ("Cookie: token={t};\ttoken=no.to.ken\r\n", "/"),
+        ("Cookie: token={t}; token\t =no.to.ken\r\n", "/"),
         ("", "/?token={t}&%74oken=no.to.ken"),
         ("", "/?token={t}&token"),
     ],
