@@ -5,13 +5,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastgate.config.auth import METHODS
+from fastgate.config.basic import read_users
 from fastgate.config.errors import PathKeys
 from fastgate.config.schema import GatewayConfig
 from fastgate.config.traffic_warnings import Finding
 
 
 def auth_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
-    """Ways in that no route asks for, so that all are open, and keys of issuers that others could know or change."""
+    """Ways in that no route asks for, so that all are open, and what others could find out or change."""
     asked = {name for route in config.routes if route.auth and not route.public for name in route.auth.names()}
     written = data.get("auth")
     for name in METHODS:
@@ -19,6 +20,10 @@ def auth_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Fi
             yield ("auth", name), _unused(name)
     if config.gateway.keys and "key" not in asked:
         yield ("gateway", "keys"), _unused("key")
+    if config.auth.basic is not None:
+        users, _ = read_users(config.auth.basic)
+        if len({stored[4:6] for stored in users.values()}) > 1:
+            yield ("auth", "basic"), "hashes have different costs: by the time of an answer names can be found out"
     if config.auth.jwt is not None:
         table = written.get("jwt") if isinstance(written, Mapping) else None
         yield from _issuer_warnings(("auth", "jwt"), table)

@@ -1,5 +1,6 @@
 """What is allowed and suspicious."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -328,3 +329,16 @@ def test_keys_of_issuers_that_others_could_know_or_change() -> None:
         f"auth.jwt.issuers.one.secret: {clear}",
         f"auth.jwt.issuers.two.jwks: {replaced}",
     ]
+
+
+def test_hashes_of_different_cost(tmp_path: Path) -> None:
+    made = [{"name": "r", "path": "/*", "upstream": "b", "auth": {"any": ["basic"]}}]
+    four = "$2b$04$xEAZcYuLtRzfmdnbI78ZP.kxVOnBqpmRlJ0tD5yXSyg5yztHAbTSW"
+    five = four.replace("$04$", "$05$")
+    file = tmp_path / "htpasswd"
+    file.write_text(f"bob:{five}\n")
+    said = "auth.basic: hashes have different costs: by the time of an answer names can be found out"
+    assert warnings(routes=made, auth={"basic": {"users": {"alice": four, "carol": four}}}) == []
+    assert warnings(routes=made, auth={"basic": {"users": {"alice": four, "carol": five}}}) == [said]
+    assert warnings(routes=made, auth={"basic": {"users": {"alice": four}, "file": str(file)}}) == [said]
+    assert warnings(routes=made, auth={"basic": {"users": {"alice": four}, "file": str(tmp_path / "none")}}) == []
