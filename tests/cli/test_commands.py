@@ -166,6 +166,52 @@ def test_routes_with_a_priority_and_without_any() -> None:
     assert run("routes", "b.toml").stdout == "no routes\n"
 
 
+def test_routes_say_who_may_use_them() -> None:
+    Path("a.toml").write_text(
+        """
+[defaults]
+auth = { any = ["key", "basic"] }
+security_headers = true
+[[routes]]
+name = "all"
+path = "/all/*"
+respond = { status = 204 }
+compression = true
+envelope = true
+body_schema = "schema.json"
+rate_limit = { rate = 5, per = "1s" }
+ip = { allow = ["10.0.0.0/8"] }
+cors = { origins = "*" }
+maintenance = { enabled = true }
+[[routes]]
+name = "both"
+path = "/both"
+respond = { status = 204 }
+auth = { all = ["basic", "key"] }
+[[routes]]
+name = "open"
+path = "/open"
+respond = { status = 204 }
+public = true
+security_headers = false
+[auth.basic.users]
+alice = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"
+"""
+    )
+    Path("schema.json").write_text("{}")
+    said = run("routes", "a.toml").stdout.splitlines()[1:]
+    assert [line.partition("answers 204  ")[2] for line in said] == [
+        "closed, ip, cors, auth key or basic, 5 in 1s by client_ip, body_schema, "
+        + "envelope, compression, security_headers",
+        "auth basic and key, security_headers",
+        "public",
+    ]
+
+
+def test_the_help_of_schema_keeps_its_lines() -> None:
+    assert "\n  fastgate schema > fastgate.schema.json\n" in run("schema", "--help").stdout
+
+
 def test_routes_that_are_answered_in_other_ways() -> None:
     Path("a.toml").write_text(
         """
