@@ -1,8 +1,12 @@
-"""What is allowed and suspicious about keys of clients."""
+"""What is allowed and suspicious about keys of clients, and about the other ways to find out who asks."""
 
-from collections.abc import Iterator
+import ipaddress
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
 
-from fastgate.config.errors import quote
+from fastgate.config.auth import METHODS
+from fastgate.config.errors import PathKeys, quote
 from fastgate.config.routes import Route
 from fastgate.config.schema import GatewayConfig
 from fastgate.config.traffic_warnings import Finding
@@ -30,6 +34,34 @@ def key_warnings(config: GatewayConfig, now: float) -> Iterator[Finding]:
         if not good and (route.auth is not None and (route.auth.all or route.auth.any == ["key"])):
             why = "no key is good for it" if keys else "there is no [gateway.keys]: `fastgate keys new` makes a key"
             yield ("routes", number, "auth"), f"nobody is let in: {why}"
+
+
+def auth_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """What was set up and is never asked for, and key sets that can be replaced on their way."""
+    rules = [route.auth for route in config.routes if route.auth is not None and not route.public]
+    named = {name for rule in rules for name in rule.names()}
+    written = data.get("auth")
+    tables: list[PathKeys] = [("auth", name) for name in METHODS if isinstance(written, Mapping) and name in written]
+    if config.gateway.keys and ("auth", "key") not in tables:
+        tables.append(("gateway", "keys"))
+    for keys in tables:
+        name = "key" if keys == ("gateway", "keys") else keys[-1]
+        if name not in named:
+            yield keys, f'no route asks for it: nobody is kept out before a route has auth = {{ any = ["{name}"] }}'
+    jwt = config.auth.jwt
+    if jwt is not None:
+        sets = [(("jwks",), jwt.jwks), *((("issuers", name, "jwks"), each.jwks) for name, each in jwt.issuers.items())]
+        for where, url in sets:
+            if url.startswith("http://") and not _is_local(urlsplit(url).hostname or ""):
+                yield ("auth", "jwt", *where), "whoever is on the way can put in keys of their own: use https"
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is this machine, as far as its name tells."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def asks_for_key(route: Route) -> bool:

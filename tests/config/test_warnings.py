@@ -283,3 +283,61 @@ def test_rules_for_browsers_that_are_a_default_are_spoken_of_once() -> None:
         routes=[{"name": name, "path": f"/{name}", "upstream": "b"} for name in "xy"],
     )
     assert found == [f"defaults.cors.origins: {NULL}"]
+
+
+KEYS = {"keys": {"a": {"hash": "a" * 64}}}
+BASIC = {"users": {"a": "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}}
+UNASKED = "no route asks for it: nobody is kept out before a route has auth ="
+
+
+@pytest.mark.parametrize(
+    ("route", "auth", "gateway", "expected"),
+    [
+        ({}, {}, {}, []),
+        ({}, {"basic": BASIC}, {}, [f'auth.basic: {UNASKED} {{ any = ["basic"] }}']),
+        ({"auth": {"any": ["basic"]}}, {"basic": BASIC}, {}, []),
+        ({}, {}, KEYS, [f'gateway.keys: {UNASKED} {{ any = ["key"] }}']),
+        ({}, {"key": {"hide": False}}, KEYS, [f'auth.key: {UNASKED} {{ any = ["key"] }}']),
+        (
+            {"auth": {"all": ["key"]}},
+            {"basic": BASIC},
+            KEYS,
+            [f'auth.basic: {UNASKED} {{ any = ["basic"] }}'],
+        ),
+    ],
+)
+def test_ways_to_authenticate_that_no_route_asks_for(
+    route: dict[str, Any], auth: dict[str, Any], gateway: dict[str, Any], expected: list[str]
+) -> None:
+    made = warnings(routes=[{"name": "r", "path": "/a", "upstream": "b", **route}], auth=auth, gateway=gateway)
+    assert made == expected
+
+
+def test_a_public_route_asks_for_nothing() -> None:
+    made = warnings(
+        defaults={"auth": {"any": ["key"]}},
+        gateway=KEYS,
+        routes=[{"name": "r", "path": "/a", "upstream": "b", "public": True}],
+    )
+    assert made == [f'gateway.keys: {UNASKED} {{ any = ["key"] }}']
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("https://id.example/keys", False),
+        ("http://id.example/keys", True),
+        ("http://10.0.0.1/keys", True),
+        ("http://127.0.0.1:8000/keys", False),
+        ("http://[::1]/keys", False),
+        ("http://localhost/keys", False),
+    ],
+)
+def test_key_sets_that_can_be_replaced_on_their_way(url: str, warned: bool) -> None:
+    for auth, place in (
+        ({"algorithms": ["RS256"], "jwks": url}, "auth.jwt.jwks"),
+        ({"algorithms": ["RS256"], "issuers": {"a": {"issuer": "a", "jwks": url}}}, "auth.jwt.issuers.a.jwks"),
+    ):
+        route = {"name": "r", "path": "/a", "upstream": "b", "auth": {"any": ["jwt"]}}
+        made = warnings(routes=[route], auth={"jwt": auth})
+        assert made == [f"{place}: whoever is on the way can put in keys of their own: use https"] * warned
