@@ -67,7 +67,7 @@ class AuthRule(Table, frozen=True, kw_only=True):
         for key in ("any", "all"):
             names = getattr(self, key)
             for number, name in enumerate(names):
-                if name in list(names)[:number]:
+                if isinstance(name, str) and name in names[:number]:
                     yield (key, number), "is named twice"
 
 
