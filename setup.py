@@ -57,6 +57,7 @@ def modules() -> list[Extension]:
         cythonize(
             extensions(),
             build_dir="build/cython-debug" if DEBUG else "build/cython",
+            nthreads=(os.cpu_count() or 1) if sys.platform == "linux" else 0,  # which needs fork
             compiler_directives=DIRECTIVES,
         )
     )

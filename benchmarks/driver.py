@@ -118,11 +118,13 @@ def configuration(features: Sequence[str] = ()) -> GatewayConfig:
         gateway.update(policy_features.GATEWAY.get(feature, {}))
         top.update(policy_features.TOP.get(feature, {}))
         upstream.update(UPSTREAM_FEATURES.get(feature, {}))
+    plugged = "plugin" in features or "elsewhere" in features
+    routes = [route, *(policy_features.OTHER_ROUTE[name] for name in features if name in policy_features.OTHER_ROUTE)]
     return GatewayConfig.from_dict(
         {
             "gateway": gateway,
-            "plugins": [{"name": "plugin", "use": "benchmarks.driver:ReadsAndSets"}] if "plugin" in features else [],
-            "routes": [route],
+            "plugins": [{"name": "plugin", "use": "benchmarks.driver:ReadsAndSets"}] if plugged else [],
+            "routes": routes,
             "upstreams": {"origin": upstream},
             **top,
         }
@@ -159,7 +161,8 @@ async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
 
 def main(requests: int, features: Sequence[str]) -> None:
     """Drive ``requests`` requests through a route with these features."""
-    unknown = set(features) - ROUTE_FEATURES.keys() - UPSTREAM_FEATURES.keys() - policy_features.ROUTE.keys()
+    ours = {*policy_features.FIELDS, *policy_features.ROUTE, *policy_features.OTHER_ROUTE}
+    unknown = set(features) - ours - ROUTE_FEATURES.keys() - UPSTREAM_FEATURES.keys()
     if unknown:
         raise SystemExit(f"no such feature: {', '.join(sorted(unknown))}")
     loop = Loop()

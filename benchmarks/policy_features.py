@@ -32,7 +32,27 @@ ROUTE: dict[str, dict[str, Any]] = {
     "key": {"auth": {"any": ["key"]}},
     "cors": {"cors": {"origins": ["https://app.example.com"], "credentials": True, "expose": ["x-request-id"]}},
     "security_headers": {"security_headers": True},
+    "ip": {"ip": {"allow": ["127.0.0.0/8", "10.0.0.0/8"]}},
 }
+_ELSEWHERE: dict[str, Any] = {"name": "elsewhere", "path": "/elsewhere/*", "upstream": "origin"}
+OTHER_ROUTE: dict[str, dict[str, Any]] = {
+    "other_route": _ELSEWHERE,
+    "elsewhere": _ELSEWHERE
+    | ROUTE["cors"]
+    | ROUTE["security_headers"]
+    | {
+        "auth": {"any": ["key", "jwt"]},
+        "rate_limit": {"rate": 1_000_000, "key": "key"},
+        "ip": {"deny": ["192.0.2.0/24"]},
+        "policies": [{"use": "plugin"}],
+        "compression": {"encodings": ["gzip"]},
+        "envelope": True,
+        "content_types": ["application/json"],
+        "request_headers": {"set": {"x-user": "{key.id}"}},
+        "response_headers": {"remove": ["server"]},
+    },
+}
+"""A second route: `other_route` without policies, `elsewhere` with nearly all of them. Requests are for the first."""
 GATEWAY: dict[str, dict[str, Any]] = {
     "key": {
         "keys": {
@@ -41,6 +61,7 @@ GATEWAY: dict[str, dict[str, Any]] = {
         | {"team": {"hash": hashlib.sha256(KEY.encode()).hexdigest()}}
     },
 }
+GATEWAY["elsewhere"] = GATEWAY["key"]
 TOP: dict[str, dict[str, Any]] = {
     "jwt": {
         "auth": {
@@ -54,3 +75,4 @@ TOP: dict[str, dict[str, Any]] = {
         }
     },
 }
+TOP["elsewhere"] = TOP["jwt"]

@@ -133,7 +133,10 @@ KINDS = {
             {"GOMAXPROCS": "1"},
         ),
         _fastgate("fastgate", "fastgate.toml"),
-        _fastgate("fastgate-traffic", "fastgate-traffic.toml"),
+        *(
+            _fastgate(f"fastgate-{rules}", f"fastgate-{rules}.toml")
+            for rules in ("traffic", "key", "jwt", "browser", "plugin")
+        ),
     )
 }
 

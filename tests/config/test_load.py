@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -328,8 +329,9 @@ def test_junk_anywhere_is_a_config_error(junk: Any) -> None:
         ):
             yield from places(item, (*path, key))
 
-    for path in places(tomllib.loads(EVERYTHING)):
-        data: Any = {"root": tomllib.loads(EVERYTHING)}
+    everything = tomllib.loads(EVERYTHING)
+    for path in places(everything):
+        data: Any = {"root": deepcopy(everything)}
         inner = data
         for key in ("root", *path)[:-1]:
             inner = inner[key]
