@@ -305,6 +305,6 @@ class BrowserKeys(AccessKeys, frozen=True, kw_only=True):
             examples=[True],
             policy=True,
             on={},
-            also=["secure_headers", "helmet", "hsts", "security_header"],
+            also=["secure_headers", "helmet", "hsts", "csp", "security_header"],
         ),
     ] = None

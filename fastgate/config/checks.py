@@ -244,7 +244,7 @@ def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
         if not isinstance(edits, HeaderEdits):
             continue
         inherited = edits is getattr(defaults, name)
-        for where, text in _edited_values(edits):
+        for where, text in edited_values(edits):
             if "{param." not in text:
                 continue
             known = path_parameters(route.path) if known is None else known
@@ -306,7 +306,7 @@ def _check_identity_in_edits(route: Any, keys: PathKeys, defaults: Any, reading:
         edits = getattr(route, name)
         if not isinstance(edits, HeaderEdits) or edits is getattr(defaults, name):
             continue
-        for where, text in _edited_values(edits):
+        for where, text in edited_values(edits):
             for part in parse_template(text):
                 if isinstance(part, Variable) and part.name in ("key", "claim"):
                     written = f"{{{part.name}.{part.argument}}}"
@@ -355,7 +355,8 @@ def is_list(data: Any, keys: PathKeys) -> bool:
     return isinstance(data, list | tuple)
 
 
-def _edited_values(edits: Any) -> Iterable[tuple[PathKeys, str]]:
+def edited_values(edits: Any) -> Iterable[tuple[PathKeys, str]]:
+    """The values that edits of header fields write, each with its place."""
     for name, value in edits.set.items() if isinstance(edits.set, dict) else ():
         if isinstance(value, str):
             yield ("set", name), value

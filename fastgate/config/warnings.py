@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fastgate.config.auth_warnings import auth_warnings, claim_warnings, key_warnings
 from fastgate.config.browser_warnings import browser_warnings
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.key_warnings import auth_warnings, key_warnings
 from fastgate.config.overlap import covers
 from fastgate.config.schema import GatewayConfig, Route
 from fastgate.config.suggest import nearest
@@ -30,6 +30,7 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
         *unreachable_routes(config.routes),
         *key_warnings(config, time.time()),
         *auth_warnings(config, data),
+        *claim_warnings(config),
         *_secrets_in_clear(data),
     ]
 

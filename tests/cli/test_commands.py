@@ -150,6 +150,23 @@ def test_where_init_cannot_write(file: str, code: int, said: str) -> None:
     assert (result.exit_code, result.stderr) == (code, said)
 
 
+def test_check_looks_for_the_authorities_of_a_key_set() -> None:
+    Path("a.toml").write_text('[auth.jwt]\nalgorithms = ["RS256"]\njwks = "https://a.example/"\nca = "none.pem"\n')
+    said = f"a.toml:4: auth.jwt.ca: {Path('none.pem').absolute()} does not exist\n"
+    assert run("check", "a.toml").stderr == said
+
+
+def test_check_says_what_is_wrong_with_plugins_and_with_schemas_at_once() -> None:
+    Path("schema.json").write_text('{"type": 1}')
+    Path("a.toml").write_text(
+        '[[plugins]]\nname = "p"\nuse = "nowhere_at_all:P"\n'
+        '[[routes]]\nname = "a"\npath = "/"\nrespond = {}\nbody_schema = "schema.json"\npolicies = [{ use = "p" }]\n'
+    )
+    said = run("check", "a.toml").stderr.splitlines()
+    assert [line.split(": ")[1] for line in said[:2]] == ["plugins[0]", "routes[0].body_schema"]
+    assert said[2:] == ["2 errors"]
+
+
 def test_routes() -> None:
     Path("fastgate.toml").write_text(CONFIG)
     assert run("routes").stdout == TABLE

@@ -341,3 +341,34 @@ def test_key_sets_that_can_be_replaced_on_their_way(url: str, warned: bool) -> N
         route = {"name": "r", "path": "/a", "upstream": "b", "auth": {"any": ["jwt"]}}
         made = warnings(routes=[route], auth={"jwt": auth})
         assert made == [f"{place}: whoever is on the way can put in keys of their own: use https"] * warned
+
+
+FORWARD = {"url": "http://127.0.0.1:9/", "response_headers": ["X-Team"]}
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        (
+            {"auth": {"any": ["key"]}, "rate_limit": {"rate": 1, "key": "claim:sub"}},
+            'rate_limit: no claim "sub" comes with "key"',
+        ),
+        ({"auth": {"any": ["key"]}, "rate_limit": {"rate": 1, "key": "claim:tags"}}, ""),
+        ({"auth": {"any": ["key", "forward"]}, "concurrency": {"max": 1, "key": "claim:x-team"}}, ""),
+        (
+            {"auth": {"any": ["key", "forward"]}, "concurrency": {"max": 1, "key": "claim:team"}},
+            'concurrency: no claim "team" comes with "key" or "forward"',
+        ),
+        (
+            {"auth": {"any": ["key"]}, "request_headers": {"set": {"x": "{claim.a.b}"}}},
+            'request_headers.set.x: no claim "a.b" comes with "key"',
+        ),
+        ({"auth": {"any": ["key", "jwt"]}, "request_headers": {"set": {"x": "{claim.a.b}"}}}, ""),
+    ],
+)
+def test_claims_that_nobody_tells(route: dict[str, Any], said: str) -> None:
+    jwt = {"algorithms": ["HS256"], "secret": "x" * 32}
+    others = [{"name": way, "path": f"/{way}", "upstream": "b", "auth": {"any": [way]}} for way in ("forward", "jwt")]
+    routes = [{"name": "r", "path": "/a", "upstream": "b", **route}, *others]
+    made = warnings(routes=routes, gateway=KEYS, auth={"forward": FORWARD, "jwt": jwt})
+    assert made == ([f"routes[0].{said}"] if said else [])

@@ -1,14 +1,16 @@
 """What is allowed and suspicious about keys of clients, and about the other ways to find out who asks."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from fastgate.config.auth import METHODS
+from fastgate.config.checks import edited_values
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.routes import Route
 from fastgate.config.schema import GatewayConfig
+from fastgate.config.templates import Variable, parse_template
 from fastgate.config.traffic_warnings import Finding
 from fastgate.config.units import format_instant, parse_instant
 
@@ -54,6 +56,51 @@ def auth_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Fi
         for where, url in sets:
             if url.startswith("http://") and not _is_local(urlsplit(url).hostname or ""):
                 yield ("auth", "jwt", *where), "whoever is on the way can put in keys of their own: use https"
+
+
+def claim_warnings(config: GatewayConfig) -> Iterator[Finding]:
+    """Claims in limits and fields of a route, none of whose ways to authenticate has them."""
+    for number, route in enumerate(config.routes):
+        if route.auth is None or route.public or route.policies:  # a plugin may say who asks
+            continue
+        known = _claims(config, route.auth.names())
+        if known is None:
+            continue
+        for place, claim in _named_claims(route, config.defaults):
+            if claim not in known and claim.partition(".")[0] not in known:
+                ways = " or ".join(quote(name) for name in route.auth.names())
+                yield ("routes", number, *place), f"no claim {quote(claim)} comes with {ways}"
+
+
+def _claims(config: GatewayConfig, names: Iterable[str]) -> set[str] | None:
+    """Those that some of the ways can tell; None where that is up to somebody else."""
+    if "jwt" in names:
+        return None
+    forward = config.auth.forward
+    told = {
+        "key": ("tags",),
+        "certificate": ("cn", "subject", "issuer", "serial", "not_after", "fingerprint_sha256", "san"),
+        "forward": [name.lower() for name in forward.response_headers] if forward else (),
+    }
+    return {claim for name in names for claim in told.get(name, ())}
+
+
+def _named_claims(route: Route, defaults: Any) -> Iterator[tuple[PathKeys, str]]:
+    """Claims that a route itself names, each with its place; those of ``[defaults]`` are for other routes too."""
+    for name in ("rate_limit", "concurrency"):
+        value = getattr(route, name)
+        if value is None or value is getattr(defaults, name):
+            continue
+        for limit in value if isinstance(value, list) else [value]:
+            yield from (((name,), key.removeprefix("claim:")) for key in limit.key if key.startswith("claim:"))
+    for name in ("request_headers", "response_headers"):
+        edits = getattr(route, name)
+        if edits is None or edits is getattr(defaults, name):
+            continue
+        for where, text in edited_values(edits):
+            for part in parse_template(text):
+                if isinstance(part, Variable) and part.name == "claim":
+                    yield (name, *where), part.argument
 
 
 def _is_local(host: str) -> bool:
