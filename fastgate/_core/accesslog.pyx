@@ -156,7 +156,7 @@ cdef class AccessLog(Observer):
         if x.target_name is not None:
             target = PyUnicode_AsUTF8AndSize(x.target_name, &target_length)
         if isinstance(x.identity, Identity):
-            who = PyUnicode_AsUTF8AndSize((<Identity>x.identity).id, &who_length)
+            who = name_of(<Identity>x.identity, &who_length)
         if path_length == 0 and readable:
             path = head.p + head.target.start
             path_length = shown_length(path, head.target.length, x.runtime.unlogged)
@@ -240,7 +240,7 @@ cdef class AccessLog(Observer):
             if length < head.target.length:
                 shown = without_secrets(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
         if isinstance(x.identity, Identity):
-            who = PyUnicode_AsUTF8AndSize((<Identity>x.identity).id, &who_length)
+            who = name_of(<Identity>x.identity, &who_length)
         reserve(b, ROOM + (4 * head.length if readable else 0) + 4 * who_length)
         put(b, <const char*>client, client_length)
         word(b, b" - ")
@@ -382,6 +382,14 @@ cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, tup
         if start < length and find_parameter(target + start + 1, length - start - 1, name, 0, &parameter):
             return start
     return length
+
+
+cdef const char* name_of(Identity who, Py_ssize_t* length) noexcept:
+    """Of who was authenticated. Its key is its method and its id: bytes also where the id is no Unicode."""
+    cdef const char* text = PyBytes_AS_STRING(who.key)
+    cdef Py_ssize_t method = <Py_ssize_t>strlen(text) + 1
+    length[0] = PyBytes_GET_SIZE(who.key) - method
+    return text + method
 
 
 cdef inline bytes client_of(Exchange x):

@@ -2,17 +2,7 @@ from libc.stdint cimport uint64_t
 
 from fastgate._core.buffer cimport Buffer
 from fastgate._core.engine cimport Engine
-from fastgate._core.exchange cimport Exchange, Gate
-
-
-cdef class RateLimits(Gate):
-    """The rate limits of a route from ``first`` to before ``end``: those that are asked at one place of the chain."""
-    cdef int first
-    cdef int end
-
-
-cdef class ConcurrencyGate(Gate):
-    """The concurrency limit of a route."""
+from fastgate._core.exchange cimport Exchange
 
 
 cdef int put_quotas(Exchange x, Buffer* buffer) except -1

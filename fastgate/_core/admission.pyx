@@ -37,7 +37,12 @@ cdef extern from "atomics.h" nogil:
 
 # -- rates
 
+# Not in the .pxd: `exchange`, which has the base class, imports this module, and with it all that stands there.
 cdef class RateLimits(Gate):
+    """The rate limits of a route from ``first`` to before ``end``: those that are asked at one place of the chain."""
+    cdef int first
+    cdef int end
+
     def __init__(self, int first, int end):
         if not 0 <= first < end <= MAX_LIMITS:
             raise ValueError(f"a route has at most {MAX_LIMITS} rate limits")
@@ -143,6 +148,8 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
 # -- concurrency
 
 cdef class ConcurrencyGate(Gate):
+    """The concurrency limit of a route."""
+
     cdef int enter(self, Exchange x) except -1:
         """In, into the queue, or refused."""
         cdef ConcurrencyLimit limit = x.route.concurrency

@@ -13,7 +13,7 @@ cdef class KeyEntry:
     """A key as requests need it."""
     cdef readonly Identity identity
     cdef readonly frozenset routes     # names; None = all
-    cdef readonly int64_t expires      # milliseconds since 1970; 0 = never
+    cdef readonly int64_t expires      # milliseconds since 1970
     cdef readonly bint disabled
 
 

@@ -5,7 +5,7 @@ from fastgate._core.auth import Identity, Method
 class KeyEntry:
     """Whose key it is, where it is good for (``routes``: names, None = everywhere), and until when.
 
-    ``expires`` is seconds since 1970; 0 = never. The attribute is milliseconds.
+    ``expires`` is seconds since 1970; None = never. The attribute is milliseconds.
     """
 
     def __init__(
@@ -13,7 +13,7 @@ class KeyEntry:
         identity: Identity,
         *,
         routes: Iterable[str] | None = None,
-        expires: float = 0.0,
+        expires: float | None = None,
         disabled: bool = False,
     ) -> None: ...
     @property

@@ -20,7 +20,7 @@ Cost: a secret of up to 55 bytes is one block of SHA-256, which is nearly all of
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -47,13 +47,13 @@ cdef enum:
 cdef class KeyEntry:
     """Whose key it is, where it is good for (``routes``: names, None = everywhere), and until when.
 
-    ``expires`` is seconds since 1970; 0 = never.
+    ``expires`` is seconds since 1970; None = never.
     """
 
-    def __init__(self, Identity identity not None, *, routes=None, double expires=0.0, bint disabled=False):
+    def __init__(self, Identity identity not None, *, routes=None, expires=None, bint disabled=False):
         self.identity = identity
         self.routes = frozenset(routes) if routes is not None else None
-        self.expires = <int64_t>(expires * 1000)
+        self.expires = <int64_t>(<double>expires * 1000) if expires is not None else INT64_MAX
         self.disabled = disabled
 
     def __repr__(self):
@@ -161,7 +161,7 @@ cdef class KeyMethod(Method):
                 entry = self.look(&credential)
         if entry is None:
             return REFUSED if presented else ABSENT
-        if entry.disabled or (entry.expires and wall_ms() >= entry.expires):
+        if entry.disabled or wall_ms() >= entry.expires:
             return REFUSED
         if entry.routes is not None and x.route.name not in entry.routes:
             return NOT_ALLOWED

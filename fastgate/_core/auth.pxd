@@ -1,4 +1,4 @@
-from fastgate._core.exchange cimport Exchange, Gate
+from fastgate._core.exchange cimport Exchange
 
 
 cdef enum Verdict:
@@ -15,7 +15,7 @@ cdef class Identity:
     """Who asks, as an authentication method found out; immutable, and shared by the requests of one client."""
     cdef readonly str id
     cdef readonly str method
-    cdef readonly dict claims
+    cdef readonly object claims        # a mapping that nobody can change
     cdef readonly object source
     cdef bytes key                     # what limits count by
     cdef tuple fields                  # (name, value) for the upstream
@@ -32,26 +32,16 @@ cdef class Method:
     cdef readonly bytes challenge      # of WWW-Authenticate; None = none
     cdef readonly bytes invalid        # the challenge for credentials that are not valid; None = the same
     cdef readonly tuple owned          # lower-case names of the fields that it sends upstream
+    cdef readonly tuple replaced       # the same of those that may be needed of the client until it grants
 
     cdef int verify(self, Exchange x) except -1
     cdef int grant(self, Exchange x, Identity identity) except -1
     cdef bytes challenge_to(self, Exchange x, bint refused)
 
 
-cdef class Authentication(Gate):
-    """The methods of a route: any of them is enough, or each is needed."""
-    cdef readonly tuple methods
-    cdef readonly bint all
-    cdef tuple owned
-
-    cdef int go_on(self, Exchange x) except -1
-    cdef int took(self, Exchange x, int verdict) except -1
-
-
-cdef bytes claim_text(dict claims, object path)
+cdef bytes claim_text(object claims, str path)
 cdef int take_away(Exchange x, tuple names) except -1
 cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name, Py_ssize_t name_length) noexcept
-cdef int send_on(Exchange x) except -1
 
 
 cdef class VerifiedCache:

@@ -2,7 +2,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from typing import Any
 
 from fastgate._core.exchange import Answer, Exchange, Gate
-from fastgate._core.hooks import Refusal
+from fastgate._core.refusal import Refusal
 
 class Identity:
     """Who asks, as an authentication method found out; immutable, and shared by the requests of one client.
@@ -26,7 +26,8 @@ class Identity:
     def method(self) -> str:
         """"key", "jwt", "basic" …"""
     @property
-    def claims(self) -> dict[str, Any]: ...
+    def claims(self) -> Mapping[str, Any]:
+        """For reading only: the next request of the same client has them too."""
     @property
     def source(self) -> object: ...
     def with_others(self, other: Identity) -> Identity:
@@ -50,18 +51,22 @@ class Method:
     def invalid(self) -> bytes | None:
         """The same for credentials that are not valid; None: ``challenge``."""
     @property
-    def owned(self) -> tuple[bytes, ...]: ...
+    def owned(self) -> tuple[bytes, ...] | None: ...
+    @property
+    def replaced(self) -> tuple[bytes, ...] | None: ...
     def close(self) -> None:
         """The gateway stops: what the method keeps open is closed."""
 
 class Authentication(Gate):
     """The methods of a route: any of them is enough, or (``all``) each is needed.
 
-    ``owned`` are names of further fields that only the gateway may send upstream. Without methods it lets everybody
-    pass, and takes these fields away.
+    ``owned`` are names of further fields that only the gateway may send upstream; ``late`` the same of those that a
+    method may have to read first. Without methods it lets everybody pass, and takes these fields away.
     """
 
-    def __init__(self, methods: Iterable[Method], *, all: bool = False, owned: Iterable[str] = ()) -> None: ...
+    def __init__(
+        self, methods: Iterable[Method], *, all: bool = False, owned: Iterable[str] = (), late: Iterable[str] = ()
+    ) -> None: ...
     @property
     def methods(self) -> tuple[Method, ...]: ...
     @property

@@ -14,11 +14,14 @@ is UNAVAILABLE, so that another method may still grant; any other refusal ends i
 
 Fields that methods send upstream are **owned**: what a client sends under their names is taken away before anything is
 verified, whichever method grants, so that nobody can say who he is by himself. ``_`` and ``-`` are the same in these
-names: behind CGI, WSGI and their like nobody can tell them apart.
+names: behind CGI, WSGI and their like nobody can tell them apart. What a method may have to read first is taken away
+later: where it takes the place of a credential, when the method grants, else when anyone does.
 
 `VerifiedCache` keeps identities in two dicts: what is asked for moves into the young one, and when that is half full it
 becomes the old one, whose rest is forgotten. So it is bounded, what is in use stays, and nothing is kept in order.
 """
+
+from types import MappingProxyType
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -27,7 +30,7 @@ from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
 from fastgate._core.head cimport DROPPED, Field, Head
 from fastgate._core.hooks cimport refuse_for, wait_on
 
-from fastgate._core.hooks import Refusal
+from fastgate._core.refusal import Refusal
 
 cdef enum:
     MAX_METHODS = 32           # of one route
@@ -37,7 +40,7 @@ cdef class Identity:
     def __init__(self, str id, str method, *, claims=None, source=None, fields=()):
         self.id = id
         self.method = method
-        self.claims = dict(claims) if claims is not None else {}
+        self.claims = MappingProxyType(dict(claims) if claims is not None else {})
         self.source = source
         self.key = f"{method}\0{id}".encode("utf-8", "surrogatepass")
         self.fields = tuple((name.encode("ascii"), value.encode()) for name, value in fields)
@@ -83,8 +86,15 @@ cdef class Method:
         return self.invalid if refused and self.invalid is not None else self.challenge
 
 
+# Not in the .pxd: `exchange`, which has the base class, imports this module, and with it all that stands there.
 cdef class Authentication(Gate):
-    def __init__(self, methods, *, all=False, owned=()):
+    """The methods of a route: any of them is enough, or each is needed."""
+    cdef readonly tuple methods
+    cdef readonly bint all
+    cdef tuple owned
+    cdef tuple late                    # names of fields that are the gateway's own once it is known who asks
+
+    def __init__(self, methods, *, all=False, owned=(), late=()):
         self.methods = tuple(methods)
         if len(self.methods) > MAX_METHODS:
             raise ValueError(f"a route has at most {MAX_METHODS} methods of authentication")
@@ -92,13 +102,16 @@ cdef class Authentication(Gate):
         names = {name.encode("ascii") for name in owned}
         for method in self.methods:
             names.update((<Method?>method).owned or ())
-        self.owned = tuple(sorted({name.lower().replace(b"_", b"-") for name in names}))
+        self.owned = comparable(names)
+        self.late = comparable(name.encode("ascii") for name in late)
 
     cdef int enter(self, Exchange x) except -1:
         cdef int verdict
         if self.owned:
             take_away(x, self.owned)
         if not self.methods:
+            if self.late:
+                take_away(x, self.late)
             return PASSED
         verdict = self.go_on(x)
         if verdict == GRANTED:
@@ -119,7 +132,7 @@ cdef class Authentication(Gate):
             if self.took(x, verdict):
                 break
         if x.verdict == GRANTED:
-            send_on(x)
+            self.send_on(x)
         return x.verdict
 
     cdef int took(self, Exchange x, int verdict) except -1:
@@ -133,6 +146,18 @@ cdef class Authentication(Gate):
         if verdict > x.verdict:
             x.verdict = verdict
         return verdict == GRANTED
+
+    cdef int send_on(self, Exchange x) except -1:
+        """The fields that tell the upstream who asks."""
+        cdef Identity identity = <Identity>x.identity
+        if self.late:
+            take_away(x, self.late)
+        if identity.fields:
+            if x.request_extra is None:
+                x.request_extra = list(identity.fields)
+            else:
+                x.request_extra.extend(identity.fields)
+        return 0
 
     async def wait(self, Exchange x):
         """The rest of `go_on`, when a method was not done at once."""
@@ -166,7 +191,7 @@ cdef class Authentication(Gate):
             if not self.took(x, verdict):
                 verdict = self.go_on(x)
             elif x.verdict == GRANTED:
-                send_on(x)
+                self.send_on(x)
             else:
                 verdict = x.verdict
         if verdict != GRANTED:
@@ -175,6 +200,8 @@ cdef class Authentication(Gate):
     def refusal(self, Exchange x, int verdict, Answer answer):
         """What the client is told; ``answer`` is what a method would have it told."""
         cdef list fields
+        # Where all are needed some may have granted, and that is not enough to be anybody.
+        x.identity = None
         if verdict == UNAVAILABLE:
             return Refusal("auth_unavailable")
         if verdict == NOT_ALLOWED:
@@ -202,15 +229,21 @@ cdef class Authentication(Gate):
         return fields
 
 
-cdef bytes claim_text(dict claims, object path):
+cdef tuple comparable(object names):
+    """Names for `take_away`."""
+    return tuple(sorted({name.lower().replace(b"_", b"-") for name in names}))
+
+
+cdef bytes claim_text(object claims, str path):
     """A claim as text in UTF-8; None where there is none, or where it is no text, number or truth value.
 
     ``address.country`` is a member of a member, unless there is a claim of just that name.
     """
     cdef object value = claims.get(path)
-    if value is None and "." in <str>path:
-        value = claims
-        for name in (<str>path).split("."):
+    if value is None and "." in path:
+        first, *others = path.split(".")
+        value = claims.get(first)
+        for name in others:
             value = value.get(name) if isinstance(value, dict) else None
     if isinstance(value, bool):
         return b"true" if value else b"false"
@@ -249,17 +282,6 @@ cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name
         if c != <unsigned char>name[i]:
             return False
     return True
-
-
-cdef int send_on(Exchange x) except -1:
-    """The fields that tell the upstream who asks."""
-    cdef Identity identity = <Identity>x.identity
-    if identity.fields:
-        if x.request_extra is None:
-            x.request_extra = list(identity.fields)
-        else:
-            x.request_extra.extend(identity.fields)
-    return 0
 
 
 cdef class VerifiedCache:

@@ -1,5 +1,4 @@
-from fastgate._core.exchange cimport Answer, BodyFilter, BodyRule, Exchange
-from fastgate._core.hooks cimport Hook
+from fastgate._core.exchange cimport Answer, BodyFilter, Exchange
 
 
 cdef class Chain:
@@ -15,15 +14,6 @@ cdef class Chain:
     cdef bint rest_last
     cdef list waiting                  # (piece, last) that came meanwhile
     cdef Exchange exchange             # while a turn of the loop is awaited
-
-
-cdef class HookFilter(BodyFilter):
-    cdef Hook hook
-    cdef bint of_request
-
-
-cdef class HookRule(BodyRule):
-    cdef HookFilter filter
 
 
 # for the exchange

@@ -44,7 +44,7 @@ from fastgate._core.head cimport DROPPED, Head
 from fastgate._core.hooks cimport Hook, prepare_views, refuse_for
 from fastgate._core.wheel cimport clock_us
 
-from fastgate._core.hooks import Refusal
+from fastgate._core.refusal import Refusal
 
 cdef enum:
     SLICE = 65536              # bytes that a slow filter takes in one turn of the loop
@@ -273,7 +273,11 @@ cdef int filter_failed(Exchange x, str name, object error) except -1:
 
 # -- what plugins do to bodies
 
+# Not in the .pxd: `exchange`, which has the base class, imports this module, and with it all that stands there.
 cdef class HookFilter(BodyFilter):
+    cdef Hook hook
+    cdef bint of_request
+
     def __init__(self, Hook hook, *, of_request):
         self.hook = hook
         self.of_request = of_request
@@ -308,6 +312,8 @@ cdef class HookFilter(BodyFilter):
 
 
 cdef class HookRule(BodyRule):
+    cdef HookFilter filter
+
     def __init__(self, Hook hook):
         self.filter = HookFilter(hook, of_request=False)
         self.name = self.filter.name

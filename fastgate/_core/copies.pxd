@@ -1,16 +1,12 @@
 from libc.stdint cimport uint64_t
 
-from fastgate._core.exchange cimport ClientSide, Exchange, Upstream
+from fastgate._core.exchange cimport Exchange
 
 
 cdef class Mirror:
     cdef readonly object upstream      # Upstream
     cdef readonly double sample        # share of the requests, 0 to 1
     cdef uint64_t timeout              # milliseconds
-
-
-cdef class Nobody(ClientSide):
-    pass
 
 
 cdef int begin_mirrored(Exchange x) except -1

@@ -47,6 +47,7 @@ cdef class Mirror:
         self.timeout = milliseconds(timeout)
 
 
+# Not in the .pxd: `exchange`, which has the base class, imports this module, and with it all that stands there.
 cdef class Nobody(ClientSide):
     cdef int settled(self, Exchange x) except -1:
         self.exchange = None

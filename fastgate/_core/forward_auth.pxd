@@ -10,7 +10,6 @@ cdef class ForwardMethod(Method):
     cdef tuple send                    # lower-case names of the client's fields that the service gets
     cdef tuple by                      # (part, name) of the request by which a decision is kept
     cdef bint by_credential            # one of these is a header field or a cookie
-    cdef tuple replaced                # names of credentials that the service's answer takes the place of
     cdef readonly VerifiedCache cache
 
     cdef bytes key(self, Exchange x)

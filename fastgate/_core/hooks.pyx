@@ -16,38 +16,18 @@ from asyncio import CancelledError
 
 from libc.stdint cimport uint64_t
 
-from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, cause_of, detail_of, outcomes, reason_of
+from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, detail_of, outcomes, reason_of
 from fastgate._core.exchange cimport PHASE_ERROR, PHASE_REQUEST, PHASE_RESPONSE, PASSED, Answer, Exchange, Gate
 from fastgate._core.meters cimport Meter
 from fastgate._core.wheel cimport clock_us
+
+from fastgate._core.refusal import Refusal
 
 # From `messages`, which is loaded when a policy first needs it.
 cdef object _Request = None
 cdef object _Response = None
 cdef object _UpstreamResponse = None
 cdef object _ExchangeError = None
-
-
-class Refusal(Exception):
-    """Ends an exchange with a cause from the table, by its word in the access log.
-
-    ``fields`` are added to the problem that is answered; ``detail`` stands in the place of the cause's own sentence;
-    ``retry_after`` (seconds) in that of its own, for causes that have one. ``answer`` stands in the place of it all.
-    """
-
-    cause = 0
-    detail = ""
-    fields = ()
-    retry_after = 0
-    answer = None
-
-    def __init__(self, cause, detail="", *, fields=(), retry_after=0, answer=None):
-        super().__init__(cause)
-        self.cause = cause_of(cause)
-        self.detail = detail
-        self.fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
-        self.retry_after = retry_after
-        self.answer = answer
 
 
 cdef class Hook:

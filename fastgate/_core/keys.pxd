@@ -7,4 +7,4 @@ from fastgate._core.route cimport RequestKey
 
 cdef bint find_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1
 cdef bint find_steady_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1
-cdef const unsigned char* find_cookie(Head head, bytes name, Py_ssize_t* length) noexcept
+cdef const unsigned char* find_cookie(Head head, bytes name, int skip, Py_ssize_t* length) noexcept

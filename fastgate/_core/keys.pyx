@@ -88,7 +88,7 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
             value = head.p + head.fields[i].value
             length = head.fields[i].value_length
     elif kind == KEY_COOKIE:
-        value = find_cookie(head, name, &length)
+        value = find_cookie(head, name, 0, &length)
     elif kind == KEY_PARAMETER:
         if x.entry is not None and name in x.entry.params:
             i = x.entry.params.index(name)
@@ -109,8 +109,8 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
     return True
 
 
-cdef const unsigned char* find_cookie(Head head, bytes name, Py_ssize_t* length) noexcept:
-    """The value of a cookie (RFC 6265 section 4.2.1), as it was sent; the first of its name."""
+cdef const unsigned char* find_cookie(Head head, bytes name, int skip, Py_ssize_t* length) noexcept:
+    """The value of a cookie (RFC 6265 section 4.2.1), as it was sent; the one behind so many of its name."""
     cdef Py_ssize_t wanted = PyBytes_GET_SIZE(name)
     cdef const unsigned char* p
     cdef const unsigned char* end
@@ -128,7 +128,9 @@ cdef const unsigned char* find_cookie(Head head, bytes name, Py_ssize_t* length)
             if stop == NULL:
                 stop = end
             if stop - p > wanted and p[wanted] == b"=" and p[:wanted] == name:
-                length[0] = stop - p - wanted - 1
-                return p + wanted + 1
+                if skip == 0:
+                    length[0] = stop - p - wanted - 1
+                    return p + wanted + 1
+                skip -= 1
             p = stop
     return NULL

@@ -8,8 +8,8 @@ not kept, so that nobody can fill the memory with nonsense.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr, memcmp
 
+from fastgate._core.apikeys cimport Parameter, find_parameter
 from fastgate._core.auth cimport REFUSED, UNAVAILABLE, WAITING, ABSENT, Identity, Method, VerifiedCache
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.head cimport Field, Head, same
@@ -87,13 +87,15 @@ cdef class TokenMethod(Method):
     cdef int find(self, Exchange x, const unsigned char** value, Py_ssize_t* length) except -1:
         """The token that the request brings, in the first source that has one."""
         cdef Head head = x.request
+        cdef Py_ssize_t other
         cdef int presence
         for kind, name in self.sources:
             if kind == IN_COOKIE:
-                value[0] = find_cookie(head, name, length)
-                presence = NO_TOKEN if value[0] == NULL else ONE_TOKEN
+                value[0] = find_cookie(head, name, 0, length)
+                presence = NO_TOKEN if value[0] == NULL else \
+                    ONE_TOKEN if find_cookie(head, name, 1, &other) == NULL else NOT_ONE_TOKEN
             elif kind == IN_QUERY:
-                presence = find_parameter(x, name, value, length)
+                presence = find_in_query(x, name, value, length)
             else:
                 presence = find_field(head, kind, name, value, length)
             if presence == NO_TOKEN:
@@ -135,28 +137,17 @@ cdef int find_field(
     return ONE_TOKEN
 
 
-cdef int find_parameter(Exchange x, bytes name, const unsigned char** value, Py_ssize_t* length) except -1:
-    """The token in the query, as it stands there: its characters need no percent-encoding."""
-    cdef Py_ssize_t wanted = PyBytes_GET_SIZE(name)
-    cdef const unsigned char* p = x.query
-    cdef const unsigned char* end
-    cdef const unsigned char* stop
-    cdef int found = NO_TOKEN
-    if not x.has_query:
+cdef int find_in_query(Exchange x, bytes name, const unsigned char** value, Py_ssize_t* length) noexcept:
+    """The token in the query, as it stands there: its characters need no percent-encoding.
+
+    Its name may be encoded, as it may be for whoever is behind the gateway.
+    """
+    cdef Parameter parameter
+    if not x.has_query or not find_parameter(x.query, x.query_length, name, 0, &parameter):
         return NO_TOKEN
-    end = p + x.query_length
-    while p < end:
-        stop = <const unsigned char*>memchr(p, b"&", end - p)
-        if stop == NULL:
-            stop = end
-        if stop - p > wanted and p[wanted] == b"=" and memcmp(p, PyBytes_AS_STRING(name), wanted) == 0:
-            if found != NO_TOKEN:
-                return NOT_ONE_TOKEN
-            found = ONE_TOKEN
-            value[0] = p + wanted + 1
-            length[0] = stop - p - wanted - 1
-        p = stop + 1
-    return found
+    value[0] = x.query + parameter.value
+    length[0] = parameter.end - parameter.value
+    return NOT_ONE_TOKEN if find_parameter(x.query, x.query_length, name, parameter.end + 1, &parameter) else ONE_TOKEN
 
 
 cdef double wall_clock() noexcept nogil:

@@ -56,6 +56,18 @@ def auth_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Fi
         for where, url in sets:
             if url.startswith("http://") and not _is_local(urlsplit(url).hostname or ""):
                 yield ("auth", "jwt", *where), "whoever is on the way can put in keys of their own: use https"
+    yield from _clear_secrets(("auth", "jwt"), written.get("jwt") if isinstance(written, Mapping) else None)
+
+
+def _clear_secrets(keys: PathKeys, table: object) -> Iterator[Finding]:
+    if not isinstance(table, Mapping):
+        return
+    secret = table.get("secret")
+    if isinstance(secret, str) and "${" not in secret:
+        yield (*keys, "secret"), 'a secret in clear: use { env = "NAME" } or { file = "path" }'
+    issuers = table.get("issuers")
+    for name, each in issuers.items() if isinstance(issuers, Mapping) else ():
+        yield from _clear_secrets((*keys, "issuers", name), each)
 
 
 def claim_warnings(config: GatewayConfig) -> Iterator[Finding]:

@@ -111,7 +111,7 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
         Annotated[list[TokenSource], Meta(min_length=1)],
         about(
             "Where a request carries its token; the first that is there counts. `header:NAME`, `cookie:NAME`, "
-            "`query:NAME`. What stands in a query ends up in logs and histories.",
+            "`query:NAME`. What stands in a query ends up in histories and in the logs of others.",
             examples=[["header:authorization", "cookie:token"]],
             also=["source", "from_headers", "from_cookies", "from_params", "locations", "token_location"],
         ),

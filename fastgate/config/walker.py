@@ -140,8 +140,10 @@ def struct_reader(cls: type) -> Reader:
                 if suggestion:
                     meant.add(suggestion)
             elif item is None:
-                if not reader.optional:
-                    reading.report((*keys, name), "has no value: give it one, or leave the key out")
+                # A key of a policy that was left empty must not stand for "none".
+                if not reader.optional or name in switchable:
+                    switch = "false to switch it off, " if name in switchable else ""
+                    reading.report((*keys, name), f"has no value: give it one, {switch}or leave the key out")
                     values[name] = INVALID
             elif item is False and name in switchable:
                 off = switchable[name]

@@ -28,6 +28,7 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
         *browser_warnings(config, data),
         *_upstream_warnings(config),
         *unreachable_routes(config.routes),
+        *auth_warnings(config, data),
         *key_warnings(config, time.time()),
         *auth_warnings(config, data),
         *claim_warnings(config),

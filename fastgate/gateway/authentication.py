@@ -10,6 +10,7 @@ from fastgate._core.auth import Authentication, Method
 from fastgate._core.engine import Engine
 from fastgate._core.upstream import Pool
 from fastgate.config import GatewayConfig, Route
+from fastgate.config.forward_auth import CREDENTIALS
 
 if TYPE_CHECKING:
     from fastgate.policies.jwt.key_sets import KeySets
@@ -85,18 +86,21 @@ def compile_methods(given: Surroundings) -> Methods:
     }
 
 
-def authentication(route: Route, methods: Methods) -> Authentication | None:
+def authentication(route: Route, config: GatewayConfig, methods: Methods) -> Authentication | None:
     """The gate of a route; None for one that lets everybody pass with every field.
 
     Fields that any method sends upstream are the gateway's own on every route that authenticates, by whatever method,
-    and on public ones: nobody can say there who he is by himself.
+    and on those that are public, also by ``auth = false``: nobody can say there who he is by himself.
     """
-    if route.auth is None and not route.public:
+    public = route.public or (route.auth is None and config.defaults.auth is not None)
+    if route.auth is None and not public:
         return None
     owned = {name.decode() for method in methods.values() for name in method.owned or ()}
-    if route.public or route.auth is None:
-        return Authentication([], owned=owned) if owned else None
-    return Authentication([methods[name] for name in route.auth.names()], all=bool(route.auth.all), owned=owned)
+    late = {name.decode() for method in methods.values() for name in method.replaced or ()} - {*CREDENTIALS}
+    if public or route.auth is None:
+        return Authentication([], owned=owned, late=late) if owned or late else None
+    asked = [methods[name] for name in route.auth.names()]
+    return Authentication(asked, all=bool(route.auth.all), owned=owned, late=late)
 
 
 def secret_parameters(config: GatewayConfig) -> list[str]:

@@ -156,7 +156,7 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         limits=compile_limits(route, engine.segment),
         concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
-        gates=_gates(route, auth),
+        gates=_gates(route, config, auth),
         on_request=_hooks(used, "on_request"),
         on_response=_hooks(reversed(used), "on_response"),
         on_error=_hooks(reversed(used), "on_error"),
@@ -187,7 +187,7 @@ def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
     return [Hook(getattr(policy, hook), meter) for meter, policy in used if defines(policy, hook)]
 
 
-def _gates(route: Route, auth: Methods) -> list[Gate]:
+def _gates(route: Route, config: GatewayConfig, auth: Methods) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
     gates = [*compile_maintenance(route), *compile_ip(route)]
@@ -199,7 +199,7 @@ def _gates(route: Route, auth: Methods) -> list[Gate]:
     last = concurrency is not None and by_identity(concurrency.key)
     if concurrency is not None and not last:
         gates.append(ConcurrencyGate())
-    if (authenticated := authentication(route, auth)) is not None:
+    if (authenticated := authentication(route, config, auth)) is not None:
         gates.append(authenticated)
     if True in late:
         gates.append(RateLimits(late.count(False), len(late)))

@@ -8,7 +8,7 @@ import bcrypt
 
 from fastgate._core.auth import Identity, VerifiedCache
 from fastgate._core.basic import BasicMethod
-from fastgate._core.hooks import Refusal
+from fastgate._core.refusal import Refusal
 from fastgate.config import ConfigError, Problem
 from fastgate.config.basic import Basic, read_users
 

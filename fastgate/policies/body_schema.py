@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from fastgate._core.access import BodyCheck, nesting
 from fastgate._core.exchange import Gate
-from fastgate._core.hooks import Refusal
+from fastgate._core.refusal import Refusal
 from fastgate.config import GatewayConfig, Route
 from fastgate.config.errors import PathKeys
 

@@ -7,8 +7,8 @@ import time
 from fastgate._core.auth import Identity, VerifiedCache
 from fastgate._core.exchange import Answer
 from fastgate._core.forward_auth import ForwardMethod
-from fastgate._core.hooks import Refusal
 from fastgate._core.messages import Response
+from fastgate._core.refusal import Refusal
 from fastgate.config.addresses import parse_url
 from fastgate.config.forward_auth import CREDENTIALS, ForwardAuth, parse_decision_key
 from fastgate.upstreams.service import Place, Reply, Service, ServiceError
@@ -31,6 +31,7 @@ _PASSED_ON = frozenset(
 )
 _LOG_EVERY = 10.0  # seconds between two lines about a service that does not answer
 _REFUSALS_KEPT = 1000
+_BODY_KEPT = 8192  # bytes of each at most: they are those of anybody who comes
 
 
 def compile_forward_auth(settings: ForwardAuth) -> ForwardMethod:
@@ -139,7 +140,7 @@ class Decisions:
         now = time.monotonic()
         if 200 <= reply.status < 300:
             self._cache.put(key, self._identity(reply), now + cache.ttl)
-        elif cache.negative_ttl and not reply.get_all("set-cookie"):
+        elif cache.negative_ttl and len(reply.body) <= _BODY_KEPT and not reply.get_all("set-cookie"):
             if len(self._refused) >= _REFUSALS_KEPT:
                 self._refused.clear()
             self._refused[key] = reply, now + cache.negative_ttl

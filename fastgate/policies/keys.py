@@ -17,11 +17,11 @@ def _entries(name: str, key: VirtualKey) -> list[tuple[bytes, KeyEntry]]:
     """The key's digest, and that of the secret before it: one client, whichever it uses."""
     identity = Identity(name, "key", claims={"tags": key.tags}, source=key)
     routes = key.routes or None
-    expires = parse_instant(key.expires) if key.expires else 0.0
+    expires = parse_instant(key.expires) if key.expires else None
     made = [(bytes.fromhex(key.hash), KeyEntry(identity, routes=routes, expires=expires, disabled=key.disabled))]
     if key.previous is not None:
         until = parse_instant(key.previous.expires)
-        until = min(until, expires) if expires else until
+        until = until if expires is None else min(until, expires)
         entry = KeyEntry(identity, routes=routes, expires=until, disabled=key.disabled)
         made.append((bytes.fromhex(key.previous.hash), entry))
     return made

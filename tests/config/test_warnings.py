@@ -372,3 +372,12 @@ def test_claims_that_nobody_tells(route: dict[str, Any], said: str) -> None:
     routes = [{"name": "r", "path": "/a", "upstream": "b", **route}, *others]
     made = warnings(routes=routes, gateway=KEYS, auth={"forward": FORWARD, "jwt": jwt})
     assert made == ([f"routes[0].{said}"] if said else [])
+
+
+def test_secrets_of_issuers_in_clear() -> None:
+    clear = 'a secret in clear: use { env = "NAME" } or { file = "path" }'
+    shared = {"algorithms": ["HS256"], "secret": "x" * 64}
+    made = [{"name": "r", "path": "/*", "upstream": "b", "auth": {"any": ["jwt"]}}]
+    assert warnings(routes=made, auth={"jwt": shared}) == [f"auth.jwt.secret: {clear}"]
+    issuers = {"one": {**shared, "issuer": "1"}}
+    assert warnings(routes=made, auth={"jwt": {"issuers": issuers}}) == [f"auth.jwt.issuers.one.secret: {clear}"]

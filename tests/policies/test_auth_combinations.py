@@ -12,6 +12,7 @@ import pytest
 from policies.passwords import ALICE, Hashing, credential, get
 from tls.authorities import Files
 
+from fastgate._core.auth import Identity
 from fastgate.gateway import Gateway
 from fastgate.testing import Answer, RawClient, RecordingUpstream, proxy_config, respond, stall, start_gateway, wait_for
 from fastgate.testing.messages import RecordedResponse
@@ -270,6 +271,19 @@ async def test_the_time_of_the_route_holds_for_those_who_are_asked_too() -> None
     assert parts.upstream.requests == []
 
 
+# --- who it is ---
+
+
+def test_a_policy_cannot_change_what_the_next_request_is_known_by() -> None:
+    one = Identity("alice", "jwt", claims={"role": "reader"})
+    both = one.with_others(Identity("a.test", "certificate", claims={"role": "admin", "cn": "a.test"}))
+    assert (one.claims, both.claims) == ({"role": "reader"}, {"role": "reader", "cn": "a.test"})
+    for identity in (one, both):
+        claims: Any = identity.claims
+        with pytest.raises(TypeError):
+            claims["role"] = "admin"
+
+
 # --- what the log says ---
 
 
@@ -315,6 +329,49 @@ async def test_the_fields_of_a_method_are_taken_away_where_only_another_is_used(
     async with running({"any": ["basic"]}) as parts:
         assert (await ask(parts.gateway, get(RIGHT, "X-User: root", "X-Group: root"))).status == 200
     assert not {"x-user", "x-group"} & set(parts.upstream.requests[0].fields.names)
+
+
+async def test_a_route_that_switches_the_default_off_is_public() -> None:
+    async with RecordingUpstream() as service, RecordingUpstream() as upstream:
+        made = config(upstream.port, service.port, None, auth=False)
+        del made["routes"][0]["request_headers"]
+        made["defaults"] = {"auth": {"any": ["basic"]}}
+        async with start_gateway(made) as gateway:
+            assert (await ask(gateway, get("", "X-User: root", "X_Group: root"))).status == 200
+    assert not {"x-user", "x-group", "x_group"} & set(upstream.requests[0].fields.names)
+
+
+@pytest.mark.parametrize(
+    "rule", [{"any": ["basic", "forward"]}, {"any": ["basic"]}, {"all": ["forward", "basic"]}, None]
+)
+@pytest.mark.parametrize("answer", [GRANTED, respond(b"")])
+async def test_a_field_that_the_service_reads_and_sets_is_nobody_elses(
+    rule: dict[str, Any] | None, answer: bytes
+) -> None:
+    async with RecordingUpstream(default=answer) as service, RecordingUpstream() as upstream:
+        made = config(upstream.port, service.port, rule, **({} if rule else {"public": True}))
+        made["auth"]["forward"]["request_headers"] = ["authorization", "x-group"]
+        if rule is None:
+            del made["routes"][0]["request_headers"]
+        async with start_gateway(made) as gateway:
+            for _ in range(2):  # with the password known, and before that
+                assert (await ask(gateway, get(RIGHT, "X-Group: root", "X_GROUP: root"))).status == 200
+    if rule is not None and rule.get("all"):
+        assert service.requests[0].fields.get_all("x-group") == ["root"]
+    for request in upstream.requests:
+        asked = rule is not None and "all" in rule and answer == GRANTED
+        assert request.fields.get_all("x-group") == (["staff"] if asked else [])
+        assert "x_group" not in request.fields
+
+
+async def test_who_is_refused_is_nobody_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    async with RecordingUpstream(default=FORBIDDEN) as service, RecordingUpstream() as upstream:
+        made = config(upstream.port, service.port, {"all": ["basic", "forward"]})
+        made["gateway"]["access_log"] = {"path": str(log)}
+        async with start_gateway(made) as gateway:
+            assert (await ask(gateway, get(RIGHT))).status == 403
+    assert json.loads(log.read_text())["identity"] is None
 
 
 async def test_limits_count_by_who_it_is() -> None:

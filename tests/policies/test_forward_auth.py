@@ -402,6 +402,8 @@ async def test_a_kept_decision_is_forgotten_in_time_and_at_a_reload() -> None:
     [
         (respond(b"no", "403 Forbidden"), 1),
         (respond(b"no", "302 Found", "Location: /login"), 1),
+        (respond(b"a" * 8192, "403 Forbidden"), 1),
+        (respond(b"a" * 8193, "403 Forbidden"), 2),
         (respond(b"no", "401 Unauthorized", "Set-Cookie: a=b"), 2),
         (respond(b"no", "401 Unauthorized", "Cache-Control: no-store"), 2),
         (respond(b"no", "500 Internal Server Error"), 2),

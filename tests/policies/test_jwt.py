@@ -1,6 +1,8 @@
 """JSON Web Tokens through a gateway: who is let in, what the upstream is told, what a refused client is told."""
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -97,6 +99,11 @@ async def test_a_token_elsewhere_is_no_token() -> None:
         ("", "/?token={t}&token={t}"),
         ("", "/?token="),
         ("Cookie: token=\r\n", "/"),
+        # Whoever is behind the gateway may read the other one.
+        ("Cookie: token={t}; a=b; token=no.to.ken\r\n", "/"),
+        ("Cookie: token={t}\r\nCookie: token={t}\r\n", "/"),
+        ("", "/?token={t}&%74oken=no.to.ken"),
+        ("", "/?token={t}&token"),
     ],
 )
 async def test_none_and_two_tokens_are_not_one(fields: str, path: str) -> None:
@@ -104,6 +111,38 @@ async def test_none_and_two_tokens_are_not_one(fields: str, path: str) -> None:
         response = await stand.ask(path=path.format(t=good()), fields=fields.format(t=good()))
         assert_refused(response, "there is no token or more than one")
         assert not stand.upstream.requests
+
+
+@pytest.mark.parametrize("kind", ["json", "combined"])
+async def test_the_log_never_shows_a_token_in_the_query(tmp_path: Path, kind: str) -> None:
+    log = tmp_path / "access.log"
+    async with RecordingUpstream() as upstream:
+        config = settings(upstream.port, {**PLAIN, "from": ["query:token", "query:t", "cookie:c"]})
+        config["gateway"]["access_log"] = {"path": str(log), "format": kind}
+        config["auth"]["key"] = {"query": "k"}
+        token = good()
+        async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
+            for path, status in ((f"/?a=1&token={token}&k=x", 200), (f"/?t={token}&%74oken=x&c=3", 401), ("/?c", 401)):
+                assert (await client.request(asking(path=path))).status == status
+            await client.request(asking(fields=f"Referer: http://h/?a&t={token}\r\n"))
+    lines = log.read_text().splitlines()
+    assert not [line for line in lines if token in line or "k=x" in line]
+    if kind == "json":
+        assert [json.loads(line)["query"] for line in lines] == ["a=1", "c=3", "c", None]
+    else:
+        assert [line.split()[6] for line in lines] == ["/?a=1", "/?c=3", "/?c", "/"]
+
+
+async def test_a_subject_that_is_no_unicode_is_let_in_and_logged(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    async with RecordingUpstream() as upstream:
+        config = settings(upstream.port, {**PLAIN, "claims_to_headers": {"sub": "x-user"}})
+        config["gateway"]["access_log"] = {"path": str(log)}
+        async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
+            for _ in range(2):
+                assert (await client.request(asking(good(sub="a\ud800")))).status == 200
+    assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == [200, 200]
+    assert "x-user" not in upstream.requests[0].fields
 
 
 # --- claims

@@ -272,6 +272,15 @@ async def test_a_redirect_and_a_mirror_get_the_query_without_the_key() -> None:
             assert (answer.status, answer.fields["location"]) == (308, "https://example.com/old?a=1")
 
 
+@pytest.mark.parametrize("expires", ["1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00.0001Z"])
+async def test_no_time_is_taken_for_never(expires: str) -> None:
+    async with guarded(key={"expires": expires}) as (client, _, _gateway):
+        assert_refused(await client.request(get("/", f"x-api-key: {SECRET}")), 401, INVALID)
+    async with guarded(key={"previous": {"hash": hash_of("before"), "expires": expires}}) as (client, _, _gateway):
+        assert_refused(await client.request(get("/", "x-api-key: before")), 401, INVALID)
+        assert (await client.request(get("/", f"x-api-key: {SECRET}"))).status == 200
+
+
 async def test_a_disabled_key_is_refused() -> None:
     async with guarded(key={"disabled": True}) as (client, _, _gateway):
         assert_refused(await client.request(get("/", f"x-api-key: {SECRET}")), 401, INVALID)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeAlias
 
-import fastgate._core.engine  # noqa: F401  # `auth` is a part of the circle that begins there
 from fastgate._core.auth import Identity, VerifiedCache
 from fastgate._core.tokens import TokenMethod
 from fastgate.config import ConfigError, Problem

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import fastgate._core.engine  # noqa: F401  # `auth` is a part of the circle that begins there
 from fastgate._core.auth import Identity
 from fastgate.config.jwt import JWT, TokenIssuer
 from fastgate.policies.jwt.key_sets import KeySets
