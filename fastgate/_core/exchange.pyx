@@ -565,11 +565,13 @@ cdef class Exchange(Timed):
         self.drop_attempt()
         if self.route is not None and self.route.alters_response \
                 and (cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED):
-            if self.phase == PHASE_REQUEST and self.route.on_response is not None:
-                self.answer = answer
-                self.response_view = answer
-                self.cause = cause
-                return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
+            if self.phase == PHASE_REQUEST:
+                # Who gave it may give it again: what is changed is a copy.
+                answer = answer_of(answer.code, list(answer.fields), answer.content)
+                if self.route.on_response is not None:
+                    self.answer = answer
+                    self.cause = cause
+                    return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
             edits = self.route.response_edits
             if edits is not None:
                 answer.fields = [field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]))]

@@ -1,0 +1,37 @@
+"""Answers and responses that policies change: whose they are, how they are framed, and that a refusal stays one."""
+
+import json
+from typing import Any
+
+import pytest
+from policies.mixed_plugins import CONSTANT
+
+from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def configured(port: int, *plugins: tuple[str, dict[str, Any]], **route: Any) -> dict[str, Any]:
+    """A route with these classes of `mixed_plugins` and their options."""
+    names = "abc"[: len(plugins)]
+    config = proxy_config(port, route={"policies": [{"use": name} for name in names], **route})
+    config["plugins"] = [
+        {"name": name, "use": f"policies.mixed_plugins:{kind}", "options": options}
+        for name, (kind, options) in zip(names, plugins, strict=True)
+    ]
+    return config
+
+
+@pytest.mark.parametrize("answer", ["own", "replace"])
+async def test_an_answer_that_a_policy_gives_again_and_again_stays_what_it_is(answer: str) -> None:
+    plugins = [("Mixed", {"mark": True}), ("Mixed", {"answer": answer})]
+    route = {"response_headers": {"add": {"X-Added": "1"}}, "envelope": True, "compression": {"min_size": 1}}
+    before = CONSTANT.headers.items()
+    async with RecordingUpstream() as upstream, start_gateway(configured(upstream.port, *plugins, **route)) as gateway:
+        async with RawClient(gateway.port) as client:
+            for _ in range(3):
+                response = await client.request(GET)
+                assert response.fields["x-added"] == "1"
+                assert response.fields["x-mark"] == "1"
+                assert json.loads(response.body)["data"] == json.loads(CONSTANT.body())
+    assert CONSTANT.headers.items() == before
