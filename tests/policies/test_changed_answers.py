@@ -35,3 +35,15 @@ async def test_an_answer_that_a_policy_gives_again_and_again_stays_what_it_is(an
                 assert response.fields["x-mark"] == "1"
                 assert json.loads(response.body)["data"] == json.loads(CONSTANT.body())
     assert CONSTANT.headers.items() == before
+
+
+async def test_a_304_that_becomes_something_else_has_no_length_of_what_it_did_not_send() -> None:
+    async with RecordingUpstream(default=b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n") as upstream:
+        config = configured(upstream.port, ("Status", {"status": 200}))
+        async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
+            for _ in range(2):
+                response = await client.request(GET)
+                assert (response.status, response.body) == (200, b"")
+                assert response.fields.get("content-length") is None
+            response = await client.request(GET.replace(b"GET", b"HEAD"))
+            assert response.fields["content-length"] == "500"
