@@ -442,7 +442,7 @@ cdef class Exchange(Timed):
                 self.phase = PHASE_RESPONSE
                 self.reframed = FRAMED_WHOLE
                 self.keep_response(piece, last)
-                if not last or self.over:
+                if not last or self.over or self.phase != PHASE_RESPONSE:
                     return 0
                 return run_hooks(self, route.on_response, PHASE_RESPONSE)
             if route.on_response is not None:
@@ -474,7 +474,8 @@ cdef class Exchange(Timed):
         if self.phase == PHASE_KEEPING:
             return keep_piece(self, piece, last)
         self.keep_response(piece, last)
-        if last and not self.over and self.route.buffer_response and self.hooks is not self.route.on_response:
+        if last and not self.over and self.route.buffer_response and self.phase == PHASE_RESPONSE \
+                and self.hooks is not self.route.on_response:
             return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
         return 0
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from policies.mixed_plugins import CONSTANT
 
-from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
+from fastgate.testing import Answer, RawClient, RecordingUpstream, pieces, proxy_config, respond, start_gateway
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -47,3 +47,20 @@ async def test_a_304_that_becomes_something_else_has_no_length_of_what_it_did_no
                 assert response.fields.get("content-length") is None
             response = await client.request(GET.replace(b"GET", b"HEAD"))
             assert response.fields["content-length"] == "500"
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "pieces"])
+async def test_a_response_that_is_too_large_is_refused_also_where_an_error_is_answered_later(whole: bool) -> None:
+    head, body = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"x" * 100
+    answer = Answer(head + body) if whole else Answer(head, pieces(body, 50))
+    async with RecordingUpstream(default=answer) as upstream:
+        config = configured(upstream.port, ("Whole", {"mark": True}), ("Errors", {}), max_body=60)
+        async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
+            for _ in range(2):
+                response = await client.request(GET)
+                assert response.status == 502
+                assert json.loads(response.body) == {"cause": "response_too_large"}
+                assert "x-mark" not in response.fields
+            upstream.default = Answer(respond(b"small"))
+            assert (await client.request(GET)).body == b"small"
+        assert gateway.metrics()["requests"] == 3
