@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from fastgate import Policy, Request, Response
+from fastgate._core.hooks import Refusal
 
 CONSTANT = Response(200, json={"text": "a" * 300}, headers={"x-kind": "constant"})
 """What a policy answers again and again: nobody may change it."""
@@ -75,3 +76,16 @@ class Status(Policy):
 
     def on_response(self, request: Request, response: Response) -> None:
         response.status = self.status
+
+
+class Fails(Policy):
+    """A hook for bodies that raises: ``when`` says at which piece, or whether it refuses."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.when: str = options["when"]
+
+    def on_response_body(self, request: Request, response: Response, piece: bytes, last: bool) -> None:
+        if self.when == "refuse":
+            raise Refusal("forbidden", fields=[("X-Refused", "1")])
+        if last or self.when == "first":
+            raise ValueError("as it was told to")
