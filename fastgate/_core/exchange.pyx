@@ -515,6 +515,10 @@ cdef class Exchange(Timed):
             self.response_extra = edit(self, self.route.response_edits, self.response, self.response_extra)
             if self.response_extra is None:
                 return self.refuse(BAD_REQUEST)
+        if self.status_changed and not self.response_complete and (self.status == 304 or self.status == 204):
+            # Nobody gets the rest of the body.
+            self.drop_attempt()
+            self.response_complete = True
         piece = b"".join(self.response_body) if self.response_body is not None else None
         self.response_body = None
         if self.route.response_filters is not None:

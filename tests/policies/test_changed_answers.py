@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from policies.mixed_plugins import CONSTANT
 
-from fastgate.testing import Answer, RawClient, RecordingUpstream, pieces, proxy_config, respond, start_gateway
+from fastgate.testing import Answer, RawClient, RecordingUpstream, pieces, proxy_config, respond, stall, start_gateway
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -47,6 +47,19 @@ async def test_a_304_that_becomes_something_else_has_no_length_of_what_it_did_no
                 assert response.fields.get("content-length") is None
             response = await client.request(GET.replace(b"GET", b"HEAD"))
             assert response.fields["content-length"] == "500"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_body_that_nobody_gets_any_more_is_not_waited_for(status: int) -> None:
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\nabc"
+    for route in ({}, {"compression": True}):
+        async with RecordingUpstream(default=Answer(begun, stall())) as upstream:
+            config = configured(upstream.port, ("Status", {"status": status}), ("Bodies", {}), **route)
+            async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
+                for number in range(2):
+                    response = await client.request(GET)
+                    assert (response.status, response.body) == (status, b"")
+                    await upstream.connections[number].wait_ended()
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "pieces"])
