@@ -351,14 +351,6 @@ cdef inline void word(Buffer* b, const char* text) noexcept nogil:
     put(b, text, strlen(text))
 
 
-cdef const char* name_of(Identity identity, Py_ssize_t* length) noexcept:
-    """Who asks: behind the method in the key, which are bytes also where the name is no Unicode."""
-    cdef const char* method = PyBytes_AS_STRING(identity.key)
-    cdef Py_ssize_t before = strlen(method) + 1
-    length[0] = PyBytes_GET_SIZE(identity.key) - before
-    return method + before
-
-
 cdef Py_ssize_t before_query(const unsigned char* target, Py_ssize_t length) noexcept:
     """How much of a target or URL is not query."""
     cdef const unsigned char* mark = <const unsigned char*>memchr(target, b"?", length)
@@ -390,6 +382,14 @@ cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, tup
         if start < length and find_parameter(target + start + 1, length - start - 1, name, 0, &parameter):
             return start
     return length
+
+
+cdef const char* name_of(Identity who, Py_ssize_t* length) noexcept:
+    """Of who was authenticated. Its key is its method and its id: bytes also where the id is no Unicode."""
+    cdef const char* text = PyBytes_AS_STRING(who.key)
+    cdef Py_ssize_t method = <Py_ssize_t>strlen(text) + 1
+    length[0] = PyBytes_GET_SIZE(who.key) - method
+    return text + method
 
 
 cdef inline bytes client_of(Exchange x):

@@ -32,7 +32,7 @@ cdef class Method:
     cdef readonly bytes challenge      # of WWW-Authenticate; None = none
     cdef readonly bytes invalid        # the challenge for credentials that are not valid; None = the same
     cdef readonly tuple owned          # lower-case names of the fields that it sends upstream
-    cdef readonly tuple replaced       # the same of those that may be the client's until it grants
+    cdef readonly tuple replaced       # the same of those that may be needed of the client until it grants
 
     cdef int verify(self, Exchange x) except -1
     cdef int grant(self, Exchange x, Identity identity) except -1

@@ -140,16 +140,12 @@ cdef int begin_response(Exchange x, bytes piece, bint last, int cause) except -1
 
 
 cdef int begin_answer(Exchange x, Answer answer, int cause) except -1:
-    """The same for an answer that comes from a policy or the route. A policy may give it again: it is not changed."""
-    cdef Answer copy = Answer.__new__(Answer)
-    copy.code = answer.code
-    copy.fields = list(answer.fields)
-    copy.content = answer.content
-    x.answer = copy
-    x.status = copy.code
+    """The same for an answer that comes from a policy or the route, which is this exchange's own."""
+    x.answer = answer
+    x.status = answer.code
     x.cause = cause
     x.reframed = FRAMED_AS_SENT
-    return begin_response(x, copy.content, True, cause)
+    return begin_response(x, answer.content, True, cause)
 
 
 cdef int filter_response(Exchange x, bytes piece, bint last) except -1:

@@ -380,6 +380,9 @@ cdef class ClientConnection(ClientSide):
         if x.answer is None:
             keep_length = head.content_length >= 0 and x.status != 204 \
                 and (x.reframed == FRAMED_AS_SENT or (self.bodiless and x.reframed == FRAMED_WHOLE))
+            if x.status_changed and head.status == 304 and not self.bodiless:
+                # It gave the length of what it did not send.
+                keep_length = False
             put_fields(buffer, head)
         if extra is not None:
             for name, value in extra:

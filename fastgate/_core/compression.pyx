@@ -183,12 +183,9 @@ cdef class Compression(BodyRule):
             if last and not bodiless(x):
                 size = len(piece)
         chosen = choose_coding(accepted_codings(x), self.names)
-        if chosen == NOTHING or size == 0:
+        if chosen == NOTHING or size == 0 or (0 <= size < self.min_size and not refuses_identity(x)):
             chosen = IDENTITY
-        elif 0 <= size < self.min_size and not refuses_identity(x):
-            if known:
-                return None
-            chosen = IDENTITY
+        # Also where it is small: who refuses it as it is gets it compressed.
         vary(x)
         if chosen == IDENTITY:
             return None

@@ -162,7 +162,7 @@ cdef enum Phase:
     PHASE_PAUSE = 10                   # between two tries
     PHASE_RESPONSE = 4                 # policies, response side
     PHASE_SENDING = 5
-    PHASE_FILTERING = 10               # the same, and the body passes filters: see bodies
+    PHASE_FILTERING = 11               # the same, and the body passes filters: see bodies
     PHASE_ERROR = 6
     PHASE_TUNNEL = 7
 

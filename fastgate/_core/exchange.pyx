@@ -442,7 +442,7 @@ cdef class Exchange(Timed):
                 self.phase = PHASE_RESPONSE
                 self.reframed = FRAMED_WHOLE
                 self.keep_response(piece, last)
-                if not last or self.over:
+                if not last or self.over or self.phase != PHASE_RESPONSE:
                     return 0
                 return run_hooks(self, route.on_response, PHASE_RESPONSE)
             if route.on_response is not None:
@@ -474,7 +474,8 @@ cdef class Exchange(Timed):
         if self.phase == PHASE_KEEPING:
             return keep_piece(self, piece, last)
         self.keep_response(piece, last)
-        if last and not self.over and self.route.buffer_response and self.hooks is not self.route.on_response:
+        if last and not self.over and self.route.buffer_response and self.phase == PHASE_RESPONSE \
+                and self.hooks is not self.route.on_response:
             return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
         return 0
 
@@ -514,6 +515,10 @@ cdef class Exchange(Timed):
             self.response_extra = edit(self, self.route.response_edits, self.response, self.response_extra)
             if self.response_extra is None:
                 return self.refuse(BAD_REQUEST)
+        if self.status_changed and not self.response_complete and (self.status == 304 or self.status == 204):
+            # Nobody gets the rest of the body.
+            self.drop_attempt()
+            self.response_complete = True
         piece = b"".join(self.response_body) if self.response_body is not None else None
         self.response_body = None
         if self.route.response_filters is not None:
@@ -565,11 +570,13 @@ cdef class Exchange(Timed):
         self.drop_attempt()
         if self.route is not None and self.route.alters_response \
                 and (cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED):
-            if self.phase == PHASE_REQUEST and self.route.on_response is not None:
-                self.answer = answer
-                self.response_view = answer
-                self.cause = cause
-                return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
+            if self.phase == PHASE_REQUEST:
+                # Who gave it may give it again: what is changed is a copy.
+                answer = answer_of(answer.code, list(answer.fields), answer.content)
+                if self.route.on_response is not None:
+                    self.answer = answer
+                    self.cause = cause
+                    return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
             edits = self.route.response_edits
             if edits is not None:
                 answer.fields = [field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]))]

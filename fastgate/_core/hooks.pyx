@@ -17,7 +17,16 @@ from asyncio import CancelledError
 from libc.stdint cimport uint64_t
 
 from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, detail_of, outcomes, reason_of
-from fastgate._core.exchange cimport PHASE_ERROR, PHASE_REQUEST, PHASE_RESPONSE, PASSED, Answer, Exchange, Gate
+from fastgate._core.exchange cimport (
+    PASSED,
+    PHASE_ERROR,
+    PHASE_REQUEST,
+    PHASE_RESPONSE,
+    Answer,
+    Exchange,
+    Gate,
+    answer_of,
+)
 from fastgate._core.meters cimport Meter
 from fastgate._core.wheel cimport clock_us
 
@@ -241,8 +250,9 @@ cdef int took(Exchange x, object result) except -1:
         return 1
     if x.phase == PHASE_RESPONSE:
         if result is not x.response_view:
-            x.answer = <Answer>result
-            x.response_view = result
+            # A copy, which the hooks that follow may change.
+            x.answer = answer_of((<Answer>result).code, list((<Answer>result).fields), (<Answer>result).content)
+            prepare_views(x)
         return 0
     x.hooks = ()
     x.respond(<Answer>result, x.cause)

@@ -111,7 +111,7 @@ cdef int next_step(Exchange x, int cause) except -1:
             if pause != NO_TRY:
                 return pause_for(x, pause)
         elif cause == UPSTREAM_STALE:
-            if x.idempotent and not x.replayed and replayable(x):
+            if not x.replayed and replayable(x) and (x.idempotent or repeats_on_reset(x.route.retry)):
                 # Not a try of its own: the connection had died before it was used.
                 x.replayed = True
                 x.fresh = True
@@ -140,6 +140,11 @@ cdef int next_step(Exchange x, int cause) except -1:
 
 cdef bint replayable(Exchange x) noexcept:
     return not x.body_lost and (x.request_complete or not x.expects_continue)
+
+
+cdef bint repeats_on_reset(RetryRule rule) noexcept:
+    """Whether the route says that anything may be done twice when a connection ends without an answer."""
+    return rule is not None and rule.non_idempotent and rule.on.failures & FAILED_RESET != 0
 
 
 cdef int64_t plan(Exchange x, int failure, bint arrived, int64_t not_before) except -2:

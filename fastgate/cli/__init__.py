@@ -117,7 +117,7 @@ def fail(error: Exception) -> NoReturn:
             sys.exit(130)
         case click.UsageError():
             where = error.ctx.command_path if error.ctx else "fastgate"
-            click.echo(f"{where}: {_lower_first(error.format_message())} ({where} --help)", err=True)
+            click.echo(f"{where}: {_lower_first(' '.join(error.format_message().split()))} ({where} --help)", err=True)
             sys.exit(2)
         case click.ClickException():
             click.echo(f"fastgate: {error.format_message()}", err=True)

@@ -21,21 +21,20 @@ def check(config: str | None, strict: bool) -> None:
     from fastgate.config.warnings import find_warnings
 
     loaded, document = load_with_document(config)
+    problems = []
     if loaded.plugins:
-        from fastgate.config import ConfigError
         from fastgate.gateway.plugins import find_problems
 
         import_from_here()
-        problems = find_problems(loaded.plugins)
-        if problems:
-            raise ConfigError(locate(document, problems))
+        problems += find_problems(loaded.plugins)
     if any(route.body_schema for route in loaded.routes):
-        from fastgate.config import ConfigError
         from fastgate.policies.body_schema import find_problems as find_schema_problems
 
-        wrong = find_schema_problems(loaded)
-        if wrong:
-            raise ConfigError(locate(document, wrong))
+        problems += find_schema_problems(loaded)
+    if problems:
+        from fastgate.config import ConfigError
+
+        raise ConfigError(locate(document, problems))
     warnings = locate(document, find_warnings(loaded, document.data))
     for warning in warnings:
         place = warning.source if warning.line is None else f"{warning.source}:{warning.line}"

@@ -34,6 +34,7 @@ upstream = "backend"
 # strip_prefix = "/api"       # the backend sees /users for /api/users
 # timeouts = {{ read = "30s" }}
 # rate_limit = {{ rate = 100, burst = 200 }}   # a second, for each client
+# auth = {{ any = ["key"] }}    # who may use it; `fastgate keys new --id ID --write` makes a key
 # request_headers = {{ set = {{ x-client = "{{client_ip}}" }}, remove = ["x-internal"] }}
 
 # The servers behind the gateway.

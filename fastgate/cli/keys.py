@@ -23,7 +23,14 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@click.group(invoke_without_command=True)
+class _InOrder(click.Group):
+    """Lists its commands in the order of a key's life, which is that of this file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, invoke_without_command=True)
 @click.pass_context
 def keys(ctx: click.Context) -> None:
     """Make, show, rotate and revoke keys of clients.
@@ -75,13 +82,27 @@ def _expiry(ctx: click.Context, parameter: click.Parameter, given: str | None) -
 
 
 @keys.command()
-@click.option("--id", "name", required=True, callback=_checked("--id"), help="Who the client is.")
-@click.option("--tag", "tags", multiple=True, callback=_checked("--tag"), help="A word for policies; several times.")
+@click.option("--id", "name", required=True, callback=_checked("--id"), metavar="ID", help="Who the client is.")
 @click.option(
-    "--route", "routes", multiple=True, callback=_checked("--route"), help="A route it is good for; several times."
+    "--tag", "tags", multiple=True, metavar="WORD", callback=_checked("--tag"), help="For policies; several times."
 )
-@click.option("--expires", callback=_expiry, help="A duration (90d), a date (2027-01-01, UTC) or a time with its zone.")
-@click.option("--config", help=f"The configuration that it is for. With --write, by default {DEFAULT_FILE}.")
+@click.option(
+    "--route",
+    "routes",
+    multiple=True,
+    metavar="NAME",
+    callback=_checked("--route"),
+    help="A route it is good for; several times. Without it, every route that asks for keys.",
+)
+@click.option(
+    "--expires",
+    metavar="WHEN",
+    callback=_expiry,
+    help="A duration (90d), a date (2027-01-01, UTC) or a time with its zone. Without it, never.",
+)
+@click.option(
+    "--config", metavar="FILE", help=f"The configuration that it is for. With --write, by default {DEFAULT_FILE}."
+)
 @click.option("--write", is_flag=True, help="Add it to the configuration, which has to be TOML.")
 def new(
     name: str, tags: tuple[str, ...], routes: tuple[str, ...], expires: float | None, config: str | None, write: bool
@@ -109,7 +130,7 @@ def new(
         _tell(name, path)
         click.echo(secret)
         return
-    click.echo(block, nl=False)
+    click.echo(f"\n{block}", nl=False)  # apart from what it is appended to, also where that lacks its last newline
     click.echo(f'\nThe secret of "{name}" is shown only this once; the configuration has its hash:\n', err=True)
     click.echo(f"  {secret}", err=True)
 
@@ -144,7 +165,10 @@ def list_keys(config: str | None) -> None:
 @keys.command()
 @click.argument("words", nargs=-1, metavar="[CONFIG] ID")
 def revoke(words: tuple[str, ...]) -> None:
-    """Refuse a key from the next reload on: sets `disabled = true` in CONFIG, by default fastgate.toml."""
+    """Refuse a key from the next reload on.
+
+    Sets `disabled = true` in CONFIG, by default fastgate.toml.
+    """
     from fastgate.cli.key_file import change_key, find_key
 
     path, name = _named(words)
@@ -158,10 +182,15 @@ def revoke(words: tuple[str, ...]) -> None:
 
 @keys.command()
 @click.argument("words", nargs=-1, metavar="[CONFIG] ID")
-@click.option("--grace", help="How long the old secret is accepted too, such as 24h. Without it, not at all.")
+@click.option(
+    "--grace", metavar="DURATION", help="How long the old secret is accepted too, such as 24h. Without it, not at all."
+)
 @click.pass_context
 def rotate(ctx: click.Context, words: tuple[str, ...], grace: str | None) -> None:
-    """Give a key of CONFIG, by default fastgate.toml, a new secret, and print it."""
+    """Give a key a new secret, and print it.
+
+    Its hash takes the place of the old one in CONFIG, by default fastgate.toml.
+    """
     from fastgate.cli.key_file import change_key, find_key
     from fastgate.config.reference import toml
     from fastgate.config.units import parse_duration
@@ -190,9 +219,10 @@ def rotate(ctx: click.Context, words: tuple[str, ...], grace: str | None) -> Non
     "--cost", type=click.IntRange(4, 16), default=12, show_default=True, help="Each more takes twice the time."
 )
 def hash_password(cost: int) -> None:
-    """Print the bcrypt hash of a password, for `[auth.basic]`.
+    """Print the bcrypt hash of a password.
 
-    Asks twice on a terminal; otherwise the password is standard input, without the end of its last line.
+    It is for `users` of `[auth.basic]`, or, behind a name and a colon, for its htpasswd file. Asks twice on a terminal;
+    otherwise the password is standard input, without the end of its last line.
     """
     import bcrypt
 

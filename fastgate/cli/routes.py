@@ -86,10 +86,20 @@ def _target_of(target: Target) -> str:
 
 
 def _policies_of(route: Route, config: GatewayConfig) -> str:
+    """What a request passes, in the order in which it does; then what becomes of the answer."""
     parts = []
     if route.maintenance is not None and route.maintenance.enabled:
         parts.append("closed")
-    parts += [name for name in ("ip", "content_types", "body_schema") if getattr(route, name)]
+    parts += [name for name in ("ip", "cors") if getattr(route, name)]
+    if route.public:
+        parts.append("public")
+    elif route.auth is not None:
+        parts.append(f"auth {(' or ' if route.auth.any else ' and ').join(route.auth.names())}")
+    parts += [_limit_of(limit) for limit in route.rate_limit]
+    if route.concurrency:
+        parts.append(f"{route.concurrency.max} at once by {'+'.join(route.concurrency.key)}")
+    parts += [name for name in ("content_types", "body_schema") if getattr(route, name)]
+    parts += [policy.use for policy in route.policies]
     if route.strip_prefix:
         parts.append(f"strip {route.strip_prefix}")
     if route.add_prefix:
@@ -97,12 +107,9 @@ def _policies_of(route: Route, config: GatewayConfig) -> str:
     if route.rewrite:
         parts.append("rewrite")
     parts += [name for name in ("request_headers", "response_headers") if getattr(route, name)]
-    parts += [_limit_of(limit) for limit in route.rate_limit]
-    if route.concurrency:
-        parts.append(f"{route.concurrency.max} at once by {'+'.join(route.concurrency.key)}")
     if route.mirror:
         parts.append(f"mirror to {route.mirror.upstream}")
-    parts += [policy.use for policy in route.policies]
+    parts += [name for name in ("envelope", "compression", "security_headers") if getattr(route, name)]
     return ", ".join(parts)
 
 

@@ -6,13 +6,13 @@ import click
 @click.command()
 @click.option("--reference", is_flag=True, help="Print the reference page (Markdown) instead.")
 def schema(reference: bool) -> None:
-    r"""Print the JSON Schema of the configuration, for editors.
+    """Print the JSON Schema of the configuration, for editors.
 
     \b
     fastgate schema > fastgate.schema.json
     and as the first line of a TOML file (Taplo, Even Better TOML):
     #:schema fastgate.schema.json
-    """
+    """  # noqa: D301 - click wants the control character itself
     if reference:
         from fastgate.config.reference import render_reference
 

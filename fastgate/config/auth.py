@@ -47,7 +47,11 @@ class AuthRule(Table, frozen=True, kw_only=True):
 
     any: Annotated[
         MethodNames,
-        about("Names of tables in `[auth]`, of which one is enough.", examples=[["key"]], also=["or", "oneof"]),
+        about(
+            "Names of tables in `[auth]`, of which one is enough.",
+            examples=[["key"]],
+            also=["or", "oneof", "method", "methods", "type", "mode"],
+        ),
     ] = field(default_factory=list)
     all: Annotated[
         MethodNames,
@@ -67,7 +71,7 @@ class AuthRule(Table, frozen=True, kw_only=True):
         for key in ("any", "all"):
             names = getattr(self, key)
             for number, name in enumerate(names):
-                if name in list(names)[:number]:
+                if isinstance(name, str) and name in names[:number]:
                     yield (key, number), "is named twice"
 
 
@@ -80,7 +84,7 @@ class AuthKeys(Table, frozen=True, kw_only=True):
             "Who may use the route. Absent: everybody.",
             examples=[{"any": ["key"]}],
             policy=True,
-            also=["authentication", "security", "authn", "auth_basic", "authorize"],
+            also=["authentication", "security", "authn", "auth_basic", "basic_auth", "api_key", "key_auth"],
         ),
     ] = None
     public: Annotated[

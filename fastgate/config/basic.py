@@ -92,7 +92,7 @@ def check_password_hash(text: str) -> str:
             raise ValueError(f"the only hash accepted is bcrypt, and this is {name}")
     match = _HASH.fullmatch(text)
     if match is None:
-        raise ValueError("expected the bcrypt hash of a password, as `htpasswd -nB NAME` prints it")
+        raise ValueError("expected the bcrypt hash of a password: `fastgate keys hash-password` prints it")
     if not 4 <= int(match[1]) <= _HIGHEST_COST:
         raise ValueError(f"its cost is {int(match[1])}; 4 to {_HIGHEST_COST} are accepted")
     return text

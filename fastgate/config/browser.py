@@ -249,7 +249,8 @@ def _unknown_word(key: str, value: str, words: tuple[str, ...]) -> str:
         if word.lower() not in [known.lower() for known in words]:
             if word.lower().startswith("allow-from"):
                 return 'browsers know no ALLOW-FROM: write content_security_policy = "frame-ancestors …"'
-            expected = ", ".join(quote(known) for known in words)
+            quoted = [quote(known) for known in words]
+            expected = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
             return f"expected {expected}, got {quote(word)}{did_you_mean(word, words)}"
     return ""
 
@@ -304,6 +305,6 @@ class BrowserKeys(AccessKeys, frozen=True, kw_only=True):
             examples=[True],
             policy=True,
             on={},
-            also=["secure_headers", "helmet", "hsts", "security_header"],
+            also=["secure_headers", "helmet", "hsts", "csp", "security_header"],
         ),
     ] = None

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.patterns import compile_expression, path_parameters
+from fastgate.config.routes import PolicyKeys
 from fastgate.config.schema import AuthRule, HeaderEdits, Plugin, PolicyUse, Route, Upstream
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.templates import Variable, parse_template
@@ -190,7 +191,9 @@ def check_policies(table: Any, keys: PathKeys, known: set[str], reading: Reading
             if isinstance(policy, PolicyUse) and isinstance(name, str) and name not in known:
                 installed = installed_plugins()
                 if name not in installed:
-                    hint = did_you_mean(name, known | installed) or ": name it in [[plugins]]"
+                    built_in = name.replace("-", "_") in PolicyKeys.__struct_fields__
+                    hint = f": it is built in, as the key {name.replace('-', '_')} of the route" if built_in else ""
+                    hint = hint or did_you_mean(name, known | installed) or ": name it in [[plugins]]"
                     reading.report((*keys, "policies", number, "use"), f"there is no plugin {quote(name)}{hint}")
     rewrite = table.rewrite
     if rewrite is not None and (defaults is None or rewrite is not defaults.rewrite):
@@ -241,7 +244,7 @@ def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
         if not isinstance(edits, HeaderEdits):
             continue
         inherited = edits is getattr(defaults, name)
-        for where, text in _edited_values(edits):
+        for where, text in edited_values(edits):
             if "{param." not in text:
                 continue
             known = path_parameters(route.path) if known is None else known
@@ -277,7 +280,7 @@ def _check_auth(table: Any, keys: PathKeys, config: Any, reading: Reading) -> No
             if isinstance(name, str) and getattr(config.auth, name, True) is None:
                 reading.report((*keys, "auth", kind, number), f"there is no [auth.{name}]: add it, with its keys")
     if getattr(table, "public", False) is True:
-        reading.report((*keys, "public"), "contradicts auth, which this route has too")
+        reading.report((*keys, "public"), "contradicts auth, which this route has too: leave one of them out")
 
 
 def _check_identity(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
@@ -303,7 +306,7 @@ def _check_identity_in_edits(route: Any, keys: PathKeys, defaults: Any, reading:
         edits = getattr(route, name)
         if not isinstance(edits, HeaderEdits) or edits is getattr(defaults, name):
             continue
-        for where, text in _edited_values(edits):
+        for where, text in edited_values(edits):
             for part in parse_template(text):
                 if isinstance(part, Variable) and part.name in ("key", "claim"):
                     written = f"{{{part.name}.{part.argument}}}"
@@ -352,7 +355,8 @@ def is_list(data: Any, keys: PathKeys) -> bool:
     return isinstance(data, list | tuple)
 
 
-def _edited_values(edits: Any) -> Iterable[tuple[PathKeys, str]]:
+def edited_values(edits: Any) -> Iterable[tuple[PathKeys, str]]:
+    """The values that edits of header fields write, each with its place."""
     for name, value in edits.set.items() if isinstance(edits.set, dict) else ():
         if isinstance(value, str):
             yield ("set", name), value

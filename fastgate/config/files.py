@@ -37,6 +37,8 @@ def read_files(config: GatewayConfig) -> Iterator[tuple[PathKeys, str]]:
     for number, route in enumerate(config.routes):
         if route.body_schema:
             yield ("routes", number, "body_schema"), route.body_schema
+    if config.auth.jwt is not None and config.auth.jwt.ca:
+        yield ("auth", "jwt", "ca"), config.auth.jwt.ca
     if config.auth.forward is not None and config.auth.forward.tls is not None:
         for key in ("ca", "cert", "key"):
             path = getattr(config.auth.forward.tls, key)

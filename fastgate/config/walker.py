@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from fastgate.config.addresses import parse_target
-from fastgate.config.errors import PathKeys, quote
+from fastgate.config.errors import PathKeys, quote, render_path
 from fastgate.config.kinds import SECRET_KINDS
 from fastgate.config.leaves import CHECKS, resolve_path
 from fastgate.config.literals import in_written_order
@@ -101,8 +101,12 @@ def describe(value: object) -> str:
             return "a list"
         case Mapping():
             return "a table"
-        case dt.date() | dt.time():
-            return "a date or time"
+        case dt.datetime():
+            return "a date and time"
+        case dt.date():
+            return "a date"
+        case dt.time():
+            return "a time of day"
     return f"a {type(value).__name__}"
 
 
@@ -116,13 +120,16 @@ def struct_reader(cls: type) -> Reader:
         name: marks(field.type).get("off") for name, field in fields.items() if marks(field.type).get("policy")
     }
     on = {name: marks(field.type)["on"] for name, field in fields.items() if "on" in marks(field.type)}
+    tables = {name: shown for name, field in fields.items() if isinstance(shown := _example(field.type), dict)}
     expected = f"a table with {' and '.join(required)}" if 0 < len(required) < 4 else "a table"
+    alone = required[0] if len(required) == 1 and str in readers[required[0]].accepts else ""
     one_of: tuple[str, ...] = getattr(cls, "one_of", ())
     renamed = {name: field.name for name, field in fields.items() if field.name != name}
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         if not isinstance(value, Mapping):
-            return reading.unexpected(keys, expected, value)
+            hint = f": write {{ {alone} = {quote(value)} }}" if alone and isinstance(value, str) else ""
+            return reading.unexpected(keys, expected, value, hint)
         values: dict[str, Any] = {}
         meant: set[str] = set()
         for name, item in value.items():
@@ -147,6 +154,15 @@ def struct_reader(cls: type) -> Reader:
                     values[name] = reader.read(reading, on[name], (*keys, name))
                 else:
                     values[name] = reading.unexpected((*keys, name), f"true, false or {reader.expected}", item)
+            elif name in tables and reader.accepts == (dict,) and not isinstance(item, Mapping):
+                # What a table looks like is the fix here.
+                from fastgate.config.reference import toml
+
+                shown = f"a table such as {toml(tables[name])}"
+                values[name] = reading.unexpected((*keys, name), shown, item)
+            elif item is True and switchable.get(name) == "" and reader.accepts == (str,):
+                hint = ": its default is used where the key is left out"
+                values[name] = reading.unexpected((*keys, name), "a string or false", item, hint)
             else:
                 values[name] = reader.read(reading, item, (*keys, name))
         for name in required:
@@ -165,6 +181,14 @@ def struct_reader(cls: type) -> Reader:
         return made
 
     return Reader(read, expected, (dict,))
+
+
+def _example(kind: inspect.Type) -> Any:
+    """The first example of a key, None where it has none."""
+    if not isinstance(kind, inspect.Metadata):
+        return None
+    examples = (kind.extra_json_schema or {}).get("examples")
+    return examples[0] if examples else _example(kind.type)
 
 
 def _check_alternatives(
@@ -455,7 +479,9 @@ def _dict_reader(key: Reader, item: Reader, key_marks: Mapping[str, Any]) -> Rea
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         if not isinstance(value, Mapping):
-            return reading.unexpected(keys, "a table", value)
+            headed = isinstance(value, list) and item.accepts == (dict,)
+            hint = f": each is headed [{render_path(keys)}.NAME]" if headed else ""
+            return reading.unexpected(keys, "a table", value, hint)
         values: dict[str, Any] = {}
         seen: dict[str, str] = {}
         for name, element in value.items():

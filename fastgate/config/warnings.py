@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fastgate.config.auth_warnings import auth_warnings
+from fastgate.config.auth_warnings import auth_warnings, claim_warnings, key_warnings
 from fastgate.config.browser_warnings import browser_warnings
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.key_warnings import key_warnings
 from fastgate.config.overlap import covers
 from fastgate.config.schema import GatewayConfig, Route
 from fastgate.config.suggest import nearest
@@ -29,8 +28,9 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
         *browser_warnings(config, data),
         *_upstream_warnings(config),
         *unreachable_routes(config.routes),
-        *auth_warnings(config, data),
         *key_warnings(config, time.time()),
+        *auth_warnings(config, data),
+        *claim_warnings(config),
         *_secrets_in_clear(data),
     ]
 
@@ -67,7 +67,8 @@ def _route_warnings(config: GatewayConfig) -> Iterator[Finding]:
             limit = config.gateway.max_body if route.max_body is None else route.max_body
             yield (
                 (*keys, "buffer_request" if route.buffer_request else "body_schema"),
-                f"keeps up to {format_size(limit)} in memory for each request",
+                f"keeps up to {format_size(limit)} in memory for each request"
+                + (": a max_body of the route says less" if route.max_body is None else ""),
             )
         if route.strip_prefix and not route.path.startswith("~") and not _under(route.path, route.strip_prefix):
             yield (*keys, "strip_prefix"), f"{quote(route.strip_prefix)} is no prefix of the path {quote(route.path)}"

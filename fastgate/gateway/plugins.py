@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from importlib import import_module
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -14,8 +14,8 @@ from msgspec import Struct
 from fastgate.config import ConfigError, Plugin, Problem
 from fastgate.config.errors import PathKeys, render_path
 from fastgate.config.options import OptionsError, read_options
-from fastgate.config.suggest import did_you_mean
-from fastgate.gateway.policy import STREAM_HOOKS, Policy
+from fastgate.config.suggest import did_you_mean, nearest
+from fastgate.gateway.policy import HOOKS, STREAM_HOOKS, Policy
 
 if TYPE_CHECKING:
     from fastgate.gateway.gateway import Gateway
@@ -80,7 +80,7 @@ class Plugins:
                 continue
             slow = loop.call_later(SLOW_START, _log.warning, SLOW, name, SLOW_START)
             try:
-                await policy.on_startup(gateway)
+                await _awaited(policy.on_startup(gateway))
             except BaseException as error:
                 await shut_down(begun, gateway)
                 if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt)):
@@ -141,6 +141,8 @@ def _said(index: int, plugin: Plugin, error: BaseException) -> list[tuple[PathKe
 
 def describe(error: BaseException) -> str:
     """What was raised, and where: the line that its author has to look at."""
+    if isinstance(error, SyntaxError) and error.filename:  # the import failed there, in a file that never ran
+        return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     told = " ".join(str(error).split())
@@ -152,12 +154,22 @@ def find_class(plugin: Plugin) -> type[Policy]:
     kind = _find(plugin)
     if not _is_policy(kind):
         raise PluginError(f"{plugin.use or plugin.name} is not a class derived from fastgate.Policy")
+    check_class(kind)
+    return kind
+
+
+def check_class(kind: type[Policy]) -> None:
+    """Raises PluginError for a class whose hooks could not be called as it means them."""
     if kind.body not in ("none", "peek", "full"):
         raise PluginError(f'body must be "none", "peek" or "full", not {kind.body!r}')
     for hook in STREAM_HOOKS:
         if iscoroutinefunction(getattr(kind, hook, None)):
             raise PluginError(f"{hook} cannot be async: it is called while the body streams")
-    return kind
+    for name in dir(kind):
+        # A hook that is spelled wrong is never called, and what it should have refused gets in.
+        meant = nearest(name, HOOKS, 0.85) if name.startswith("on_") and name not in HOOKS else None
+        if meant:
+            raise PluginError(f'{kind.__name__} has "{name}", which is no hook, did you mean "{meant}"?')
 
 
 def _is_policy(value: object) -> TypeGuard[type[Policy]]:
@@ -190,10 +202,16 @@ def _find(plugin: Plugin) -> object:
     return found[0].load()
 
 
+async def _awaited(begun: Awaitable[None] | None) -> None:
+    """The end of a hook that may be plain, as others may."""
+    if begun is not None:
+        await begun
+
+
 async def shut_down(policies: Sequence[Policy], gateway: "Gateway") -> None:
     """Calls ``on_shutdown`` of each in reverse order; what one raises is logged and the others go on."""
     for policy in reversed(policies):
         try:
-            await policy.on_shutdown(gateway)
+            await _awaited(policy.on_shutdown(gateway))
         except (Exception, SystemExit):
             _log.exception("%s.on_shutdown raised", type(policy).__qualname__)

@@ -25,14 +25,15 @@ UsedPolicy: TypeAlias = "type[Policy] | Policy"
 def make_policy(kind: type[Policy], options: Mapping[str, Any] | None = None) -> Policy:
     """The object that a ``[[plugins]]`` entry with these options would make.
 
-    Raises :class:`~fastgate.config.ConfigError` for options that do not fit what the class declares, whatever the
-    constructor raises otherwise.
+    Raises :class:`~fastgate.config.ConfigError` for options that do not fit what the class declares, PluginError for a
+    class that no gateway would take, whatever the constructor raises otherwise.
     """
     from fastgate.config import ConfigError, Problem
     from fastgate.config.errors import render_path
     from fastgate.config.options import OptionsError
-    from fastgate.gateway.plugins import given_options
+    from fastgate.gateway.plugins import check_class, given_options
 
+    check_class(kind)
     try:
         given = given_options(kind, dict(options or {}))
     except OptionsError as error:

@@ -150,6 +150,23 @@ def test_where_init_cannot_write(file: str, code: int, said: str) -> None:
     assert (result.exit_code, result.stderr) == (code, said)
 
 
+def test_check_looks_for_the_authorities_of_a_key_set() -> None:
+    Path("a.toml").write_text('[auth.jwt]\nalgorithms = ["RS256"]\njwks = "https://a.example/"\nca = "none.pem"\n')
+    said = f"a.toml:4: auth.jwt.ca: {Path('none.pem').absolute()} does not exist\n"
+    assert run("check", "a.toml").stderr == said
+
+
+def test_check_says_what_is_wrong_with_plugins_and_with_schemas_at_once() -> None:
+    Path("schema.json").write_text('{"type": 1}')
+    Path("a.toml").write_text(
+        '[[plugins]]\nname = "p"\nuse = "nowhere_at_all:P"\n'
+        '[[routes]]\nname = "a"\npath = "/"\nrespond = {}\nbody_schema = "schema.json"\npolicies = [{ use = "p" }]\n'
+    )
+    said = run("check", "a.toml").stderr.splitlines()
+    assert [line.split(": ")[1] for line in said[:2]] == ["plugins[0]", "routes[0].body_schema"]
+    assert said[2:] == ["2 errors"]
+
+
 def test_routes() -> None:
     Path("fastgate.toml").write_text(CONFIG)
     assert run("routes").stdout == TABLE
@@ -164,6 +181,52 @@ def test_routes_with_a_priority_and_without_any() -> None:
     ]  # fmt: skip
     Path("b.toml").write_text("")
     assert run("routes", "b.toml").stdout == "no routes\n"
+
+
+def test_routes_say_who_may_use_them() -> None:
+    Path("a.toml").write_text(
+        """
+[defaults]
+auth = { any = ["key", "basic"] }
+security_headers = true
+[[routes]]
+name = "all"
+path = "/all/*"
+respond = { status = 204 }
+compression = true
+envelope = true
+body_schema = "schema.json"
+rate_limit = { rate = 5, per = "1s" }
+ip = { allow = ["10.0.0.0/8"] }
+cors = { origins = "*" }
+maintenance = { enabled = true }
+[[routes]]
+name = "both"
+path = "/both"
+respond = { status = 204 }
+auth = { all = ["basic", "key"] }
+[[routes]]
+name = "open"
+path = "/open"
+respond = { status = 204 }
+public = true
+security_headers = false
+[auth.basic.users]
+alice = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"
+"""
+    )
+    Path("schema.json").write_text("{}")
+    said = run("routes", "a.toml").stdout.splitlines()[1:]
+    first = "closed, ip, cors, auth key or basic, 5 in 1s by client_ip, body_schema"
+    assert [line.partition("answers 204  ")[2] for line in said] == [
+        f"{first}, envelope, compression, security_headers",
+        "auth basic and key, security_headers",
+        "public",
+    ]
+
+
+def test_the_help_of_schema_keeps_its_lines() -> None:
+    assert "\n  fastgate schema > fastgate.schema.json\n" in run("schema", "--help").stdout
 
 
 def test_routes_that_are_answered_in_other_ways() -> None:

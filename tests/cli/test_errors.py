@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from fastgate.cli import COMMANDS, CommandError, main
 
+CHOICES = "'{on|off|reset|status}'. Choose from: on, off, reset, status"
 HOW = "`fastgate init` makes one, `fastgate demo` needs none"
 
 
@@ -42,6 +43,8 @@ def test_version() -> None:
         (["--nope"], 2, "fastgate: no such option '--nope' (fastgate --help)\n"),
         (["check", "--nope"], 2, "fastgate check: no such option '--nope' (fastgate check --help)\n"),
         (["check", "a", "b"], 2, "fastgate check: got unexpected extra argument (b) (fastgate check --help)\n"),
+        (["maintenance"], 2,
+         f"fastgate maintenance: missing argument {CHOICES} (fastgate maintenance --help)\n"),
         (["check"], 2, f"fastgate: no configuration: no fastgate.toml here; {HOW}\n"),
         (["routes", "x.toml"], 2, f"x.toml: no such file; {HOW.replace('init', 'init x.toml')}\n"),
     ],

@@ -78,11 +78,18 @@ def test_new_prints_the_table_and_the_secret_apart() -> None:
     result = run("new", "--id", "team-b")
     (secret,) = SECRET.findall(result.stderr)
     assert result.exit_code == 0
-    assert result.stdout == f'[gateway.keys.team-b]\nhash = "{hash_of(secret)}"\n'
+    assert result.stdout == f'\n[gateway.keys.team-b]\nhash = "{hash_of(secret)}"\n'
     assert result.stderr == (
         f'\nThe secret of "team-b" is shown only this once; the configuration has its hash:\n\n  {secret}\n'
     )
     assert SECRET.findall(run("new", "--id", "team-b").stderr) != [secret]
+
+
+def test_new_can_be_appended_to_a_file_without_its_last_newline() -> None:
+    path = Path("fastgate.toml")
+    path.write_text(CONFIG.rstrip("\n"))
+    path.write_text(path.read_text() + run("new", "--id", "team-b").stdout)
+    assert "team-b" in tomllib.loads(path.read_text())["gateway"]["keys"]
 
 
 def test_new_with_everything() -> None:
@@ -357,7 +364,9 @@ def test_a_disabled_key_gets_no_new_secret(file: Path) -> None:
 def test_keys_alone_shows_its_help() -> None:
     result = run()
     assert result.exit_code == 0
-    assert all(name in result.stdout for name in ("new", "list", "revoke", "rotate", "hash-password"))
+    listed = result.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == ["new", "list", "revoke", "rotate", "hash-password"]
+    assert not any(line.endswith("...") for line in listed)
 
 
 # --- hash-password

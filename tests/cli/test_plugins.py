@@ -29,6 +29,13 @@ class Leaves(Policy):
 class Wrong(Policy):
     Options = dict
 
+class Misspelt(Policy):
+    def on_requst(self, request): ...
+
+class Own(Policy):
+    def on_request_slow(self, request): ...
+    def on_connect(self): ...
+
 def function(options): ...
 """
 
@@ -37,9 +44,11 @@ UNUSABLE = [
     ('use = "broken:Fine"', "", "NAME: ModuleNotFoundError: No module named 'nowhere_at_all' (broken.py:1)"),
     ('use = "mine:Fien"', "", 'NAME: module "mine" has no "Fien", did you mean "Fine"?'),
     ('use = "mine:Nothing"', "",
-     'NAME: module "mine" has no "Nothing", its policies are Fine, Explains, Raises, Leaves, Wrong'),
+     'NAME: module "mine" has no "Nothing", its policies are Fine, Explains, Raises, Leaves, Wrong, Misspelt, Own'),
     ('use = "mine:function"', "", "NAME: mine:function is not a class derived from fastgate.Policy"),
     ('use = "mine:Wrong"', "", "NAME: Wrong.Options must be a class derived from msgspec.Struct"),
+    ('use = "mine:Misspelt"', "", 'NAME: Misspelt has "on_requst", which is no hook, did you mean "on_request"?'),
+    ('use = "unread:Mine"', "", "NAME: SyntaxError: invalid syntax (unread.py:2)"),
     ('use = "mine:Fine"\noptions = { heder = "y" }', ".options.heder", 'unknown key, did you mean "header"?'),
     ('use = "mine:Fine"\noptions.count = "two"', ".options.count", "expected `int`, got `str`"),
 ]  # fmt: skip
@@ -64,6 +73,7 @@ def configuration(entries: list[str]) -> str:
 def fastgate(folder: Path, command: str, entries: list[str]) -> tuple[int, list[str]]:
     """The exit code, and what was said on standard error."""
     (folder / "mine.py").write_text(MODULE)
+    (folder / "unread.py").write_text("import sys\ndef f(:\n")
     (folder / "broken.py").write_text("import nowhere_at_all\n")
     (folder / "fastgate.toml").write_text(configuration(entries))
     # As the installed command: the folder is not on the path by itself.
@@ -83,7 +93,11 @@ def test_check_says_all_that_can_be_known(tmp_path: Path) -> None:
     assert (code, said.pop()) == (2, f"{len(UNUSABLE)} errors")
     assert [line.split(": ", 1)[1] for line in said] == told(UNUSABLE)
     places = [lines[int(line.split(":")[1]) - 1] for line in said]
-    assert places == ["[[plugins]]"] * 6 + ['options = { heder = "y" }', 'options.count = "two"']
+    assert places == ["[[plugins]]"] * 8 + ['options = { heder = "y" }', 'options.count = "two"']
+
+
+def test_names_that_are_only_like_those_of_hooks(tmp_path: Path) -> None:
+    assert fastgate(tmp_path, "check", ['use = "mine:Own"']) == (0, [])
 
 
 def test_check_makes_none(tmp_path: Path) -> None:

@@ -286,49 +286,102 @@ def test_rules_for_browsers_that_are_a_default_are_spoken_of_once() -> None:
     assert found == [f"defaults.cors.origins: {NULL}"]
 
 
-KEY = {"hash": "a9aca05ce7f2cb0e48e9d1dcba1e1dbf0b4a2fbb4ba2ef7f2a2c8e37a1c1cb5f"}
-SHARED = "sixty-four bytes, which is as many as the longest hash here has."
-PUBLISHED = {"algorithms": ["RS256"], "jwks": "http://id.test/jwks"}
+KEYS = {"keys": {"a": {"hash": "a" * 64}}}
+BASIC = {"users": {"a": "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}}
+UNASKED = "no route asks for it: nobody is kept out before a route has auth ="
 
 
-def unused(name: str) -> str:
-    return f'no route asks for it, so that it keeps nobody out: a route does with auth = {{ any = ["{name}"] }}'
+@pytest.mark.parametrize(
+    ("route", "auth", "gateway", "expected"),
+    [
+        ({}, {}, {}, []),
+        ({}, {"basic": BASIC}, {}, [f'auth.basic: {UNASKED} {{ any = ["basic"] }}']),
+        ({"auth": {"any": ["basic"]}}, {"basic": BASIC}, {}, []),
+        ({}, {}, KEYS, [f'gateway.keys: {UNASKED} {{ any = ["key"] }}']),
+        ({}, {"key": {"hide": False}}, KEYS, [f'auth.key: {UNASKED} {{ any = ["key"] }}']),
+        (
+            {"auth": {"all": ["key"]}},
+            {"basic": BASIC},
+            KEYS,
+            [f'auth.basic: {UNASKED} {{ any = ["basic"] }}'],
+        ),
+    ],
+)
+def test_ways_to_authenticate_that_no_route_asks_for(
+    route: dict[str, Any], auth: dict[str, Any], gateway: dict[str, Any], expected: list[str]
+) -> None:
+    made = warnings(routes=[{"name": "r", "path": "/a", "upstream": "b", **route}], auth=auth, gateway=gateway)
+    assert made == expected
+
+
+def test_a_public_route_asks_for_nothing() -> None:
+    made = warnings(
+        defaults={"auth": {"any": ["key"]}},
+        gateway=KEYS,
+        routes=[{"name": "r", "path": "/a", "upstream": "b", "public": True}],
+    )
+    assert made == [f'gateway.keys: {UNASKED} {{ any = ["key"] }}']
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("https://id.example/keys", False),
+        ("http://id.example/keys", True),
+        ("http://10.0.0.1/keys", True),
+        ("http://127.0.0.1:8000/keys", False),
+        ("http://[::1]/keys", False),
+        ("http://localhost/keys", False),
+    ],
+)
+def test_key_sets_that_can_be_replaced_on_their_way(url: str, warned: bool) -> None:
+    for auth, place in (
+        ({"algorithms": ["RS256"], "jwks": url}, "auth.jwt.jwks"),
+        ({"algorithms": ["RS256"], "issuers": {"a": {"issuer": "a", "jwks": url}}}, "auth.jwt.issuers.a.jwks"),
+    ):
+        route = {"name": "r", "path": "/a", "upstream": "b", "auth": {"any": ["jwt"]}}
+        made = warnings(routes=[route], auth={"jwt": auth})
+        assert made == [f"{place}: whoever is on the way can put in keys of their own: use https"] * warned
+
+
+FORWARD = {"url": "http://127.0.0.1:9/", "response_headers": ["X-Team"]}
 
 
 @pytest.mark.parametrize(
     ("route", "said"),
     [
-        ({}, [f"auth.jwt: {unused('jwt')}", f"gateway.keys: {unused('key')}"]),
-        ({"auth": {"any": ["jwt"]}}, [f"gateway.keys: {unused('key')}"]),
-        ({"auth": {"any": ["jwt", "key"]}}, []),
-        ({"auth": {"all": ["key"]}}, [f"auth.jwt: {unused('jwt')}"]),
+        (
+            {"auth": {"any": ["key"]}, "rate_limit": {"rate": 1, "key": "claim:sub"}},
+            'rate_limit: no claim "sub" comes with "key"',
+        ),
+        ({"auth": {"any": ["key"]}, "rate_limit": {"rate": 1, "key": "claim:tags"}}, ""),
+        ({"auth": {"any": ["key", "forward"]}, "concurrency": {"max": 1, "key": "claim:x-team"}}, ""),
+        (
+            {"auth": {"any": ["key", "forward"]}, "concurrency": {"max": 1, "key": "claim:team"}},
+            'concurrency: no claim "team" comes with "key" or "forward"',
+        ),
+        (
+            {"auth": {"any": ["key"]}, "request_headers": {"set": {"x": "{claim.a.b}"}}},
+            'request_headers.set.x: no claim "a.b" comes with "key"',
+        ),
+        ({"auth": {"any": ["key", "jwt"]}, "request_headers": {"set": {"x": "{claim.a.b}"}}}, ""),
     ],
 )
-def test_ways_in_that_no_route_asks_for(route: dict[str, Any], said: list[str]) -> None:
-    auth = {"jwt": {**PUBLISHED, "jwks": "https://id.test/jwks"}}
-    made = [{"name": "r", "path": "/*", "upstream": "b", **route}]
-    assert warnings(routes=made, auth=auth, gateway={"keys": {"a": KEY}}) == said
+def test_claims_that_nobody_tells(route: dict[str, Any], said: str) -> None:
+    jwt = {"algorithms": ["RS256"], "jwks": "https://id.example/keys"}
+    others = [{"name": way, "path": f"/{way}", "upstream": "b", "auth": {"any": [way]}} for way in ("forward", "jwt")]
+    routes = [{"name": "r", "path": "/a", "upstream": "b", **route}, *others]
+    made = warnings(routes=routes, gateway=KEYS, auth={"forward": FORWARD, "jwt": jwt})
+    assert made == ([f"routes[0].{said}"] if said else [])
 
 
-def test_a_public_route_asks_for_nothing() -> None:
-    made = [{"name": "r", "path": "/*", "upstream": "b", "public": True}]
-    defaults = {"auth": {"any": ["key"]}}
-    assert warnings(routes=made, defaults=defaults, gateway={"keys": {"a": KEY}}) == [f"gateway.keys: {unused('key')}"]
-
-
-def test_keys_of_issuers_that_others_could_know_or_change() -> None:
-    made = [{"name": "r", "path": "/*", "upstream": "b", "auth": {"any": ["jwt"]}}]
+def test_secrets_of_issuers_in_clear() -> None:
     clear = 'a secret in clear: use { env = "NAME" } or { file = "path" }'
-    shared = {"algorithms": ["HS256"], "secret": SHARED}
-    replaced = "keys that come over http can be replaced on their way: use https"
+    shared = {"algorithms": ["HS256"], "secret": "x" * 64}
+    made = [{"name": "r", "path": "/*", "upstream": "b", "auth": {"any": ["jwt"]}}]
     assert warnings(routes=made, auth={"jwt": shared}) == [f"auth.jwt.secret: {clear}"]
-    assert warnings(routes=made, auth={"jwt": PUBLISHED}) == [f"auth.jwt.jwks: {replaced}"]
-    assert warnings(routes=made, auth={"jwt": {**PUBLISHED, "jwks": "http://127.0.0.1:1/"}}) == []
-    issuers = {"one": {**shared, "issuer": "1"}, "two": {**PUBLISHED, "issuer": "2"}}
-    assert warnings(routes=made, auth={"jwt": {"issuers": issuers}}) == [
-        f"auth.jwt.issuers.one.secret: {clear}",
-        f"auth.jwt.issuers.two.jwks: {replaced}",
-    ]
+    issuers = {"one": {**shared, "issuer": "1"}}
+    assert warnings(routes=made, auth={"jwt": {"issuers": issuers}}) == [f"auth.jwt.issuers.one.secret: {clear}"]
 
 
 def test_hashes_of_different_cost(tmp_path: Path) -> None:

@@ -153,3 +153,12 @@ async def test_a_plugin_cannot_end_the_process(
         async with gateway:
             pass
         assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def test_start_and_shutdown_may_be_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "diary"
+    for hook in ("on_startup", "on_shutdown"):
+        monkeypatch.setattr(Diary, hook, lambda self, gateway, hook=hook: self.write(hook))
+    async with Gateway(GatewayConfig.from_dict(settings(file, 1, {"name": "a"}))):
+        pass
+    assert [*diary(file).values()] == [["a.init", "a.on_startup", "a.on_shutdown"]]

@@ -10,6 +10,7 @@ import pytest
 
 from fastgate import Policy, Request, Response, testing
 from fastgate.config import ConfigError
+from fastgate.gateway.plugins import PluginError
 
 
 class Tenant(Policy):
@@ -238,3 +239,11 @@ def test_a_play_opens_no_connection() -> None:
         play.request("GET").expect_forward().respond().expect_answer(200)
     watching = False
     assert opened == []
+
+
+def test_a_hook_that_is_spelled_wrong() -> None:
+    class Misspelt(Policy):
+        def on_reponse(self, request: Request, response: Response) -> None: ...
+
+    with pytest.raises(PluginError, match='Misspelt has "on_reponse", which is no hook, did you mean "on_response"?'):
+        testing.make_policy(Misspelt)

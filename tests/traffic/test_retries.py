@@ -86,6 +86,16 @@ async def test_unless_the_route_says_so(traffic):
     assert [request.body for request in good.requests] == [b"hello"] * 4
 
 
+async def test_also_on_a_connection_that_was_used_before(traffic):
+    upstream = await traffic.new_upstream(default=respond(b"good"))
+    client = await traffic.serve(tried(non_idempotent=True), upstreams={"backend": [upstream.port]})
+    assert await bodies(client, 1, post(b"first")) == {b"good": 1}
+    upstream.script(Answer(reset()))
+    assert await bodies(client, 1, post(b"again")) == {b"good": 1}
+    assert [request.body for request in upstream.requests] == [b"first", b"again", b"again"]
+    assert len(upstream.connections) == 2
+
+
 BODIES = {"length": post(b"x" * 30_000), "chunks": chunked(*[b"x" * 3000] * 10)}
 
 

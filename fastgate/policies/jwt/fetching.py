@@ -12,6 +12,7 @@ under way that began before he asked may get a set that is older than his questi
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import ssl
 import time
@@ -257,7 +258,14 @@ async def fetch(source: Source, lookup: SystemLookup, most: int) -> Fetched:
     except (Unresolved, ConfigError) as error:
         raise FetchError(str(error)) from None
     except OSError as error:
-        raise FetchError((getattr(error, "verify_message", "") or error.strerror or str(error)).lower()) from None
+        raise FetchError(_reason(error)) from None
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (getattr(error, "verify_message", "") or error.strerror or str(error)).lower()
+    # What asyncio says of a connection that was refused repeats the address.
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()
 
 
 async def _connect(
