@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from policies.mixed_plugins import CONSTANT
@@ -487,7 +486,6 @@ async def play(case: Case, folder: Path) -> None:
     assert not raised, raised
 
 
-@pytest.mark.needs("brotli", "zstandard", "jsonschema_rs")
 @settings(
     max_examples=int(os.environ.get("FASTGATE_COMBINATIONS", "60")),
     deadline=None,
