@@ -1,3 +1,4 @@
+from asyncio import Task
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Self
 
@@ -23,5 +24,6 @@ class Stretches:
     def throw(self, *error: Any) -> object: ...
     def close(self) -> None: ...
 
+def let_go(awaitable: Awaitable[Any], task: Task[None]) -> None: ...
 async def wait_for(x: Exchange, awaitable: Awaitable[Response | None]) -> None:
     """The rest of the policies, after one that was not done at once."""

@@ -12,7 +12,8 @@ A hook of a plugin is a `Hook`: what to call, and the `Meter` of its plugin. The
 call; what waits is driven by `Stretches`, which reads it around every step.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, iscoroutine
+from functools import partial
 
 from libc.stdint cimport uint64_t
 
@@ -100,7 +101,7 @@ cdef class Stretches:
         return thrown
 
     def close(self):
-        close = getattr(self.steps, "close", None)
+        close = getattr(self.awaitable if self.steps is None else self.steps, "close", None)
         if close is not None:
             close()
 
@@ -207,7 +208,14 @@ cdef int wait_on(Exchange x, object awaitable) except -1:
     """A task waits, and goes on with the next step: for a hook or a gate that was not done at once."""
     x.awaited = True
     x.task = x.engine.spawn(wait_for(x, awaitable))
+    x.task.add_done_callback(partial(let_go, awaitable))
     return 0
+
+
+def let_go(awaitable, task):
+    """A task that was cancelled before its first step has not even begun to wait."""
+    if task.cancelled() and (iscoroutine(awaitable) or isinstance(awaitable, Stretches)):
+        awaitable.close()
 
 
 async def wait_for(Exchange x, awaitable):

@@ -77,3 +77,16 @@ async def test_a_response_that_is_too_large_is_refused_also_where_an_error_is_an
             upstream.default = Answer(respond(b"small"))
             assert (await client.request(GET)).body == b"small"
         assert gateway.metrics()["requests"] == 3
+
+
+async def test_what_a_policy_wants_to_wait_for_is_closed_where_the_client_has_left_at_once() -> None:
+    async with RecordingUpstream() as upstream:
+        config = configured(upstream.port, ("Mixed", {"answer": "own", "wait": True}))
+        async with start_gateway(config) as gateway:
+            # Nothing is said of a coroutine that was never awaited: warnings are errors here.
+            for _ in range(20):
+                async with RawClient(gateway.port) as client:
+                    await client.send(GET)
+                    client.reset()
+            async with RawClient(gateway.port) as client:
+                assert (await client.request(GET)).body == CONSTANT.body()
