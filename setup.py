@@ -29,7 +29,9 @@ COMPILE = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-init
 if DEBUG:
     COMPILE += ["-O0", "-g", "-UNDEBUG", "-fstack-protector-all"]
 else:
-    COMPILE += ["-O2", "-g1", "-fno-semantic-interposition"]
+    COMPILE += ["-g1", "-fno-semantic-interposition"]
+    if "-O" not in os.environ.get("CFLAGS", ""):
+        COMPILE += ["-O2"]
 
 CORE = Path("fastgate", "_core")
 

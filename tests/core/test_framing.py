@@ -213,7 +213,7 @@ def reference(data: bytes) -> tuple[bytes, int] | None:
         at += 2
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(bodies(), cuts, st.binary(max_size=20))
 def test_every_well_formed_body_is_read_in_any_pieces(made: tuple[bytes, bytes], at: list[int], after: bytes) -> None:
     data, carried = made
@@ -237,7 +237,7 @@ def nearly(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(nearly(), cuts)
 @example(b"5 \r\nhello\r\n0\r\n\r\n", [])
 def test_every_other_body_is_read_as_the_reference_reads_it(data: bytes, at: list[int]) -> None:
@@ -274,7 +274,7 @@ def by_httptools(data: bytes) -> tuple[str, bytes]:
     return "complete" if seen.complete else "more", seen.body
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(bodies())
 def test_httptools_agrees_on_every_well_formed_body(made: tuple[bytes, bytes]) -> None:
     data, carried = made
@@ -284,7 +284,7 @@ def test_httptools_agrees_on_every_well_formed_body(made: tuple[bytes, bytes]) -
     assert chunked(data)[::2] == ("complete", carried)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(nearly())
 def test_no_body_is_taken_that_httptools_refuses_or_reads_otherwise(data: bytes) -> None:
     progress, _, body = chunked(data)

@@ -114,7 +114,7 @@ def pieces(data: bytes, at: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("is_request", [True, False], ids=["request", "response"])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data(), at=cuts, after=st.binary(max_size=40), underscores=st.sampled_from(["drop", "pass", "reject"]))
 def test_every_head_is_read_as_the_reference_reads_it(
     is_request: bool, data: st.DataObject, at: list[int], after: bytes, underscores: str
@@ -134,7 +134,7 @@ def test_every_head_is_read_as_the_reference_reads_it(
             assert {key: found[key] for key in COMPARED if key in found} == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=60), cuts)
 @example(b"\r\n\r\n", [])
 @example(b"GET / HTTP/1.1\r\n\r", [])
@@ -225,7 +225,7 @@ def test_every_known_name_is_known_in_any_case_and_no_other() -> None:
     assert known_name(b"") == known_name(b"x" * 70000) == (0, False, False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=24))
 def test_a_name_is_known_only_when_it_is_one(name: bytes) -> None:
     known = {word.lower() for word in WORDS["names"] if b"_" not in word} - {b"x-other", b"a"}
@@ -234,7 +234,7 @@ def test_a_name_is_known_only_when_it_is_one(name: bytes) -> None:
     assert (known_name(name)[0] != 0) == (name.lower() in known)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=20))
 def test_a_token_is_what_rfc_9110_says(text: bytes) -> None:
     allowed = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

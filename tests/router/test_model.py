@@ -107,7 +107,7 @@ def requests(draw: st.DrawFn, chosen: list[Route]) -> tuple[str, str, str | None
     return method, path, host, headers, draw(st.sampled_from(QUERIES))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data(), route_sets(), st.booleans())
 def test_generated_routes_match_as_in_the_model(data: st.DataObject, chosen: list[Route], merge_slashes: bool) -> None:
     router = Router(merge_slashes=merge_slashes)
