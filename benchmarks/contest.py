@@ -94,10 +94,16 @@ class Contest:
     """Origin and all contenders, started and idle; a context manager. ``skipped`` says who is absent and why."""
 
     def __init__(
-        self, options: Options, *, again: bool = True, contenders: Sequence[tuple[str, str]] | None = None
+        self,
+        options: Options,
+        *,
+        again: bool = True,
+        contenders: Sequence[tuple[str, str]] | None = None,
+        head: bytes = b"",
     ) -> None:
-        """``contenders`` are (kind, label), in place of those that the command line chose from."""
+        """``contenders`` are (kind, label), in place of those of the command line; ``head``: see `Proxy`."""
         self.options = options
+        self._head = head
         self.proxy_core, self.load_core = cores()
         self.skipped: dict[str, str] = {}
         self.proxies: list[Proxy] = []
@@ -111,7 +117,7 @@ class Contest:
             self.origin = self._stack.enter_context(Origin(self.load_core))
             for kind, label in self._wanted:
                 try:
-                    proxy = Proxy(kind, self.origin.port, self.proxy_core, label=label)
+                    proxy = Proxy(kind, self.origin.port, self.proxy_core, label=label, head=self._head)
                 except Unavailable as reason:
                     self.skipped[label] = str(reason)
                     say(f"  skipped: {reason}")

@@ -144,7 +144,8 @@ KINDS = {
 class Proxy:
     """A contender that runs, in front of the origin at ``origin``. A context manager.
 
-    ``core`` pins it; ``None`` leaves it to the scheduler. ``label`` tells two of a kind apart.
+    ``core`` pins it; ``None`` leaves it to the scheduler. ``label`` tells two of a kind apart; ``head`` is the request
+    that it is asked first, where not every request is answered.
     Raises ``Unavailable`` when the program is absent or does not answer within ten seconds, with its own last words.
     """
 
@@ -156,9 +157,11 @@ class Proxy:
         *,
         label: str = "",
         certificate: Certificate | None = None,
+        head: bytes = b"",
         wait: bool = True,
     ) -> None:
         self.kind = KINDS[kind]
+        self.head = head or request_head()
         self.label = label or kind
         self.port = free_port()
         self.certificate = certificate
@@ -191,7 +194,7 @@ class Proxy:
         while True:
             try:
                 if self.certificate is None:
-                    answer = ask(self.port, request_head())
+                    answer = ask(self.port, self.head)
                     if answer.status == 200 and len(answer.body) == DOCUMENT:
                         return
                     reason = f"answered {answer.status} with {len(answer.body)} bytes"

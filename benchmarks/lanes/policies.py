@@ -65,7 +65,7 @@ def run(options: Options) -> dict[str, object]:
         say(f"  {' + '.join(features)}: {cost.all:,.0f} instructions a request, {added:+,.0f}, {own:+,.1f} in _core")
     fields = [policy_features.FIELDS[name] for name in ("bearer", "key_field", "origin")]
     head = request_head(**{name: value for each in fields for name, value in each.items()})
-    with Contest(options, contenders=CONTENDERS) as contest:
+    with Contest(options, contenders=CONTENDERS, head=head) as contest:
         core, connections = contest.load_core, options.connections
 
         def closed(proxy: Proxy) -> Load:

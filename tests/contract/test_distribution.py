@@ -34,7 +34,7 @@ def skipped() -> list[str]:
 
 
 def build(source: Path, target: Path, kind: str) -> None:
-    """Runs ``python -m build`` with the tools that are installed here: no index is asked; compiled as it is quickest."""
+    """Runs ``python -m build`` with the tools that are installed here: no index is asked; compiled the quickest way."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     run = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", kind, "--outdir", target, source],
