@@ -32,12 +32,12 @@ from libc.stdlib cimport free
 from libc.string cimport memchr, memcpy, strlen
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-from fastgate._core.apikeys cimport Parameter, find_parameter, without_parameter
 from fastgate._core.auth cimport Identity
 from fastgate._core.buffer cimport Buffer, put, put_number, reserve
 from fastgate._core.causes cimport GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes, reason_of
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.head cimport REFERER, USER_AGENT, Field, Head
+from fastgate._core.query cimport Parameter, find_parameter, without_parameter
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL

@@ -41,16 +41,3 @@ cdef class KeyMethod(Method):
 
     cdef KeyEntry look(self, const Credential* credential)
     cdef int take_away(self, Exchange x, const int* fields, int found_in, const Credential* granted) except -1
-
-
-# One parameter of a query, from its first byte to the "&" behind it or the end.
-cdef struct Parameter:
-    Py_ssize_t start
-    Py_ssize_t value
-    Py_ssize_t end
-
-
-cdef bint find_parameter(
-    const unsigned char* query, Py_ssize_t length, bytes name, Py_ssize_t at, Parameter* found
-) noexcept
-cdef bytes without_parameter(const unsigned char* query, Py_ssize_t length, bytes name)

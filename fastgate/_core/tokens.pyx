@@ -8,20 +8,13 @@ not kept, so that nobody can fill the memory with nonsense.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-from fastgate._core.apikeys cimport Parameter, find_parameter
 from fastgate._core.auth cimport REFUSED, UNAVAILABLE, WAITING, ABSENT, Identity, Method, VerifiedCache
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.head cimport Field, Head, same
 from fastgate._core.keys cimport find_cookie
-
-cdef extern from "<time.h>" nogil:
-    ctypedef long time_t
-    struct timespec:
-        time_t tv_sec
-        long tv_nsec
-    int CLOCK_REALTIME
-    int clock_gettime(int clock, timespec* time)
+from fastgate._core.query cimport Parameter, find_parameter
 
 cdef dict KINDS = {"header": IN_HEADER, "cookie": IN_COOKIE, "query": IN_QUERY}
 
@@ -151,6 +144,7 @@ cdef int find_in_query(Exchange x, bytes name, const unsigned char** value, Py_s
 
 
 cdef double wall_clock() noexcept nogil:
+    """Seconds since 1970, exactly: by `wall_ms`, which is some milliseconds behind, a token would outlive itself."""
     cdef timespec time
     clock_gettime(CLOCK_REALTIME, &time)
     return <double>time.tv_sec + <double>time.tv_nsec / 1e9

@@ -1,0 +1,1 @@
+"""Parameters of a query: nothing here can be reached from Python."""
