@@ -43,29 +43,28 @@ class Judge:
 
     def __call__(self, token: bytes) -> Judgement | Awaitable[Judgement]:
         """Decides at once, unless a key is missing that may have been published since."""
+        found = self._judge(token)
+        return self._when_asked(token) if isinstance(found, KeyMissing) else found
+
+    def _judge(self, token: bytes) -> Judgement | KeyMissing:
+        """The judgement, or the key that it wants and that can be asked for."""
         try:
             return self._verifier.verify(token)
         except TokenRefused as refused:
             return str(refused)
         except KeyMissing as missing:
-            if not self._key_sets.may_ask(missing.url):
-                return _without(missing)
-            return self._when_asked(token)
+            return missing if self._key_sets.may_ask(missing.url) else _without(missing)
 
     async def _when_asked(self, token: bytes) -> Judgement:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
         while True:
             # At first too: the set may have come since this was put off.
-            try:
-                return self._verifier.verify(token)
-            except TokenRefused as refused:
-                return str(refused)
-            except KeyMissing as missing:
-                if not self._key_sets.may_ask(missing.url):
-                    return _without(missing)
-                if not await self._key_sets.ask(missing.url, missing.kid, until - loop.time()):
-                    return _without(missing)
+            found = self._judge(token)
+            if not isinstance(found, KeyMissing):
+                return found
+            if not await self._key_sets.ask(found.url, found.kid, until - loop.time()):
+                return _without(found)
 
 
 def _without(missing: KeyMissing) -> Judgement:
