@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core import exchange  # noqa: F401 - it and auth know each other, and it has to be loaded first
 from fastgate._core.apikeys import KeyEntry, KeyMethod, KeyTable
 from fastgate._core.auth import Identity
 from fastgate._core.probe import sha_256
