@@ -2,6 +2,7 @@
 #
 #   make demo    build, then run the gateway with a built-in upstream and print requests to try
 #   make test    build, then run the tests (ARGS="tests/wire -k expect" for some of them)
+#   make long    build, then run what is slow by nature: fuzzing, soak, large sizes; ARGS as above
 #   make lint    ruff, mypy, cython-lint and the import directions; builds nothing
 #   make bench   measure against the proxies found on this machine
 #   make debug   build with bounds checks, assertions and live counters into build/debug and run the tests on it
@@ -12,7 +13,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench debug docs clean
+.PHONY: help build demo test long lint bench debug docs clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -81,6 +82,9 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.core $(VENV)/.test
 	@$(BIN)/$(PYTEST) $(ARGS)
+
+long: $(VENV)/.core $(VENV)/.test
+	@$(BIN)/$(PYTEST) -m long --timeout 7200 $(ARGS)
 
 # All four speak before the first failure ends it.
 lint: $(VENV)/.lint
