@@ -213,7 +213,9 @@ cdef int serve_queue(Engine engine, uint64_t key) except -1:
         x.wait(0)
         x.phase = PHASE_REQUEST
         advance(x)
-    engine.queues.pop(key, None)
+    if queue is not None and engine.queues.get(key) is queue:
+        # Not another one, which was begun when this one was empty.
+        del engine.queues[key]
     return 0
 
 

@@ -24,6 +24,7 @@ becomes the old one, whose rest is forgotten. So it is bounded, what is in use s
 from types import MappingProxyType
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
 
 from fastgate._core.causes cimport AUTH_UNAVAILABLE, UNAUTHENTICATED, detail_of
 from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
@@ -164,6 +165,7 @@ cdef class Authentication(Gate):
         cdef object found
         cdef Answer answer = None
         cdef int verdict = WAITING
+        cdef uint64_t generation = x.generation
         cdef Method method
         while verdict == WAITING:
             method = <Method>self.methods[x.method_index]
@@ -175,7 +177,7 @@ cdef class Authentication(Gate):
                 if refusal.cause != AUTH_UNAVAILABLE:
                     raise
                 found = refusal
-            if x.over:
+            if x.generation != generation:
                 return
             if isinstance(found, Refusal):
                 verdict = UNAVAILABLE

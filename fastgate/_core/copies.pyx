@@ -104,9 +104,9 @@ cdef int copy_failed(Exchange copy, int cause) except -1:
     cdef Exchange x = copy.original
     copy.original = None
     copy.finish(cause)
-    if x is not None:
+    if x is not None and x.hedge is copy:
         x.hedge = None
-        if not x.over and x.phase == PHASE_UPSTREAM and x.attempt.target is None:
+        if x.phase == PHASE_UPSTREAM and x.attempt.target is None:
             return next_step(x, x.last_cause)
     return 0
 
@@ -156,6 +156,8 @@ cdef int feed_mirror(Exchange x, bytes piece, bint complete) except -1:
 cdef int begin_hedge(Exchange x) except -1:
     """Asks a second target, if there is one and the retry budget has a token."""
     cdef Exchange copy
+    if x.hedge is not None or x.attempt.target is None or x.body_lost:
+        return 0
     if not x.upstream.has_untried(x) or not x.upstream.affords_retry(x.route.retry.budget):
         return 0
     copy = copy_of(x, x.upstream)
@@ -174,10 +176,12 @@ cdef int adopt(Exchange copy, bytes piece, bint last) except -1:
     cdef Attempt attempt
     cdef Head response
     copy.status = copy.response.status
+    if x.hedge is not copy:
+        return copy_failed(copy, OK)
     if x.phase == PHASE_KEEPING and not x.route.retry.on.statuses[copy.status]:
         # The original's answer was to be tried again, and this one is better.
         x.phase = PHASE_UPSTREAM
-    if x.over or x.response_started or x.phase != PHASE_UPSTREAM \
+    if x.response_started or x.phase != PHASE_UPSTREAM \
             or (x.route.retry.on.statuses[copy.status] and x.attempt.target is not None):
         copy.upstream.judge(copy, NO_FAILURE)
         return copy_failed(copy, OK)

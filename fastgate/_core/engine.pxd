@@ -34,6 +34,7 @@ cdef class Engine:
     cdef bytes date_line
     cdef uint64_t id_state[2]
     cdef object timer
+    cdef bint stopped                  # nothing is kept for later any more
     cdef uint64_t refused_at           # milliseconds: when that was last logged
 
     cdef int turned_away(self) except -1

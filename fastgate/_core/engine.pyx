@@ -116,6 +116,7 @@ cdef class Engine:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        self.stopped = True
         self.spare = None
         self.spares = 0
 

@@ -182,6 +182,7 @@ cdef class Exchange(Timed):
     cdef int phase
     cdef int cause
     cdef bint over
+    cdef uint64_t generation           # moves on with each use and each wait; what comes back late knows an older one
 
     # the request
     cdef const unsigned char* host
@@ -311,7 +312,8 @@ cdef class Exchange(Timed):
     cdef int dispatch(self) except -1
     cdef int wait(self, uint64_t delay) except -1
     cdef int drop_attempt(self) except -1
-    cdef int end_pause(self) except -1
+    cdef int stop_waiting(self) except -1
+    cdef int stop_reading_body(self) except -1
     cdef int end_copies(self) except -1
     cdef int pass_on(self, bytes piece, bint last) except -1
     cdef int keep(self, bytes piece) except -1

@@ -23,7 +23,10 @@ Invariants
   changes bodies on their way in `bodies`.
 * Body pieces are kept until the upstream answers, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond
   that the body is lost for repetition. While nobody can take the body the client is held (`HOLD_WAIT`).
-* After `finish` nobody may touch the exchange: it may already serve another request.
+* After `finish` nothing may touch the exchange: it may already serve another request. ``generation`` tells: it moves
+  on when a use of the exchange ends, and with everything that is waited for (a pause, a hedge, a policy's task). A
+  timer or a task takes the number along and does nothing when it has changed; code that calls something that may end
+  the exchange compares it afterwards. What ends with a try ends in `drop_attempt`.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -340,6 +343,8 @@ cdef class Exchange(Timed):
         """Lets go of target and connection, whatever state the try is in."""
         cdef Attempt attempt = self.attempt
         cdef UpstreamSide connection = attempt.connection
+        if self.pause is not None or self.task is not None:
+            self.stop_waiting()
         if attempt.in_flight != NULL:
             attempt.in_flight[0] -= 1
         if attempt.admitted | attempt.target_admitted and not attempt.judged:
@@ -355,22 +360,35 @@ cdef class Exchange(Timed):
         """Ends a copy: the gateway stops."""
         self.client_gone(STOPPED)
 
-    def next_try(self):
+    def next_try(self, uint64_t generation):
         """The pause between two tries is over."""
-        self.pause = None
-        if not self.over:
+        if self.generation == generation:
+            self.pause = None
             begin_try(self)
 
-    def hedge_now(self):
+    def hedge_now(self, uint64_t generation):
         """No answer yet: a second target is asked too."""
-        self.pause = None
-        if not self.over and self.phase == PHASE_UPSTREAM:
-            begin_hedge(self)
+        if self.generation == generation:
+            self.pause = None
+            if self.phase == PHASE_UPSTREAM:
+                begin_hedge(self)
 
-    cdef int end_pause(self) except -1:
+    cdef int stop_waiting(self) except -1:
+        """Ends the pause, the wait for a hedge or a policy's task; nothing that still comes of it counts."""
+        self.generation += 1
         if self.pause is not None:
             self.pause.cancel()
             self.pause = None
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+        return 0
+
+    cdef int stop_reading_body(self) except -1:
+        """No policy gets the body any more."""
+        if self.body_waiter is not None:
+            self.body_waiter.cancel()
+            self.body_waiter = None
         return 0
 
     cdef int expired(self) except -1:
@@ -416,12 +434,14 @@ cdef class Exchange(Timed):
     cdef int pass_on(self, bytes piece, bint last) except -1:
         """The answer in ``response`` is the one that the client gets."""
         cdef Route route = self.route
+        cdef uint64_t generation
         self.response_complete = last
         if self.pause is not None or self.hedge is not None:
-            self.end_pause()
+            self.stop_waiting()
             if self.hedge is not None:
                 self.hedge.client_gone(STOPPED)
                 self.hedge = None
+        generation = self.generation
         if not self.request_complete and self.status != 101:
             self.sending_stopped = True
             if self.attempt.connection is not None:
@@ -442,7 +462,7 @@ cdef class Exchange(Timed):
                 self.phase = PHASE_RESPONSE
                 self.reframed = FRAMED_WHOLE
                 self.keep_response(piece, last)
-                if not last or self.over or self.phase != PHASE_RESPONSE:
+                if not last or self.generation != generation:
                     return 0
                 return run_hooks(self, route.on_response, PHASE_RESPONSE)
             if route.on_response is not None:
@@ -457,15 +477,16 @@ cdef class Exchange(Timed):
         self.phase = PHASE_SENDING
         self.response_started = True
         self.client.send_response(self, piece, last)
-        if last and not self.over:
+        if last and self.generation == generation:
             self.finish(OK)
         return 0
 
     cdef int response_piece(self, bytes piece, bint last) except -1:
         """More of the response body, perhaps its end."""
+        cdef uint64_t generation = self.generation
         if self.phase == PHASE_SENDING:
             self.client.send_body(self, piece, last)
-            if last and not self.over:
+            if last and self.generation == generation:
                 self.response_complete = True
                 self.finish(OK)
             return 0
@@ -474,7 +495,7 @@ cdef class Exchange(Timed):
         if self.phase == PHASE_KEEPING:
             return keep_piece(self, piece, last)
         self.keep_response(piece, last)
-        if last and not self.over and self.route.buffer_response and self.phase == PHASE_RESPONSE \
+        if last and self.generation == generation and self.route.buffer_response and self.phase == PHASE_RESPONSE \
                 and self.hooks is not self.route.on_response:
             return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
         return 0
@@ -509,6 +530,7 @@ cdef class Exchange(Timed):
         """The response side of the policies is through: what they left goes to the client."""
         cdef bytes piece
         cdef UpstreamSide connection = self.attempt.connection
+        cdef uint64_t generation = self.generation
         if self.answer is not None:
             return self.respond(self.answer, self.cause or POLICY_ANSWERED)
         if self.route.response_edits is not None:
@@ -518,6 +540,7 @@ cdef class Exchange(Timed):
         if self.status_changed and not self.response_complete and (self.status == 304 or self.status == 204):
             # Nobody gets the rest of the body.
             self.drop_attempt()
+            connection = None
             self.response_complete = True
         piece = b"".join(self.response_body) if self.response_body is not None else None
         self.response_body = None
@@ -526,7 +549,7 @@ cdef class Exchange(Timed):
         self.phase = PHASE_SENDING
         self.response_started = True
         self.client.send_response(self, piece, self.response_complete)
-        if self.over:
+        if self.generation != generation:
             return 0
         if self.response_complete:
             return self.finish(OK)
@@ -546,10 +569,8 @@ cdef class Exchange(Timed):
         if self.is_copy:
             return copy_failed(self, cause)
         self.cause = cause
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
-        self.end_pause()
+        self.stop_waiting()
+        self.stop_reading_body()
         self.drop_attempt()
         if self.queued:
             # Its turn must not come while policies look at the error.
@@ -624,7 +645,6 @@ cdef class Exchange(Timed):
 
     cdef int end_copies(self) except -1:
         """The part of `finish` for exchanges with copies, and for copies, which are counted and logged nowhere."""
-        self.end_pause()
         if self.hedge is not None:
             self.hedge.original = None
             self.hedge.client_gone(STOPPED)
@@ -649,16 +669,12 @@ cdef class Exchange(Timed):
         self.ended = clock_us()
         self.due = 0
         live.exchanges -= 1
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
-        if self.body_waiter is not None:
-            self.body_waiter.cancel()
-            self.body_waiter = None
+        self.stop_waiting()
+        self.stop_reading_body()
         self.drop_attempt()
         if self.share != NULL:
             leave_share(self)
-        if self.pause is not None or self.hedge is not None or self.mirror is not None or self.is_copy:
+        if self.hedge is not None or self.mirror is not None or self.is_copy:
             self.end_copies()
             if self.is_copy:
                 self.reuse()
@@ -684,7 +700,7 @@ cdef class Exchange(Timed):
                 self.client = None
             else:
                 self.reuse()
-                if engine.spares < SPARE and engine.timer is not None and self.runtime is engine.runtime:
+                if engine.spares < SPARE and not engine.stopped and self.runtime is engine.runtime:
                     self.next_spare = engine.spare
                     engine.spare = self
                     engine.spares += 1

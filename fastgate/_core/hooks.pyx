@@ -166,6 +166,7 @@ cdef int advance(Exchange x) except -1:
     cdef object step, result
     cdef Hook hook
     cdef uint64_t began
+    cdef uint64_t generation = x.generation
     while x.step < len(x.hooks):
         step = x.hooks[x.step]
         x.step += 1
@@ -193,11 +194,11 @@ cdef int advance(Exchange x) except -1:
         if result is None or isinstance(result, Answer) or not hasattr(result, "__await__"):
             if hook.meter is not None:
                 hook.ran(x, began)
-            if x.over:
+            if x.generation != generation:
                 return 0
             if result is not None and took(x, result):
                 return 0
-        elif x.over:
+        elif x.generation != generation:
             return 0
         else:
             return wait_on(x, result if hook.meter is None else Stretches(hook, x, result, began))
@@ -206,8 +207,9 @@ cdef int advance(Exchange x) except -1:
 
 cdef int wait_on(Exchange x, object awaitable) except -1:
     """A task waits, and goes on with the next step: for a hook or a gate that was not done at once."""
+    x.stop_waiting()
     x.awaited = True
-    x.task = x.engine.spawn(wait_for(x, awaitable))
+    x.task = x.engine.spawn(wait_for(x, x.generation, awaitable))
     x.task.add_done_callback(partial(let_go, awaitable))
     return 0
 
@@ -218,33 +220,38 @@ def let_go(awaitable, task):
         awaitable.close()
 
 
-async def wait_for(Exchange x, awaitable):
-    """The rest of `advance` for a hook or a gate that was not done at once."""
-    cdef object result
+async def wait_for(Exchange x, uint64_t generation, awaitable):
+    """The rest of `advance` for a hook or a gate that was not done at once.
+
+    Where the generation has moved on, the exchange waits for something else by now, is over or serves another request:
+    what the awaitable says comes too late.
+    """
+    cdef object result = None
+    cdef object error = None
     try:
         result = await awaitable
     except CancelledError:
-        if x.over:
+        if x.generation != generation:
             raise
-        x.task = None
-        policy_failed(x, RuntimeError("the policy was cancelled"))
-        return
+        error = RuntimeError("the policy was cancelled")
     except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as error:
-        x.task = None
-        if not x.over:
-            policy_failed(x, error)
+    except BaseException as raised:
+        error = raised
+    if x.generation != generation:
         return
     x.task = None
-    if x.over:
-        return
-    x.awaited = False
     try:
+        if error is not None:
+            policy_failed(x, error)
+            return
+        x.awaited = False
         if result is None or not took(x, result):
             advance(x)
-    except Exception as error:
-        policy_failed(x, error)
+    except Exception as raised:
+        if x.generation != generation:
+            raise
+        policy_failed(x, raised)
 
 
 cdef int took(Exchange x, object result) except -1:

@@ -8,6 +8,7 @@ not kept, so that nobody can fill the memory with nonsense.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from fastgate._core.auth cimport REFUSED, UNAVAILABLE, WAITING, ABSENT, Identity, Method, VerifiedCache
@@ -58,11 +59,12 @@ cdef class TokenMethod(Method):
 
     async def wait(self, Exchange x, bytes token, awaitable):
         """The rest of `verify`, when a key had to be fetched first."""
+        cdef uint64_t generation = x.generation
         cdef object judgement = await awaitable
         if isinstance(judgement, tuple):
             self.cache.keep(token, judgement[0], judgement[1])
             return judgement[0]
-        return self.settle(x, judgement) if not x.over else None
+        return self.settle(x, judgement) if x.generation == generation else None
 
     cdef int settle(self, Exchange x, object judgement) except -1:
         """A token that was not granted: the sentence for its client, or None where nobody can say."""

@@ -57,8 +57,9 @@ cdef int begin_try(Exchange x) except -1:
             if limit == 0 or rule.try_timeout < limit:
                 limit = rule.try_timeout
         if rule.hedge_delay and x.tries == 1 and x.idempotent and x.request_complete and not x.upgrading \
-                and not x.is_copy:
-            x.pause = x.engine.loop.call_later(rule.hedge_delay * 0.001, x.hedge_now)
+                and not x.is_copy and x.hedge is None:
+            x.stop_waiting()
+            x.pause = x.engine.loop.call_later(rule.hedge_delay * 0.001, x.hedge_now, x.generation)
     if limit:
         x.wait(limit)
     return x.upstream.acquire(x)
@@ -173,7 +174,7 @@ cdef int64_t plan(Exchange x, int failure, bint arrived, int64_t not_before) exc
 
 
 cdef int pause_for(Exchange x, int64_t pause) except -1:
-    x.end_pause()
+    x.stop_waiting()
     x.try_due = 0
     if pause == LEFT_TO_HEDGE:
         x.phase = PHASE_UPSTREAM
@@ -183,7 +184,7 @@ cdef int pause_for(Exchange x, int64_t pause) except -1:
         return begin_try(x)
     x.phase = PHASE_PAUSE
     x.wait(0)
-    x.pause = x.engine.loop.call_later(pause * 0.001, x.next_try)
+    x.pause = x.engine.loop.call_later(pause * 0.001, x.next_try, x.generation)
     return 0
 
 

@@ -272,7 +272,7 @@ cdef class UpstreamConnection(UpstreamSide):
             if head.status >= 200 or head.status == 101:
                 break
             x.response_interim()
-            if x.over:
+            if self.exchange is not x:
                 return 0
             head.release()
             if offset == PyBytes_GET_SIZE(data):
@@ -284,7 +284,7 @@ cdef class UpstreamConnection(UpstreamSide):
             self.reusable = False
             self.engine.wheel.arm(self, x.route.idle_timeout)
             x.response_arrived(None, False)
-            if offset < PyBytes_GET_SIZE(data) and not x.over:
+            if offset < PyBytes_GET_SIZE(data) and self.exchange is x:
                 self.exchange.client.write(data[offset:])
             return 0
         if head.close:
