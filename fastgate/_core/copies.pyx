@@ -83,6 +83,7 @@ cdef Exchange copy_of(Exchange x, Upstream upstream):
     copy.query_length = x.query_length
     copy.has_query = x.has_query
     copy.client_ip = x.client_ip
+    copy.identity = x.identity
     memcpy(copy.id, x.id, x.id_length)
     copy.id_length = x.id_length
     copy.is_head = x.is_head
@@ -92,6 +93,7 @@ cdef Exchange copy_of(Exchange x, Upstream upstream):
     copy.buffering = x.buffering
     copy.body = list(x.body) if x.body is not None else None
     copy.body_kept = x.body_kept
+    copy.body_lost = x.body_lost
     copy.body_bytes = x.body_bytes
     copy.request_extra = list(x.request_extra) if x.request_extra is not None else None
     copy.head_at = x.head_at

@@ -1,5 +1,7 @@
 """Mirrors and hedges: copies of a request that must not touch their original, whatever happens to them."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,32 @@ def mirrored(play: World, *, sample: float = 1.0, timeout: float = 60.0, **route
     play.route("/m/*", mirror=Mirror(pool, sample=sample, timeout=timeout), **route)
     play.pools.append(pool)
     return pool
+
+
+# What a copy does not take over: what belongs to the one use of the exchange, what it makes of its own, what it owes,
+# the answer, and what only policies before the first try look at.
+ITS_OWN = {
+    "engine", "runtime", "next_spare", "generation", "client", "over", "phase", "cause", "attempt", "due",
+    "total_due", "started", "connected_at", "response_at", "ended", "upstream", "request", "response",
+    "is_copy", "original", "hedge", "mirror", "share", "share_key", "queued", "quotas", "quota_count",
+    "refused_for", "tries", "replayed", "fresh", "target_name", "tried", "last_cause", "try_due", "pause_for",
+    "pause", "kept_head", "kept_body", "kept_size", "status", "answer", "response_started", "response_complete",
+    "status_changed", "reframed", "filters", "response_extra", "response_body", "response_kept", "bytes_out",
+    "interims", "preflight", "upgrading", "expects_continue", "sending_stopped", "filtering", "body_waiter",
+    "body_wanted", "verdict", "method_index", "refused_by", "pending", "complaint", "refusal_fields",
+    "refusal_detail", "hooks", "step", "task", "awaited", "request_view", "response_view", "error", "state",
+}
+
+
+def test_a_copy_takes_over_every_field_that_decides_about_a_try() -> None:
+    core = Path(__file__).parents[2] / "fastgate" / "_core"
+    declared = (core / "exchange.pxd").read_text().partition("cdef class Exchange(Timed):")[2]
+    pattern = r"^    cdef (?:readonly |const |unsigned )*[\w*]+ ?\*?(?:char )?\*?(\w+)(?:\[\w+\])? *(?:#.*)?$"
+    fields = re.findall(pattern, declared, re.MULTILINE)
+    assert {"identity", "client_ip", "path", "id", "quotas", "generation", "refused_by"} <= set(fields)
+    made = (core / "copies.pyx").read_text().partition("cdef Exchange copy_of")[2].partition("return copy")[0]
+    copied = set(re.findall(r"copy\.(\w+)\b", made))
+    assert sorted(set(fields) - copied - ITS_OWN) == []
 
 
 def test_the_mirror_gets_the_same_request_and_nobody_its_answer() -> None:

@@ -1,5 +1,6 @@
 """Who was authenticated: for limits, field values, logs and the choice of a target."""
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
@@ -71,6 +72,37 @@ async def test_a_balancer_can_keep_a_key_on_its_target() -> None:
         async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
             for who in KEYS:
                 assert len({(await client.request(ask(who))).body for _ in range(8)}) == 1
+
+
+async def test_a_mirror_keeps_a_key_on_its_target_too() -> None:
+    async with (
+        RecordingUpstream() as upstream,
+        RecordingUpstream() as first,
+        RecordingUpstream() as second,
+        RecordingUpstream() as third,
+    ):
+        shadows = (first, second, third)
+        config = configured(
+            upstream.port, mirror={"upstream": "shadow"}, request_headers={"set": {"x-user": "{key.id}"}}
+        )
+        config["upstreams"]["shadow"] = {
+            "targets": [f"127.0.0.1:{each.port}" for each in shadows],
+            "balancer": "consistent_hash",
+            "hash_key": "key",
+            "load_bound": 0,
+        }
+        keys = {f"k{number}": hashlib.sha256(f"secret-k{number}".encode()).hexdigest() for number in range(24)}
+        config["gateway"]["keys"] = {name: {"hash": digest} for name, digest in keys.items()}
+        async with start_gateway(config) as gateway, RawClient(gateway.port) as client:
+            for name in keys:
+                await client.request(ask(name))
+                await client.request(ask(name))
+            async with asyncio.timeout(10):
+                while sum(len(each.requests) for each in shadows) < 48:
+                    await asyncio.sleep(0.01)
+    seen = [{request.fields.get("x-user") for request in each.requests} for each in shadows]
+    assert all(seen), "24 keys on three targets: each gets some"
+    assert sum(len(each) for each in seen) == 24, "each key goes to one"
 
 
 async def test_field_values_can_say_who_asks() -> None:
