@@ -32,7 +32,7 @@ cdef class UpstreamHealth:
 
     # For the request path. `index` is a position in `targets`.
     cdef bint changed(self, uint64_t now) noexcept
-    cdef void weigh(self, uint64_t now, const double* base, double* weights) noexcept
+    cdef void weigh(self, uint64_t now, const double* base, double* weights, double* reserve) noexcept
     cdef void failed(self, int index, uint64_t now) noexcept
     cdef void succeeded(self, int index) noexcept
     cdef uint64_t retry_after_ms(self, uint64_t now) noexcept

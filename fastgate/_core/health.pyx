@@ -26,7 +26,8 @@ It is O(targets).
 
 weigh() in words. A target is healthy when it is not drained, down, ejected or behind an open breaker. Primaries that
 are healthy get their base weight, those that came back less than `slow_start` ago a share of it that grows in STEPS
-steps from a tenth to all. Backups get theirs if no primary is healthy. Panic: if less than `panic_threshold` of the
+steps from a tenth to all. Backups get theirs if no primary is healthy; until then they are the reserve of a request
+whose primaries have all been tried. Panic: if less than `panic_threshold` of the
 primaries that are not drained are healthy, then those that are down or ejected are used too, because what is left
 would not bear the load and the probes may be wrong. Not so if all primaries are out and a backup is healthy, nor
 where only breakers are open: these are never passed over.
@@ -159,8 +160,10 @@ cdef class UpstreamHealth:
         """Whether weigh() has to be asked again: always before its first call."""
         return atomic_load_acquire(&self.upstream.generation) != self.seen or now >= self.next_change
 
-    cdef void weigh(self, uint64_t now, const double* base, double* weights) noexcept:
-        """Writes the weight of each target at this moment."""
+    cdef void weigh(self, uint64_t now, const double* base, double* weights, double* reserve) noexcept:
+        """Writes the weight of each target at this moment, and into ``reserve`` the weights that healthy backups would
+        have if they were used. ``reserve`` may be NULL.
+        """
         cdef int index, healthy, wanted, standing
         cdef bint panic
         cdef State* state
@@ -175,6 +178,8 @@ cdef class UpstreamHealth:
         for index in range(self.size):
             state = self.states[index]
             standing = self.standing(state, now)
+            if reserve != NULL:
+                reserve[index] = base[index] if standing == HEALTHY and self.backups[index] and not wanted else 0.0
             if standing == TAKEN_OUT:
                 weights[index] = 0.0
                 continue
@@ -388,7 +393,7 @@ cdef class UpstreamHealth:
         try:
             for index in range(self.size):
                 words[index] = 1.0 if base is None else base[index]
-            self.weigh(Segment.now() if now is None else now, words, words + self.size)
+            self.weigh(Segment.now() if now is None else now, words, words + self.size, NULL)
             return [words[self.size + index] for index in range(self.size)]
         finally:
             free(words)

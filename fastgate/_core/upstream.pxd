@@ -71,6 +71,7 @@ cdef class Pool(Upstream):
     cdef int room                      # how many targets the arrays have space for
     cdef double* base                  # weights as configured
     cdef double* effective             # and as health leaves them
+    cdef double* reserve               # of backups that are not in use
     cdef Load load
     cdef unsigned char* skip
     cdef readonly int max_connections  # of one target, this worker's share
@@ -87,6 +88,7 @@ cdef class Pool(Upstream):
     cdef int64_t open_for(self, uint64_t now) except -1
     cdef int mark_tried(self, Exchange x) except -1
     cdef bint forget_tried(self) noexcept
+    cdef int pick_reserve(self, uint64_t word) noexcept
     cdef int connect(self, Target target, Exchange x) except -1
     cdef int report(self, Target target, str what) except -1
     cdef int serve(self, Target target) except -1

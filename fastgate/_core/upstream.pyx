@@ -32,7 +32,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from fastgate._core.balancer cimport Balancer
+from fastgate._core.balancer cimport Balancer, mix
 from fastgate._core.breaker cimport REJECT, Breaker
 from fastgate._core.budget cimport RetryBudget
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, reserve

@@ -106,15 +106,16 @@ cdef class Pool(Upstream):
         targets = tuple(targets)
         size = <int>len(targets)
         if size > self.room or self.base == NULL:
-            # One block: base and effective weights, where in-flight words begin, who was tried.
-            room = <char*>PyMem_Malloc((size + 1) * (2 * sizeof(double) + sizeof(void*) + 1))
+            # One block: base, effective and reserve weights, where in-flight words begin, who was tried.
+            room = <char*>PyMem_Malloc((size + 1) * (3 * sizeof(double) + sizeof(void*) + 1))
             if room == NULL:
                 raise MemoryError
             PyMem_Free(self.base)
             self.room = size
             self.base = <double*>room
             self.effective = self.base + size
-            self.load.first = <long long**>(self.effective + size)
+            self.reserve = self.effective + size
+            self.load.first = <long long**>(self.reserve + size)
             self.skip = <unsigned char*>(self.load.first + size)
         for i in range(size):
             target = <Target>targets[i]
@@ -144,7 +145,7 @@ cdef class Pool(Upstream):
 
     cdef int weigh(self) except -1:
         """Tells the balancer what health has changed."""
-        self.health.weigh(self.engine.wheel.now, self.base, self.effective)
+        self.health.weigh(self.engine.wheel.now, self.base, self.effective, self.reserve)
         return self.balancer.use(self.effective, <int>len(self.targets))
 
     cdef int retire(self, Target target) except -1:
@@ -211,13 +212,13 @@ cdef class Pool(Upstream):
         return 0
 
     cdef Target choose(self, Exchange x, uint64_t now):
-        """The target of the next try: one that was not asked yet, if there is one.
+        """The target of the next try: one that was not asked yet, if there is one, rather a primary than a backup.
 
         None: there is none to ask; where that is up to breakers, ``refused_for`` says for how long.
         """
         cdef Target target
         cdef uint64_t hash = 0
-        cdef int number, admitted
+        cdef int number, reserve, admitted
         cdef unsigned char* skip = NULL
         if self.hash_key is not None:
             find_steady_key(x, self.hash_key, b"", &hash)
@@ -226,6 +227,10 @@ cdef class Pool(Upstream):
             self.mark_tried(x)
         while True:
             number = self.balancer.pick(hash, self.engine.random(), skip)
+            if skip != NULL and (number < 0 or skip[number]):
+                reserve = self.pick_reserve(hash or self.engine.random())
+                if reserve >= 0:
+                    number = reserve
             # Rather a target that failed again than none; a hedge has no use for it.
             if number >= 0 and skip != NULL and skip[number] == REFUSED and not x.is_copy and self.forget_tried():
                 continue
@@ -274,13 +279,31 @@ cdef class Pool(Upstream):
                 found = True
         return found
 
+    cdef int pick_reserve(self, uint64_t word) noexcept:
+        """A backup that stands by and is not to be skipped, by weight; -1: there is none."""
+        cdef double total = 0.0
+        cdef double at
+        cdef int i
+        cdef int last = -1
+        for i in range(<int>len(self.targets)):
+            if not self.skip[i]:
+                total += self.reserve[i]
+        at = (mix(word) >> 11) * (1.0 / 9007199254740992.0) * total
+        for i in range(<int>len(self.targets)):
+            if not self.skip[i] and self.reserve[i] > 0.0:
+                last = i
+                at -= self.reserve[i]
+                if at < 0.0:
+                    break
+        return last
+
     cdef bint has_untried(self, Exchange x) except -1:
         cdef int i
         if x.tried is None:
             return len(self.targets) > 1
         self.mark_tried(x)
         for i in range(<int>len(self.targets)):
-            if not self.skip[i] and self.effective[i] > 0:
+            if not self.skip[i] and (self.effective[i] > 0.0 or self.reserve[i] > 0.0):
                 return True
         return False
 

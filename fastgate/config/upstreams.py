@@ -51,7 +51,9 @@ class Target(Table, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=1000)],
         about("Its share of the requests, beside the weights of the others. `round_robin` ignores it."),
     ] = 1
-    backup: Annotated[bool, about("Used only when no other target can be.")] = False
+    backup: Annotated[
+        bool, about("Used when no other target can be, and for the next try of a request that all others have failed.")
+    ] = False
     unix: Annotated[str, about("Path of a Unix socket.", internal=True)] = ""
     srv: Annotated[str, about("Name of an SRV record; host and port are empty then.", internal=True)] = ""
     tls: Annotated[bool, about("Whether the target is spoken to over TLS.", internal=True)] = False

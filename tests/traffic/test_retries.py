@@ -48,6 +48,41 @@ async def test_another_target_is_asked(traffic, failure, word):
     assert {(line["status"], line["end"], line["upstream"]) for line in lines} == {(200, "ok", address(good.port))}
 
 
+@pytest.mark.parametrize(("failure", "word"), **by_id({**FAILURES, "time": (Answer(stall()), "timeout")}))
+async def test_a_backup_is_asked_when_every_primary_has_failed(traffic, failure, word):
+    """Whatever health makes of it: within the request, and never before the other primary."""
+    bad = [await traffic.new_upstream(default=failure) for _ in range(2)]
+    spares = [await traffic.named(b"spare"), await traffic.named(b"spare")]
+    targets = [each.port for each in bad]
+    targets += [{"host": "127.0.0.1", "port": each.port, "backup": True} for each in spares]
+    client = await traffic.serve(
+        tried(on=[word], per_try_timeout="100ms"), upstreams={"backend": {"targets": targets}}
+    )
+    assert await bodies(client, 6) == {b"spare": 6}
+    assert [len(each.requests) for each in bad] == [6, 6]
+    assert sum(len(each.requests) for each in spares) == 6
+
+
+async def test_a_backup_is_asked_by_default_when_the_primary_is_dead(traffic):
+    spare = await traffic.named(b"spare")
+    targets = [traffic.refusing_port(), {"host": "127.0.0.1", "port": spare.port, "backup": True}]
+    client = await traffic.serve(route_to("backend"), upstreams={"backend": {"targets": targets}})
+    assert await bodies(client, 10) == {b"spare": 10}
+    assert (await client.request(post(b"hello"))).body == b"spare"
+
+
+async def test_a_backup_that_is_down_is_no_help(traffic):
+    bad, spare = await traffic.new_upstream(default=BUSY), await traffic.new_upstream(default=Answer(reset()))
+    targets = [bad.port, {"host": "127.0.0.1", "port": spare.port, "backup": True}]
+    health = {"passive": {"failures": 1, "eject": "1m", "max_ejected": 1, "on": ["reset"]}}
+    client = await traffic.serve(
+        tried(on=["503", "reset"], attempts=2), upstreams={"backend": {"targets": targets, "health": health}}
+    )
+    assert await statuses(client, 3) == [503, 503, 503]
+    # Ejected after the first time; then the primary is asked again.
+    assert (len(bad.requests), len(spare.requests)) == (5, 1)
+
+
 @pytest.mark.parametrize(("failure", "word"), **by_id(FAILURES))
 async def test_what_is_not_named_is_not_tried_again(traffic, failure, word):
     client, bad, good = await two(traffic, failure, tried(on=["connect", "502"]))
