@@ -89,6 +89,7 @@ cdef class Pool(Upstream):
     cdef int mark_tried(self, Exchange x) except -1
     cdef bint forget_tried(self) noexcept
     cdef int pick_reserve(self, uint64_t word) noexcept
+    cdef UpstreamConnection take_resting(self, Target target, Exchange x)
     cdef int connect(self, Target target, Exchange x) except -1
     cdef int report(self, Target target, str what) except -1
     cdef int serve(self, Target target) except -1

@@ -194,14 +194,11 @@ cdef class Pool(Upstream):
         x.target_name = target.name
         x.attempt.in_flight = target.in_flight
         target.in_flight[0] += 1
-        while target.idle and not x.fresh:
-            connection = target.wake()
-            if not x.idempotent and not connection.quiet():
-                connection.close()
-                continue
-            x.attempt.reused = True
-            self.engine.slab.upstream_reuses += 1
-            return x.connected(connection)
+        # Those that wait already come first: see `put_back`.
+        if target.idle and not x.fresh and not target.waiting:
+            connection = self.take_resting(target, x)
+            if connection is not None:
+                return x.connected(connection)
         if target.open < self.max_connections:
             return self.connect(target, x)
         if len(target.waiting) >= self.queue:
@@ -358,6 +355,22 @@ cdef class Pool(Upstream):
                 self.serve(target)
         return 0
 
+    cdef UpstreamConnection take_resting(self, Target target, Exchange x):
+        """A connection that has rested and can carry this request; None: there is none.
+
+        This is the one place that decides it, for requests that come and for those that have waited. A request that
+        can be sent again needs no look at the socket: if the connection turns out to have ended, it is.
+        """
+        cdef UpstreamConnection connection
+        while target.idle:
+            connection = target.wake()
+            if (x.idempotent and x.request_complete) or connection.quiet():
+                x.attempt.reused = True
+                self.engine.slab.upstream_reuses += 1
+                return connection
+            connection.close()
+        return None
+
     cdef int connect(self, Target target, Exchange x) except -1:
         cdef Ticket ticket = Ticket.__new__(Ticket)
         target.open += 1
@@ -431,20 +444,21 @@ cdef class Pool(Upstream):
         cdef Exchange x
         cdef UpstreamConnection connection
         while target.waiting:
-            if target.idle:
-                connection = target.wake()
-                x = <Exchange>target.waiting.popleft()
-                x.attempt.waiting = False
-                x.attempt.reused = True
-                self.engine.slab.upstream_reuses += 1
-                x.connected(connection)
-            elif target.open < self.max_connections:
-                x = <Exchange>target.waiting.popleft()
-                x.attempt.waiting = False
-                self.connect(target, x)
-            else:
+            x = <Exchange>target.waiting[0]
+            connection = self.take_resting(target, x)
+            if connection is None and target.open >= self.max_connections:
                 break
+            target.waiting.popleft()
+            x.attempt.waiting = False
+            if connection is not None:
+                x.connected(connection)
+            else:
+                self.connect(target, x)
         return 0
+
+    def serve_waiting(self, Target target):
+        """`serve`, in a turn of the loop of its own."""
+        self.serve(target)
 
     cdef int put_back(self, UpstreamConnection connection) except -1:
         """A connection has no exchange any more and can take another."""
@@ -460,5 +474,6 @@ cdef class Pool(Upstream):
         target.rest(connection)
         self.engine.wheel.arm(connection, keep)
         if target.waiting:
-            self.serve(target)
+            # Not at once: where the upstream closes the connection with its answer, the loop has that next.
+            self.engine.loop.call_soon(self.serve_waiting, target)
         return 0

@@ -127,6 +127,13 @@ class Transport:
         self._arrived.extend(pieces)
         self._deliver()
 
+    def send_and_close(self, data: bytes) -> None:
+        """This arrives, and the end with it: in one turn of the loop."""
+        self._protocol.data_received(data)
+        if not self._protocol.eof_received():
+            self.close()
+        self._world.loop.run()
+
     def ask(self, *pieces: bytes) -> bytes:
         """These pieces arrive; what was sent since the last look."""
         self.send(*pieces)

@@ -243,6 +243,43 @@ def test_who_waits_too_long_is_refused_and_who_leaves_gives_up_the_place() -> No
         assert clients[2].taken() == answer(b"later")
 
 
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_request_that_waited_takes_no_connection_that_is_known_to_be_gone_either(seen: bool) -> None:
+    """The end of the connection came with the answer: in the same turn of the loop, or the socket alone knows yet."""
+    with world(pool={"max_connections": 1, "queue": 2}) as play:
+        one, two = play.client(), play.client()
+        one.send(get(b"/1"))
+        two.send(post(b"body", b"/2"))
+        first = play.upstream
+        first.taken()
+        if seen:
+            first.send_and_close(answer(b"1"))
+        else:
+            first.hang_up_unseen()
+            first.send(answer(b"1"))
+        assert one.taken() == answer(b"1")
+        assert first.taken() == b""
+        assert play.upstream is not first
+        assert play.upstream.taken().endswith(b"body")
+        play.upstream.send(answer(b"2"))
+        assert two.taken() == answer(b"2")
+
+
+def test_a_request_whose_body_may_not_be_kept_takes_no_connection_that_is_known_to_be_gone() -> None:
+    """Idempotent, but what it has sent by the time that the connection fails may be more than is kept."""
+    with world() as play:
+        rest(play)
+        stale = play.upstream
+        stale.hang_up_unseen()
+        client = play.client()
+        client.send(get(b"/", b"Content-Length: 200000", method=b"PUT"), b"x" * 100_000)
+        assert play.upstream is not stale
+        assert stale.taken() == b""
+        client.send(b"x" * 100_000)
+        play.upstream.send(answer(b"ok"))
+        assert client.taken() == answer(b"ok")
+
+
 def test_a_place_comes_free_when_a_connection_is_lost() -> None:
     with world(pool={"max_connections": 1}) as play:
         one, two = play.client(), play.client()

@@ -166,6 +166,14 @@ async def test_max_connections(stand):
     assert len(stand.upstream.requests) == 20
 
 
+async def test_requests_that_wait_are_not_given_a_connection_that_has_ended(stand):
+    client = await stand.start(upstream={"pool": {"max_connections": 1, "queue": 100, "queue_timeout": 5}})
+    stand.upstream.default = Answer(OK, close())
+    clients = [client, *[await stand.client() for _ in range(19)]]
+    await asyncio.gather(*(served(one, post(b"hello")) for one in clients))
+    assert len(stand.upstream.requests) == 20
+
+
 async def test_targets_take_turns(stand):
     origins = [await stand.new_upstream() for _ in range(3)]
     client = await stand.start(*(origin.port for origin in origins))
