@@ -54,6 +54,7 @@ _TABLE = (
     (POOL_TIMEOUT, 503, NO_FAILURE, False, 1, "pool_timeout", "The upstream is busy."),
     (NAME_UNRESOLVED, 503, FAILED_CONNECT, False, 5, "name_unresolved", "No upstream is available for this request."),
     (CONNECT_FAILED, 502, FAILED_CONNECT, False, 0, "connect_failed", "The upstream could not be reached."),
+    (NO_SOCKET, 503, NO_FAILURE, False, 1, "no_socket", "The gateway is busy."),
     (CONNECT_TIMEOUT, 502, FAILED_CONNECT, False, 0, "connect_timeout", "The upstream could not be reached."),
     (TLS_FAILED, 502, FAILED_CONNECT, False, 0, "tls_failed", "The upstream could not be reached securely."),
     (UPSTREAM_RESET, 502, FAILED_RESET, False, 0, "upstream_reset", "The upstream closed the connection unanswered."),

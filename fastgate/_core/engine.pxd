@@ -19,6 +19,7 @@ cdef class Engine:
     cdef int spares
     cdef set connections               # of clients
     cdef set copies                    # exchanges that no client waits for: mirrors, hedges
+    cdef readonly object pools         # upstream.Pool, as long as something else needs them
     cdef dict queues                   # exchanges that wait under a concurrency limit, by key
     cdef public int max_connections    # of clients; 0 = no limit
     cdef public bint ready             # what the health path answers

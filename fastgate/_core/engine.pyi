@@ -1,9 +1,11 @@
 import asyncio
 from typing import Protocol
+from weakref import WeakSet
 
 from fastgate._core.exchange import Observer
 from fastgate._core.route import Runtime
 from fastgate._core.shm import Segment
+from fastgate._core.upstream import Pool
 from fastgate._core.wheel import Wheel
 
 class Log(Protocol):
@@ -47,6 +49,11 @@ class Engine:
         """New exchanges use this runtime; those under way keep theirs."""
     def close_idle(self) -> None:
         """Closes the client connections on which nothing is under way and nothing unread."""
+    def close_idle_upstreams(self, most: int = 64) -> int:
+        """Closes some connections to upstreams that have rested longest, because files are needed; says how many."""
+    @property
+    def pools(self) -> WeakSet[Pool]:
+        """The pools of connections to upstreams, as long as something else needs them."""
     def abort_connections(self) -> None:
         """Ends every client connection now, and what no client waits for."""
     def timer_failed(self, error: BaseException) -> None:

@@ -8,6 +8,7 @@ next one.
 
 import os
 import time
+from weakref import WeakSet
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
@@ -82,6 +83,7 @@ cdef class Engine:
         self.wheel = Wheel(self.timer_failed)
         self.connections = set()
         self.copies = set()
+        self.pools = WeakSet()
         self.queues = {}
         self.sink = object()
         self.request_parser = HttpRequestParser(self.sink)
@@ -130,6 +132,13 @@ cdef class Engine:
         """Closes the client connections on which nothing is under way and nothing unread."""
         for connection in list(self.connections):
             connection.close_idle()
+
+    def close_idle_upstreams(self, most=64):
+        """Closes some connections to upstreams that have rested longest, because files are needed; says how many."""
+        closed = 0
+        for pool in list(self.pools):
+            closed += pool.close_oldest(max(1, most // len(self.pools)))
+        return closed
 
     def abort_connections(self):
         """Ends every client connection now, and what no client waits for."""

@@ -318,7 +318,6 @@ cdef class Exchange(Timed):
     cdef int pass_on(self, bytes piece, bint last) except -1
     cdef int keep(self, bytes piece) except -1
     cdef int keep_response(self, bytes piece, bint last) except -1
-    cdef int wake_body(self) except -1
     cdef int hooks_done(self) except -1
     cdef int deliver(self) except -1
     cdef int respond(self, Answer answer, int cause) except -1

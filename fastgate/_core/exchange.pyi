@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Coroutine
 
 from fastgate._core.engine import Engine
 from fastgate._core.head import Head
@@ -65,11 +66,11 @@ class Exchange(Timed):
     @property
     def target_name(self) -> str | None:
         """The target of the last try."""
-    async def read_body(self, whole: bool) -> bytes:
+    def read_body(self, whole: bool) -> Coroutine[None, None, bytes]:
         """The request body, or its first 16 KB. For `Request.body`."""
-    def next_try(self) -> None:
+    def next_try(self, generation: int) -> None:
         """The pause between two tries is over."""
-    def hedge_now(self) -> None:
+    def hedge_now(self, generation: int) -> None:
         """No answer yet: a second target is asked too."""
     def abort(self) -> None:
         """Ends a copy: the gateway stops."""

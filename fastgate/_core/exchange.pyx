@@ -61,7 +61,7 @@ from fastgate._core.edits cimport alter_request, edit
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.head cimport ACCEPT, Head, same
 from fastgate._core.histogram cimport histogram_record
-from fastgate._core.hooks cimport run_hooks
+from fastgate._core.hooks cimport body_of, run_hooks, wake_body
 from fastgate._core.resolve cimport allowed, resolve
 from fastgate._core.route cimport Edits, Route
 from fastgate._core.sockets cimport is_closing, is_quiet, reset_on_close
@@ -73,7 +73,6 @@ from fastgate._core.problem import problem
 
 cdef enum:
     KEPT_BODY = 65536          # bytes of a request body that are kept for another try
-    PEEK = 16384               # bytes that a policy with body = "peek" gets to see
     SPARE = 256                # exchanges kept for later
     MAX_INTERIM = 8
 
@@ -253,7 +252,7 @@ cdef class Exchange(Timed):
         if self.sending_stopped:
             return 0
         if self.body_waiter is not None:
-            self.wake_body()
+            wake_body(self)
         if self.phase == PHASE_BODY:
             return self.dispatch() if complete else 0
         if self.attempt.connection is not None:
@@ -613,33 +612,9 @@ cdef class Exchange(Timed):
         self.client.send_response(self, answer.content, True)
         return self.finish(cause)
 
-    # -- bodies for policies
-
-    cdef int wake_body(self) except -1:
-        """Gives the policy that waits for the body what it asked for, once that is there."""
-        if not self.request_complete and (self.body_wanted < 0 or self.body_kept < self.body_wanted):
-            return 0
-        waiter = self.body_waiter
-        self.body_waiter = None
-        if not waiter.done():
-            waiter.set_result(None)
-        return 0
-
-    async def read_body(self, bint whole):
-        """The request body, or its first `PEEK` bytes. For `Request.body`."""
-        cdef bytes body
-        if self.over:
-            raise RuntimeError("the exchange is over; its body can only be read until then")
-        if not self.request_complete and (whole or self.body_kept < PEEK):
-            if self.body_waiter is None:
-                self.body_waiter = self.engine.loop.create_future()
-                self.body_wanted = -1 if whole else PEEK
-                if self.expects_continue:
-                    self.client.send_continue(self)
-            await self.body_waiter
-        body = b"".join(self.body) if self.body is not None else b""
-        self.body = [body] if body else None
-        return body if whole else body[:PEEK]
+    def read_body(self, bint whole):
+        """The request body, or its first 16 KB. For `Request.body`."""
+        return body_of(self, whole)
 
     # -- the end
 

@@ -23,6 +23,8 @@ cdef class Stretches:
     cdef object step(self, object value)
     cdef int pause(self, uint64_t began, bint last) except -1
 
+cdef int wake_body(Exchange x) except -1
+cdef object body_of(Exchange x, bint whole)
 cdef int prepare_views(Exchange x) except -1
 cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1
 cdef int advance(Exchange x) except -1

@@ -25,5 +25,8 @@ class Stretches:
     def close(self) -> None: ...
 
 def let_go(awaitable: Awaitable[Any], task: Task[None]) -> None: ...
-async def wait_for(x: Exchange, awaitable: Awaitable[Response | None]) -> None:
+async def wait_for(x: Exchange, generation: int, awaitable: Awaitable[Response | None]) -> None:
     """The rest of the policies, after one that was not done at once."""
+
+async def read_body(x: Exchange, whole: bool) -> bytes:
+    """The request body, or its first 16 KB."""

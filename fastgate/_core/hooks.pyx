@@ -33,6 +33,9 @@ from fastgate._core.wheel cimport clock_us
 
 from fastgate._core.refusal import Refusal
 
+cdef enum:
+    PEEK = 16384               # bytes that a policy with body = "peek" gets to see
+
 # From `messages`, which is loaded when a policy first needs it.
 cdef object _Request = None
 cdef object _Response = None
@@ -273,6 +276,42 @@ cdef int took(Exchange x, object result) except -1:
     x.respond(<Answer>result, x.cause)
     return 1
 
+
+# -- the request body
+
+cdef int wake_body(Exchange x) except -1:
+    """Gives the policy that waits for the body what it asked for, once that is there."""
+    if not x.request_complete and (x.body_wanted < 0 or x.body_kept < x.body_wanted):
+        return 0
+    waiter = x.body_waiter
+    x.body_waiter = None
+    if not waiter.done():
+        waiter.set_result(None)
+    return 0
+
+
+cdef object body_of(Exchange x, bint whole):
+    """Awaitable: the request body, or its first `PEEK` bytes."""
+    return read_body(x, whole)
+
+
+async def read_body(Exchange x, bint whole):
+    cdef bytes body
+    if x.over:
+        raise RuntimeError("the exchange is over; its body can only be read until then")
+    if not x.request_complete and (whole or x.body_kept < PEEK):
+        if x.body_waiter is None:
+            x.body_waiter = x.engine.loop.create_future()
+            x.body_wanted = -1 if whole else PEEK
+            if x.expects_continue:
+                x.client.send_continue(x)
+        await x.body_waiter
+    body = b"".join(x.body) if x.body is not None else b""
+    x.body = [body] if body else None
+    return body if whole else body[:PEEK]
+
+
+# -- policies that fail
 
 cdef int policy_failed(Exchange x, object error) except -1:
     """A policy raised: logged here, once, and the client gets 500. A `Refusal` is what it says."""

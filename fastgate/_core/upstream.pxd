@@ -57,6 +57,7 @@ cdef class Ticket:
 
 
 cdef class Pool(Upstream):
+    cdef object __weakref__
     cdef Engine engine
     cdef readonly tuple targets
     cdef Balancer balancer
@@ -74,7 +75,7 @@ cdef class Pool(Upstream):
     cdef double* reserve               # of backups that are not in use
     cdef Load load
     cdef unsigned char* skip
-    cdef readonly int max_connections  # of one target, this worker's share
+    cdef readonly int max_connections  # of one target, this worker's share; INT_MAX where there is no bound
     cdef readonly int max_idle
     cdef readonly int queue
     cdef uint32_t queue_timeout        # milliseconds

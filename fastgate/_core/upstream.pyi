@@ -84,8 +84,8 @@ class Pool(Upstream):
         hash_key: RequestKey | None = None,
         passive: Judgement | None = None,
         breaks: Judgement | None = None,
-        max_connections: int = 512,
-        max_idle: int = 64,
+        max_connections: int = 0,
+        max_idle: int = 0,
         queue: int = 128,
         queue_timeout: float = 1.0,
         idle_timeout: float = 4.0,
@@ -101,8 +101,8 @@ class Pool(Upstream):
         hash_key: RequestKey | None = None,
         passive: Judgement | None = None,
         breaks: Judgement | None = None,
-        max_connections: int = 512,
-        max_idle: int = 64,
+        max_connections: int = 0,
+        max_idle: int = 0,
         queue: int = 128,
         queue_timeout: float = 1.0,
         idle_timeout: float = 4.0,
@@ -127,6 +127,10 @@ class Pool(Upstream):
         """Connections of this worker: idle, busy and being made."""
     def close(self) -> None:
         """Closes what rests; what is busy closes when it is done."""
+    def close_oldest(self, most: int) -> int:
+        """Closes the connections that have rested longest, target by target, at most so many; says how many."""
+    def serve_waiting(self, target: Target) -> None:
+        """Gives a connection that came free to the next request that waits for one of this target."""
     async def open_connection(self, target: Target, ticket: Ticket, x: Exchange) -> None:
         """Makes a connection for an exchange and hands it over."""
 

@@ -24,11 +24,13 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from errno import EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
@@ -42,6 +44,7 @@ from fastgate._core.causes cimport (
     CONNECT_FAILED,
     IDLE_TIMEOUT,
     NAME_UNRESOLVED,
+    NO_SOCKET,
     NO_TARGET,
     OK,
     POOL_FULL,

@@ -5,6 +5,17 @@ cdef enum:
     REFUSED = 2                # by the target's breaker
 
 
+# The gateway has no file for another connection, or no port; that says nothing about the target.
+cdef frozenset OUT_OF_FILES = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
+cdef frozenset OUT_OF_SOCKETS = OUT_OF_FILES | {EADDRNOTAVAIL}
+
+
+def _wake(future):
+    """Lets go on what waits for a future, if it still waits."""
+    if not future.done():
+        future.set_result(None)
+
+
 cdef str in_words(object error):
     """Why there is no connection, without the number of the error."""
     return (getattr(error, "strerror", None) or str(error)).lower()
@@ -73,18 +84,19 @@ cdef int64_t in_seconds(uint64_t milliseconds) noexcept:
 
 cdef class Pool(Upstream):
     """The targets of one upstream with this worker's connections to them. Times are seconds; counts are of one target
-    and this worker.
+    and this worker. ``max_connections`` and ``max_idle`` 0: there is no bound but that of open files.
     """
 
     def __cinit__(
         self, Engine engine, str name, targets, Balancer balancer, UpstreamHealth health, *, Breaker breaker=None,
-        RequestKey hash_key=None, Judgement passive=None, Judgement breaks=None, max_connections=512, max_idle=64,
+        RequestKey hash_key=None, Judgement passive=None, Judgement breaks=None, max_connections=0, max_idle=0,
         queue=128, queue_timeout=1.0, idle_timeout=4.0, max_requests=0
     ):
         self.engine = engine
         self.name = name
         self.targets = ()
         self.first_tries = engine.segment.first_tries(health.row, engine.slot)
+        engine.pools.add(self)
         self.update(
             targets, balancer, health, breaker=breaker, hash_key=hash_key, passive=passive, breaks=breaks,
             max_connections=max_connections, max_idle=max_idle, queue=queue, queue_timeout=queue_timeout,
@@ -96,7 +108,7 @@ cdef class Pool(Upstream):
 
     def update(
         self, targets, Balancer balancer, UpstreamHealth health, *, Breaker breaker=None, RequestKey hash_key=None,
-        Judgement passive=None, Judgement breaks=None, max_connections=512, max_idle=64, queue=128, queue_timeout=1.0,
+        Judgement passive=None, Judgement breaks=None, max_connections=0, max_idle=0, queue=128, queue_timeout=1.0,
         idle_timeout=4.0, max_requests=0
     ):
         """Other targets or settings from now on; ``balancer`` and ``health`` are made for these targets."""
@@ -134,8 +146,8 @@ cdef class Pool(Upstream):
         self.hash_key = hash_key
         self.passive = passive
         self.breaks = breaks
-        self.max_connections = max_connections
-        self.max_idle = max_idle
+        self.max_connections = max_connections or INT_MAX
+        self.max_idle = max_idle or INT_MAX
         self.queue = queue
         self.queue_timeout = milliseconds(queue_timeout)
         self.idle_timeout = milliseconds(idle_timeout)
@@ -155,6 +167,22 @@ cdef class Pool(Upstream):
             connection = target.wake()
             connection.close()
         return 0
+
+    def close_oldest(self, int most):
+        """Closes the connections that have rested longest, target by target, at most so many; says how many."""
+        cdef Target target
+        cdef UpstreamConnection connection
+        cdef int closed = 0
+        for target in self.targets:
+            connection = target.resting
+            while connection is not None and connection.below is not None:
+                connection = connection.below
+            while connection is not None and closed < most:
+                above = <UpstreamConnection>connection.above if connection.above != NULL else None
+                connection.close()
+                connection = above
+                closed += 1
+        return closed
 
     @property
     def open(self):
@@ -382,6 +410,7 @@ cdef class Pool(Upstream):
     async def open_connection(self, Target target, Ticket ticket, Exchange x):
         cdef UpstreamConnection connection
         cdef int cause = OK
+        cdef bint freed = False
         ticket.begun = True
         connection = UpstreamConnection.__new__(UpstreamConnection, self, target)
         loop = self.engine.loop
@@ -390,10 +419,21 @@ cdef class Pool(Upstream):
             tls = {"ssl": target.tls, "server_hostname": target.server_name or target.host}
         self.engine.slab.upstream_connects += 1
         try:
-            if target.path:
-                await loop.create_unix_connection(lambda: connection, target.path, **tls)
-            else:
-                await loop.create_connection(lambda: connection, target.host, target.port, **tls)
+            while True:
+                try:
+                    if target.path:
+                        await loop.create_unix_connection(lambda: connection, target.path, **tls)
+                    else:
+                        await loop.create_connection(lambda: connection, target.host, target.port, **tls)
+                    break
+                except OSError as error:
+                    if error.errno not in OUT_OF_FILES or freed or not self.engine.close_idle_upstreams():
+                        raise
+                # What was closed is given back in the loop's next turns.
+                freed = True
+                turned = loop.create_future()
+                loop.call_later(0.001, _wake, turned)
+                await turned
         except asyncio.CancelledError:
             # The loop has closed the transport by itself, and connection_lost does not follow.
             connection.forget()
@@ -406,7 +446,7 @@ cdef class Pool(Upstream):
             cause = TLS_FAILED
             reason = str(error)
         except (OSError, asyncio.TimeoutError) as error:
-            cause = CONNECT_FAILED
+            cause = NO_SOCKET if getattr(error, "errno", 0) in OUT_OF_SOCKETS else CONNECT_FAILED
             reason = in_words(error)
         finally:
             # The task holds this coroutine, and the ticket the task.

@@ -101,8 +101,22 @@ class Pool(Table, frozen=True, kw_only=True):
     The numbers are for the whole host and shared out to the workers.
     """
 
-    max_connections: Annotated[Positive, about("The most connections to one target.", also=["max_conns"])] = 512
-    max_idle: Annotated[Count, about("The most idle ones that are kept.", also=["keepalive", "max_idle_conns"])] = 64
+    max_connections: Annotated[
+        Count,
+        about(
+            "The most connections to one target; requests beyond it wait in the queue. 0 is no bound but that of open "
+            "files. With a bound, one client that sends or reads slowly can hold all of them: bound clients too, with "
+            "`concurrency` by `client_ip`.",
+            also=["max_conns"],
+        ),
+    ] = 0
+    max_idle: Annotated[
+        Count,
+        about(
+            "The most idle ones that are kept. 0 is no bound: each is kept until it was not needed for `idle_timeout`.",
+            also=["keepalive", "max_idle_conns"],
+        ),
+    ] = 0
     idle_timeout: Annotated[
         Wait,
         about(
@@ -115,7 +129,11 @@ class Pool(Table, frozen=True, kw_only=True):
         Count, about("Requests on one connection before it is closed. 0 is no limit.", also=["keepalive_requests"])
     ] = 0
     queue: Annotated[
-        Count, about("Requests that may wait for a connection; above it 503.", also=["max_pending_requests"])
+        Count,
+        about(
+            "Requests that may wait for a connection to a target with `max_connections`; above it 503.",
+            also=["max_pending_requests"],
+        ),
     ] = 128
     queue_timeout: Annotated[Wait, about("How long one may wait; then 503.")] = 1.0
 

@@ -1,10 +1,13 @@
 """Tries: stale connections, connects that fail, the pool and its queue, and every deadline on the way."""
 
+import errno
 import socket
 import ssl
 
 import pytest
 from core.playbook import answer, asked, chunks, closes, get, head, post, status_of, world
+
+from fastgate._core.retry import Judgement
 
 
 def rest(play, body: bytes = b"ok") -> None:  # type: ignore[no-untyped-def]
@@ -278,6 +281,54 @@ def test_a_request_whose_body_may_not_be_kept_takes_no_connection_that_is_known_
         client.send(b"x" * 100_000)
         play.upstream.send(answer(b"ok"))
         assert client.taken() == answer(b"ok")
+
+
+def test_neither_open_nor_idle_connections_have_a_bound_by_default() -> None:
+    with world() as play:
+        clients = [play.client() for _ in range(1100)]
+        for _ in range(2):
+            for client in clients:
+                client.send(get())
+            for upstream in play.upstreams:
+                upstream.send(answer(b"ok"))
+            assert all(client.taken() == answer(b"ok") for client in clients)
+        assert len(play.upstreams) == 1100
+        # Those that are not needed are closed after idle_timeout.
+        for _ in range(10):
+            clients[0].send(get())
+            play.upstreams[-1].send(answer(b"ok"))
+            play.pass_time(1)
+        assert play.pool.open == 1
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_without_a_file_for_a_connection_the_idle_ones_give_theirs(left: int) -> None:
+    eager = {"passive": Judgement(["connect"])}
+    with world(targets=2, health={"failures": 1, "eject": 60}, pool=eager) as play:
+        client = play.client()
+        for _ in range(2):
+            client.send(get())
+            play.upstream.send(answer(b"warm"))
+            client.taken()
+        busy = play.client()
+        busy.send(get())  # takes the one to t0, so that the next to t0 needs another
+        client.send(get())
+        play.upstreams[1].send(answer(b"warm"))
+        client.taken()
+        play.connecting.extend([OSError(errno.EMFILE, "Too many open files")] * (2 - left))
+        client.send(get())
+        play.pass_time(0.1)
+        assert play.upstreams[1].closed
+        if left:
+            play.upstream.send(answer(b"ok"))
+            assert client.taken() == answer(b"ok")
+        else:
+            sent = client.taken()
+            assert status_of(sent) == 503
+            assert b"\r\nRetry-After: 1\r\n" in sent
+            assert any("too many open files" in line for _, line in play.logged)
+        # Nothing of it is held against the target.
+        assert not any(play.pool.health.target(index).status().ejections for index in range(2))
 
 
 def test_a_place_comes_free_when_a_connection_is_lost() -> None:
