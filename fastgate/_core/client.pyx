@@ -144,6 +144,8 @@ cdef class ClientConnection(ClientSide):
         self.exchange = None
         self.tail = None
         self.transport = None
+        if self.reserved is not None:
+            self.end_reserved()
 
     # -- reading
 

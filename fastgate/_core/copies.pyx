@@ -156,9 +156,12 @@ cdef int feed_mirror(Exchange x, bytes piece, bint complete) except -1:
 # -- hedges
 
 cdef int begin_hedge(Exchange x) except -1:
-    """Asks a second target, if there is one and the retry budget has a token."""
+    """Asks a second target, if there is one and the retry budget has a token.
+
+    Not for a client that a connection to an upstream knows: no other one would.
+    """
     cdef Exchange copy
-    if x.hedge is not None or x.attempt.target is None or x.body_lost:
+    if x.hedge is not None or x.attempt.target is None or x.body_lost or x.client.reserved is not None:
         return 0
     if not x.upstream.has_untried(x) or not x.upstream.affords_retry(x.route.retry.budget):
         return 0

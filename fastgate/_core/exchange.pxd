@@ -53,6 +53,7 @@ cdef class ClientSide(Endpoint):
     cdef bint trusted                  # its X-Forwarded-* are believed
     cdef bytes server_name             # from the TLS handshake; None = none
     cdef object certificate            # what authentication made of the client's; None = nobody has asked
+    cdef list reserved                 # connections to upstreams that this client has authenticated; None = none
 
     cdef int send_response(self, Exchange x, bytes piece, bint last) except -1
     cdef int send_body(self, Exchange x, bytes piece, bint last) except -1
@@ -61,6 +62,7 @@ cdef class ClientSide(Endpoint):
     cdef int cut(self, Exchange x) except -1
     cdef int open_tunnel(self, Exchange x) except -1
     cdef int settled(self, Exchange x) except -1
+    cdef int end_reserved(self) except -1
 
 
 cdef class UpstreamSide(Endpoint):
@@ -70,6 +72,7 @@ cdef class UpstreamSide(Endpoint):
     cdef int send_raw(self, bytes data) except -1
     cdef int stop_sending(self) except -1
     cdef int abandon(self) except -1
+    cdef int disown(self) except -1
 
 
 cdef class Upstream:

@@ -138,6 +138,16 @@ cdef class ClientSide(Endpoint):
         """The exchange is over and must not be touched."""
         return 0
 
+    cdef int end_reserved(self) except -1:
+        """The client is gone: connections that it has authenticated are nobody's any more."""
+        cdef UpstreamSide connection
+        cdef list reserved = self.reserved
+        self.reserved = None
+        if reserved is not None:
+            for connection in reserved:
+                connection.disown()
+        return 0
+
     def sink_changed(self, int hold):
         cdef Exchange x = self.exchange
         if x is not None and x.attempt.connection is not None:
@@ -164,6 +174,10 @@ cdef class UpstreamSide(Endpoint):
 
     cdef int abandon(self) except -1:
         """The exchange no longer wants the answer."""
+        return 0
+
+    cdef int disown(self) except -1:
+        """The client whose connection this is has left."""
         return 0
 
     def sink_changed(self, int hold):

@@ -5,7 +5,7 @@ from fastgate._core.balancer cimport Balancer, Load
 from fastgate._core.breaker cimport Breaker
 from fastgate._core.budget cimport RetryBudget
 from fastgate._core.engine cimport Engine
-from fastgate._core.exchange cimport Exchange, Upstream, UpstreamSide
+from fastgate._core.exchange cimport ClientSide, Exchange, Upstream, UpstreamSide
 from fastgate._core.framing cimport Framing
 from fastgate._core.head cimport Head
 from fastgate._core.health cimport UpstreamHealth
@@ -20,6 +20,7 @@ cdef enum Mode:
     READING_BODY = 2
     TUNNEL = 3
     CLOSED = 4
+    RESERVED = 6             # rests with the client that has authenticated it
 
 
 cdef class Target:
@@ -90,9 +91,11 @@ cdef class Pool(Upstream):
     cdef int mark_tried(self, Exchange x) except -1
     cdef bint forget_tried(self) noexcept
     cdef int pick_reserve(self, uint64_t word) noexcept
+    cdef UpstreamConnection take_reserved(self, Exchange x, uint64_t now)
     cdef UpstreamConnection take_resting(self, Target target, Exchange x)
     cdef int connect(self, Target target, Exchange x) except -1
     cdef int report(self, Target target, str what) except -1
+    cdef int occupy(self, Exchange x, Target target) noexcept
     cdef int serve(self, Target target) except -1
     cdef int put_back(self, UpstreamConnection connection) except -1
 
@@ -102,6 +105,8 @@ cdef class UpstreamConnection(UpstreamSide):
     cdef Target target
     cdef UpstreamConnection below      # while it rests in the pool
     cdef PyObject* above               # borrowed
+    cdef ClientSide owner              # the client whose requests alone may use it; None: any client's
+    cdef bint authenticated            # credentials of the owner have come over it, which stand for what follows
     cdef bytes tail
     cdef Framing framing
     cdef int mode
@@ -117,4 +122,5 @@ cdef class UpstreamConnection(UpstreamSide):
     cdef int finished(self) except -1
     cdef int fail(self, int cause) except -1
     cdef int reject(self, str why) except -1
+    cdef int reserve_for(self, ClientSide client) except -1
     cdef int close(self) except -1

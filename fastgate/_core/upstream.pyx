@@ -56,10 +56,10 @@ from fastgate._core.causes cimport (
     WRITE_TIMEOUT,
 )
 from fastgate._core.engine cimport Engine, live
-from fastgate._core.exchange cimport ASK_EVERY, Exchange, Upstream, UpstreamSide
+from fastgate._core.exchange cimport ASK_EVERY, ClientSide, Exchange, Upstream, UpstreamSide
 from fastgate._core.forwarding cimport put_request
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
-from fastgate._core.head cimport Field, Head, same_text
+from fastgate._core.head cimport AUTHORIZATION, DROPPED, Field, Head, same, same_text
 from fastgate._core.health cimport UpstreamHealth
 from fastgate._core.keys cimport find_steady_key
 from fastgate._core.retry cimport Judgement
@@ -110,8 +110,8 @@ cdef class UpstreamConnection(UpstreamSide):
             self.exchange.bytes_out += PyBytes_GET_SIZE(data)
             self.engine.slab.bytes_out += PyBytes_GET_SIZE(data)
             self.exchange.client.write(data)
-        elif self.mode == IDLE or self.mode == STARTING:
-            # Nobody asked.
+        elif self.mode == IDLE or self.mode == STARTING or self.mode == RESERVED:
+            # Nothing was asked.
             self.close()
 
     def eof_received(self):
@@ -134,6 +134,8 @@ cdef class UpstreamConnection(UpstreamSide):
         self.forget()
         if self.mode == IDLE:
             self.target.remove(self)
+        if self.owner is not None:
+            self.disown()
         if x is not None:
             if mode == TUNNEL:
                 self.exchange = None
@@ -167,6 +169,10 @@ cdef class UpstreamConnection(UpstreamSide):
         self.answered = False
         self.reusable = True
         self.tail = None
+        if x.request.seen & (1 << AUTHORIZATION) and not self.authenticated and authenticates_connection(x.request):
+            self.authenticated = True
+            if self.owner is None:
+                self.reserve_for(x.client)
         buffer.length = 0
         put_request(x, self.target.authority, buffer)
         if x.body is not None and size <= INLINE_BODY:
@@ -225,6 +231,29 @@ cdef class UpstreamConnection(UpstreamSide):
 
     cdef int stop_sending(self) except -1:
         self.reusable = False
+        return 0
+
+    cdef int reserve_for(self, ClientSide client) except -1:
+        """From now on only this client's requests use the connection: until the client leaves, and then it ends.
+
+        Where the upstream has asked for credentials and got none, it knows nobody by the connection: that one goes to
+        the pool when its client leaves.
+        """
+        self.owner = client
+        if client.reserved is None:
+            client.reserved = []
+        client.reserved.append(self)
+        return 0
+
+    cdef int disown(self) except -1:
+        cdef ClientSide client = self.owner
+        self.owner = None
+        if client.reserved is not None and self in client.reserved:
+            client.reserved.remove(self)
+        if self.authenticated:
+            self.reusable = False
+        if self.mode == RESERVED:
+            return self.close() if self.authenticated else self.pool.put_back(self)
         return 0
 
     cdef int abandon(self) except -1:
@@ -290,6 +319,8 @@ cdef class UpstreamConnection(UpstreamSide):
             if offset < PyBytes_GET_SIZE(data) and self.exchange is x:
                 self.exchange.client.write(data[offset:])
             return 0
+        if (head.status == 401 or head.status == 407) and self.owner is None and asks_for_connection(head):
+            self.reserve_for(x.client)
         if head.close:
             self.reusable = False
         head.keep_alive_timeout(&self.keep_seconds)
@@ -388,7 +419,7 @@ cdef class UpstreamConnection(UpstreamSide):
         cdef Exchange x = self.exchange
         if not self.connected:
             return 0
-        if self.mode == IDLE:
+        if self.mode == IDLE or self.mode == RESERVED:
             return self.close()
         if self.mode == CLOSED:
             return self.abort_if_stalled()
@@ -416,3 +447,46 @@ cdef bint same_protocol(Head request, Head response) noexcept:
     cdef Field* given = &response.fields[response.upgrade]
     return asked.value_length == given.value_length \
         and same_text(request.p + asked.value, response.p + given.value, asked.value_length)
+
+
+# -- schemes that authenticate the connection and not the request (RFC 4559; NTLM)
+
+cdef bint is_connection_scheme(const unsigned char* text, Py_ssize_t length) noexcept:
+    """Whether credentials or a challenge begin with such a scheme."""
+    cdef Py_ssize_t end = 0
+    while end < length and text[end] != b" " and text[end] != b"\t" and text[end] != b",":
+        end += 1
+    return same(text, end, "ntlm", 4) or same(text, end, "negotiate", 9)
+
+
+cdef bint authenticates_connection(Head request) noexcept:
+    """Whether a request carries credentials that stand for all that follow on its connection."""
+    cdef Field* field
+    cdef int i
+    for i in range(request.count):
+        field = &request.fields[i]
+        if field.id == AUTHORIZATION and not field.flags & DROPPED \
+                and is_connection_scheme(request.p + field.value, field.value_length):
+            return True
+    return False
+
+
+cdef bint asks_for_connection(Head response) noexcept:
+    """Whether a 401 or 407 offers such a scheme, anywhere in its challenges."""
+    cdef Field* field
+    cdef const unsigned char* p
+    cdef Py_ssize_t at
+    cdef int i
+    for i in range(response.count):
+        field = &response.fields[i]
+        p = response.p + field.name
+        if not same(p, field.name_length, "www-authenticate", 16) \
+                and not same(p, field.name_length, "proxy-authenticate", 18):
+            continue
+        p = response.p + field.value
+        for at in range(field.value_length):
+            # What stands within a quoted parameter may be taken for one: then a connection is closed too soon.
+            if (at == 0 or p[at - 1] == b" " or p[at - 1] == b"\t" or p[at - 1] == b",") \
+                    and is_connection_scheme(p + at, field.value_length - at):
+                return True
+    return False

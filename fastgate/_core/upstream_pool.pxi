@@ -209,6 +209,11 @@ cdef class Pool(Upstream):
             x.attempt.admitted = admitted
         if self.health.changed(now):
             self.weigh()
+        if x.client.reserved is not None and not x.fresh:
+            connection = self.take_reserved(x, now)
+            if connection is not None:
+                self.occupy(x, connection.target)
+                return x.connected(connection)
         target = self.choose(x, now)
         if target is None:
             if x.refused_for:
@@ -216,12 +221,7 @@ cdef class Pool(Upstream):
                 return x.attempt_failed(BREAKER_OPEN)
             x.refused_for = in_seconds(self.health.retry_after_ms(now))
             return x.attempt_failed(NO_TARGET)
-        if x.tries == 1 and not x.fresh and not x.is_copy:
-            self.first_tries[0] += 1
-        x.attempt.target = target
-        x.target_name = target.name
-        x.attempt.in_flight = target.in_flight
-        target.in_flight[0] += 1
+        self.occupy(x, target)
         # Those that wait already come first: see `put_back`.
         if target.idle and not x.fresh and not target.waiting:
             connection = self.take_resting(target, x)
@@ -235,6 +235,39 @@ cdef class Pool(Upstream):
         x.attempt.waiting = True
         self.engine.wheel.arm(x, self.queue_timeout)
         return 0
+
+    cdef int occupy(self, Exchange x, Target target) noexcept:
+        """The try is with this target."""
+        if x.tries == 1 and not x.fresh and not x.is_copy:
+            self.first_tries[0] += 1
+        x.attempt.target = target
+        x.target_name = target.name
+        x.attempt.in_flight = target.in_flight
+        target.in_flight[0] += 1
+        return 0
+
+    cdef UpstreamConnection take_reserved(self, Exchange x, uint64_t now):
+        """The connection to this upstream that the client has authenticated, while its target is in use; else None."""
+        cdef UpstreamConnection connection
+        cdef Target target
+        cdef int admitted
+        for connection in list(x.client.reserved):
+            if connection.pool is not self or connection.mode != RESERVED:
+                continue
+            target = connection.target
+            if target.retired or self.effective[target.index] <= 0.0 or not connection.quiet():
+                connection.close()
+                continue
+            if target.breaker is not None:
+                admitted = target.breaker.admit(now, self.engine.random())
+                if admitted == REJECT:
+                    continue
+                x.attempt.target_admitted = admitted
+            x.attempt.reused = True
+            self.engine.slab.upstream_reuses += 1
+            connection.mode = STARTING
+            return connection
+        return None
 
     cdef Target choose(self, Exchange x, uint64_t now):
         """The target of the next try: one that was not asked yet, if there is one, rather a primary than a backup.
@@ -508,8 +541,14 @@ cdef class Pool(Upstream):
             # One second before the upstream closes it itself.
             keep = 1000 * (connection.keep_seconds - 1) if connection.keep_seconds > 1 else 0
         if not connection.connected or target.retired or self.closed or self.engine.draining or keep == 0 \
-                or (self.max_requests and connection.requests >= self.max_requests) \
-                or (target.idle >= self.max_idle and not target.waiting):
+                or (self.max_requests and connection.requests >= self.max_requests):
+            return connection.close()
+        if connection.owner is not None:
+            if not connection.owner.connected:
+                return connection.close()
+            connection.mode = RESERVED
+            return 0
+        if target.idle >= self.max_idle and not target.waiting:
             return connection.close()
         target.rest(connection)
         self.engine.wheel.arm(connection, keep)

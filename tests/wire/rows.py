@@ -18,6 +18,7 @@ ERRORS = "test_errors"
 POOL = "test_pool"
 GONE = "test_client_gone"
 PRESSURE = "test_back_pressure"
+OWN = "test_connection_auth"
 
 REQUESTS = {
     "no Host, two Hosts, invalid Host (1.1): 400": [(HEAD, "test_host", "test_host_that_is_valid")],
@@ -236,6 +237,15 @@ FAILED = {
         (POOL, "test_keep_alive_timeout_of_one_second_is_not_pooled", "test_max_requests", "test_max_idle"),
         (POOL, "test_max_connections", "test_requests_that_wait_are_not_given_a_connection_that_has_ended"),
         (POOL, "test_targets_take_turns", "test_bytes_on_an_idle_connection_end_it"),
+    ],
+    "a connection on which a request carried NTLM or Negotiate is its client's alone and ends with it": [
+        (OWN, "test_a_connection_that_a_client_has_authenticated_serves_no_other"),
+        (OWN, "test_an_offer_anywhere_in_the_challenges_is_enough"),
+        (OWN, "test_other_schemes_leave_connections_to_everybody"),
+        (OWN, "test_credentials_bind_a_connection_that_was_pooled_before"),
+        (OWN, "test_an_upstream_that_ends_such_a_connection_is_asked_on_another"),
+        (OWN, "test_the_connection_stays_with_its_target_whatever_the_balancer_says"),
+        (OWN, "test_it_outlives_the_idle_timeout_of_the_pool"),
     ],
     "errors are problem+json, HTML for a browser, no body to HEAD; none tells what is behind the gateway": [
         (ERRORS, "test_errors_are_problems", "test_error_for_a_browser", "test_no_body_to_head"),
