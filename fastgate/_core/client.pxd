@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.exchange cimport ClientSide, Exchange
 from fastgate._core.framing cimport Framing
@@ -26,7 +26,8 @@ cdef class ClientConnection(ClientSide):
     cdef bint until_close              # the answer ends with the connection
     cdef bint bodiless
     cdef bint blank_line               # one empty line before the request has been skipped
-    cdef uint32_t dropped              # bytes read and dropped
+    cdef int64_t dropped               # bytes of a body that were read and dropped
+    cdef uint64_t lingers_until        # milliseconds: when an answered client is no longer read
 
     cdef int run(self, bytes data) except -1
     cdef bint read_head(self, bytes data, Py_ssize_t* offset) except -1
@@ -38,4 +39,5 @@ cdef class ClientConnection(ClientSide):
     cdef int identify_peer(self) except -1
     cdef int decide_close(self, Exchange x) except -1
     cdef int linger(self) except -1
+    cdef int linger_on(self) except -1
     cdef int close(self) except -1

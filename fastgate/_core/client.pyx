@@ -9,8 +9,9 @@ pipelined request; one that ends later calls `settled`, which starts the loop ag
 pipelining is a loop and never a recursion, and it yields to others after `MAX_TURNS`.
 
 Modes: IDLE → READING_HEAD → READING_BODY → WAITING → IDLE is the plain way. After an early answer the rest of a body
-is dropped (DRAINING). A connection that must end while the client may still be sending lingers: closed for writing,
-read and dropped, so that the client gets the answer and not a reset. TUNNEL passes bytes.
+is dropped (DRAINING). A connection that must end while the client may still be sending lingers (RFC 9112 section 9.6):
+closed for writing, read and dropped until the client closes, so that it gets the answer and not a reset. How long that
+may take is bounded, how much it sends is not. TUNNEL passes bytes.
 
 An idle connection owns no head, no buffer and no exchange.
 """
@@ -60,8 +61,8 @@ cdef enum:
     MAX_TURNS = 32             # pipelined requests before others get their turn
     MAX_TAIL = 65536           # bytes of later requests that wait
     MAX_DRAIN = 65536          # bytes of an unread body that are dropped to keep the connection
-    MAX_LINGER = 1048576
-    LINGER_TIME = 2000         # milliseconds
+    LINGER_TIME = 30000        # milliseconds that an answered client may go on sending
+    LINGER_QUIET = 5000        # … and may send nothing meanwhile
     WRITE_TIME = 60000         # milliseconds without a byte taken, where no route says it
     INLINE_BODY = 16384        # up to so many body bytes are copied behind the head; more are written on their own
 
@@ -114,9 +115,7 @@ cdef class ClientConnection(ClientSide):
         elif self.mode == WAITING:
             self.stash(data, 0)
         elif self.mode == LINGERING:
-            self.dropped += PyBytes_GET_SIZE(data)
-            if self.dropped > MAX_LINGER:
-                self.close()
+            self.linger_on()
 
     def eof_received(self):
         cdef Exchange x = self.exchange
@@ -295,11 +294,13 @@ cdef class ClientConnection(ClientSide):
         cdef Py_ssize_t before = offset[0]
         cdef bytes piece = take(&self.framing, data, offset, &progress)
         if self.mode == DRAINING:
-            self.dropped += <uint32_t>(offset[0] - before)
+            self.dropped += offset[0] - before
             if progress == COMPLETE:
                 self.become_idle()
             elif progress == BROKEN or self.dropped > MAX_DRAIN:
                 self.linger()
+            else:
+                self.linger_on()
             return 0
         if progress == BROKEN:
             x.broke_off(piece)
@@ -310,7 +311,7 @@ cdef class ClientConnection(ClientSide):
         else:
             self.engine.wheel.arm(self, x.runtime.body_timeout)
         if x.sending_stopped:
-            self.dropped += <uint32_t>(offset[0] - before)
+            self.dropped += offset[0] - before
         x.request_body(piece, progress == COMPLETE)
         return 0
 
@@ -561,8 +562,8 @@ cdef class ClientConnection(ClientSide):
             return self.linger()
         if self.mode == READING_BODY:
             self.mode = DRAINING
-            self.engine.wheel.arm(self, LINGER_TIME)
-            return 0
+            self.lingers_until = self.engine.wheel.now + LINGER_TIME
+            return self.linger_on()
         self.become_idle()
         return 0
 
@@ -594,14 +595,22 @@ cdef class ClientConnection(ClientSide):
         """Closes for writing and reads on: a plain close would make the client lose the answer."""
         if not self.connected:
             return 0
+        if self.mode != DRAINING:
+            self.lingers_until = self.engine.wheel.now + LINGER_TIME
         self.mode = LINGERING
         self.tail = None
-        self.dropped = 0
         if self.held:
             self.release(self.held)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.engine.wheel.arm(self, LINGER_TIME)
+        return self.linger_on()
+
+    cdef int linger_on(self) except -1:
+        """The client has its answer; more of what it sends is waited for, within the time that there is."""
+        cdef uint64_t now = self.engine.wheel.now
+        if now >= self.lingers_until:
+            return self.close()
+        self.engine.wheel.arm(self, min(<uint64_t>LINGER_QUIET, self.lingers_until - now))
         return 0
 
     cdef int close(self) except -1:
@@ -667,8 +676,10 @@ cdef class ClientConnection(ClientSide):
                 x.refuse(HEAD_TIMEOUT)
         elif self.mode == READING_BODY:
             x.refuse(BODY_TIMEOUT)
-        elif self.mode == IDLE or self.mode == DRAINING:
+        elif self.mode == IDLE:
             self.close()
+        elif self.mode == DRAINING:
+            self.linger()
         elif self.mode == LINGERING:
             self.mode = CLOSED
             self.transport.abort()

@@ -1,5 +1,6 @@
 """What a transport does not tell: questions to the socket itself."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, errno
 
 import socket
@@ -45,6 +46,13 @@ cdef bint is_quiet(int fd) noexcept:
     """Whether a connection is open with nothing to read."""
     cdef char byte
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+
+
+cdef bytes read_waiting(int fd):
+    """What lies unread in a socket, up to 64 KB; None: nothing does. Also after a reset: what came before it stays."""
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, 65536)
+    cdef Py_ssize_t size = recv(fd, PyBytes_AS_STRING(data), 65536, MSG_DONTWAIT)
+    return data[:size] if size > 0 else None
 
 
 cdef int reset_on_close(object transport) except -1:

@@ -116,6 +116,7 @@ cdef class UpstreamConnection(UpstreamSide):
     cdef int requests
     cdef int64_t keep_seconds          # what the upstream's Keep-Alive says; -1 = nothing
 
+    cdef int read_rest(self) except -1
     cdef int forget(self) except -1
     cdef int read_head(self, bytes data) except -1
     cdef int read_body(self, bytes data, Py_ssize_t offset) except -1

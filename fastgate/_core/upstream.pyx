@@ -64,6 +64,7 @@ from fastgate._core.health cimport UpstreamHealth
 from fastgate._core.keys cimport find_steady_key
 from fastgate._core.retry cimport Judgement
 from fastgate._core.route cimport RequestKey
+from fastgate._core.sockets cimport read_waiting
 from fastgate._core.wheel import milliseconds
 
 cdef enum:
@@ -129,8 +130,12 @@ cdef class UpstreamConnection(UpstreamSide):
             self.fail(UPSTREAM_RESET)
 
     def connection_lost(self, error):
-        cdef Exchange x = self.exchange
-        cdef int mode = self.mode
+        cdef Exchange x
+        cdef int mode
+        if error is not None and (self.mode == READING_HEAD or self.mode == READING_BODY):
+            self.read_rest()
+        x = self.exchange
+        mode = self.mode
         self.forget()
         if self.mode == IDLE:
             self.target.remove(self)
@@ -145,6 +150,24 @@ cdef class UpstreamConnection(UpstreamSide):
         self.mode = CLOSED
         self.tail = None
         self.pool.serve(self.target)
+
+    cdef int read_rest(self) except -1:
+        """Reads what came before the connection was reset.
+
+        An upstream that answers early and closes, without having read the whole request, resets it: writing fails then,
+        while its answer lies here unread. (Not with TLS, whose records only the transport could read.)
+        """
+        cdef Exchange x = self.exchange
+        cdef bytes data
+        if self.target.tls is not None:
+            return 0
+        self.reusable = False
+        while self.exchange is x:
+            data = read_waiting(self.descriptor())
+            if data is None:
+                return 0
+            self.data_received(data)
+        return 0
 
     cdef int forget(self) except -1:
         """The connection is no more, or was never made."""

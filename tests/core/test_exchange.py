@@ -471,8 +471,33 @@ def test_a_long_rest_of_a_body_ends_the_connection_after_the_answer() -> None:
         assert not client.closed, "a plain close would make the client lose the answer"
         client.send(b"x" * 60_000)
         assert not client.closed
-        play.pass_time(2.2)
+        play.pass_time(5.2)
         assert client.closed
+
+
+@pytest.mark.parametrize("size", [900_000_000, 60_000], ids=["lingering", "draining"])
+def test_an_answered_client_may_go_on_sending_for_a_while(size: int) -> None:
+    """At most 30 s in all and 5 s without a byte, however much it is."""
+    with world() as play:
+        silent, slow, fast = play.client(), play.client(), play.client()
+        for client in (silent, slow, fast):
+            client.send(get(b"/none", b"Content-Length: %d" % size, method=b"POST") + b"x")
+            play.upstream.send(answer(b"enough"))
+            assert client.taken().endswith(b"enough")
+        play.pass_time(4)
+        assert not silent.closed
+        for _ in range(6):
+            slow.send(b"x")
+            if size > 1_000_000:
+                fast.send(b"x" * 1_000_000)
+            play.pass_time(4)
+        # The one whose body seemed short gets its chance to see the end, too.
+        assert silent.closed
+        assert not slow.closed
+        play.pass_time(3)
+        assert slow.closed
+        if size > 1_000_000:
+            assert fast.closed
 
 
 def test_a_chunked_rest_is_dropped_up_to_64_kb() -> None:
