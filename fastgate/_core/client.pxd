@@ -26,6 +26,8 @@ cdef class ClientConnection(ClientSide):
     cdef bint until_close              # the answer ends with the connection
     cdef bint bodiless
     cdef bint blank_line               # one empty line before the request has been skipped
+    cdef bint half_closed              # the client has shut its sending side and is served on
+    cdef bint more_waits               # behind the request that is being opened lie bytes of the next
     cdef int64_t dropped               # bytes of a body that were read and dropped
     cdef uint64_t lingers_until        # milliseconds: when an answered client is no longer read
 
@@ -38,6 +40,9 @@ cdef class ClientConnection(ClientSide):
     cdef int put_out(self, Exchange x) except -1
     cdef int identify_peer(self) except -1
     cdef int decide_close(self, Exchange x) except -1
+    cdef bint serves_on(self) except -1
+    cdef bint ends_here(self) except -1
+    cdef int end_of_stream(self) except -1
     cdef int linger(self) except -1
     cdef int linger_on(self) except -1
     cdef int close(self) except -1

@@ -18,27 +18,20 @@ An idle connection owns no head, no buffer and no exchange.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
-from fastgate._core.admission cimport put_quotas
-from fastgate._core.browser cimport Browser
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, put_length, put_number, reserve
+from fastgate._core.answer_head cimport Ending, put_answer_head, put_interim_head, put_tunnel_head
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, reserve
 from fastgate._core.causes cimport (
     BAD_REQUEST,
-    BODY_TIMEOUT,
     CLIENT_GONE,
-    CLIENT_STALLED,
     CONNECTION_CUT,
     HEAD_TIMEOUT,
     OK,
     STOPPED,
     outcomes,
-    phrase_of,
 )
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.exchange cimport (
     ASK_EVERY,
-    FRAMED_ANEW,
-    FRAMED_AS_SENT,
-    FRAMED_WHOLE,
     HOLD_PIPELINE,
     HOLD_SINK,
     HOLD_WAIT,
@@ -47,15 +40,9 @@ from fastgate._core.exchange cimport (
     take_exchange,
 )
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, take
-from fastgate._core.head cimport (
-    DATE,
-    DROPPED,
-    RULED,
-    X_REQUEST_ID,
-    Field,
-    Head,
-)
+from fastgate._core.head cimport Head
 from fastgate._core.resolve cimport identify_client
+from fastgate._core.sockets cimport is_closing, is_reset
 
 cdef enum:
     MAX_TURNS = 32             # pipelined requests before others get their turn
@@ -63,7 +50,6 @@ cdef enum:
     MAX_DRAIN = 65536          # bytes of an unread body that are dropped to keep the connection
     LINGER_TIME = 30000        # milliseconds that an answered client may go on sending
     LINGER_QUIET = 5000        # … and may send nothing meanwhile
-    WRITE_TIME = 60000         # milliseconds without a byte taken, where no route says it
     INLINE_BODY = 16384        # up to so many body bytes are copied behind the head; more are written on their own
 
 
@@ -118,6 +104,26 @@ cdef class ClientConnection(ClientSide):
             self.linger_on()
 
     def eof_received(self):
+        if self.serves_on():
+            self.half_closed = True
+            self.engine.wheel.arm(self, ASK_EVERY)
+            return True
+        self.end_of_stream()
+        return False
+
+    cdef bint serves_on(self) except -1:
+        """Whether a request is under way whose client may have shut its sending side (not with TLS, which cannot)."""
+        return self.mode == WAITING and self.exchange.route is not None and self.exchange.route.serves_half_closed \
+            and self.transport.can_write_eof()
+
+    cdef bint ends_here(self) except -1:
+        """Whether what a half-closed client has sent is used up, no whole request, or one of a route that cancels."""
+        if self.mode == WAITING:
+            return not self.serves_on()
+        return self.mode == READING_HEAD or self.mode == READING_BODY or (self.mode == IDLE and self.tail is None)
+
+    cdef int end_of_stream(self) except -1:
+        """The client sends no more: that is taken for its leaving."""
         cdef Exchange x = self.exchange
         cdef int mode = self.mode
         # First, so that nothing that waits is begun for a client that has left.
@@ -126,6 +132,7 @@ cdef class ClientConnection(ClientSide):
         if x is not None:
             x.client_gone(CONNECTION_CUT if mode == READING_BODY or mode == READING_HEAD else
                           OK if mode == TUNNEL else CLIENT_GONE)
+        return 0
 
     def connection_lost(self, error):
         cdef Exchange x = self.exchange
@@ -190,6 +197,9 @@ cdef class ClientConnection(ClientSide):
             if self.held & HOLD_PIPELINE:
                 self.release(HOLD_PIPELINE)
             self.run(data)
+            if self.half_closed and self.connected and self.ends_here():
+                self.end_of_stream()
+                self.close()
 
     cdef int stash(self, bytes data, Py_ssize_t offset) except -1:
         """Puts bytes aside that belong to a later request, or to a tunnel that is not open yet."""
@@ -261,6 +271,7 @@ cdef class ClientConnection(ClientSide):
             return False
         offset[0] += size
         self.closing = head.close
+        self.more_waits = offset[0] < length
         if head.chunked:
             by_chunks(&self.framing, <int>x.runtime.max_header_bytes)
         elif head.content_length > 0:
@@ -272,10 +283,12 @@ cdef class ClientConnection(ClientSide):
         self.mode = READING_BODY
         if offset[0] < length:
             piece = take(&self.framing, data, offset, &progress)
+            self.more_waits = offset[0] < length
             if progress == COMPLETE:
                 self.mode = WAITING
-        if self.mode == READING_BODY:
-            engine.wheel.arm(self, x.runtime.body_timeout)
+        if self.mode == READING_BODY and head.expect < 0:
+            self.upload_until = 0
+            self.await_body(x, 0)
         if progress == BROKEN:
             x.open_broken(piece)
         else:
@@ -309,7 +322,7 @@ cdef class ClientConnection(ClientSide):
             self.mode = WAITING
             self.due = 0
         else:
-            self.engine.wheel.arm(self, x.runtime.body_timeout)
+            self.await_body(x, offset[0] - before)
         if x.sending_stopped:
             self.dropped += offset[0] - before
         x.request_body(piece, progress == COMPLETE)
@@ -343,101 +356,31 @@ cdef class ClientConnection(ClientSide):
     # -- the exchange's side
 
     cdef int send_response(self, Exchange x, bytes piece, bint last) except -1:
-        cdef Engine engine = self.engine
-        cdef Buffer* buffer = &engine.buffer
-        cdef Head head = x.response
+        cdef Buffer* buffer = &self.engine.buffer
         cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
-        cdef Py_ssize_t room = 1024
-        cdef bint keep_length = False
-        cdef bint inline = size <= INLINE_BODY
-        cdef bytes name, value
-        cdef const char* phrase
-        cdef Py_ssize_t length
-        cdef list extra = x.answer.fields if x.answer is not None else x.response_extra
+        cdef Ending ending
         if not self.connected:
             return 0
         self.decide_close(x)
-        self.bodiless = x.is_head or x.status == 204 or x.status == 304
-        self.chunked = self.until_close = False
-        if x.answer is None:
-            room += head.length
-        if extra is not None:
-            for name, value in extra:
-                room += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 4
+        ending.closes = self.closing
         buffer.length = 0
-        reserve(buffer, room + INLINE_BODY)
-        # status line
-        put(buffer, b"HTTP/1.1 ", 9)
-        put_number(buffer, x.status)
-        put(buffer, b" ", 1)
-        if x.answer is None and not x.status_changed:
-            put(buffer, head.p + head.reason.start, head.reason.length)
-        else:
-            phrase = phrase_of(x.status, &length)
-            put(buffer, phrase, length)
-        put(buffer, b"\r\n", 2)
-        if x.route is not None and x.route.browser is not None:
-            extra = (<Browser>x.route.browser).stamp(x, extra, buffer)
-            reserve(buffer, room + INLINE_BODY)
-        # what comes with it
-        if x.answer is None:
-            keep_length = head.content_length >= 0 and x.status != 204 \
-                and (x.reframed == FRAMED_AS_SENT or (self.bodiless and x.reframed == FRAMED_WHOLE))
-            if x.status_changed and head.status == 304 and not self.bodiless:
-                # It gave the length of what it did not send.
-                keep_length = False
-            put_fields(buffer, head)
-        if extra is not None:
-            for name, value in extra:
-                put_bytes(buffer, name)
-                put(buffer, b": ", 2)
-                put_bytes(buffer, value)
-                put(buffer, b"\r\n", 2)
-        # what the gateway says
-        if x.answer is not None or not head.seen & (1 << DATE):
-            put_bytes(buffer, engine.date())
-        if x.answer is not None:
-            put_bytes(buffer, x.runtime.server_line)
-        elif x.runtime.via:
-            put(buffer, b"Via: 1.", 7)
-            put_number(buffer, head.minor)
-            put(buffer, b" fastgate\r\n", 11)
-        if x.runtime.request_id is not None and not head.seen & (1 << X_REQUEST_ID) and x.id_length:
-            put_bytes(buffer, x.runtime.request_id)
-            put(buffer, b": ", 2)
-            put(buffer, x.id, x.id_length)
-            put(buffer, b"\r\n", 2)
-        if x.quota_count:
-            put_quotas(x, buffer)
-            reserve(buffer, 512 + INLINE_BODY)
-        # framing
-        if (x.answer is not None and x.reframed != FRAMED_ANEW) or (x.reframed == FRAMED_WHOLE and not self.bodiless):
-            if x.status != 204 and x.status != 304:
-                put_length(buffer, size)
-        elif keep_length:
-            put_length(buffer, head.content_length)
-        elif not self.bodiless:
-            if x.request.minor == 1:
-                self.chunked = True
-                put(buffer, b"Transfer-Encoding: chunked\r\n", 28)
-            else:
-                self.until_close = self.closing = True
-        if self.closing:
-            put(buffer, b"Connection: close\r\n", 19)
-        elif x.request.minor == 0:
-            put(buffer, b"Connection: keep-alive\r\n", 24)
-        put(buffer, b"\r\n", 2)
+        put_answer_head(x, size, &ending, buffer)
+        self.closing = ending.closes
+        self.bodiless = ending.bodiless
+        self.chunked = ending.chunked
+        self.until_close = ending.until_close
         # the body, or what is there of it
         if self.bodiless or size == 0:
             if self.chunked and last:
                 put(buffer, b"0\r\n\r\n", 5)
             self.put_out(x)
             return 0
+        reserve(buffer, 32 + (size if size <= INLINE_BODY else 0))
         x.bytes_out += size
         if self.chunked:
             put_hex(buffer, size)
             put(buffer, b"\r\n", 2)
-        if inline:
+        if size <= INLINE_BODY:
             put_bytes(buffer, piece)
         else:
             self.put_out(x)
@@ -495,35 +438,22 @@ cdef class ClientConnection(ClientSide):
 
     cdef int send_interim(self, Exchange x) except -1:
         cdef Buffer* buffer = &self.engine.buffer
-        cdef Head head = x.response
         buffer.length = 0
-        reserve(buffer, head.length + 64)
-        put(buffer, b"HTTP/1.1 ", 9)
-        put_number(buffer, head.status)
-        put(buffer, b" ", 1)
-        put(buffer, head.p + head.reason.start, head.reason.length)
-        put(buffer, b"\r\n", 2)
-        put_fields(buffer, head)
-        put(buffer, b"\r\n", 2)
+        put_interim_head(x, buffer)
         return self.put_out(x)
 
     cdef int send_continue(self, Exchange x) except -1:
         x.expects_continue = False
-        return self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # Until now the client waited for the gateway.
+        self.upload_until = 0
+        return self.await_body(x, 0) if self.mode == READING_BODY else 0
 
     cdef int open_tunnel(self, Exchange x) except -1:
         cdef Buffer* buffer = &self.engine.buffer
-        cdef Head head = x.response
         cdef bytes early = self.tail
         buffer.length = 0
-        reserve(buffer, head.length + 128)
-        put(buffer, b"HTTP/1.1 101 ", 13)
-        put(buffer, head.p + head.reason.start, head.reason.length)
-        put(buffer, b"\r\n", 2)
-        put_fields(buffer, head)
-        put(buffer, b"Connection: Upgrade\r\nUpgrade: ", 30)
-        put(buffer, head.p + head.fields[head.upgrade].value, head.fields[head.upgrade].value_length)
-        put(buffer, b"\r\n\r\n", 4)
+        put_tunnel_head(x, buffer)
         self.put_out(x)
         self.mode = TUNNEL
         self.closing = True
@@ -555,7 +485,7 @@ cdef class ClientConnection(ClientSide):
         if self.mode == TUNNEL:
             return self.close()
         if self.closing or self.engine.draining:
-            if self.mode == WAITING and self.tail is None:
+            if self.mode == WAITING and (self.tail is None or self.half_closed):
                 return self.close()
             return self.linger()
         if self.mode == READING_HEAD:
@@ -579,7 +509,8 @@ cdef class ClientConnection(ClientSide):
         """Whether this answer is the last of the connection."""
         if self.closing:
             return 0
-        if self.engine.draining or x.request.close or outcomes[x.cause].close:
+        if self.engine.draining or x.request.close or outcomes[x.cause].close \
+                or (self.half_closed and self.tail is None and not self.more_waits):
             self.closing = True
         elif self.mode == READING_HEAD:
             self.closing = True
@@ -642,24 +573,32 @@ cdef class ClientConnection(ClientSide):
         if self.held or self.write_paused:
             self.engine.wheel.arm(self, ASK_EVERY)
         elif self.mode == READING_BODY:
-            self.engine.wheel.arm(self, self.engine.runtime.body_timeout)
+            # Until now the gateway was waited for.
+            self.upload_until = 0
+            self.await_body(self.exchange, 0)
         return 0
+
+    cdef bint peer_gone(self) except -1:
+        """A half-closed connection looks like one that the client has closed: then only a reset tells."""
+        return is_reset(self.descriptor()) if self.half_closed else is_closing(self.descriptor())
 
     cdef int expired(self) except -1:
         cdef Exchange x = self.exchange
+        cdef int cause
         if not self.connected:
             return 0
         if self.mode == CLOSED:
             self.abort_if_stalled()
         elif self.held or self.write_paused:
-            if self.write_paused and self.stalled(
-                    x.route.write_timeout if x is not None and x.route is not None else WRITE_TIME):
-                self.mode = CLOSED
-                if x is not None:
-                    x.client_gone(CLIENT_STALLED)
-                if self.connected:
-                    self.reset()
-                return 0
+            if self.write_paused:
+                cause = self.answer_late(x)
+                if cause != OK:
+                    self.mode = CLOSED
+                    if x is not None:
+                        x.client_gone(cause)
+                    if self.connected:
+                        self.reset()
+                    return 0
             if self.held and self.peer_gone():
                 self.mode = CLOSED
                 if x is not None:
@@ -675,7 +614,15 @@ cdef class ClientConnection(ClientSide):
                 identify_client(x)
                 x.refuse(HEAD_TIMEOUT)
         elif self.mode == READING_BODY:
-            x.refuse(BODY_TIMEOUT)
+            cause = self.body_late(x)
+            if cause != OK:
+                x.refuse(cause)
+        elif self.mode == WAITING and self.half_closed:
+            if self.peer_gone():
+                self.end_of_stream()
+                self.close()
+            else:
+                self.engine.wheel.arm(self, ASK_EVERY)
         elif self.mode == IDLE:
             self.close()
         elif self.mode == DRAINING:
@@ -684,20 +631,3 @@ cdef class ClientConnection(ClientSide):
             self.mode = CLOSED
             self.transport.abort()
         return 0
-
-
-cdef void put_fields(Buffer* buffer, Head head) noexcept:
-    """Copies the lines of a response head that are passed on, neighbours in one go."""
-    cdef Field* field
-    cdef Py_ssize_t begin = -1
-    cdef int i
-    for i in range(head.count):
-        field = &head.fields[i]
-        if field.flags & (DROPPED | RULED):
-            if begin >= 0:
-                put(buffer, head.p + begin, field.name - begin)
-                begin = -1
-        elif begin < 0:
-            begin = field.name
-    if begin >= 0:
-        put(buffer, head.p + begin, head.length - 2 - begin)

@@ -16,6 +16,8 @@ cdef enum Hold:
 
 cdef enum:
     FLUSH_TIME = 10000                 # milliseconds that a closing connection may go without a byte taken
+    RATE_SPAN = 10000                  # milliseconds over which a peer's rate is averaged
+    WRITE_TIME = 60000                 # milliseconds without a byte taken, where no route says it
     ASK_EVERY = 1000                   # milliseconds between looks at a connection that is not read or takes no more
 
 
@@ -27,8 +29,11 @@ cdef class Endpoint(Timed):
     cdef bint write_paused
     cdef bint connected
     cdef int fd
-    cdef Py_ssize_t unsent             # bytes in the transport when it was last looked at
-    cdef uint64_t progress_at          # milliseconds: when the peer last took a byte
+    cdef int64_t written               # bytes so far
+    cdef int64_t taken                 # of these, what the peer had taken when that was last looked at
+    cdef uint64_t progress_at          # milliseconds: when it last took a byte
+    cdef int64_t span_from             # what it had taken at the beginning of the span in which its rate is watched
+    cdef uint64_t span_until           # milliseconds; 0: no span has begun
     cdef bytes peer_address
 
     cdef int attach(self, object transport) except -1
@@ -38,6 +43,7 @@ cdef class Endpoint(Timed):
     cdef int restart(self) except -1
     cdef int write(self, bytes data) except -1
     cdef bint stalled(self, uint64_t limit) except -1
+    cdef bint too_slow(self, int64_t rate) except -1
     cdef int descriptor(self) except -2
     cdef bint peer_gone(self) except -1
     cdef bint quiet(self) except -1
@@ -53,6 +59,9 @@ cdef class ClientSide(Endpoint):
     cdef bint trusted                  # its X-Forwarded-* are believed
     cdef bytes server_name             # from the TLS handshake; None = none
     cdef object certificate            # what authentication made of the client's; None = nobody has asked
+    cdef uint64_t read_at              # milliseconds: when some of a request body last came
+    cdef int64_t uploaded              # bytes of it since the beginning of the span in which its rate is watched
+    cdef uint64_t upload_until         # milliseconds: the end of that span; 0: none has begun
     cdef list reserved                 # connections to upstreams that this client has authenticated; None = none
 
     cdef int send_response(self, Exchange x, bytes piece, bint last) except -1
@@ -63,6 +72,10 @@ cdef class ClientSide(Endpoint):
     cdef int open_tunnel(self, Exchange x) except -1
     cdef int settled(self, Exchange x) except -1
     cdef int end_reserved(self) except -1
+    cdef int await_body(self, Exchange x, Py_ssize_t more) except -1
+    cdef uint64_t body_due(self, Exchange x, uint64_t now) noexcept
+    cdef int body_late(self, Exchange x) except -1
+    cdef int answer_late(self, Exchange x) except -1
 
 
 cdef class UpstreamSide(Endpoint):

@@ -35,8 +35,12 @@ from libc.stdint cimport uint64_t
 from fastgate._core.causes cimport (
     BAD_CHUNK,
     BAD_REQUEST,
+    BODY_TIMEOUT,
     BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
     CLIENT_GONE,
+    CLIENT_STALLED,
+    CLIENT_TOO_SLOW,
     CONNECT_TIMEOUT,
     FAILED_TIMEOUT,
     GATEWAY_ANSWERED,
@@ -59,12 +63,12 @@ from fastgate._core.bodies cimport begin_answer, begin_response, filter_request,
 from fastgate._core.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
 from fastgate._core.edits cimport alter_request, edit
 from fastgate._core.engine cimport Engine, live
-from fastgate._core.head cimport ACCEPT, Head, same
+from fastgate._core.head cimport ACCEPT, CONTENT_TYPE, Field, Head, same
 from fastgate._core.histogram cimport histogram_record
 from fastgate._core.hooks cimport body_of, run_hooks, wake_body
 from fastgate._core.resolve cimport allowed, resolve
 from fastgate._core.route cimport Edits, Route
-from fastgate._core.sockets cimport is_closing, is_quiet, reset_on_close
+from fastgate._core.sockets cimport is_closing, is_quiet, reset_on_close, unacknowledged
 from fastgate._core.split cimport choose
 from fastgate._core.tries cimport begin_try, keep_answer, keep_piece, keeps, try_failed
 from fastgate._core.wheel cimport Timed, clock_us

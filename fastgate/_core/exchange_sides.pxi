@@ -43,20 +43,38 @@ cdef class Endpoint(Timed):
 
     cdef int write(self, bytes data) except -1:
         if self.connected:
+            self.written += PyBytes_GET_SIZE(data)
             self.transport.write(data)
         return 0
 
     cdef bint stalled(self, uint64_t limit) except -1:
         """Whether the peer has taken no byte for ``limit`` milliseconds; to be asked about once a second while
         writing is paused.
+
+        Taken is what it has acknowledged: what lies in the socket's own buffer, megabytes at times, has not arrived.
         """
-        cdef Py_ssize_t unsent = self.transport.get_write_buffer_size()
+        cdef int64_t taken = self.written - <Py_ssize_t>self.transport.get_write_buffer_size() \
+            - unacknowledged(self.descriptor())
         cdef uint64_t now = self.engine.wheel.now
-        if unsent != self.unsent or self.progress_at == 0:
-            self.unsent = unsent
+        if taken != self.taken or self.progress_at == 0:
+            self.taken = taken
             self.progress_at = now
             return False
         return limit > 0 and now - self.progress_at >= limit
+
+    cdef bint too_slow(self, int64_t rate) except -1:
+        """Whether the peer took less than ``rate`` bytes a second over the last `RATE_SPAN`; to be asked after
+        `stalled`, as often.
+        """
+        cdef uint64_t now = self.engine.wheel.now
+        cdef bint slow = False
+        if self.span_until:
+            if now < self.span_until:
+                return False
+            slow = (self.taken - self.span_from) * 1000 < rate * RATE_SPAN
+        self.span_until = now + RATE_SPAN
+        self.span_from = self.taken
+        return slow
 
     cdef int descriptor(self) except -2:
         if self.fd < 0:
@@ -77,13 +95,13 @@ cdef class Endpoint(Timed):
         if self.connected and self.transport is not None:
             self.transport.close()
             if self.connected and self.transport.get_write_buffer_size():
-                self.progress_at = 0
+                self.progress_at = self.span_until = 0
                 self.engine.wheel.arm(self, ASK_EVERY)
         return 0
 
     cdef int abort_if_stalled(self) except -1:
         """After `flush_and_close`: once a second until it is flushed or given up."""
-        if self.stalled(FLUSH_TIME):
+        if self.stalled(FLUSH_TIME) or self.too_slow(self.engine.runtime.min_rate):
             self.transport.abort()
         else:
             self.engine.wheel.arm(self, ASK_EVERY)
@@ -98,7 +116,7 @@ cdef class Endpoint(Timed):
 
     def pause_writing(self):
         self.write_paused = True
-        self.progress_at = 0
+        self.progress_at = self.span_until = 0
         self.engine.wheel.arm(self, ASK_EVERY)
         self.sink_changed(HOLD_SINK)
 
@@ -134,6 +152,50 @@ cdef class ClientSide(Endpoint):
         """The 101 of ``x.response``; from now on bytes."""
         return 0
 
+    cdef int await_body(self, Exchange x, Py_ssize_t more) except -1:
+        """``more`` bytes of the body came, and the rest is due: the next byte within ``body_timeout``, and not too
+        slowly.
+        """
+        cdef uint64_t now = self.engine.wheel.now
+        self.read_at = now
+        if self.upload_until == 0:
+            self.upload_until = now + RATE_SPAN
+            self.uploaded = 0
+        self.uploaded += more
+        self.engine.wheel.arm(self, self.body_due(x, now))
+        return 0
+
+    cdef uint64_t body_due(self, Exchange x, uint64_t now) noexcept:
+        """Milliseconds until the body has to be looked at."""
+        cdef uint64_t due = min(self.read_at + x.runtime.body_timeout, self.upload_until)
+        return due - now if due > now else 1
+
+    cdef int body_late(self, Exchange x) except -1:
+        """Why the body is not waited for any longer. OK: it is, and will be looked at again."""
+        cdef uint64_t now = self.engine.wheel.now
+        cdef int64_t rate = x.route.min_rate if x.route is not None else x.runtime.min_rate
+        if now >= self.read_at + x.runtime.body_timeout:
+            return BODY_TIMEOUT
+        if now >= self.upload_until:
+            if self.uploaded * 1000 < rate * RATE_SPAN:
+                return BODY_TOO_SLOW
+            self.upload_until = now + RATE_SPAN
+            self.uploaded = 0
+        self.engine.wheel.arm(self, self.body_due(x, now))
+        return OK
+
+    cdef int answer_late(self, Exchange x) except -1:
+        """Why the client is not waited for that takes its answer slowly. OK: it is. To be asked once a second while
+        writing is paused. ``x`` is None between two exchanges.
+        """
+        cdef Route route = x.route if x is not None else None
+        if self.stalled(route.write_timeout if route is not None else WRITE_TIME):
+            return CLIENT_STALLED
+        if self.too_slow(route.min_rate if route is not None else self.engine.runtime.min_rate) \
+                and not (x is not None and (x.phase == PHASE_TUNNEL or is_event_stream(x))):
+            return CLIENT_TOO_SLOW
+        return OK
+
     cdef int settled(self, Exchange x) except -1:
         """The exchange is over and must not be touched."""
         return 0
@@ -155,6 +217,19 @@ cdef class ClientSide(Endpoint):
                 x.attempt.connection.hold(HOLD_SINK)
             else:
                 x.attempt.connection.release(HOLD_SINK)
+
+
+cdef bint is_event_stream(Exchange x) noexcept:
+    """Whether the answer is one whose client may take its time: events (WHATWG HTML section 9.2)."""
+    cdef Head head = x.response
+    cdef Field* field
+    cdef int i
+    for i in range(head.count):
+        field = &head.fields[i]
+        if field.id == CONTENT_TYPE and field.value_length >= 17 \
+                and same(head.p + field.value, 17, "text/event-stream", 17):
+            return True
+    return False
 
 
 cdef class UpstreamSide(Endpoint):

@@ -97,6 +97,8 @@ cdef class Route:
     cdef int host_mode                 # HostMode
     cdef bytes host
     cdef bint names_trace
+    cdef bint serves_half_closed       # a client that has shut its sending side gets its answer
+    cdef int64_t min_rate              # bytes a second of a client that is waited for; 0 = none
     cdef tuple upgrades                # lower-case
     cdef int64_t max_body              # bytes; 0 = no limit
     cdef uint32_t connect_timeout      # milliseconds; 0 = none
@@ -133,6 +135,7 @@ cdef class Runtime:
     cdef uint32_t keepalive            # milliseconds
     cdef uint32_t header_timeout
     cdef uint32_t body_timeout
+    cdef int64_t min_rate              # bytes a second, where no route says it
     cdef bint forwarded
     cdef bint via
     cdef bytes request_id              # the field's name as it is sent; None = off

@@ -132,8 +132,8 @@ cdef class Route:
         retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
         read_request=False, buffer_response=False, request_filters=(), response_filters=(), rewrite=None,
         request_edits=None, response_edits=None, browser=None, host_header="upstream", names_trace=False,
-        upgrades=("websocket",), max_body=0, connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0,
-        idle_timeout=300.0, total_timeout=0.0
+        upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0, connect_timeout=2.0, read_timeout=60.0,
+        write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
     ):
         self.name = name
         self.upstream = upstream
@@ -165,6 +165,8 @@ cdef class Route:
         self.host_mode = {"upstream": HOST_UPSTREAM, "client": HOST_CLIENT}.get(host_header, HOST_LITERAL)
         self.host = host_header.encode("ascii") if self.host_mode == HOST_LITERAL else None
         self.names_trace = names_trace
+        self.serves_half_closed = half_close == "serve"
+        self.min_rate = min_rate
         self.upgrades = tuple(upgrade.lower().encode("ascii") for upgrade in upgrades)
         self.max_body = max_body
         self.connect_timeout = milliseconds(connect_timeout)
@@ -182,9 +184,9 @@ cdef class Runtime:
 
     def __init__(
         self, *, router, methods=(), merge_slashes=True, underscore_headers="drop", max_headers=100,
-        max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, forwarded=False, via=False,
-        request_id="x-request-id", error_format="problem", server_header="fastgate", health_path="", trusted=None,
-        check_server_name=False, unlogged=()
+        max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, min_rate=0, forwarded=False,
+        via=False, request_id="x-request-id", error_format="problem", server_header="fastgate", health_path="",
+        trusted=None, check_server_name=False, unlogged=()
     ):
         self.router = router
         self.methods = ", ".join(methods).encode("ascii")
@@ -195,6 +197,7 @@ cdef class Runtime:
         self.keepalive = milliseconds(keepalive)
         self.header_timeout = milliseconds(header_timeout)
         self.body_timeout = milliseconds(body_timeout)
+        self.min_rate = min_rate
         self.forwarded = forwarded
         self.via = via
         self.request_id = request_id.encode("ascii") if request_id else None

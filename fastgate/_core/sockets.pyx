@@ -26,13 +26,26 @@ cdef extern from *:
     static int tcp_is_closing(int state) {
         return state == TCP_CLOSE || state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK;
     }
+    static int tcp_is_reset(int state) { return state == TCP_CLOSE; }
     #else
     static int tcp_state(int fd) { return -1; }
     static int tcp_is_closing(int state) { return 0; }
+    static int tcp_is_reset(int state) { return 0; }
     #endif
+    #include <sys/ioctl.h>
+    static long output_queue(int fd) {
+        int size = 0;
+    #ifdef TIOCOUTQ
+        if (ioctl(fd, TIOCOUTQ, &size) < 0)
+            size = 0;
+    #endif
+        return size;
+    }
     """
     int tcp_state(int fd) nogil
     int tcp_is_closing(int state) nogil
+    int tcp_is_reset(int state) nogil
+    long output_queue(int fd) nogil
 
 cdef bytes _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -40,6 +53,16 @@ cdef bytes _NO_LINGER = struct.pack("ii", 1, 0)
 cdef bint is_closing(int fd) noexcept:
     """Whether the peer has closed or reset the connection. Unread bytes do not hide it, as they do from `recv`."""
     return tcp_is_closing(tcp_state(fd))
+
+
+cdef bint is_reset(int fd) noexcept:
+    """Whether the connection is no more, in either direction."""
+    return tcp_is_reset(tcp_state(fd))
+
+
+cdef long unacknowledged(int fd) noexcept:
+    """Bytes that were written to the socket and that the peer has not acknowledged."""
+    return output_queue(fd)
 
 
 cdef bint is_quiet(int fd) noexcept:

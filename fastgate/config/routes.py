@@ -355,6 +355,23 @@ class PolicyKeys(BodyKeys, frozen=True, kw_only=True):
             also=["client_max_body_size", "body_limit"],
         ),
     ] = None
+    min_rate: Annotated[
+        Size | None,
+        about(
+            "As `gateway.min_rate`, for this route. Absent: `gateway.min_rate`. 0 asks for nothing.",
+            policy=True,
+            also=["min_data_rate"],
+        ),
+    ] = None
+    half_close: Annotated[
+        Literal["cancel", "serve"],
+        about(
+            "What becomes of a request whose client has sent it whole, shut its sending side and waits: `cancel` takes "
+            "it for a client that has left, `serve` sends it the answer. Connections with TLS are always cancelled.",
+            policy=True,
+            also=["abortonclose", "proxy_ignore_client_abort"],
+        ),
+    ] = "cancel"
     buffer_request: Annotated[
         bool,
         about(

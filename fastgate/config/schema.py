@@ -277,6 +277,16 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     body_timeout: Annotated[
         Wait, about("Between two reads of a request body; then 408.", also=["client_body_timeout"])
     ] = 30.0
+    min_rate: Annotated[
+        Size,
+        about(
+            "The least that a client has to send, or take, in a second, on average over 10 s, while it is waited for: "
+            "while its request body is due (then 408), and while bytes of an answer lie ready for it (then the "
+            "connection is reset). Waiting for an upstream or a policy counts for no client. 0 asks for nothing; event "
+            "streams and tunnels are never asked. Routes can say it for themselves.",
+            also=["min_data_rate", "min_request_body_data_rate"],
+        ),
+    ] = 1024
     drain_delay: Annotated[
         Duration,
         about(

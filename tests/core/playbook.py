@@ -231,11 +231,13 @@ class Transport:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self._world.loop.call_soon(self._lost, None)
+            # What is unsent goes out first.
+            if not self.unsent:
+                self._world.loop.call_soon(self._lost, None)
 
     def abort(self) -> None:
-        self.aborted = True
-        self.close()
+        self.aborted = self.closed = True
+        self._world.loop.call_soon(self._lost, None)
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         if name == "peername":

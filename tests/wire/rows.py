@@ -19,6 +19,7 @@ POOL = "test_pool"
 GONE = "test_client_gone"
 PRESSURE = "test_back_pressure"
 OWN = "test_connection_auth"
+HALF = "test_half_close"
 
 REQUESTS = {
     "no Host, two Hosts, invalid Host (1.1): 400": [(HEAD, "test_host", "test_host_that_is_valid")],
@@ -237,6 +238,13 @@ FAILED = {
         (POOL, "test_keep_alive_timeout_of_one_second_is_not_pooled", "test_max_requests", "test_max_idle"),
         (POOL, "test_max_connections", "test_requests_that_wait_are_not_given_a_connection_that_has_ended"),
         (POOL, "test_targets_take_turns", "test_bytes_on_an_idle_connection_end_it"),
+    ],
+    "half_close = serve: a client that has sent its request whole and shut its sending side gets its answer": [
+        (HALF, "test_a_client_that_shuts_its_sending_side_is_served", "test_answers_that_stream_reach_it"),
+        (HALF, "test_every_request_that_came_whole_is_served", "test_answers_of_the_gateway_itself_are_all_sent"),
+        (HALF, "test_what_follows_for_a_route_that_cancels_is_cancelled"),
+        (HALF, "test_the_default_takes_it_for_one_that_has_left", "test_half_a_request_is_not_served"),
+        (HALF, "test_one_that_leaves_after_it_has_shut_its_side_is_noticed"),
     ],
     "a connection on which a request carried NTLM or Negotiate is its client's alone and ends with it": [
         (OWN, "test_a_connection_that_a_client_has_authenticated_serves_no_other"),
