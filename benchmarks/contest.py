@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Self
@@ -100,10 +101,17 @@ class Contest:
         again: bool = True,
         contenders: Sequence[tuple[str, str]] | None = None,
         head: bytes = b"",
+        addresses: int = 1,
+        values: Callable[[int], Mapping[str, object]] | None = None,
     ) -> None:
-        """``contenders`` are (kind, label), in place of those of the command line; ``head``: see `Proxy`."""
+        """``contenders`` are (kind, label), in place of those of the command line; ``head``: see `Proxy`.
+
+        The origin has so many ``addresses``; ``values`` makes of its port what is filled into configurations.
+        """
         self.options = options
         self._head = head
+        self._addresses = addresses
+        self._values = values
         self.proxy_core, self.load_core = cores()
         self.skipped: dict[str, str] = {}
         self.proxies: list[Proxy] = []
@@ -114,10 +122,13 @@ class Contest:
 
     def __enter__(self) -> Self:
         try:
-            self.origin = self._stack.enter_context(Origin(self.load_core))
+            self.origin = self._stack.enter_context(Origin(self.load_core, self._addresses))
+            values = self._values(self.origin.port) if self._values is not None else None
             for kind, label in self._wanted:
                 try:
-                    proxy = Proxy(kind, self.origin.port, self.proxy_core, label=label, head=self._head)
+                    proxy = Proxy(
+                        kind, self.origin.port, self.proxy_core, label=label, head=self._head, values=values
+                    )
                 except Unavailable as reason:
                     self.skipped[label] = str(reason)
                     say(f"  skipped: {reason}")
@@ -133,7 +144,7 @@ class Contest:
 
     def take_turn(self, proxy: Proxy, load: Callable[[Proxy], Load]) -> Turn:
         """Run ``load`` against one proxy between two readings of every clock and counter."""
-        counted = self.origin.counts()["requests"]
+        counted = self._settled()
         sides = busy(self.proxy_core), busy(self.load_core)
         origin, cpu = self.origin.cpu(), proxy.process.cpu()
         seen = load(proxy)
@@ -148,6 +159,17 @@ class Contest:
             raise Unavailable(f"{proxy.label} answered nothing rightly: {seen.errors}")
         forwarded = self.origin.counts()["requests"] - counted
         return Turn(seen, cpu, origin, forwarded, max(0.0, *others) / seen.seconds)
+
+    def _settled(self) -> int:
+        """How many requests the origin has answered, once nothing is under way that an earlier load left behind."""
+        counted = -1
+        for _ in range(100):
+            seen = self.origin.counts()["requests"]
+            if seen == counted:
+                break
+            counted = seen
+            time.sleep(0.05)
+        return counted
 
     def interleave(self, what: str, load: Callable[[Proxy], Load], warmup: Callable[[Proxy], object]) -> list[Row]:
         """``rounds`` rounds in which every proxy has one turn; each round begins with another proxy.

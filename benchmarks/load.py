@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.machine import Unavailable, pinned
+from benchmarks.machine import FILES, Unavailable, pinned, raise_file_limit
 from benchmarks.processes import Cpu, cpu_of
 
 HERE = Path(__file__).resolve().parent
@@ -94,12 +94,13 @@ def ask(port: int, head: bytes, body: bytes = b"", *, timeout: float = 5.0) -> A
 
 
 class Origin:
-    """The C origin, pinned to ``core``. A context manager."""
+    """The C origin, pinned to ``core``, at ``addresses`` of the loopback. A context manager."""
 
-    def __init__(self, core: int) -> None:
-        self.child = subprocess.Popen(
-            pinned(core, [str(native("origin")), "--large", str(LARGE)]), stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, core: int, addresses: int = 1) -> None:
+        command = [str(native("origin")), "--large", str(LARGE), "--addresses", str(addresses)]
+        # As many connections as a proxy may have.
+        raise_file_limit(FILES)
+        self.child = subprocess.Popen(pinned(core, command), stdout=subprocess.PIPE, text=True)
         assert self.child.stdout is not None
         self.port = int(self.child.stdout.readline())
 

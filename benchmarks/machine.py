@@ -52,6 +52,10 @@ def busy(core: int) -> float:
     return parse_busy(Path("/proc/stat").read_text(), core)
 
 
+FILES = 40_000
+"""Open files that a proxy may have: two for each of the 10,000 connections of the idle lane, and as many again."""
+
+
 def raise_file_limit(wanted: int) -> int:
     """Raise the limit of open files towards ``wanted`` and return what it is now. Children inherit it.
 

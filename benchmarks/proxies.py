@@ -18,14 +18,10 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.load import DOCUMENT, WORK, ask, request_head
-from benchmarks.machine import ROOT, Unavailable, pinned, raise_file_limit
+from benchmarks.machine import FILES, ROOT, Unavailable, pinned, raise_file_limit
 from benchmarks.processes import Process
 
 PEERS = Path(__file__).resolve().parent / "peers"
-
-FILES = 40_000
-"""Open files that a proxy may have: two for each of the 10,000 connections of the idle lane, and as many again."""
-
 
 def free_port() -> int:
     """A loopback port that nobody listens on now."""
@@ -124,6 +120,7 @@ KINDS = {
     for kind in (
         _nginx("nginx", "nginx.conf"),
         _nginx("nginx-traffic", "nginx-traffic.conf"),
+        _nginx("nginx-many", "nginx-many.conf"),
         Kind("haproxy", "haproxy.cfg", lambda path: [found("haproxy"), "-db", "-f", str(path)], _haproxy_tls, {}),
         Kind(
             "caddy",
@@ -135,7 +132,7 @@ KINDS = {
         _fastgate("fastgate", "fastgate.toml"),
         *(
             _fastgate(f"fastgate-{rules}", f"fastgate-{rules}.toml")
-            for rules in ("traffic", "key", "jwt", "browser", "plugin")
+            for rules in ("traffic", "many", "key", "jwt", "browser", "plugin")
         ),
     )
 }
@@ -145,7 +142,7 @@ class Proxy:
     """A contender that runs, in front of the origin at ``origin``. A context manager.
 
     ``core`` pins it; ``None`` leaves it to the scheduler. ``label`` tells two of a kind apart; ``head`` is the request
-    that it is asked first, where not every request is answered.
+    that it is asked first, where not every request is answered; ``values`` are filled into its configuration too.
     Raises ``Unavailable`` when the program is absent or does not answer within ten seconds, with its own last words.
     """
 
@@ -158,6 +155,7 @@ class Proxy:
         label: str = "",
         certificate: Certificate | None = None,
         head: bytes = b"",
+        values: Mapping[str, object] | None = None,
         wait: bool = True,
     ) -> None:
         self.kind = KINDS[kind]
@@ -169,9 +167,9 @@ class Proxy:
         folder = Path(self._folder.name)
         folder.chmod(0o755)
         file = folder / self.kind.file
-        values = {"port": self.port, "origin": origin, "folder": folder, **self.kind.tls(certificate)}
-        values["connections"] = (raise_file_limit(FILES) - 200) // 2
-        file.write_text(fill((PEERS / self.kind.file).read_text(), values))
+        filled = {"port": self.port, "origin": origin, "folder": folder, **self.kind.tls(certificate), **(values or {})}
+        filled["connections"] = (raise_file_limit(FILES) - 200) // 2
+        file.write_text(fill((PEERS / self.kind.file).read_text(), filled))
         try:
             command = self.kind.command(file)
             environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), **self.kind.environment}

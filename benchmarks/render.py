@@ -321,6 +321,26 @@ def connect(result: Result) -> str:
     return contest(result["rows"], result["machine"]["versions"])
 
 
+def many(result: Result) -> str:
+    """Each case: its clients, targets and workers, then its rows."""
+    parts = []
+    for case in result["cases"]:
+        targets, workers = _plural(case["targets"], "target"), _plural(case["workers"], "worker")
+        parts.append(f"{case['clients']:,} clients, {targets}, {workers}:")
+        parts.append(contest(case["rows"], _many_versions(result)))
+    parts += [f"Skipped: {name}: {why}." for name, why in result["skipped"].items()]
+    return "\n\n".join(parts)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _many_versions(result: Result) -> dict[str, str]:
+    versions: dict[str, str] = result["machine"]["versions"]
+    return {**versions, "nginx-many": versions.get("nginx", "")}
+
+
 TABLES: dict[str, Callable[[Result], str]] = {
     "plain": plain,
     "connect": connect,
@@ -333,6 +353,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "traffic": traffic,
     "policies": policies,
     "reload": reload,
+    "many": many,
 }
 
 
@@ -342,8 +363,9 @@ def wrong_answers(result: Result) -> int:
 
 
 def rows_of(result: Result) -> list[Result]:
-    """The rows of all tables of a result."""
-    return [row for rows in result.values() if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+    """The rows of all tables of a result, those of its cases too."""
+    found = [row for rows in result.values() if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+    return [each for row in found for each in (row["rows"] if isinstance(row.get("rows"), list) else [row])]
 
 
 def disturbance(result: Result) -> str:
@@ -459,6 +481,17 @@ def _reload_line(result: Result) -> str:
     )
 
 
+def _many_line(result: Result) -> str:
+    ratios = [
+        f"{ratio(row['cpu_ratio'])} × nginx with {case['clients']:,} clients and {_plural(case['targets'], 'target')}"
+        for case in result["cases"]
+        for row in case["rows"]
+        if row["label"] == "fastgate"
+    ]
+    wrong = sum(row["wrong"] for case in result["cases"] for row in case["rows"] if row["label"] == "fastgate")
+    return f"Many clients at once, with the defaults: {', '.join(ratios)}; {wrong} requests refused or wrong."
+
+
 LINES: dict[str, Callable[[Result], str]] = {
     "connect": _connect_line,
     "bodies": _bodies_line,
@@ -470,6 +503,7 @@ LINES: dict[str, Callable[[Result], str]] = {
     "traffic": _traffic_line,
     "policies": _policies_line,
     "reload": _reload_line,
+    "many": _many_line,
 }
 
 

@@ -17,6 +17,7 @@ NAMES = (
     "traffic",
     "policies",
     "reload",
+    "many",
 )
 
 

@@ -7,7 +7,7 @@
  *     GET  /count    the counters below, as JSON (asked for by the harness directly, never through a proxy)
  *     any other      a 110-byte JSON document
  *
- * and reads a request body of Content-Length bytes, whatever the method, before it answers. Chunked requests are
+ * at 127.0.0.1, or with --addresses N at 127.0.0.1 to 127.0.0.N as if it were N servers. It reads a request body of Content-Length bytes, whatever the method, before it answers. Chunked requests are
  * answered 501: the lanes do not send any, and a proxy that re-frames a body would show.
  */
 #define _GNU_SOURCE
@@ -26,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEAD_LIMIT = 16384, READ_SIZE = 1 << 18, EVENTS = 256, DOCUMENT = 110 };
+enum { HEAD_LIMIT = 16384, READ_SIZE = 1 << 18, EVENTS = 256, DOCUMENT = 110, MOST_ADDRESSES = 254 };
 
 struct connection {
     int fd;
@@ -255,40 +255,51 @@ static void welcome(int listener)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'}, {"large", required_argument, NULL, 'l'}, {NULL, 0, NULL, 0}};
-    int port = 0, option;
+        {"port", required_argument, NULL, 'p'}, {"large", required_argument, NULL, 'l'},
+        {"addresses", required_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
+    int port = 0, addresses = 1, option;
     size_t large = 1 << 20;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == 'p')
             port = atoi(optarg);
         else if (option == 'l')
             large = strtoull(optarg, NULL, 10);
+        else if (option == 'a')
+            addresses = atoi(optarg);
         else
             return 2;
     }
+    if (addresses < 1 || addresses > MOST_ADDRESSES)
+        return 2;
     make_answers(large);
 
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t address_size = sizeof address;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 4096) != 0) {
-        perror("origin");
-        return 1;
+    static int listeners[MOST_ADDRESSES];
+    struct epoll_event ready[EVENTS];
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0, on = 1; i < addresses; i++) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)i)};
+        socklen_t address_size = sizeof address;
+        listeners[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        setsockopt(listeners[i], SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (bind(listeners[i], (struct sockaddr *)&address, sizeof address) != 0 || listen(listeners[i], 4096) != 0) {
+            perror("origin");
+            return 1;
+        }
+        getsockname(listeners[i], (struct sockaddr *)&address, &address_size);
+        port = ntohs(address.sin_port);
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners[i]};
+        epoll_ctl(poller, EPOLL_CTL_ADD, listeners[i], &event);
     }
-    getsockname(listener, (struct sockaddr *)&address, &address_size);
-    printf("%d\n", ntohs(address.sin_port));    /* the harness reads the port that port 0 became */
+    printf("%d\n", port);    /* the harness reads the port that port 0 became */
     fflush(stdout);
 
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, ready[EVENTS];
-    epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
         int count = epoll_wait(poller, ready, EVENTS, -1);
         for (int i = 0; i < count; i++) {
-            if (ready[i].data.ptr == NULL)
-                welcome(listener);
+            int *listener = ready[i].data.ptr;
+            if (listener >= listeners && listener < listeners + MOST_ADDRESSES)
+                welcome(*listener);
             else
                 serve(ready[i].data.ptr);
         }
