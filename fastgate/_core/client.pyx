@@ -19,7 +19,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 
 from fastgate._core.admission cimport put_quotas
 from fastgate._core.browser cimport Browser
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, put_length, put_number, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, put_length, put_number
 from fastgate._core.causes cimport (
     BAD_REQUEST,
     BODY_TIMEOUT,
@@ -344,7 +344,6 @@ cdef class ClientConnection(ClientSide):
         cdef Buffer* buffer = &engine.buffer
         cdef Head head = x.response
         cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
-        cdef Py_ssize_t room = 1024
         cdef bint keep_length = False
         cdef bint inline = size <= INLINE_BODY
         cdef bytes name, value
@@ -356,13 +355,7 @@ cdef class ClientConnection(ClientSide):
         self.decide_close(x)
         self.bodiless = x.is_head or x.status == 204 or x.status == 304
         self.chunked = self.until_close = False
-        if x.answer is None:
-            room += head.length
-        if extra is not None:
-            for name, value in extra:
-                room += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 4
         buffer.length = 0
-        reserve(buffer, room + INLINE_BODY)
         # status line
         put(buffer, b"HTTP/1.1 ", 9)
         put_number(buffer, x.status)
@@ -375,7 +368,6 @@ cdef class ClientConnection(ClientSide):
         put(buffer, b"\r\n", 2)
         if x.route is not None and x.route.browser is not None:
             extra = (<Browser>x.route.browser).stamp(x, extra, buffer)
-            reserve(buffer, room + INLINE_BODY)
         # what comes with it
         if x.answer is None:
             keep_length = head.content_length >= 0 and x.status != 204 \
@@ -406,7 +398,6 @@ cdef class ClientConnection(ClientSide):
             put(buffer, b"\r\n", 2)
         if x.quota_count:
             put_quotas(x, buffer)
-            reserve(buffer, 512 + INLINE_BODY)
         # framing
         if (x.answer is not None and x.reframed != FRAMED_ANEW) or (x.reframed == FRAMED_WHOLE and not self.bodiless):
             if x.status != 204 and x.status != 304:
@@ -472,7 +463,6 @@ cdef class ClientConnection(ClientSide):
                 self.write(piece)
             return 0
         buffer.length = 0
-        reserve(buffer, 32 + (size if size <= INLINE_BODY else 0))
         if size:
             put_hex(buffer, size)
             put(buffer, b"\r\n", 2)
@@ -494,7 +484,6 @@ cdef class ClientConnection(ClientSide):
         cdef Buffer* buffer = &self.engine.buffer
         cdef Head head = x.response
         buffer.length = 0
-        reserve(buffer, head.length + 64)
         put(buffer, b"HTTP/1.1 ", 9)
         put_number(buffer, head.status)
         put(buffer, b" ", 1)
@@ -513,7 +502,6 @@ cdef class ClientConnection(ClientSide):
         cdef Head head = x.response
         cdef bytes early = self.tail
         buffer.length = 0
-        reserve(buffer, head.length + 128)
         put(buffer, b"HTTP/1.1 101 ", 13)
         put(buffer, head.p + head.reason.start, head.reason.length)
         put(buffer, b"\r\n", 2)
@@ -673,7 +661,7 @@ cdef class ClientConnection(ClientSide):
         return 0
 
 
-cdef void put_fields(Buffer* buffer, Head head) noexcept:
+cdef int put_fields(Buffer* buffer, Head head) except -1:
     """Copies the lines of a response head that are passed on, neighbours in one go."""
     cdef Field* field
     cdef Py_ssize_t begin = -1
@@ -688,3 +676,4 @@ cdef void put_fields(Buffer* buffer, Head head) noexcept:
             begin = field.name
     if begin >= 0:
         put(buffer, head.p + begin, head.length - 2 - begin)
+    return 0

@@ -16,7 +16,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memset
 
 from fastgate._core.auth cimport Identity, claim_text
-from fastgate._core.buffer cimport Buffer, put, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.hashing cimport siphash
 from fastgate._core.head cimport COOKIE, DROPPED, Head
@@ -56,8 +56,7 @@ cdef bint hash_key(
     cdef Buffer* buffer = &x.engine.buffer
     cdef bint present = False
     buffer.length = 0
-    reserve(buffer, PyBytes_GET_SIZE(identity) + 64)
-    put(buffer, PyBytes_AS_STRING(identity), PyBytes_GET_SIZE(identity))
+    put_bytes(buffer, identity)
     if key.kind != KEY_SEVERAL:
         present = put_part(x, key.kind, key.parts[0][1] if key.name is None else key.name, buffer)
     else:
@@ -101,7 +100,6 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
             value = <const unsigned char*>PyBytes_AS_STRING(owner)
             length = PyBytes_GET_SIZE(owner)
     size = <uint32_t>length
-    reserve(buffer, length + sizeof(size))
     put(buffer, &size, sizeof(size))
     if value == NULL:
         return False
