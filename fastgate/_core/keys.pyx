@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memset
 
-from fastgate._core.auth cimport Identity, claim_text
+from fastgate._core.auth cimport Identity
 from fastgate._core.buffer cimport Buffer, put, put_bytes
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.hashing cimport siphash
@@ -95,7 +95,7 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
                 value = x.path + x.found.capture[i].start
                 length = x.found.capture[i].length
     elif isinstance(x.identity, Identity):
-        owner = (<Identity>x.identity).key if kind == KEY_IDENTITY else claim_text((<Identity>x.identity).claims, name)
+        owner = (<Identity>x.identity).key if kind == KEY_IDENTITY else (<Identity>x.identity).claim(name)
         if owner is not None:
             value = <const unsigned char*>PyBytes_AS_STRING(owner)
             length = PyBytes_GET_SIZE(owner)
