@@ -26,18 +26,21 @@
 
 #ifdef BUFFER_SANITIZED
 #include <sanitizer/asan_interface.h>
-/* Only the first `end` bytes of the block may be touched. */
-#define BUFFER_OPEN(b, end) \
-    (__asan_unpoison_memory_region((b)->data, (size_t)(end)), \
-     __asan_poison_memory_region((b)->data + (end), (size_t)((b)->capacity - (end))))
-#else
-#define BUFFER_OPEN(b, end) ((void)0)
 #endif
 
 #if defined(FASTGATE_DEBUG) || defined(BUFFER_SANITIZED)
-#define BUFFER_GUARD 8
+#define BUFFER_GUARD 8 /* bytes of the block beyond its capacity */
 #else
 #define BUFFER_GUARD 0
+#endif
+
+#ifdef BUFFER_SANITIZED
+/* Only the first `end` bytes of the block may be touched. */
+#define BUFFER_OPEN(b, end) \
+    (__asan_unpoison_memory_region((b)->data, (size_t)(end)), \
+     __asan_poison_memory_region((b)->data + (end), (size_t)((b)->capacity + BUFFER_GUARD - (end))))
+#else
+#define BUFFER_OPEN(b, end) ((void)0)
 #endif
 #define BUFFER_PATTERN 0x5AA5F00DB0FFE125ULL
 
@@ -49,8 +52,7 @@ typedef struct {
 } Buffer;
 
 /* Makes the block larger, so that there is more than `more` bytes free. -1 with MemoryError where that cannot be. */
-static __attribute__((noinline, cold, unused)) int buffer_grow(Buffer *b, Py_ssize_t more)
-{
+static __attribute__((noinline, cold, unused)) int buffer_grow(Buffer *b, Py_ssize_t more) {
     Py_ssize_t capacity;
     char *data;
 
@@ -58,11 +60,12 @@ static __attribute__((noinline, cold, unused)) int buffer_grow(Buffer *b, Py_ssi
         PyErr_NoMemory();
         return -1;
     }
-    capacity = b->length + more + 1 + BUFFER_GUARD;
+    capacity = b->length + more + 1;
     if (!BUFFER_GUARD) /* a checked build has no byte more than it needs */
         capacity += capacity / 2 + 64;
-    BUFFER_OPEN(b, b->capacity);
-    data = realloc(b->data, (size_t)capacity);
+    if (b->data != NULL)
+        BUFFER_OPEN(b, b->capacity + BUFFER_GUARD);
+    data = realloc(b->data, (size_t)(capacity + BUFFER_GUARD));
     if (data == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -73,15 +76,13 @@ static __attribute__((noinline, cold, unused)) int buffer_grow(Buffer *b, Py_ssi
 }
 
 /* Makes sure of room for `more` bytes; one is always left, so that the block is never NULL behind this. */
-static inline int buffer_reserve(Buffer *b, Py_ssize_t more)
-{
+static inline int buffer_reserve(Buffer *b, Py_ssize_t more) {
     if (__builtin_expect((size_t)more >= (size_t)(b->capacity - b->length), 0))
         return buffer_grow(b, more);
     return 0;
 }
 
-static inline int buffer_put(Buffer *b, const void *source, Py_ssize_t length)
-{
+static inline int buffer_put(Buffer *b, const void *source, Py_ssize_t length) {
     if (buffer_reserve(b, length) < 0)
         return -1;
     BUFFER_OPEN(b, b->length + length);
@@ -91,9 +92,8 @@ static inline int buffer_put(Buffer *b, const void *source, Py_ssize_t length)
 }
 
 /* Where `most` bytes may be written; NULL with MemoryError. Good until the next call for this buffer. */
-static inline char *buffer_room(Buffer *b, Py_ssize_t most)
-{
-    if (buffer_reserve(b, most + BUFFER_GUARD) < 0)
+static inline char *buffer_room(Buffer *b, Py_ssize_t most) {
+    if (buffer_reserve(b, most) < 0)
         return NULL;
     b->promised = b->length + most;
 #if BUFFER_GUARD
@@ -108,8 +108,7 @@ static inline char *buffer_room(Buffer *b, Py_ssize_t most)
 }
 
 /* What was written into the room ends here. */
-static inline void buffer_filled(Buffer *b, const char *end)
-{
+static inline void buffer_filled(Buffer *b, const char *end) {
     if (__builtin_expect(end > b->data + b->promised || end < b->data + b->length, 0))
         Py_FatalError("a buffer was filled beyond the room that was asked for");
 #if BUFFER_GUARD
@@ -126,9 +125,9 @@ static inline void buffer_filled(Buffer *b, const char *end)
     b->promised = b->length;
 }
 
-static inline void buffer_free(Buffer *b)
-{
-    BUFFER_OPEN(b, b->capacity);
+static inline void buffer_free(Buffer *b) {
+    if (b->data != NULL)
+        BUFFER_OPEN(b, b->capacity + BUFFER_GUARD);
     free(b->data);
     b->data = NULL;
     b->length = b->capacity = b->promised = 0;
@@ -141,8 +140,7 @@ static const char BUFFER_PAIRS[201] =
     "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
 /* Decimal digits at `at`, at most BUFFER_DIGITS; returns their end. */
-static inline char *write_number(char *at, uint64_t number)
-{
+static inline char *write_number(char *at, uint64_t number) {
     char digits[BUFFER_DIGITS];
     int i = BUFFER_DIGITS;
 
@@ -174,8 +172,7 @@ static inline char *write_number(char *at, uint64_t number)
     return at + BUFFER_DIGITS - i;
 }
 
-static inline int buffer_put_number(Buffer *b, uint64_t number)
-{
+static inline int buffer_put_number(Buffer *b, uint64_t number) {
     char *end;
 
     if (buffer_reserve(b, BUFFER_DIGITS) < 0)
@@ -187,8 +184,7 @@ static inline int buffer_put_number(Buffer *b, uint64_t number)
 }
 
 /* Lower-case hexadecimal digits without leading zeros. */
-static inline int buffer_put_hex(Buffer *b, uint64_t number)
-{
+static inline int buffer_put_hex(Buffer *b, uint64_t number) {
     char digits[16];
     int i = 16;
 

@@ -76,6 +76,7 @@ cdef class Engine:
         self.loop = loop
         self.segment = segment
         self.slot = slot
+        segment.check(slot, 0)
         self.slab = segment.slab(slot)
         self.ready = True
         self.log = log

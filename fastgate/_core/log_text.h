@@ -18,22 +18,19 @@
 #define JSON_MOST(length) (6 * (length) + 4) /* all escaped and in quotes, or null */
 #define QUOTED_MOST(length) (4 * (length) + 1) /* all escaped, or a dash */
 
-static inline char *write_text(char *at, const char *text)
-{
+static inline char *write_text(char *at, const char *text) {
     size_t length = strlen(text); /* of a literal: the compiler knows it */
     memcpy(at, text, length);
     return at + length;
 }
 
-static inline int is_plain(unsigned char c)
-{
+static inline int is_plain(unsigned char c) {
     return c >= 0x20 && c <= 0x7E && c != '"' && c != '\\';
 }
 
 #ifdef LOG_TEXT_SSE2
 /* A bit for each of sixteen bytes that is not plain. Bytes from 0x80 on are negative here. */
-static inline unsigned int not_plain(__m128i bytes)
-{
+static inline unsigned int not_plain(__m128i bytes) {
     __m128i bad = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
     bad = _mm_or_si128(bad, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)));
     bad = _mm_or_si128(bad, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
@@ -42,8 +39,7 @@ static inline unsigned int not_plain(__m128i bytes)
 }
 #else
 /* Whether one of eight bytes is not plain. */
-static inline int any_not_plain(uint64_t word)
-{
+static inline int any_not_plain(uint64_t word) {
     const uint64_t ones = 0x0101010101010101ULL, high = 0x8080808080808080ULL;
     uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
     return ((word | (word + ones) | ((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash))
@@ -52,8 +48,7 @@ static inline int any_not_plain(uint64_t word)
 #endif
 
 /* Copies bytes up to the first that is not plain, and says how many. It may write up to `length` bytes. */
-static inline size_t copy_plain(char *to, const unsigned char *from, size_t length)
-{
+static inline size_t copy_plain(char *to, const unsigned char *from, size_t length) {
     size_t i = 0;
 
 #ifdef LOG_TEXT_SSE2
@@ -111,8 +106,7 @@ static inline size_t copy_plain(char *to, const unsigned char *from, size_t leng
 }
 
 /* How many bytes the character beyond ASCII that begins here has; 0 when it is not valid UTF-8 (RFC 3629). */
-static inline size_t utf8_length(const unsigned char *text, size_t length)
-{
+static inline size_t utf8_length(const unsigned char *text, size_t length) {
     unsigned char first = text[0], low = 0x80, high = 0xBF;
     size_t size, i;
 
@@ -137,8 +131,7 @@ static inline size_t utf8_length(const unsigned char *text, size_t length)
     return size;
 }
 
-static inline char *write_byte(char *at, const char *before, unsigned char c)
-{
+static inline char *write_byte(char *at, const char *before, unsigned char c) {
     at = write_text(at, before);
     *at++ = "0123456789abcdef"[c >> 4];
     *at++ = "0123456789abcdef"[c & 15];
@@ -147,8 +140,7 @@ static inline char *write_byte(char *at, const char *before, unsigned char c)
 
 /* One character that is not plain; `from` moves behind it. At most six bytes for each that it takes. */
 static __attribute__((noinline, unused)) char *write_json_escape(
-    char *at, const unsigned char **from, const unsigned char *end)
-{
+    char *at, const unsigned char **from, const unsigned char *end) {
     const unsigned char *text = *from;
     size_t size;
 
@@ -170,8 +162,7 @@ static __attribute__((noinline, unused)) char *write_json_escape(
 }
 
 /* A JSON string; null for no text at all. At most JSON_MOST(length) bytes. */
-static inline char *write_json(char *at, const unsigned char *text, Py_ssize_t length)
-{
+static inline char *write_json(char *at, const unsigned char *text, Py_ssize_t length) {
     const unsigned char *end;
     size_t plain;
 
@@ -191,8 +182,7 @@ static inline char *write_json(char *at, const unsigned char *text, Py_ssize_t l
 }
 
 /* What stands between the quotes of the combined format, escaped as nginx does. At most QUOTED_MOST(length) bytes. */
-static inline char *write_quoted(char *at, const unsigned char *text, Py_ssize_t length)
-{
+static inline char *write_quoted(char *at, const unsigned char *text, Py_ssize_t length) {
     const unsigned char *end = text + length;
     size_t plain;
 
@@ -207,8 +197,7 @@ static inline char *write_quoted(char *at, const unsigned char *text, Py_ssize_t
 }
 
 /* The same for text that must stay one word: a space would end it. */
-static inline char *write_word(char *at, const unsigned char *text, Py_ssize_t length)
-{
+static inline char *write_word(char *at, const unsigned char *text, Py_ssize_t length) {
     Py_ssize_t i;
 
     for (i = 0; i < length; i++) {
@@ -221,15 +210,13 @@ static inline char *write_word(char *at, const unsigned char *text, Py_ssize_t l
 }
 
 /* At least two or three decimal digits, of numbers that have no more. */
-static inline char *write_two(char *at, unsigned int number)
-{
+static inline char *write_two(char *at, unsigned int number) {
     *at++ = (char)('0' + number / 10 % 10);
     *at++ = (char)('0' + number % 10);
     return at;
 }
 
-static inline char *write_three(char *at, unsigned int number)
-{
+static inline char *write_three(char *at, unsigned int number) {
     *at++ = (char)('0' + number / 100 % 10);
     return write_two(at, number % 100);
 }
@@ -237,8 +224,7 @@ static inline char *write_three(char *at, unsigned int number)
 #define MILLISECONDS_MOST (BUFFER_DIGITS + 4)
 
 /* Milliseconds with three decimals between two times in microseconds; null when one of them never came. */
-static inline char *write_milliseconds(char *at, uint64_t begin, uint64_t end)
-{
+static inline char *write_milliseconds(char *at, uint64_t begin, uint64_t end) {
     uint64_t time = end - begin;
 
     if (begin == 0 || end == 0 || end < begin)

@@ -264,6 +264,7 @@ cdef class SharedCounts:
         if self.first == NULL:
             raise MemoryError
         for index in range(len(numbers)):
+            segment.check(0, numbers[index])
             self.first[index] = segment.in_flight(numbers[index], 0)
         load.first = self.first
         load.stride = segment.words_stride
