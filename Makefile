@@ -6,6 +6,7 @@
 #   make lint    ruff, mypy, cython-lint and the import directions; builds nothing
 #   make bench   measure against the proxies found on this machine
 #   make debug   build with bounds checks, assertions and live counters into build/debug and run the tests on it
+#   make asan    build with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan and run core, wire and policies on it
 #   make docs    write the generated pages again
 #   make clean   remove all that was built
 
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help build demo test long lint bench debug docs clean
+.PHONY: help build demo test long lint bench debug asan docs clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -106,6 +107,24 @@ build/debug/.built: $(VENV)/.run $(CORE) $(PYTHON_SOURCES) setup.py
 # The copy under build/debug stands before the sources on the path of this process and of those that it starts.
 debug: build/debug/.built $(VENV)/.test
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/debug $(BIN)/$(PYTEST) $(ARGS)
+
+build/asan/.built: $(VENV)/.run $(CORE) $(PYTHON_SOURCES) setup.py
+	@FASTGATE_ASAN=1 $(BIN)/python setup.py --quiet build --build-lib build/asan --build-temp build/asan-objects
+	@touch $@
+
+# The sanitizers' libraries have to be loaded before Python, in this order, or what is undefined is not reported to files;
+# Python's own allocator would hide where its objects end. Reports of every process, also of those that tests start, go
+# to files: one of them fails the run, whatever the tests say.
+SANITIZER = LD_PRELOAD="$$($(CC) -print-file-name=libubsan.so) $$($(CC) -print-file-name=libasan.so)" PYTHONMALLOC=malloc \
+  ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0:abort_on_error=1:log_path=$(CURDIR)/build/asan-report \
+  UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1:log_path=$(CURDIR)/build/asan-report
+
+asan: build/asan/.built $(VENV)/.test
+	@rm -f build/asan-report.*; failed=0; \
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/asan $(SANITIZER) \
+	  $(BIN)/$(PYTEST) $(or $(ARGS),tests/core tests/wire tests/policies) || failed=1; \
+	if compgen -G 'build/asan-report.*' >/dev/null; then cat build/asan-report.*; exit 1; fi; \
+	exit $$failed
 
 docs: $(VENV)/.core
 	@$(BIN)/python -m fastgate.config.reference > docs/configuration.md

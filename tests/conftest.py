@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 import uvloop
 
@@ -16,6 +17,10 @@ PARTS = frozenset(os.environ.get("FASTGATE_TEST_PARTS", "").split())
 
 # Gateways of the tests never meet those that run on this machine. A short path: a socket's has at most 107 bytes.
 os.environ["FASTGATE_RUN_DIR"] = tempfile.mkdtemp(prefix="fastgate-run-")
+
+# How long an example takes says nothing on a machine that others use, or under a sanitizer.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

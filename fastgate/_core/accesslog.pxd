@@ -15,12 +15,15 @@ cdef class AccessLog(Observer):
     cdef Buffer buffer                 # whole lines that the writer does not have yet
     cdef int lines
     cdef bint told                     # the writer knows that there are lines
+    cdef uint64_t read_at              # microseconds on CLOCK_MONOTONIC: when the time of day was read
+    cdef int64_t epoch                 # what the time of day was ahead of that clock, microseconds
     cdef int64_t second                # that `stamp` stands for
-    cdef char stamp[32]
+    cdef char stamp[48]
     cdef int stamp_length
 
     cdef bint kept(self, Exchange x, int status) noexcept
     cdef int hand_over(self) except -1
     cdef int put_json_line(self, Exchange x, int status) except -1
     cdef int put_combined_line(self, Exchange x, int status) except -1
-    cdef int64_t put_time(self, Exchange x) except -1
+    cdef int64_t time_of(self, Exchange x) noexcept
+    cdef void make_stamp(self) noexcept

@@ -3,11 +3,17 @@
 Theory of operation
 -------------------
 An `AccessLog` is the engine's observer: `Exchange.finish` calls `exchange_finished` exactly once, while the heads can
-still be read. The line is put behind those that are there, without making Python objects. A block of `BLOCK` bytes is
-handed to the writer (`append(lines, count) -> bool`), whose thread does all input and output. What does not fill a
+still be read. What the client and the configuration put into a line is gathered first, as spans (`Text`); the room for
+the line is the sum of what these same spans need at most, and of `ROOM` for what the gateway says itself. Then the line
+is written in one go. No Python object is made for it. A line that was begun is finished: `filled` is the last step, so
+that an error on the way leaves no half of one.
+
+Lines stand one behind the other in a block of memory. A block of `BLOCK` bytes is handed to the writer
+(`append(lines, count) -> bool`), whose thread does all input and output. What does not fill a
 block is fetched by that thread with `collect`: the first line after a collection calls the writer's `wake`, the others
 cost nothing. Formatting calls nothing that could let go of the GIL, so that `collect` finds whole lines only. A line
-costs O(its length); the block's memory is kept.
+costs O(its length), about an instruction a byte; the block's memory is kept. The time of day is read once a second: in
+between it is the monotonic clock, which the exchange has read already.
 
 Phases, each in milliseconds, null where the exchange did not get there, after the timers of HAProxy:
 
@@ -28,16 +34,17 @@ import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport free
-from libc.string cimport memchr, memcpy, strlen
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+from libc.string cimport memchr, memcpy, memset, strlen
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from fastgate._core.auth cimport Identity
-from fastgate._core.buffer cimport Buffer, put, put_number, reserve
-from fastgate._core.causes cimport GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes, reason_of
+from fastgate._core.buffer cimport Buffer, filled, free_buffer, room, write_number
+from fastgate._core.causes cimport CAUSES, GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.head cimport REFERER, USER_AGENT, Field, Head
 from fastgate._core.query cimport Parameter, find_parameter, without_parameter
+
+from fastgate._core.causes import reason_of
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -55,16 +62,50 @@ cdef extern from "time.h" nogil:
     tm* gmtime_r(const time_t* clock, tm* result)
     tm* localtime_r(const time_t* clock, tm* result)
 
+cdef extern from "log_text.h":
+    Py_ssize_t JSON_MOST(Py_ssize_t length)
+    Py_ssize_t QUOTED_MOST(Py_ssize_t length)
+    char* write_text(char* at, const char* text)
+    char* write_json(char* at, const unsigned char* text, Py_ssize_t length)
+    char* write_quoted(char* at, const unsigned char* text, Py_ssize_t length)
+    char* write_word(char* at, const unsigned char* text, Py_ssize_t length)
+    char* write_two(char* at, unsigned int number)
+    char* write_three(char* at, unsigned int number)
+    char* write_milliseconds(char* at, uint64_t begin, uint64_t end)
+
 cdef enum:
     BLOCK = 65536
-    ROOM = 1024                # of a line, beside what the client and the configuration have put into it
+    ROOM = 1024                # of a line, beside its texts: names of keys, numbers, the time, the word of the cause
+    SECOND = 1000000           # microseconds
 
-cdef unsigned char PLAIN[256]              # bytes that stand for themselves in both formats
-for _byte in range(256):
-    PLAIN[_byte] = 0x20 <= _byte <= 0x7E and _byte != 0x22 and _byte != 0x5C
-
-cdef const char* HEX = b"0123456789abcdef"
 cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+
+# What a line has of the client and the configuration. No start: there is no such text.
+cdef struct Text:
+    const unsigned char* start
+    Py_ssize_t length
+
+cdef enum:
+    ID
+    CLIENT
+    METHOD
+    HOST
+    PATH                       # JSON: as it was matched; combined: the target without its query
+    QUERY
+    ROUTE
+    IDENTITY
+    UPSTREAM
+    AGENT
+    REFERRER
+    TEXTS
+
+cdef char ends[CAUSES][32]     # the words of the causes, each with a 0 behind it
+
+for _cause in range(CAUSES):
+    _word = (reason_of(_cause) or "").encode("ascii")
+    if len(_word) >= 32:
+        raise ValueError(f"the word of a cause has at most 31 characters: {_word}")
+    memcpy(ends[_cause], PyBytes_AS_STRING(_word), len(_word) + 1)
 
 
 cdef class AccessLog(Observer):
@@ -87,7 +128,7 @@ cdef class AccessLog(Observer):
         writer.collect = self.collect
 
     def __dealloc__(self):
-        free(self.buffer.data)
+        free_buffer(&self.buffer)
 
     def collect(self) -> None:
         """Hands over what is there. For the writer's thread, and once at the end."""
@@ -132,223 +173,276 @@ cdef class AccessLog(Observer):
         return 0
 
     cdef int put_json_line(self, Exchange x, int status) except -1:
-        cdef Buffer* b = &self.buffer
+        cdef Text texts[TEXTS]
         cdef Head head = x.request
-        cdef bint readable = head.data is not None
-        cdef Py_ssize_t raw = head.length if readable else 0
-        cdef Py_ssize_t start = b.length
-        cdef Py_ssize_t name_length = 0
-        cdef Py_ssize_t target_length = 0
-        cdef Py_ssize_t reason_length = 0
-        cdef const char* name = PyUnicode_AsUTF8AndSize(x.route.name, &name_length) if x.route is not None else NULL
-        cdef const char* target = NULL
-        cdef const char* who = NULL
-        cdef Py_ssize_t who_length = 0
-        cdef const char* reason = PyUnicode_AsUTF8AndSize(reason_of(x.cause), &reason_length)
-        cdef bytes client = client_of(x)
-        cdef Py_ssize_t client_length = min(PyBytes_GET_SIZE(client), 64)
-        cdef const unsigned char* path = x.path
-        cdef Py_ssize_t path_length = x.path_length
-        cdef const unsigned char* query = x.query if x.has_query else NULL
-        cdef Py_ssize_t query_length = x.query_length
-        cdef bytes shown = None
-        cdef int64_t at
+        cdef tuple unlogged = x.runtime.unlogged
+        cdef bytes shown = None            # holds what the spans of `texts` point into
+        cdef int64_t at = self.time_of(x)
+        cdef Py_ssize_t most = ROOM
+        cdef char* p
+        cdef int i
+        gather(x, texts)
+        if x.path_length:
+            texts[PATH].start = x.path
+            texts[PATH].length = x.path_length
+        elif head.data is not None:
+            texts[PATH].start = head.p + head.target.start
+            texts[PATH].length = shown_length(texts[PATH].start, head.target.length, unlogged)
+        if x.has_query:
+            texts[QUERY].start = x.query
+            texts[QUERY].length = x.query_length
+            if unlogged is not None:
+                shown = without_secrets(x.query, x.query_length, unlogged)
+                if shown is not None:
+                    texts[QUERY].start = <const unsigned char*>PyBytes_AS_STRING(shown) if shown else NULL
+                    texts[QUERY].length = PyBytes_GET_SIZE(shown)
+        if x.host_length:
+            texts[HOST].start = x.host
+            texts[HOST].length = x.host_length
+        if x.id_length:
+            texts[ID].start = <const unsigned char*>x.id
+            texts[ID].length = x.id_length
+        if x.route is not None:
+            texts[ROUTE].start = <const unsigned char*>PyUnicode_AsUTF8AndSize(x.route.name, &texts[ROUTE].length)
         if x.target_name is not None:
-            target = PyUnicode_AsUTF8AndSize(x.target_name, &target_length)
-        if isinstance(x.identity, Identity):
-            who = name_of(<Identity>x.identity, &who_length)
-        if path_length == 0 and readable:
-            path = head.p + head.target.start
-            path_length = shown_length(path, head.target.length, x.runtime.unlogged)
-        if x.runtime.unlogged is not None and x.has_query:
-            shown = without_secrets(x.query, x.query_length, x.runtime.unlogged)
-            if shown is not None:
-                query = <const unsigned char*>PyBytes_AS_STRING(shown) if shown else NULL
-                query_length = PyBytes_GET_SIZE(shown)
-        reserve(b, ROOM + 6 * (
-            raw + x.path_length + x.query_length + x.host_length + x.id_length + name_length + target_length
-            + who_length
-        ))
-        word(b, b'{"time":"')
-        at = self.put_time(x)
-        put_number_padded(b, at // 1000 % 1000, 3)
-        word(b, b'Z","id":')
-        put_json(b, <unsigned char*>x.id if x.id_length else NULL, x.id_length)
-        word(b, b',"client":')
-        put_json(b, <unsigned char*>client, client_length)
-        word(b, b',"method":')
-        put_json(b, head.p + head.method.start if readable else NULL, head.method.length)
-        word(b, b',"host":')
-        put_json(b, x.host if x.host_length else NULL, x.host_length)
-        word(b, b',"path":')
-        put_json(b, path if path_length else NULL, path_length)
-        word(b, b',"query":')
-        put_json(b, query, query_length)
-        if readable:
-            word(b, b',"version":"1.')
-            put_number(b, head.minor_sent)
-            word(b, b'","status":')
+            texts[UPSTREAM].start = <const unsigned char*>PyUnicode_AsUTF8AndSize(
+                x.target_name, &texts[UPSTREAM].length
+            )
+        for i in range(TEXTS):
+            most += JSON_MOST(texts[i].length)
+        p = room(&self.buffer, most)
+        p = write_text(p, b'{"time":"')
+        memcpy(p, self.stamp, self.stamp_length)
+        p = write_three(p + self.stamp_length, <unsigned int>(at // 1000 % 1000))
+        p = write_text(p, b'Z","id":')
+        p = write_json(p, texts[ID].start, texts[ID].length)
+        p = write_text(p, b',"client":')
+        p = write_json(p, texts[CLIENT].start, texts[CLIENT].length)
+        p = write_text(p, b',"method":')
+        p = write_json(p, texts[METHOD].start, texts[METHOD].length)
+        p = write_text(p, b',"host":')
+        p = write_json(p, texts[HOST].start, texts[HOST].length)
+        p = write_text(p, b',"path":')
+        p = write_json(p, texts[PATH].start, texts[PATH].length)
+        p = write_text(p, b',"query":')
+        p = write_json(p, texts[QUERY].start, texts[QUERY].length)
+        if head.data is not None:
+            p = write_text(p, b',"version":"1.')
+            p = write_number(p, head.minor_sent)
+            p = write_text(p, b'","status":')
         else:
-            word(b, b',"version":null,"status":')
-        put_number(b, status)
-        word(b, b',"bytes_in":')
-        put_number(b, x.body_bytes)
-        word(b, b',"bytes_out":')
-        put_number(b, x.bytes_out)
-        word(b, b',"route":')
-        put_json(b, <const unsigned char*>name, name_length)
-        word(b, b',"identity":')
-        put_json(b, <const unsigned char*>who, who_length)
-        word(b, b',"upstream":')
-        put_json(b, <const unsigned char*>target, target_length)
-        word(b, b',"attempts":')
-        put_number(b, x.tries)
-        word(b, b',"head_ms":')
-        put_span(b, x.started, x.head_at)
-        word(b, b',"policies_ms":')
-        put_span(b, x.head_at, x.forwarded_at)
-        word(b, b',"connect_ms":')
-        put_span(b, x.forwarded_at, x.connected_at)
-        word(b, b',"response_ms":')
-        put_span(b, x.connected_at, x.response_at)
-        word(b, b',"body_ms":')
-        put_span(b, x.response_at, x.ended)
-        word(b, b',"total_ms":')
-        put_span(b, x.started, x.ended)
-        word(b, b',"end":')
-        put_json(b, <const unsigned char*>reason, reason_length)
-        word(b, b',"user_agent":')
-        put_field(b, head, USER_AGENT, False, None)
-        word(b, b',"referer":')
-        put_field(b, head, REFERER, False, x.runtime.unlogged)
-        word(b, b"}\n")
-        return <int>(b.length - start)
-
-    cdef int put_combined_line(self, Exchange x, int status) except -1:
-        cdef Buffer* b = &self.buffer
-        cdef Head head = x.request
-        cdef bint readable = head.data is not None
-        cdef bytes client = client_of(x)
-        cdef Py_ssize_t client_length = min(PyBytes_GET_SIZE(client), 64)
-        cdef const unsigned char* target = head.p + head.target.start
-        cdef Py_ssize_t length = 0
-        cdef bytes shown = None
-        cdef const char* who = NULL
-        cdef Py_ssize_t who_length = 0
-        if readable and x.runtime.unlogged is not None:
-            length = before_query(target, head.target.length)
-            if length < head.target.length:
-                shown = without_secrets(target + length + 1, head.target.length - length - 1, x.runtime.unlogged)
-        if isinstance(x.identity, Identity):
-            who = name_of(<Identity>x.identity, &who_length)
-        reserve(b, ROOM + (4 * head.length if readable else 0) + 4 * who_length)
-        put(b, <const char*>client, client_length)
-        word(b, b" - ")
-        if who_length:
-            put_word(b, <const unsigned char*>who, who_length)
-        else:
-            word(b, b"-")
-        word(b, b" [")
-        self.put_time(x)
-        word(b, b'] "')
-        if readable:
-            put_quoted(b, head.p + head.method.start, head.method.length)
-            word(b, b" ")
-            if shown is None:
-                put_quoted(b, target, head.target.length)
-            else:
-                put_quoted(b, target, length)
-                if shown:
-                    word(b, b"?")
-                    put_quoted(b, <const unsigned char*>shown, PyBytes_GET_SIZE(shown))
-            word(b, b" HTTP/1.")
-            put_number(b, head.minor_sent)
-        else:
-            word(b, b"-")
-        word(b, b'" ')
-        put_number_padded(b, status, 3)
-        word(b, b" ")
-        put_number(b, x.bytes_out)
-        word(b, b' "')
-        put_field(b, head, REFERER, True, x.runtime.unlogged)
-        word(b, b'" "')
-        put_field(b, head, USER_AGENT, True, None)
-        word(b, b'"\n')
+            p = write_text(p, b',"version":null,"status":')
+        p = write_number(p, status)
+        p = write_text(p, b',"bytes_in":')
+        p = write_number(p, x.body_bytes)
+        p = write_text(p, b',"bytes_out":')
+        p = write_number(p, x.bytes_out)
+        p = write_text(p, b',"route":')
+        p = write_json(p, texts[ROUTE].start, texts[ROUTE].length)
+        p = write_text(p, b',"identity":')
+        p = write_json(p, texts[IDENTITY].start, texts[IDENTITY].length)
+        p = write_text(p, b',"upstream":')
+        p = write_json(p, texts[UPSTREAM].start, texts[UPSTREAM].length)
+        p = write_text(p, b',"attempts":')
+        p = write_number(p, x.tries)
+        p = write_text(p, b',"head_ms":')
+        p = write_milliseconds(p, x.started, x.head_at)
+        p = write_text(p, b',"policies_ms":')
+        p = write_milliseconds(p, x.head_at, x.forwarded_at)
+        p = write_text(p, b',"connect_ms":')
+        p = write_milliseconds(p, x.forwarded_at, x.connected_at)
+        p = write_text(p, b',"response_ms":')
+        p = write_milliseconds(p, x.connected_at, x.response_at)
+        p = write_text(p, b',"body_ms":')
+        p = write_milliseconds(p, x.response_at, x.ended)
+        p = write_text(p, b',"total_ms":')
+        p = write_milliseconds(p, x.started, x.ended)
+        p = write_text(p, b',"end":"')
+        p = write_text(p, ends[x.cause])
+        p = write_text(p, b'","user_agent":')
+        p = write_json(p, texts[AGENT].start, texts[AGENT].length)
+        p = write_text(p, b',"referer":')
+        p = write_json(p, texts[REFERRER].start, texts[REFERRER].length)
+        p = write_text(p, b"}\n")
+        filled(&self.buffer, p)
         return 0
 
-    cdef int64_t put_time(self, Exchange x) except -1:
-        """When the first byte of the request came, to the second; returns it in microseconds since 1970."""
+    cdef int put_combined_line(self, Exchange x, int status) except -1:
+        cdef Text texts[TEXTS]
+        cdef Head head = x.request
+        cdef tuple unlogged = x.runtime.unlogged
+        cdef bytes shown = None            # holds what the spans of `texts` point into
+        cdef const unsigned char* target
+        cdef Py_ssize_t length
+        cdef Py_ssize_t most = ROOM
+        cdef char* p
+        cdef int i
+        self.time_of(x)
+        gather(x, texts)
+        if head.data is not None:
+            target = head.p + head.target.start
+            length = head.target.length
+            if unlogged is not None:
+                length = before_query(target, length)
+                if length < head.target.length:
+                    shown = without_secrets(target + length + 1, head.target.length - length - 1, unlogged)
+            texts[PATH].start = target
+            texts[PATH].length = head.target.length if shown is None else length
+            if shown:
+                texts[QUERY].start = <const unsigned char*>PyBytes_AS_STRING(shown)
+                texts[QUERY].length = PyBytes_GET_SIZE(shown)
+        for i in range(TEXTS):
+            most += QUOTED_MOST(texts[i].length)
+        p = room(&self.buffer, most)
+        p = write_word(p, texts[CLIENT].start, texts[CLIENT].length)
+        p = write_text(p, b" - ")
+        if texts[IDENTITY].length:
+            p = write_word(p, texts[IDENTITY].start, texts[IDENTITY].length)
+        else:
+            p = write_text(p, b"-")
+        p = write_text(p, b" [")
+        memcpy(p, self.stamp, self.stamp_length)
+        p = write_text(p + self.stamp_length, b'] "')
+        if head.data is not None:
+            p = write_quoted(p, texts[METHOD].start, texts[METHOD].length)
+            p = write_text(p, b" ")
+            p = write_quoted(p, texts[PATH].start, texts[PATH].length)
+            if texts[QUERY].start != NULL:
+                p = write_text(p, b"?")
+                p = write_quoted(p, texts[QUERY].start, texts[QUERY].length)
+            p = write_text(p, b" HTTP/1.")
+            p = write_number(p, head.minor_sent)
+        else:
+            p = write_text(p, b"-")
+        p = write_text(p, b'" ')
+        p = write_three(p, status)
+        p = write_text(p, b" ")
+        p = write_number(p, x.bytes_out)
+        p = write_text(p, b' "')
+        p = write_quoted_or_dash(p, &texts[REFERRER])
+        p = write_text(p, b'" "')
+        p = write_quoted_or_dash(p, &texts[AGENT])
+        p = write_text(p, b'"\n')
+        filled(&self.buffer, p)
+        return 0
+
+    cdef int64_t time_of(self, Exchange x) noexcept:
+        """When the first byte of the request came, in microseconds since 1970; `stamp` stands for its second then."""
         cdef timespec now
+        cdef timespec steady
         cdef int64_t at
-        cdef int64_t second
-        cdef time_t clock
-        cdef tm parts
-        cdef Buffer b
-        cdef long offset
-        clock_gettime(CLOCK_REALTIME, &now)
-        at = <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000 - <int64_t>(x.ended - x.started)
-        second = at // 1000000
-        if second != self.second:
-            self.second = second
-            clock = second
-            b.data = self.stamp
-            b.length = 0
-            b.capacity = sizeof(self.stamp)
-            if self.combined:
-                localtime_r(&clock, &parts)
-                put_number_padded(&b, parts.tm_mday, 2)
-                word(&b, b"/")
-                put(&b, MONTHS + 3 * parts.tm_mon, 3)
-                word(&b, b"/")
-                put_number_padded(&b, parts.tm_year + 1900, 4)
-                put_clock(&b, &parts, b":")
-                offset = parts.tm_gmtoff // 60
-                word(&b, b" -" if offset < 0 else b" +")
-                offset = abs(offset)
-                put_number_padded(&b, offset // 60, 2)
-                put_number_padded(&b, offset % 60, 2)
-            else:
-                gmtime_r(&clock, &parts)
-                put_number_padded(&b, parts.tm_year + 1900, 4)
-                word(&b, b"-")
-                put_number_padded(&b, parts.tm_mon + 1, 2)
-                word(&b, b"-")
-                put_number_padded(&b, parts.tm_mday, 2)
-                put_clock(&b, &parts, b"T")
-                word(&b, b".")
-            self.stamp_length = <int>b.length
-        put(&self.buffer, self.stamp, self.stamp_length)
+        cdef uint64_t since = x.ended - self.read_at
+        if since >= SECOND:
+            clock_gettime(CLOCK_REALTIME, &now)
+            clock_gettime(CLOCK_MONOTONIC, &steady)
+            self.read_at = x.ended
+            self.epoch = (<int64_t>now.tv_sec - steady.tv_sec) * SECOND + (now.tv_nsec - steady.tv_nsec) // 1000
+        at = self.epoch + <int64_t>x.started
+        if at // SECOND != self.second:
+            self.second = at // SECOND
+            self.make_stamp()
         return at
+
+    cdef void make_stamp(self) noexcept:
+        """The second as the format has it: 26 bytes, or 42 if a clock says a year of 20 digits."""
+        cdef time_t clock = self.second
+        cdef tm parts
+        cdef long offset
+        cdef char* p = self.stamp
+        if self.combined:
+            localtime_r(&clock, &parts)
+        else:
+            gmtime_r(&clock, &parts)
+        if self.combined:
+            p = write_two(p, parts.tm_mday)
+            p = write_text(p, b"/")
+            memcpy(p, MONTHS + 3 * (parts.tm_mon % 12), 3)
+            p = write_text(p + 3, b"/")
+            p = write_number(p, parts.tm_year + 1900)
+            p = write_text(p, b":")
+        else:
+            p = write_number(p, parts.tm_year + 1900)
+            p = write_text(p, b"-")
+            p = write_two(p, parts.tm_mon + 1)
+            p = write_text(p, b"-")
+            p = write_two(p, parts.tm_mday)
+            p = write_text(p, b"T")
+        p = write_two(p, parts.tm_hour)
+        p = write_text(p, b":")
+        p = write_two(p, parts.tm_min)
+        p = write_text(p, b":")
+        p = write_two(p, parts.tm_sec)
+        if self.combined:
+            offset = parts.tm_gmtoff // 60
+            p = write_text(p, b" -" if offset < 0 else b" +")
+            offset = abs(offset)
+            p = write_two(p, offset // 60)
+            p = write_two(p, offset % 60)
+        else:
+            p = write_text(p, b".")
+        self.stamp_length = <int>(p - self.stamp)
 
 
 def json_text(bytes text not None) -> bytes:
     """The bytes of a head as a JSON string, quotes included."""
     cdef Buffer b
-    b.data = NULL
-    b.length = b.capacity = 0
+    memset(&b, 0, sizeof(b))
     try:
-        reserve(&b, 6 * len(text) + 8)
-        put_json(&b, <const unsigned char*>text, PyBytes_GET_SIZE(text))
+        filled(&b, write_json(room(&b, JSON_MOST(len(text))), <const unsigned char*>text, PyBytes_GET_SIZE(text)))
         return b.data[:b.length]
     finally:
-        free(b.data)
+        free_buffer(&b)
 
 
 def quoted_text(bytes text not None) -> bytes:
     """The bytes of a head as they stand between the quotes of the combined format."""
     cdef Buffer b
-    b.data = NULL
-    b.length = b.capacity = 0
+    memset(&b, 0, sizeof(b))
     try:
-        reserve(&b, 4 * len(text) + 8)
-        put_quoted(&b, <const unsigned char*>text, PyBytes_GET_SIZE(text))
+        filled(&b, write_quoted(room(&b, QUOTED_MOST(len(text))), <const unsigned char*>text, PyBytes_GET_SIZE(text)))
         return b.data[:b.length]
     finally:
-        free(b.data)
+        free_buffer(&b)
 
 
-cdef inline void word(Buffer* b, const char* text) noexcept nogil:
-    put(b, text, strlen(text))
+cdef char* write_quoted_or_dash(char* p, Text* text) noexcept:
+    return write_text(p, b"-") if text.start == NULL else write_quoted(p, text.start, text.length)
+
+
+cdef void gather(Exchange x, Text* texts) noexcept:
+    """What both formats have; the others are set to none."""
+    cdef Head head = x.request
+    cdef bytes client = x.client_ip
+    cdef Field* field
+    cdef Text* text
+    cdef int i
+    memset(texts, 0, TEXTS * sizeof(Text))
+    if client is None and x.client is not None:
+        client = x.client.peer_address
+    if client is None:
+        texts[CLIENT].start = <const unsigned char*>b"-"
+        texts[CLIENT].length = 1
+    else:
+        texts[CLIENT].start = <const unsigned char*>PyBytes_AS_STRING(client)
+        texts[CLIENT].length = PyBytes_GET_SIZE(client)
+    if isinstance(x.identity, Identity):
+        name_of(<Identity>x.identity, &texts[IDENTITY])
+    if head.data is None:
+        return
+    texts[METHOD].start = head.p + head.method.start
+    texts[METHOD].length = head.method.length
+    if not head.seen & (1 << USER_AGENT | 1 << REFERER):
+        return
+    for i in range(head.count):
+        field = &head.fields[i]
+        if field.id != USER_AGENT and field.id != REFERER:
+            continue
+        text = &texts[AGENT if field.id == USER_AGENT else REFERRER]
+        if text.start == NULL:             # the first of its name
+            text.start = head.p + field.value
+            text.length = field.value_length
+            if field.id == REFERER:
+                text.length = shown_length(text.start, text.length, x.runtime.unlogged)
 
 
 cdef Py_ssize_t before_query(const unsigned char* target, Py_ssize_t length) noexcept:
@@ -384,164 +478,9 @@ cdef Py_ssize_t shown_length(const unsigned char* target, Py_ssize_t length, tup
     return length
 
 
-cdef const char* name_of(Identity who, Py_ssize_t* length) noexcept:
+cdef void name_of(Identity who, Text* text) noexcept:
     """Of who was authenticated. Its key is its method and its id: bytes also where the id is no Unicode."""
-    cdef const char* text = PyBytes_AS_STRING(who.key)
-    cdef Py_ssize_t method = <Py_ssize_t>strlen(text) + 1
-    length[0] = PyBytes_GET_SIZE(who.key) - method
-    return text + method
-
-
-cdef inline bytes client_of(Exchange x):
-    if x.client_ip is not None:
-        return x.client_ip
-    if x.client is not None and x.client.peer_address is not None:
-        return x.client.peer_address
-    return b"-"
-
-
-cdef void put_json(Buffer* b, const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    """A JSON string, null for no text at all. There must be room for 6 bytes for each of the text's, and 4 more."""
-    cdef Py_ssize_t i = 0
-    cdef Py_ssize_t start
-    cdef Py_ssize_t size
-    cdef unsigned char c
-    if text == NULL:
-        word(b, b"null")
-        return
-    word(b, b'"')
-    while True:
-        start = i
-        while i < length and PLAIN[text[i]]:
-            i += 1
-        put(b, text + start, i - start)
-        if i >= length:
-            break
-        c = text[i]
-        if c == 0x22:
-            word(b, b'\\"')
-        elif c == 0x5C:
-            word(b, b"\\\\")
-        elif c == 0xC2 and i + 1 < length and 0x80 <= text[i + 1] <= 0x9F:
-            i += 1
-            put_escape(b, text[i])
-        else:
-            size = utf8_length(text + i, length - i) if c >= 0x80 else 0
-            if size:
-                put(b, text + i, size)
-                i += size - 1
-            else:
-                put_escape(b, c)
-        i += 1
-    word(b, b'"')
-
-
-cdef inline void put_escape(Buffer* b, unsigned char c) noexcept nogil:
-    word(b, b"\\u00")
-    put(b, HEX + (c >> 4), 1)
-    put(b, HEX + (c & 15), 1)
-
-
-cdef Py_ssize_t utf8_length(const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    """How many bytes the character beyond ASCII that begins here has; 0 when it is no valid UTF-8 (RFC 3629)."""
-    cdef unsigned char first = text[0]
-    cdef unsigned char low = 0x80
-    cdef unsigned char high = 0xBF
-    cdef Py_ssize_t size
-    cdef Py_ssize_t i
-    if first < 0xC2 or first > 0xF4:
-        return 0
-    size = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
-    if length < size:
-        return 0
-    if first == 0xE0:
-        low = 0xA0
-    elif first == 0xED:
-        high = 0x9F
-    elif first == 0xF0:
-        low = 0x90
-    elif first == 0xF4:
-        high = 0x8F
-    if text[1] < low or text[1] > high:
-        return 0
-    for i in range(2, size):
-        if text[i] & 0xC0 != 0x80:
-            return 0
-    return size
-
-
-cdef void put_quoted(Buffer* b, const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    """Text of the combined format, escaped as nginx does. There must be room for 4 bytes for each of the text's."""
-    cdef Py_ssize_t i = 0
-    cdef Py_ssize_t start
-    while True:
-        start = i
-        while i < length and PLAIN[text[i]]:
-            i += 1
-        put(b, text + start, i - start)
-        if i >= length:
-            return
-        word(b, b"\\x")
-        put(b, HEX + (text[i] >> 4), 1)
-        put(b, HEX + (text[i] & 15), 1)
-        i += 1
-
-
-cdef void put_word(Buffer* b, const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    """The same for text that must stay one word: a space would end it."""
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t i
-    for i in range(length):
-        if text[i] == 0x20:
-            put_quoted(b, text + start, i - start)
-            word(b, b"\\x20")
-            start = i + 1
-    put_quoted(b, text + start, length - start)
-
-
-cdef void put_field(Buffer* b, Head head, int name, bint quoted, tuple unlogged) noexcept:
-    """The first field of that name; for one that is a URL, the parameters that are not shown in it."""
-    cdef int i
-    cdef Field* field
-    cdef Py_ssize_t length
-    if head.data is not None and head.seen >> name & 1:
-        for i in range(head.count):
-            field = &head.fields[i]
-            if field.id == name:
-                length = shown_length(head.p + field.value, field.value_length, unlogged)
-                if quoted:
-                    put_quoted(b, head.p + field.value, length)
-                else:
-                    put_json(b, head.p + field.value, length)
-                return
-    word(b, b"-" if quoted else b"null")
-
-
-cdef void put_span(Buffer* b, uint64_t begin, uint64_t end) noexcept nogil:
-    """Milliseconds with three decimals between two times in microseconds; null when one of them never came."""
-    if begin == 0 or end == 0 or end < begin:
-        word(b, b"null")
-        return
-    put_number(b, (end - begin) // 1000)
-    word(b, b".")
-    put_number_padded(b, (end - begin) % 1000, 3)
-
-
-cdef void put_number_padded(Buffer* b, unsigned long long number, int digits) noexcept nogil:
-    """At least so many decimal digits."""
-    cdef unsigned long long power = 10
-    while digits > 1:
-        if number < power:
-            word(b, b"0")
-        power *= 10
-        digits -= 1
-    put_number(b, number)
-
-
-cdef void put_clock(Buffer* b, tm* parts, const char* before) noexcept nogil:
-    word(b, before)
-    put_number_padded(b, parts.tm_hour, 2)
-    word(b, b":")
-    put_number_padded(b, parts.tm_min, 2)
-    word(b, b":")
-    put_number_padded(b, parts.tm_sec, 2)
+    cdef const char* key = PyBytes_AS_STRING(who.key)
+    cdef Py_ssize_t method = <Py_ssize_t>strlen(key) + 1
+    text.start = <const unsigned char*>key + method
+    text.length = PyBytes_GET_SIZE(who.key) - method

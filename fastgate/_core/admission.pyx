@@ -19,10 +19,9 @@ Cost: a rate limit is one hash and one check in shared memory; a concurrency lim
 
 from collections import deque
 
-from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number
 from fastgate._core.causes cimport CONCURRENCY_FULL, FAILED_TIMEOUT, NO_FAILURE, RATE_LIMITED, outcomes
 from fastgate._core.engine cimport Engine
 from fastgate._core.exchange cimport ENDED, PASSED, PHASE_QUEUE, PHASE_REQUEST, Exchange, Gate, Quota
@@ -107,7 +106,6 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
         if tightest < 0 or x.quotas[i].remaining < x.quotas[tightest].remaining:
             tightest = i
         legacy |= limit.legacy_headers
-        reserve(buffer, 96 + PyBytes_GET_SIZE(limit.policy))
         if begun:
             put(buffer, b", ", 2)
         else:
@@ -122,7 +120,6 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
         limit = <RateLimit>x.route.limits[i]
         if limit.dry_run:
             continue
-        reserve(buffer, 96 + PyBytes_GET_SIZE(limit.name))
         if begun:
             put(buffer, b", ", 2)
         begun = True
@@ -134,7 +131,6 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
     put(buffer, b"\r\n", 2)
     if legacy:
         limit = <RateLimit>x.route.limits[tightest]
-        reserve(buffer, 160)
         put(buffer, b"X-RateLimit-Limit: ", 19)
         put_bytes(buffer, limit.quota)
         put(buffer, b"\r\nX-RateLimit-Remaining: ", 25)

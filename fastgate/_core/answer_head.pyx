@@ -1,10 +1,8 @@
 """The head of an answer as the client gets it: the upstream's spans without what ends here, and the gateway's own."""
 
-from cpython.bytes cimport PyBytes_GET_SIZE
-
 from fastgate._core.admission cimport put_quotas
 from fastgate._core.browser cimport Browser
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number
 from fastgate._core.causes cimport phrase_of
 from fastgate._core.exchange cimport FRAMED_ANEW, FRAMED_AS_SENT, FRAMED_WHOLE, Exchange
 from fastgate._core.head cimport DATE, DROPPED, RULED, X_REQUEST_ID, Field, Head
@@ -16,7 +14,6 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
     ``ending`` says whether the connection closes behind it, and is told how the body is framed.
     """
     cdef Head head = x.response
-    cdef Py_ssize_t room = 1024
     cdef bint keep_length = False
     cdef bint bodiless = x.is_head or x.status == 204 or x.status == 304
     cdef bytes name, value
@@ -25,12 +22,6 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
     cdef list extra = x.answer.fields if x.answer is not None else x.response_extra
     ending.bodiless = bodiless
     ending.chunked = ending.until_close = False
-    if x.answer is None:
-        room += head.length
-    if extra is not None:
-        for name, value in extra:
-            room += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 4
-    reserve(buffer, room)
     # status line
     put(buffer, b"HTTP/1.1 ", 9)
     put_number(buffer, x.status)
@@ -43,7 +34,6 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
     put(buffer, b"\r\n", 2)
     if x.route is not None and x.route.browser is not None:
         extra = (<Browser>x.route.browser).stamp(x, extra, buffer)
-        reserve(buffer, room)
     # what comes with it
     if x.answer is None:
         keep_length = head.content_length >= 0 and x.status != 204 \
@@ -74,7 +64,6 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
         put(buffer, b"\r\n", 2)
     if x.quota_count:
         put_quotas(x, buffer)
-        reserve(buffer, 512)
     # framing
     if (x.answer is not None and x.reframed != FRAMED_ANEW) or (x.reframed == FRAMED_WHOLE and not bodiless):
         if x.status != 204 and x.status != 304:
@@ -98,7 +87,6 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
 cdef int put_interim_head(Exchange x, Buffer* buffer) except -1:
     """The 1xx response that lies in ``x.response``."""
     cdef Head head = x.response
-    reserve(buffer, head.length + 64)
     put(buffer, b"HTTP/1.1 ", 9)
     put_number(buffer, head.status)
     put(buffer, b" ", 1)
@@ -112,7 +100,6 @@ cdef int put_interim_head(Exchange x, Buffer* buffer) except -1:
 cdef int put_tunnel_head(Exchange x, Buffer* buffer) except -1:
     """The 101 of ``x.response``: what follows on the connection are bytes of another protocol."""
     cdef Head head = x.response
-    reserve(buffer, head.length + 128)
     put(buffer, b"HTTP/1.1 101 ", 13)
     put(buffer, head.p + head.reason.start, head.reason.length)
     put(buffer, b"\r\n", 2)
@@ -123,7 +110,7 @@ cdef int put_tunnel_head(Exchange x, Buffer* buffer) except -1:
     return 0
 
 
-cdef void put_fields(Buffer* buffer, Head head) noexcept:
+cdef int put_fields(Buffer* buffer, Head head) except -1:
     """Copies the lines of a response head that are passed on, neighbours in one go."""
     cdef Field* field
     cdef Py_ssize_t begin = -1
@@ -138,3 +125,4 @@ cdef void put_fields(Buffer* buffer, Head head) noexcept:
             begin = field.name
     if begin >= 0:
         put(buffer, head.p + begin, head.length - 2 - begin)
+    return 0

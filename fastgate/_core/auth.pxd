@@ -1,3 +1,5 @@
+from libc.stdint cimport uint64_t
+
 from fastgate._core.exchange cimport Exchange
 
 
@@ -19,6 +21,9 @@ cdef class Identity:
     cdef readonly object source
     cdef bytes key                     # what limits count by
     cdef tuple fields                  # (name, value) for the upstream
+    cdef dict texts                    # claims that were asked for as text, by their paths
+
+    cdef bytes claim(self, str path)
 
 
 cdef class Later:
@@ -46,10 +51,11 @@ cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name
 
 cdef class VerifiedCache:
     """Identities by credential, at most ``capacity``, each until a time."""
-    cdef dict young
+    cdef dict young                    # (credential, identity, until) by the hash of the credential
     cdef dict old
+    cdef uint64_t seed
     cdef readonly Py_ssize_t capacity
 
-    cdef Identity find(self, bytes key, double now)
-    cdef int keep(self, bytes key, Identity identity, double until) except -1
-    cdef int add(self, bytes key, tuple entry) except -1
+    cdef Identity find(self, const void* credential, Py_ssize_t length, double now)
+    cdef int keep(self, bytes credential, Identity identity, double until) except -1
+    cdef int add(self, object number, tuple entry) except -1

@@ -18,16 +18,21 @@ names: behind CGI, WSGI and their like nobody can tell them apart. What a method
 later: where it takes the place of a credential, when the method grants, else when anyone does.
 
 `VerifiedCache` keeps identities in two dicts: what is asked for moves into the young one, and when that is half full it
-becomes the old one, whose rest is forgotten. So it is bounded, what is in use stays, and nothing is kept in order.
+becomes the old one, whose rest is forgotten. So it is bounded, what is in use stays, and nothing is kept in order. A
+credential is found by a hash of its bytes, for which no object is made, and then compared; of two with one hash the
+later one is kept. Only what was verified is in there, so that no client can fill it.
 """
 
+import os
 from types import MappingProxyType
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memcpy
 
 from fastgate._core.causes cimport AUTH_UNAVAILABLE, UNAUTHENTICATED, detail_of
 from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
+from fastgate._core.hashing cimport quick_hash
 from fastgate._core.head cimport DROPPED, Field, Head
 from fastgate._core.hooks cimport refuse_for, wait_on
 
@@ -45,6 +50,14 @@ cdef class Identity:
         self.source = source
         self.key = f"{method}\0{id}".encode("utf-8", "surrogatepass")
         self.fields = tuple((name.encode("ascii"), value.encode()) for name, value in fields)
+        self.texts = {}
+
+    cdef bytes claim(self, str path):
+        """`claim_text` of its claims, worked out once."""
+        cdef object text = self.texts.get(path)
+        if text is None and path not in self.texts:
+            text = self.texts[path] = claim_text(self.claims, path)
+        return <bytes>text
 
     def with_others(self, Identity other):
         """This one, with the claims and fields of another method that was needed too."""
@@ -291,40 +304,49 @@ cdef class VerifiedCache:
         self.capacity = capacity
         self.young = {}
         self.old = {}
+        memcpy(&self.seed, PyBytes_AS_STRING(os.urandom(8)), 8)
 
-    cdef Identity find(self, bytes key, double now):
-        cdef object found = self.young.get(key)
+    cdef Identity find(self, const void* credential, Py_ssize_t length, double now):
+        cdef object number = quick_hash(self.seed, credential, length) >> 4
+        cdef object found = self.young.get(number)
+        cdef tuple entry
         if found is None:
-            found = self.old.pop(key, None)
+            found = self.old.pop(number, None)
             if found is None:
                 return None
-            if now < <double>found[1]:
-                self.add(key, found)
-        if now >= <double>found[1]:
-            self.young.pop(key, None)
+            if now < <double>(<tuple>found)[2]:
+                self.add(number, <tuple>found)
+        entry = <tuple>found
+        if PyBytes_GET_SIZE(<bytes>entry[0]) != length \
+                or memcmp(PyBytes_AS_STRING(<bytes>entry[0]), credential, length) != 0:
             return None
-        return <Identity>found[0]
+        if now >= <double>entry[2]:
+            self.young.pop(number, None)
+            return None
+        return <Identity>entry[1]
 
-    cdef int keep(self, bytes key, Identity identity, double until) except -1:
+    cdef int keep(self, bytes credential, Identity identity, double until) except -1:
+        cdef object number
         if self.capacity > 0:
-            self.old.pop(key, None)
-            self.add(key, (identity, until))
+            number = quick_hash(self.seed, PyBytes_AS_STRING(credential), PyBytes_GET_SIZE(credential)) >> 4
+            self.old.pop(number, None)
+            self.add(number, (credential, identity, until))
         return 0
 
-    cdef int add(self, bytes key, tuple entry) except -1:
+    cdef int add(self, object number, tuple entry) except -1:
         if len(self.young) >= (self.capacity + 1) // 2:
             self.old = self.young
             self.young = {}
-        self.young[key] = entry
+        self.young[number] = entry
         return 0
 
     def __len__(self):
         return len(self.young) + len(self.old)
 
-    def get(self, bytes key, double now):
-        return self.find(key, now)
+    def get(self, bytes key not None, double now):
+        return self.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), now)
 
-    def put(self, bytes key, Identity identity, double until):
+    def put(self, bytes key not None, Identity identity, double until):
         self.keep(key, identity, until)
 
     def clear(self):

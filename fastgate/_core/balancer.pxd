@@ -46,6 +46,7 @@ cdef inline long long count(const Load* load, int member) noexcept nogil:
     return total if total > 0 else 0
 
 
+cdef bint same_weights(const double* one, const double* other, int size) noexcept
 cdef uint64_t hash_of(bytes data) noexcept
 
 cdef class Balancer:

@@ -72,6 +72,11 @@ cdef uint64_t hash_of(bytes data) noexcept:
     return word if word != 0 else 1
 
 
+cdef bint same_weights(const double* one, const double* other, int size) noexcept:
+    """Whether two arrays of one size are equal; without members there may be none."""
+    return size == 0 or memcmp(one, other, size * sizeof(double)) == 0
+
+
 cdef class Balancer:
     """Chooses among targets. The kinds differ in ``choose()``; this base class answers with the first in rotation."""
 
@@ -345,7 +350,7 @@ cdef class SmoothWeightedRoundRobin(Balancer):
         cdef double scale, common = 0.0, mean = 0.0
         cdef int index, done = 0, stay = 0
         cdef bint was_equal = self.equal
-        if before.size == weights.size and not memcmp(before.now, weights.now, weights.size * sizeof(double)):
+        if before.size == weights.size and same_weights(before.now, weights.now, weights.size):
             return 0
         current = <double*>calloc(weights.size + 1, sizeof(double))
         if current == NULL:

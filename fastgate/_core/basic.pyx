@@ -11,7 +11,7 @@ reads, is refused without a hash: nothing in it depends on the users.
 from binascii import Error, a2b_base64, b2a_base64
 from hmac import digest
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastgate._core.auth cimport ABSENT, REFUSED, WAITING, Identity, Later, Method
 from fastgate._core.exchange cimport Exchange
@@ -64,7 +64,7 @@ cdef class BasicMethod(Method):
             return REFUSED
         stored, identity = self.users.get(name, self.nobody)
         key = digest(self.secret, credential + b"\0" + stored, "sha256")
-        found = self.cache.find(key, clock_us() / 1e6)
+        found = self.cache.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), clock_us() / 1e6)
         if found is not None:
             return self.grant(x, <Identity>found)
         x.pending = Later(self.wait, password, stored, key, identity)

@@ -22,7 +22,7 @@ fields: it is no wildcard where credentials are, and never one for Authorization
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
-from fastgate._core.buffer cimport Buffer, put_bytes, reserve
+from fastgate._core.buffer cimport Buffer, put_bytes
 from fastgate._core.causes cimport GATEWAY_ANSWERED
 from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
 from fastgate._core.head cimport DROPPED, X_FORWARDED_PROTO, Field, Head, is_token, same
@@ -228,12 +228,10 @@ cdef class Browser:
         if lines is not None:
             if not x.preflight:
                 expose = names_line(x, extra) if cors.exposes_all else cors.expose
-            reserve(buffer, PyBytes_GET_SIZE(lines) + (PyBytes_GET_SIZE(expose) if expose is not None else 0))
             put_bytes(buffer, lines)
             if expose is not None:
                 put_bytes(buffer, expose)
         if cors.vary is not None and not seen.varies:
-            reserve(buffer, PyBytes_GET_SIZE(cors.vary))
             put_bytes(buffer, cors.vary)
         return 0
 
@@ -242,7 +240,6 @@ cdef class Browser:
         cdef bint secure = not security.hsts or came_by_https(x)
         cdef unsigned int bit = 1
         cdef bytes line
-        reserve(buffer, PyBytes_GET_SIZE(security.block))
         if not seen.present:
             put_bytes(buffer, security.block if secure else security.plain_block)
             return 0

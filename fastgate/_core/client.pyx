@@ -19,7 +19,7 @@ An idle connection owns no head, no buffer and no exchange.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from fastgate._core.answer_head cimport Ending, put_answer_head, put_interim_head, put_tunnel_head
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex
 from fastgate._core.causes cimport (
     BAD_REQUEST,
     CLIENT_GONE,
@@ -375,7 +375,6 @@ cdef class ClientConnection(ClientSide):
                 put(buffer, b"0\r\n\r\n", 5)
             self.put_out(x)
             return 0
-        reserve(buffer, 32 + (size if size <= INLINE_BODY else 0))
         x.bytes_out += size
         if self.chunked:
             put_hex(buffer, size)
@@ -418,7 +417,6 @@ cdef class ClientConnection(ClientSide):
                 self.write(piece)
             return 0
         buffer.length = 0
-        reserve(buffer, 32 + (size if size <= INLINE_BODY else 0))
         if size:
             put_hex(buffer, size)
             put(buffer, b"\r\n", 2)

@@ -12,12 +12,12 @@ from weakref import WeakSet
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from fastgate._core.admission cimport serve_queue, serve_queues
+from fastgate._core.buffer cimport free_buffer
 from fastgate._core.head cimport Head
 from fastgate._core.route cimport Runtime
 from fastgate._core.shm cimport Segment
@@ -77,6 +77,7 @@ cdef class Engine:
         self.loop = loop
         self.segment = segment
         self.slot = slot
+        segment.check(slot, 0)
         self.slab = segment.slab(slot)
         self.ready = True
         self.log = log
@@ -93,7 +94,7 @@ cdef class Engine:
         memcpy(self.id_state, PyBytes_AS_STRING(os.urandom(16)), 16)
 
     def __dealloc__(self):
-        free(self.buffer.data)
+        free_buffer(&self.buffer)
 
     def timer_failed(self, error):
         self.loop.call_exception_handler({"message": "a deadline could not be handled", "exception": error})

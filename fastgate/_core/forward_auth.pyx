@@ -33,7 +33,9 @@ cdef class ForwardMethod(Method):
 
     cdef int verify(self, Exchange x) except -1:
         cdef bytes key = self.key(x) if self.by else None
-        cdef Identity identity = self.cache.find(key, clock_us() / 1e6) if key is not None else None
+        cdef Identity identity = None
+        if key is not None:
+            identity = self.cache.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), clock_us() / 1e6)
         if identity is not None:
             return self.grant(x, identity)
         x.pending = Later(self.ask, key, self.request(x))

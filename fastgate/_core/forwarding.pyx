@@ -2,7 +2,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number
 from fastgate._core.exchange cimport ClientSide, Exchange
 from fastgate._core.head cimport (
     DROPPED,
@@ -25,22 +25,12 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef Runtime runtime = x.runtime
     cdef Field* field
     cdef Py_ssize_t begin = -1
-    cdef Py_ssize_t room = head.length + 512 + x.path_length + x.host_length * 2
     cdef bint trusted = client.trusted
     cdef bint chunked = head.chunked and not x.buffering
     cdef bytes name, value
     cdef bytes id_name = runtime.request_id_lower
     cdef int i
     cdef bint skip
-    if x.forward_path is not None:
-        room += PyBytes_GET_SIZE(x.forward_path)
-    if x.request_extra is not None:
-        for name, value in x.request_extra:
-            room += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 4
-    if x.route.host is not None:
-        room += PyBytes_GET_SIZE(x.route.host)
-    room += PyBytes_GET_SIZE(authority) + 2 * PyBytes_GET_SIZE(client.peer_address)
-    reserve(buffer, room)
     # request line
     put(buffer, head.p, head.method.length)
     put(buffer, b" ", 1)
@@ -102,13 +92,11 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         put_number(buffer, head.minor)
         put(buffer, b" fastgate\r\n", 11)
     if runtime.request_id is not None:
-        reserve(buffer, 512)
         put_bytes(buffer, runtime.request_id)
         put(buffer, b": ", 2)
         put(buffer, x.id, x.id_length)
         put(buffer, b"\r\n", 2)
     if x.request_extra is not None:
-        reserve(buffer, room)
         for name, value in x.request_extra:
             put_bytes(buffer, name)
             put(buffer, b": ", 2)
@@ -150,6 +138,4 @@ cdef int put_forwarded(Exchange x, Buffer* buffer) except -1:
         b"_unix" if address == b"unix:" else address
     cdef bytes host = x.host[:x.host_length]
     cdef bytes line = b"Forwarded: for=" + node + b";host=\"" + host + b"\";proto=" + x.client.scheme + b"\r\n"
-    reserve(buffer, PyBytes_GET_SIZE(line) + 512)
-    put_bytes(buffer, line)
-    return 0
+    return put_bytes(buffer, line)

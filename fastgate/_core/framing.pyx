@@ -205,6 +205,9 @@ cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress)
                     body = PyBytes_FromStringAndSize(NULL, length - first)
                     out = PyBytes_AS_STRING(body)
                     memcpy(out, p + first, total)
+                if size > length - first - total:
+                    progress[0] = BROKEN
+                    break
                 memcpy(out + total, p + start, size)
             total += size
         offset[0] += consumed

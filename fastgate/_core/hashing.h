@@ -74,6 +74,43 @@ static inline void siphash_derive(unsigned char *out16, const unsigned char *key
     memcpy(out16, words, sizeof words);
 }
 
+/* Both halves of a product, which every bit of both factors has a part in. */
+static inline uint64_t fg_fold(uint64_t one, uint64_t other) {
+#ifdef __SIZEOF_INT128__
+    unsigned __int128 product = (unsigned __int128)one * other;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+#else
+    one = (one ^ one >> 32) * 0xff51afd7ed558ccdu + other;
+    return (one ^ one >> 29) * 0xc4ceb9fe1a85ec53u;
+#endif
+}
+
+/* A hash for tables that compare what they find and that nobody can fill at will: a sixth of the cost of SipHash, and no
+ * proof that who knows many hashes cannot find the seed. Sixteen bytes at a time, the last sixteen wherever they begin. */
+static inline uint64_t quick_hash(uint64_t seed, const void *data, size_t length) {
+    const unsigned char *at = (const unsigned char *)data;
+    unsigned char last[16] = {0};
+    uint64_t one, other;
+    size_t rest = length;
+    seed ^= 0x9e3779b97f4a7c15u;
+    for (; rest > 16; rest -= 16, at += 16) {
+        memcpy(&one, at, 8);
+        memcpy(&other, at + 8, 8);
+        seed = fg_fold(one ^ seed, other ^ 0xe7037ed1a0b428dbu);
+    }
+    if (length > 16) {
+        at = at + rest - 16;
+        rest = 16;
+    }
+    if (rest) {
+        memcpy(last, at, rest);
+    }
+    memcpy(&one, last, 8);
+    memcpy(&other, last + 8, 8);
+    seed = fg_fold(one ^ seed, other ^ 0x8ebc6af09c88c6e3u);
+    return fg_fold(seed ^ length, 0x589965cc75374cc3u ^ length);
+}
+
 /* Spreads every bit of a word over all of them (the finalizer of MurmurHash3, by Appleby). Without a secret. */
 static inline uint64_t mix64(uint64_t word) {
     word ^= word >> 33;

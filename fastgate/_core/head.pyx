@@ -400,6 +400,8 @@ cdef class Head:
         line_end = <const unsigned char*>memchr(p, b"\r", self.length)
         i = line_end - p + 2
         while i < last:
+            if count >= self.capacity:
+                return bad
             field = &self.fields[count]
             start = i
             kinds = 0

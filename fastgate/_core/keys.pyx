@@ -15,8 +15,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memset
 
-from fastgate._core.auth cimport Identity, claim_text
-from fastgate._core.buffer cimport Buffer, put, reserve
+from fastgate._core.auth cimport Identity
+from fastgate._core.buffer cimport Buffer, put, put_bytes
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.hashing cimport siphash
 from fastgate._core.head cimport COOKIE, DROPPED, Head
@@ -56,8 +56,7 @@ cdef bint hash_key(
     cdef Buffer* buffer = &x.engine.buffer
     cdef bint present = False
     buffer.length = 0
-    reserve(buffer, PyBytes_GET_SIZE(identity) + 64)
-    put(buffer, PyBytes_AS_STRING(identity), PyBytes_GET_SIZE(identity))
+    put_bytes(buffer, identity)
     if key.kind != KEY_SEVERAL:
         present = put_part(x, key.kind, key.parts[0][1] if key.name is None else key.name, buffer)
     else:
@@ -96,12 +95,11 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
                 value = x.path + x.found.capture[i].start
                 length = x.found.capture[i].length
     elif isinstance(x.identity, Identity):
-        owner = (<Identity>x.identity).key if kind == KEY_IDENTITY else claim_text((<Identity>x.identity).claims, name)
+        owner = (<Identity>x.identity).key if kind == KEY_IDENTITY else (<Identity>x.identity).claim(name)
         if owner is not None:
             value = <const unsigned char*>PyBytes_AS_STRING(owner)
             length = PyBytes_GET_SIZE(owner)
     size = <uint32_t>length
-    reserve(buffer, length + sizeof(size))
     put(buffer, &size, sizeof(size))
     if value == NULL:
         return False

@@ -79,6 +79,9 @@ def flood(Limit limit, bytes key, uint64_t until_ns, admitted):
     cdef uint64_t hashed = limit.key_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
     cdef Verdict verdict
     PyObject_GetBuffer(admitted, &view, PyBUF_WRITABLE)
+    if view.len < 16:
+        PyBuffer_Release(&view)
+        raise ValueError("16 bytes at least: a count, then two times for each that was admitted")
     words = <uint64_t*>view.buf
     room = view.len // 16 - 1
     while True:

@@ -28,9 +28,13 @@ cdef enum:
 assert OVER < ROW and ROW % 8 == 0
 
 
+cdef size_t bytes_for(int slots) noexcept:
+    return (PLUGINS + <size_t>slots * PLUGINS * ROW) * sizeof(uint64_t)
+
+
 def plugins_size(int slots) -> int:
     """Bytes of the region, most of which are never touched."""
-    return (PLUGINS + <size_t>slots * PLUGINS * ROW) * sizeof(uint64_t)
+    return bytes_for(slots)
 
 
 cdef uint64_t* row(Segment segment, int slot, int number) noexcept:
@@ -42,7 +46,7 @@ cdef int enter(Segment segment, str name) except -2:
     cdef uint64_t* keys = <uint64_t*>segment.region(REGION_PLUGINS)
     cdef uint64_t key, found
     cdef int index
-    if segment.region_size(REGION_PLUGINS) == 0:
+    if segment.region_size(REGION_PLUGINS) < bytes_for(segment.slots):
         return -1
     from hashlib import blake2b         # on use: it loads OpenSSL
 
@@ -81,7 +85,9 @@ cdef class Meter:
     """Of one plugin in one worker. ``budget`` in seconds; 0 = none."""
 
     def __init__(self, Segment segment not None, int slot, str plugin not None, double budget=0.0):
-        cdef int number = enter(segment, plugin)
+        cdef int number
+        segment.check(slot, 0)
+        number = enter(segment, plugin)
         self.segment = segment
         self.plugin = plugin
         self.budget = <uint64_t>(budget * 1_000_000)

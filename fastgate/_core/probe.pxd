@@ -1,6 +1,7 @@
 from libc.stdint cimport uint64_t
 
 from fastgate._core.balancer cimport Balancer
+from fastgate._core.buffer cimport Buffer
 from fastgate._core.framing cimport Framing
 from fastgate._core.shm cimport Segment
 from fastgate._core.wheel cimport Timed, Wheel
@@ -25,3 +26,7 @@ cdef class SharedCounts:
     cdef Balancer balancer
     cdef Segment segment
     cdef long long** first
+
+
+cdef class Block:
+    cdef Buffer buffer

@@ -87,3 +87,19 @@ class SharedCounts:
 
 def use_members(balancer: Balancer[Any], weights: Sequence[float]) -> None:
     """Tells a balancer weights of members that may be more or less than its targets."""
+
+class Block:
+    """A `Buffer`, empty at first. Each `put` makes room for itself; MemoryError where there is none."""
+
+    @property
+    def contents(self) -> bytes: ...
+    def clear(self) -> None:
+        """Forgets the contents and keeps the memory."""
+    def reserve(self, more: int) -> None:
+        """Makes room ahead for so many bytes."""
+    def put(self, data: bytes) -> None: ...
+    def put_number(self, number: int) -> None: ...
+    def put_hex(self, number: int) -> None: ...
+    def put_length(self, number: int) -> None: ...
+    def fill(self, most: int, data: bytes) -> None:
+        """Asks for room for ``most`` bytes and writes ``data`` there, which may be more: that ends the process."""

@@ -15,6 +15,16 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastgate._core.balancer cimport Balancer, Load
+from fastgate._core.buffer cimport (
+    filled,
+    free_buffer,
+    put_bytes,
+    put_hex,
+    put_length,
+    put_number,
+    reserve,
+    room,
+)
 from fastgate._core.causes cimport OK, reason_of
 from fastgate._core.framing cimport BROKEN, COMPLETE, by_chunks, by_length, feed, take, until_close
 from fastgate._core.head cimport (
@@ -254,6 +264,7 @@ cdef class SharedCounts:
         if self.first == NULL:
             raise MemoryError
         for index in range(len(numbers)):
+            segment.check(0, numbers[index])
             self.first[index] = segment.in_flight(numbers[index], 0)
         load.first = self.first
         load.stride = segment.words_stride
@@ -277,3 +288,35 @@ def use_members(Balancer balancer not None, weights):
     for index in range(len(weights)):
         values[index] = weights[index]
     balancer.use(values, <int>len(weights))
+
+
+cdef class Block:
+    def __dealloc__(self):
+        free_buffer(&self.buffer)
+
+    @property
+    def contents(self):
+        return self.buffer.data[:self.buffer.length] if self.buffer.length else b""
+
+    def clear(self):
+        self.buffer.length = 0
+
+    def reserve(self, Py_ssize_t more):
+        reserve(&self.buffer, more)
+
+    def put(self, bytes data not None):
+        put_bytes(&self.buffer, data)
+
+    def put_number(self, uint64_t number):
+        put_number(&self.buffer, number)
+
+    def put_hex(self, uint64_t number):
+        put_hex(&self.buffer, number)
+
+    def put_length(self, uint64_t number):
+        put_length(&self.buffer, number)
+
+    def fill(self, Py_ssize_t most, bytes data not None):
+        cdef char* at = room(&self.buffer, most)
+        memcpy(at, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        filled(&self.buffer, at + PyBytes_GET_SIZE(data))

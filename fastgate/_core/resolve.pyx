@@ -5,7 +5,7 @@ import ipaddress
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
-from fastgate._core.buffer cimport reserve
+from fastgate._core.buffer cimport filled, room
 from fastgate._core.causes cimport AMBIGUOUS_PATH, BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
 from fastgate._core.exchange cimport Exchange, answer_health, answer_options
 from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, is_token, same
@@ -42,6 +42,7 @@ cdef int resolve(Exchange x) except -1:
     cdef Runtime runtime = x.engine.runtime
     cdef Query query
     cdef Py_ssize_t normal
+    cdef char* form
     cdef int changed
     cdef int cause
     x.is_get = length == 3 and memcmp(method, b"GET", 3) == 0
@@ -54,14 +55,14 @@ cdef int resolve(Exchange x) except -1:
     cause = split_target(x)
     if cause != OK:
         return cause if cause > 0 else answer_options(x)
-    reserve(&x.engine.buffer, x.path_length)
-    changed = normalize_path(
-        x.path, x.path_length, <unsigned char*>x.engine.buffer.data, runtime.merge_slashes, &normal
-    )
+    x.engine.buffer.length = 0
+    form = room(&x.engine.buffer, x.path_length)
+    changed = normalize_path(x.path, x.path_length, <unsigned char*>form, runtime.merge_slashes, &normal)
     if changed < 0:
         return BAD_REQUEST
     if changed & CHANGED:
-        x.path_owner = PyBytes_FromStringAndSize(x.engine.buffer.data, normal)
+        filled(&x.engine.buffer, form + normal)
+        x.path_owner = PyBytes_FromStringAndSize(form, normal)
         x.path = <const unsigned char*>PyBytes_AS_STRING(x.path_owner)
         x.path_length = normal
     if head.expect >= 0 and head.minor == 1 and not same(head.p + head.fields[head.expect].value,

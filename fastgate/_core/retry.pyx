@@ -27,14 +27,17 @@ cdef class Judgement:
     """
 
     def __init__(self, on=(), *, protocol=False):
-        memset(self.statuses, 0, 600)
+        cdef int first, status
+        memset(self.statuses, 0, sizeof(self.statuses))
         for word in on:
             if word in _WORDS:
                 self.failures |= _WORDS[word]
-            elif word.endswith("xx"):
-                memset(&self.statuses[100 * int(word[0])], 1, 100)
-            else:
-                self.statuses[<int>int(word)] = 1
+                continue
+            first = int(f"{word[:1]}00" if word.endswith("xx") else word)
+            if not 100 <= first <= 599:
+                raise ValueError(f"{word!r} is not a status and not a kind of failure")
+            for status in range(first, first + 100 if word.endswith("xx") else first + 1):
+                self.statuses[status] = 1
         if protocol and self.failures & FAILED_RESET:
             self.failures |= FAILED_PROTOCOL
 

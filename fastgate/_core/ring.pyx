@@ -33,9 +33,9 @@ those in. With the bound, O(s) where the first member found is idle, else O(n s)
 """
 
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memset
 
-from fastgate._core.balancer cimport Balancer, Weights, count, hash_of, mix
+from fastgate._core.balancer cimport Balancer, Weights, count, hash_of, mix, same_weights
 
 cdef enum:
     POINTS = 160
@@ -88,8 +88,8 @@ cdef class ConsistentHash(Balancer):
         cdef tuple names = self.names
         if names is None:
             names = self.targets
-        if names is self.placed and before.size == self.weights.size and not memcmp(
-            before.known, self.weights.known, self.weights.size * sizeof(double)
+        if names is self.placed and before.size == self.weights.size and same_weights(
+            before.known, self.weights.known, self.weights.size
         ):
             return 0
         return self.build(names)

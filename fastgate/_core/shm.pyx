@@ -361,20 +361,21 @@ cdef class Segment:
         cdef Slab* slab
         cdef Histogram latency = Histogram()
         cdef Histogram upstream_latency = Histogram()
-        cdef uint64_t[32] total
+        cdef Slab total                 # its counters are the sums; no count of them to keep in step
+        cdef uint64_t* sums = <uint64_t*>&total
         if slot is not None:
             first = slot
             self.check(first, 0)
             last = first + 1
-        memset(total, 0, sizeof(total))
+        memset(&total, 0, sizeof(total))
         for number in range(first, last):
             slab = self.slab(number)
             words = <uint64_t*>slab
             for index in range(<int>(sizeof(Slab) // 8) - 2 * HISTOGRAM_WORDS):
-                total[index] += atomic_load_relaxed(&words[index])
+                sums[index] += atomic_load_relaxed(&words[index])
             latency.add(slab.latency)
             upstream_latency.add(slab.upstream_latency)
-        result = {name: total[index] for index, name in enumerate(_COUNTERS)}
+        result = {name: sums[index] for index, name in enumerate(_COUNTERS)}
         result["latency"] = latency
         result["upstream_latency"] = upstream_latency
         return result

@@ -13,7 +13,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from fastgate._core.auth cimport REFUSED, UNAVAILABLE, WAITING, ABSENT, Identity, Method, VerifiedCache
 from fastgate._core.exchange cimport Exchange
-from fastgate._core.head cimport Field, Head, same
+from fastgate._core.head cimport AUTHORIZATION, DROPPED, Field, Head, same
 from fastgate._core.keys cimport find_cookie
 from fastgate._core.query cimport Parameter, find_parameter
 
@@ -41,12 +41,12 @@ cdef class TokenMethod(Method):
             return ABSENT
         if presence == NOT_ONE_TOKEN:
             return self.settle(x, "there is no token or more than one")
-        token = PyBytes_FromStringAndSize(<const char*>value, length)
-        identity = self.cache.find(token, wall_clock())
+        identity = self.cache.find(value, length, wall_clock())
         if identity is not None:
             return self.grant(x, identity)
-        if PyBytes_GET_SIZE(token) > self.max_size:
+        if length > self.max_size:
             return self.settle(x, "the token is too large")
+        token = PyBytes_FromStringAndSize(<const char*>value, length)
         judgement = self.judge(token)
         if hasattr(judgement, "__await__"):
             x.pending = self.wait(x, token, judgement)
@@ -111,7 +111,7 @@ cdef int find_field(
 ) except -1:
     """The token in a field: behind ``Bearer``, which only Authorization needs (RFC 9110, 11.1: in any case)."""
     cdef Field* field
-    cdef int first = head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
+    cdef int first = next_field(head, kind, name, 0)
     cdef bint bearer
     if first < 0:
         return NO_TOKEN
@@ -127,9 +127,18 @@ cdef int find_field(
             length[0] -= 1
     elif kind == IN_AUTHORIZATION:
         return NO_TOKEN
-    if head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), first + 1) >= 0:
-        return NOT_ONE_TOKEN
-    return ONE_TOKEN
+    return ONE_TOKEN if next_field(head, kind, name, first + 1) < 0 else NOT_ONE_TOKEN
+
+
+cdef int next_field(Head head, int kind, bytes name, int start) noexcept:
+    """`Head.find`; Authorization is one of the names that were numbered when the head was read."""
+    cdef int i
+    if kind != IN_AUTHORIZATION:
+        return head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), start)
+    for i in range(start, head.count):
+        if head.fields[i].id == AUTHORIZATION and not head.fields[i].flags & DROPPED:
+            return i
+    return -1
 
 
 cdef int find_in_query(Exchange x, bytes name, const unsigned char** value, Py_ssize_t* length) noexcept:

@@ -37,7 +37,7 @@ from libc.string cimport memset
 from fastgate._core.balancer cimport Balancer, mix
 from fastgate._core.breaker cimport REJECT, Breaker
 from fastgate._core.budget cimport RetryBudget
-from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex, reserve
+from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex
 from fastgate._core.causes cimport (
     BAD_RESPONSE,
     BREAKER_OPEN,
@@ -199,7 +199,6 @@ cdef class UpstreamConnection(UpstreamSide):
         buffer.length = 0
         put_request(x, self.target.authority, buffer)
         if x.body is not None and size <= INLINE_BODY:
-            reserve(buffer, size + 32)
             if chunked and size:
                 put_hex(buffer, size)
                 put(buffer, b"\r\n", 2)
@@ -208,7 +207,6 @@ cdef class UpstreamConnection(UpstreamSide):
             if chunked and size:
                 put(buffer, b"\r\n", 2)
         if chunked and x.request_complete and size <= INLINE_BODY:
-            reserve(buffer, 8)
             put(buffer, b"0\r\n\r\n", 5)
         self.write(PyBytes_FromStringAndSize(buffer.data, buffer.length))
         if x.body is not None and size > INLINE_BODY:
@@ -231,7 +229,6 @@ cdef class UpstreamConnection(UpstreamSide):
         if not x.request.chunked or x.buffering:
             return self.write(piece) if size else 0
         buffer.length = 0
-        reserve(buffer, 32 + (size if size <= INLINE_BODY else 0))
         if size:
             put_hex(buffer, size)
             put(buffer, b"\r\n", 2)

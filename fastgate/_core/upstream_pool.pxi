@@ -43,6 +43,7 @@ cdef class Target:
         self.server_name = server_name
         self.authority = (authority or name).encode("ascii")
         self.waiting = deque()
+        engine.segment.check(engine.slot, number)
         self.in_flight = engine.segment.in_flight(number, engine.slot)
 
     cdef int rest(self, UpstreamConnection connection) except -1:

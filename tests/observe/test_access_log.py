@@ -150,6 +150,25 @@ async def test_refusals(path: Path, request_bytes: bytes, status: int, end: str,
     assert line["response_ms"] is None
 
 
+@pytest.mark.parametrize("form", ["json", "combined"])
+async def test_long_targets_of_heads_that_are_refused(path: Path, form: str) -> None:
+    """Their heads are not complete when they are logged, and each escaped byte takes up to six."""
+    target = b"/" + b'"' * 8100
+    refused = b"GET %b HTTP/1.1\r\nHost: x\r\n%b\r\n" % (target, b"x: y\r\n" * 200)
+    async with RecordingUpstream() as server:
+        async with gateway_to(server.port, gateway=logging_to(path, format=form)) as gateway:
+            for _ in range(20):
+                for request, status in ((refused, 431), (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200)):
+                    async with RawClient(gateway.port) as client:
+                        assert (await client.request(request)).status == status
+    text = path.read_text(encoding="ascii")
+    if form == "json":
+        assert [line["path"] for line in lines(path)] == [target.decode(), "/"] * 20
+    else:
+        long = target.decode().replace('"', r"\x22")
+        assert re.findall(r'"GET (\S+) HTTP/1\.1" (\d+) ', text) == [(long, "431"), ("/", "200")] * 20
+
+
 async def test_an_upstream_that_is_not_there(path: Path) -> None:
     async with gateway_to(1, gateway=logging_to(path)) as gateway, RawClient(gateway.port) as client:
         assert (await client.request(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).status == 502
