@@ -17,6 +17,7 @@ An idle connection owns no head, no buffer and no exchange.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 
 from fastgate._core.answer_head cimport Ending, put_answer_head, put_interim_head, put_tunnel_head
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex
@@ -249,6 +250,7 @@ cdef class ClientConnection(ClientSide):
         if size < 0:
             # What was read of the request line can still be logged.
             head.data = data if head.target.length else None
+            x.is_head = length - offset[0] > 5 and memcmp(p + offset[0], b"HEAD ", 5) == 0
             identify_client(x)
             x.refuse(<int>-size)
             return False
@@ -266,6 +268,7 @@ cdef class ClientConnection(ClientSide):
             if not engine.accept_request(head, head.data, begin):
                 cause = BAD_REQUEST
         if cause != OK:
+            x.is_head = memcmp(head.p, b"HEAD ", 5) == 0
             identify_client(x)
             x.refuse(cause)
             return False

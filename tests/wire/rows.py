@@ -257,6 +257,7 @@ FAILED = {
     ],
     "errors are problem+json, HTML for a browser, no body to HEAD; none tells what is behind the gateway": [
         (ERRORS, "test_errors_are_problems", "test_error_for_a_browser", "test_no_body_to_head"),
+        (ERRORS, "test_no_body_to_head_that_is_refused_before_it_is_read"),
         (ERRORS, "test_an_error_page_does_not_repeat_what_was_sent", "test_no_message_tells_of_what_is_behind"),
     ],
 }

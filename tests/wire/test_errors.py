@@ -48,6 +48,26 @@ async def test_no_body_to_head(stand):
     await served(client, head(target="/x"))
 
 
+REFUSED_HEADS = {
+    "two Hosts": b"HEAD / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "control": b"HEAD / HTTP/1.1\r\nHost: a\x01\r\n\r\n",
+    "target": b"HEAD /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
+    "long": b"HEAD /" + b"a" * 9000,
+    "fields": b"HEAD / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    "path": b"HEAD /a/../../b HTTP/1.1\r\nHost: a\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("data", REFUSED_HEADS.values(), ids=REFUSED_HEADS)
+async def test_no_body_to_head_that_is_refused_before_it_is_read(stand, data):
+    client = await stand.start()
+    await client.send(data)
+    answered = await client.rest()
+    assert answered.startswith(b"HTTP/1.1 4")
+    assert answered.endswith(b"\r\n\r\n")
+    assert b"\r\nContent-Length: 1" in answered
+
+
 async def test_no_message_tells_of_what_is_behind(stand):
     """No message tells a client about addresses or names behind the gateway"""
     port = stand.refusing_port()
