@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from fastgate._core.balancer import Balancer
+from fastgate._core.engine import Engine
 from fastgate._core.shm import Segment
 from fastgate._core.wheel import Timed, Wheel
 
@@ -57,6 +58,9 @@ class Alarm(Timed):
     @property
     def is_set(self) -> bool:
         """Whether a deadline is set."""
+
+def seed_random(engine: Engine, seed: int) -> None:
+    """Makes what an engine chooses by chance the same each time."""
 
 class HandWheel:
     """A timer wheel whose clock the caller moves: one of its own, or that of an engine which is not started.

@@ -26,6 +26,7 @@ from fastgate._core.buffer cimport (
     room,
 )
 from fastgate._core.causes cimport OK, reason_of
+from fastgate._core.engine cimport Engine
 from fastgate._core.framing cimport BROKEN, COMPLETE, by_chunks, by_length, feed, take, until_close
 from fastgate._core.head cimport (
     DROPPED,
@@ -231,6 +232,12 @@ cdef class Alarm(Timed):
     def is_set(self):
         """Whether a deadline is set."""
         return self.due != 0
+
+
+def seed_random(Engine engine not None, uint64_t seed):
+    """Makes what an engine chooses by chance the same each time."""
+    engine.id_state[0] = seed * 2 + 1
+    engine.id_state[1] = ~seed
 
 
 cdef class HandWheel:

@@ -91,7 +91,7 @@ class Streams(Policy):
 ROUTES: dict[str, dict[str, Any]] = {
     "/plain/*": UPSTREAM,
     "/once/*": {**UPSTREAM, "retry": False},
-    "/retry/*": {**UPSTREAM, "retry": {**RETRY, "hedge": {"delay": "100ms"}}},
+    "/retry/*": {**UPSTREAM, "retry": RETRY},
     "/quick/*": {**UPSTREAM, "retry": {**RETRY, "per_try_timeout": "200ms"}, "timeouts": {"total": "2s"}},
     "/mirror/*": {**UPSTREAM, "mirror": {"upstream": "shadow"}},
     "/split/*": {"split": [{"upstream": "backend", "weight": 1}, {"upstream": "shadow", "weight": 1}]},
@@ -103,10 +103,14 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/few/*": {**UPSTREAM, "concurrency": {"max": 2, "queue": 2, "queue_timeout": "500ms"}},
     "/key/*": {**UPSTREAM, "auth": {"any": ["key"]}, "rate_limit": {"rate": 1000, "key": "key", "per": "1h"}},
     "/jwt/*": {**UPSTREAM, "auth": {"any": ["jwt", "key"]}, "request_headers": {"set": {"x-sub": "{claim.sub}"}}},
-    "/cors/*": {**UPSTREAM, "cors": {"origins": ["https://a.example", "https://*.b.example"], "credentials": True,
-                                     "expose": ["*"]}, "security_headers": True},
-    "/edit/{id}/{rest*}": {**UPSTREAM, "request_headers": {"set": {"x-id": "{param.id}", "x-ip": "{client_ip}"}, "remove": ["x-gone"]},
-                           "response_headers": {"set": {"x-path": "{path}"}, "add": {"vary": "x"}, "remove": ["server"]}},
+    "/cors/*": {**UPSTREAM, "security_headers": True, "cors": {
+        "origins": ["https://a.example", "https://*.b.example"], "credentials": True, "expose": ["*"],
+    }},
+    "/edit/{id}/{rest*}": {
+        **UPSTREAM,
+        "request_headers": {"set": {"x-id": "{param.id}", "x-ip": "{client_ip}"}, "remove": ["x-gone"]},
+        "response_headers": {"set": {"x-path": "{path}"}, "add": {"vary": "x"}, "remove": ["server"]},
+    },
     "/json/*": {**UPSTREAM, "envelope": True, "compression": {"min_size": 1, "encodings": ["gzip"]}},
     "/sees/*": {**UPSTREAM, "policies": [{"use": "sees"}]},
     "/waits/*": {**UPSTREAM, "policies": [{"use": "waits"}], "timeouts": {"total": "5s"}},
@@ -138,8 +142,9 @@ def configuration() -> GatewayConfig:
             "health_path": "/healthz",
         },
         "auth": {"jwt": {"algorithms": ["HS256"], "secret": "s" * 32, "claims_to_headers": {"sub": "x-user"}}},
+        "defaults": {"retry": {**RETRY, "hedge": {"delay": "100ms"}}},
         "plugins": [{"name": name, "use": "fastgate:Policy"} for name in ("sees", "waits", "reads", "streams")],
-        "routes": [{"name": f"r{number}", "path": path, **route} for number, (path, route) in enumerate(ROUTES.items())],
+        "routes": [{"name": f"r{number}", "path": path, **ROUTES[path]} for number, path in enumerate(ROUTES)],
         "upstreams": {
             "backend": {
                 "targets": [{"host": f"10.1.0.{number}", "port": 80, "backup": number == 4} for number in range(1, 5)],

@@ -5,19 +5,21 @@ from random import Random
 
 # What decides about framing, routes and persistence, right and wrong.
 WORDS = [
-    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b":", b": ", b"\0", b"\x7f", b"\xff", b"\xc3\xa9", b"%", b"%2F", b"%5C", b"%00",
-    b"%2e%2e", b"/../", b"//", b";", b"?", b"#", b"&", b"=", b",", b"\"", b"\\", b"[::1]", b"[", b"]", b"@", b"_", b".", b"*",
-    b"Content-Length: 0\r\n", b"Content-Length: 5\r\n", b"Content-Length: 99999999999999999999\r\n", b"Content-Length: -1\r\n",
-    b"Content-Length: 5, 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n",
-    b"Transfer-Encoding: identity\r\n", b"Transfer-Encoding : chunked\r\n", b"Transfer-Encoding:\tchunked\r\n",
-    b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: upgrade\r\n", b"Connection: Host, X-Tag\r\n",
-    b"Upgrade: websocket\r\n", b"Upgrade: h2c\r\n", b"Expect: 100-continue\r\n", b"Expect: x\r\n", b"Host: other\r\n", b"Host: \r\n",
-    b"X-Forwarded-For: 10.0.0.1\r\n", b"Forwarded: for=unknown\r\n", b"Proxy: http://x\r\n", b"X.User: a\r\n", b"X_User: a\r\n",
-    b"Authorization: NTLM abcd\r\n", b"Authorization: Basic YTpi\r\n", b"Authorization: Bearer a.b.c\r\n", b"Cookie: a=b; a=c\r\n",
-    b"TE: trailers\r\n", b"Trailer: X-Tag\r\n", b"Keep-Alive: timeout=1\r\n", b"Date: x\r\n", b"Retry-After: 1\r\n",
-    b"WWW-Authenticate: Negotiate\r\n", b"Content-Encoding: gzip\r\n", b"Content-Range: bytes 0-1/2\r\n", b" folded\r\n",
-    b"0\r\n\r\n", b"5\r\nhello\r\n", b"5;ext=1\r\nhello\r\n", b"fffffffffffffffff\r\n", b"0\r\nX: y\r\n\r\n", b"-1\r\n", b"0x5\r\n",
-    b"HTTP/1.0", b"HTTP/1.1", b"HTTP/1.9", b"HTTP/2.0", b"HTTP/0.9", b"HEAD ", b"CONNECT ", b"TRACE ", b"OPTIONS * ", b"BREW ",
+    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b":", b": ", b"\x00", b"\x7f", b"\xff", b"\xc3\xa9", b"%",
+    b"%2F", b"%5C", b"%00", b"%2e%2e", b"/../", b"//", b";", b"?", b"#", b"&", b"=", b",", b'"', b"\\", b"[::1]",
+    b"[", b"]", b"@", b"_", b".", b"*", b"Content-Length: 0\r\n", b"Content-Length: 5\r\n",
+    b"Content-Length: 99999999999999999999\r\n", b"Content-Length: -1\r\n", b"Content-Length: 5, 5\r\n",
+    b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: identity\r\n",
+    b"Transfer-Encoding : chunked\r\n", b"Transfer-Encoding:\tchunked\r\n", b"Connection: close\r\n",
+    b"Connection: keep-alive\r\n", b"Connection: upgrade\r\n", b"Connection: Host, X-Tag\r\n",
+    b"Upgrade: websocket\r\n", b"Upgrade: h2c\r\n", b"Expect: 100-continue\r\n", b"Expect: x\r\n", b"Host: other\r\n",
+    b"Host: \r\n", b"X-Forwarded-For: 10.0.0.1\r\n", b"Forwarded: for=unknown\r\n", b"Proxy: http://x\r\n",
+    b"X.User: a\r\n", b"X_User: a\r\n", b"Authorization: NTLM abcd\r\n", b"Authorization: Basic YTpi\r\n",
+    b"Authorization: Bearer a.b.c\r\n", b"Cookie: a=b; a=c\r\n", b"TE: trailers\r\n", b"Trailer: X-Tag\r\n",
+    b"Keep-Alive: timeout=1\r\n", b"Date: x\r\n", b"Retry-After: 1\r\n", b"WWW-Authenticate: Negotiate\r\n",
+    b"Content-Encoding: gzip\r\n", b"Content-Range: bytes 0-1/2\r\n", b" folded\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n",
+    b"5;ext=1\r\nhello\r\n", b"fffffffffffffffff\r\n", b"0\r\nX: y\r\n\r\n", b"-1\r\n", b"0x5\r\n", b"HTTP/1.0",
+    b"HTTP/1.1", b"HTTP/1.9", b"HTTP/2.0", b"HTTP/0.9", b"HEAD ", b"CONNECT ", b"TRACE ", b"OPTIONS * ", b"BREW ",
     b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n", b"HTTP/1.1 204 No Content\r\n\r\n",
     b"HTTP/1.1 304 Not Modified\r\n\r\n", b" 599 ", b" 99 ", b" 600 ",
 ]  # fmt: skip
@@ -79,10 +81,13 @@ def long_run(random: Random, data: bytes, _: Sequence[bytes]) -> bytes:
     """As much as a limit, or a little more or less, of bytes that some writers have to escape."""
     at = _at(random, data)
     size = random.choice((100, 255, 1024, 8190, 8192, 8193, 16384, 32768, 40000))
-    return data[:at] + random.choice((b"a", b'"', b"\\", b"%", b"\xff", b"\xc3\xa9", b"/", b";", b"=")) * size + data[at:]
+    byte = random.choice((b"a", b'"', b"\\", b"%", b"\xff", b"\xc3\xa9", b"/", b";", b"="))
+    return data[:at] + byte * size + data[at:]
 
 
-MUTATIONS: list[Mutation] = [flip, replace, insert, insert, insert_line, insert_line, delete, repeat, cut, splice, long_run]
+MUTATIONS: list[Mutation] = [
+    flip, replace, insert, insert, insert_line, insert_line, delete, repeat, cut, splice, long_run,
+]  # fmt: skip
 
 
 def mutate(random: Random, data: bytes, others: Sequence[bytes]) -> bytes:
