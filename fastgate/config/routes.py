@@ -9,10 +9,10 @@ from fastgate.config.bodies import BodyKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import (
     Cause,
-    Condition,
     Duration,
     EditedHeader,
     Expression,
+    HeaderCondition,
     HeaderName,
     HeaderTemplate,
     HeaderValue,
@@ -22,6 +22,7 @@ from fastgate.config.kinds import (
     PathPattern,
     PathPrefix,
     Protocol,
+    QueryCondition,
     RedirectTarget,
     Share,
     Size,
@@ -61,8 +62,8 @@ class Rewrite(Table, frozen=True, kw_only=True):
     pattern: Annotated[
         Expression,
         about(
-            "Searched in the path, percent-encoded as it was matched; the first match is replaced. No match leaves the "
-            "path as it is.",
+            "A regular expression that is searched in the path, percent-encoded as it was matched; the first match is "
+            "replaced. No match leaves the path as it is.",
             examples=["^/old/(.*)"],
             also=["regex", "match", "from"],
         ),
@@ -429,16 +430,18 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=list)
     headers: Annotated[
-        dict[HeaderName, Condition],
+        dict[HeaderName, HeaderCondition],
         about(
-            'Fields that the request must have: a value, `"*"` (present), or `"~regex"`.',
+            'Fields that the request must have: a value, `"*"` (present), or `"~regex"`, a regular expression over the '
+            "whole value.",
             examples=[{"x-version": "2"}],
         ),
     ] = field(default_factory=dict)
     query: Annotated[
-        dict[str, Condition],
+        dict[str, QueryCondition],
         about(
-            'Query parameters that the request must have: a value, `"*"` (present), or `"~regex"`.',
+            'Query parameters that the request must have: a value, `"*"` (present), or `"~regex"`, a regular '
+            "expression over the whole value, percent-decoded.",
             examples=[{"debug": "*"}],
             also=["params", "query_parameters", "args"],
         ),
