@@ -363,7 +363,10 @@ def _check_slashes(route: Any, keys: PathKeys, config: Any, reading: Reading) ->
 
 
 def _check_buffering(route: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
-    limit = config.gateway.max_body if route.max_body is None else route.max_body
+    general = config.gateway.max_body
+    if not isinstance(general, int) or not isinstance(route.max_body, int | None):
+        return
+    limit = route.body_limit(general)
     for key, asked in (("buffer_request", route.buffer_request is True), ("body_schema", bool(route.body_schema))):
         if asked and limit == 0:
             reading.report((*keys, key), "needs a max_body that is not 0: the whole body is kept in memory")

@@ -45,6 +45,8 @@ def table_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
             made = {"anyOf": [made["items"], made]}
         if "low" in extra:
             made["anyOf"][0]["minimum"] = extra["low"]
+        if "text" in extra:
+            made = {"anyOf": [{"type": "string", "minLength": 1}, made]}
         if "on" in extra:
             made = {"anyOf": [made, {"const": True}]}
         if extra.get("policy") and made.get("type") != "boolean":

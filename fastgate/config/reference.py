@@ -142,6 +142,7 @@ SECTIONS = (
     Section("`split`", schema.Split, [*ANSWERED, "[[routes.split]]"], examples=True, tail=STABLE, level=3),
     Section("`ip`", schema.IP, [*ROUTE, "[routes.ip]"], examples=True, tail=UPSTREAM, level=3),
     Section("`maintenance`", schema.Maintenance, [*ROUTE, "[routes.maintenance]"], True, tail=UPSTREAM, level=3),
+    Section("`body_schema`", schema.BodySchema, [*ROUTE, "[routes.body_schema]"], True, tail=UPSTREAM, level=3),
     Section("`mirror`", schema.Mirror, [*ROUTE, "[routes.mirror]"], examples=True, tail=SHADOW, level=3),
     Section("`respond`", schema.Respond, [*ANSWERED, "[routes.respond]"], examples=True, level=3),
     Section("`redirect`", schema.Redirect, [*ANSWERED, "[routes.redirect]"], examples=True, level=3),
@@ -330,6 +331,8 @@ def type_name(kind: inspect.Type) -> str:
                 return "octal string"
             if name == "target":
                 return "table or string"
+            if "text" in marks(kind):
+                return f"string or {type_name(kind.type)}"
             if "on" in marks(kind):
                 return f"`true` or {type_name(kind.type)}"
             if marks(kind).get("single"):

@@ -34,6 +34,9 @@ from fastgate.config.kinds import (
 from fastgate.config.limits import Concurrency, RateLimit, limit_names
 from fastgate.config.table import Table
 
+CHECKED_BODY = 1024 * 1024
+"""The largest request body that is checked by a schema, in bytes, where nothing is said of it."""
+
 
 class HeaderEdits(Table, frozen=True, kw_only=True):
     """Changes to header fields, in the order remove, set, add.
@@ -350,7 +353,8 @@ class PolicyKeys(BodyKeys, frozen=True, kw_only=True):
     max_body: Annotated[
         Size | None,
         about(
-            "The largest request body; above it 413. Absent: `gateway.max_body`. 0 is no limit.",
+            "The largest request body; above it 413. Absent: `gateway.max_body`, and with `body_schema` at most 1MB. "
+            "0 is no limit.",
             examples=["1MB"],
             policy=True,
             also=["client_max_body_size", "body_limit"],
@@ -490,6 +494,14 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
             also=["shadow", "request_mirror_policies", "mirroring", "traffic_mirror"],
         ),
     ] = None
+
+    def body_limit(self, general: int) -> int:
+        """The largest request body in bytes, 0 for no limit; ``general`` is that of the gateway."""
+        if self.max_body is not None:
+            return self.max_body
+        if self.body_schema:
+            return min(general, CHECKED_BODY) or CHECKED_BODY
+        return general
 
     def upstreams(self) -> list[str]:
         """The names of the upstreams that may answer, without a mirror's."""

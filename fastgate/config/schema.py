@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from fastgate.config.access import IP, Maintenance
+from fastgate.config.access import IP, BodySchema, Maintenance
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
 from fastgate.config.bodies import Compression, CompressionLevel, Envelope
@@ -75,6 +75,7 @@ __all__ = [
     "Adaptive",
     "Auth",
     "AuthRule",
+    "BodySchema",
     "Breaker",
     "Certificate",
     "Compression",

@@ -120,6 +120,7 @@ def struct_reader(cls: type) -> Reader:
         name: marks(field.type).get("off") for name, field in fields.items() if marks(field.type).get("policy")
     }
     on = {name: marks(field.type)["on"] for name, field in fields.items() if "on" in marks(field.type)}
+    texts = {name: marks(field.type)["text"] for name, field in fields.items() if "text" in marks(field.type)}
     tables = {name: shown for name, field in fields.items() if isinstance(shown := _example(field.type), dict)}
     expected = f"a table with {' and '.join(required)}" if 0 < len(required) < 4 else "a table"
     alone = required[0] if len(required) == 1 and str in readers[required[0]].accepts else ""
@@ -149,6 +150,8 @@ def struct_reader(cls: type) -> Reader:
                 off = switchable[name]
                 if off is not None:
                     values[name] = reader.read(reading, off, (*keys, name))
+            elif name in texts and not isinstance(item, Mapping):
+                values[name] = _table_of_text(reading, reader, texts[name], item, (*keys, name))
             elif name in on and not isinstance(item, Mapping):
                 if item is True:
                     values[name] = reader.read(reading, on[name], (*keys, name))
@@ -181,6 +184,16 @@ def struct_reader(cls: type) -> Reader:
         return made
 
     return Reader(read, expected, (dict,))
+
+
+def _table_of_text(reading: Reading, reader: Reader, key: str, item: Any, keys: PathKeys) -> Any:
+    """The table that a string stands for, which is the value of one of its keys."""
+    if not isinstance(item, str):
+        return reading.unexpected(keys, f"a string or {reader.expected}", item)
+    attempt = Reading(reading.environ, reading.base)
+    made = reader.read(attempt, {key: item}, keys)
+    reading.problems += [(keys, message) for _, message in attempt.problems]
+    return made
 
 
 def _example(kind: inspect.Type) -> Any:

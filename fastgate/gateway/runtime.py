@@ -161,7 +161,7 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         on_response=_hooks(reversed(used), "on_response"),
         on_error=_hooks(reversed(used), "on_error"),
         buffer_request=route.buffer_request
-        or bool(route.body_schema)
+        or route.body_schema is not None
         or any(policy.body == "full" for policy in with_request),
         read_request=any(policy.body != "none" for policy in with_request),
         buffer_response=any(policy.body == "full" for policy in with_response),
@@ -174,7 +174,7 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,
         upgrades=route.upgrades,
-        max_body=config.gateway.max_body if route.max_body is None else route.max_body,
+        max_body=route.body_limit(config.gateway.max_body),
         connect_timeout=timeouts.connect,
         read_timeout=timeouts.read,
         write_timeout=timeouts.write,
