@@ -36,19 +36,19 @@ def find(path: str | None) -> Path:
     raise ConfigError([Problem(path="", message=message)])
 
 
-def load(path: str | None) -> "GatewayConfig":
+def load(path: str | None, *, allow_empty: bool = False) -> "GatewayConfig":
     """The configuration of CONFIG, with the files it names looked at. Raises `ConfigError`."""
-    return load_with_document(path)[0]
+    return load_with_document(path, allow_empty=allow_empty)[0]
 
 
-def load_with_document(path: str | None) -> "tuple[GatewayConfig, Document]":
+def load_with_document(path: str | None, *, allow_empty: bool = False) -> "tuple[GatewayConfig, Document]":
     """As `load`, with the parsed file, whose lines warnings need."""
     from fastgate.config.documents import read_document
     from fastgate.config.errors import ConfigError
     from fastgate.config.files import check_files
     from fastgate.config.load import load_document, locate
 
-    document = read_document(find(path))
+    document = read_document(find(path), allow_empty=allow_empty)
     config = load_document(document)
     missing = check_files(config)
     if missing:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from fastgate.config.addresses import parse_target
+from fastgate.config.documents import MAX_DEPTH, TOO_DEEP
 from fastgate.config.errors import PathKeys, quote, render_path
 from fastgate.config.kinds import SECRET_KINDS
 from fastgate.config.leaves import CHECKS, resolve_path
@@ -410,6 +411,8 @@ def _literal_reader(values: tuple[str | int, ...]) -> Reader:
 
 def read_any(reading: Reading, value: Any, keys: PathKeys) -> Any:
     """Anything, with the references in its strings replaced."""
+    if len(keys) > MAX_DEPTH:
+        return reading.report(keys[:3], TOO_DEEP)
     if isinstance(value, str):
         try:
             return expand(value, reading.environ) if "${" in value else value
