@@ -20,7 +20,7 @@ from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
-from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
+from fastgate.config import GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.authentication import (
     Methods,
     Surroundings,
@@ -72,9 +72,9 @@ async def compile_runtime(
     policies: Mapping[str, Policy],
     key_sets: KeySets,
     slices: Slices,
+    problems: list[Problem],
 ) -> Compiled:
-    """Raises ConfigError with all that only shows now: patterns that the router refuses."""
-    problems: list[Problem] = []
+    """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used."""
     gateway = config.gateway
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
@@ -85,7 +85,7 @@ async def compile_runtime(
         pools,
         policies,
         {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
-        compile_methods(Surroundings(config, engine, pools, key_sets)),
+        compile_methods(Surroundings(config, engine, pools, key_sets), problems),
     )
     for index, route in enumerate(config.routes):
         try:
@@ -93,10 +93,8 @@ async def compile_runtime(
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
-            problems.append(Problem(f"routes[{index}]", str(error)))
+            problems.append(_problem(index, str(error)))
         await slices.rest()
-    if problems:
-        raise ConfigError(problems)
     trusted = Networks(gateway.trusted_proxies)
     runtime = Runtime(
         router=router,
@@ -119,6 +117,14 @@ async def compile_runtime(
         unlogged=secret_parameters(config),
     )
     return Compiled(runtime, routes, given.auth)
+
+
+def _problem(index: int, message: str) -> Problem:
+    """What is wrong with a route; a message may begin with the key that it is about."""
+    key, _, rest = message.partition(": ")
+    if rest and key in Route.__struct_fields__:
+        return Problem(f"routes[{index}].{key}", rest)
+    return Problem(f"routes[{index}]", message)
 
 
 def _methods(route: Route) -> Iterable[str]:

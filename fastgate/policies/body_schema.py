@@ -23,8 +23,7 @@ from typing import Any, NoReturn
 from fastgate._core.access import BodyCheck, measure
 from fastgate._core.exchange import Gate
 from fastgate._core.refusal import Refusal
-from fastgate.config import BodySchema, GatewayConfig, Route
-from fastgate.config.errors import PathKeys
+from fastgate.config import BodySchema, Route
 
 MAX_SCHEMA = 1024 * 1024  # bytes of a file
 MAX_DEPTH = 128  # of arrays and objects in a body
@@ -42,17 +41,6 @@ def compile_body_schema(route: Route) -> list[Gate]:
 def _executor() -> ThreadPoolExecutor:
     """Where long bodies are checked, one after the other: two at once would take twice the memory, and no less time."""
     return ThreadPoolExecutor(1, thread_name_prefix="body_schema")
-
-
-def find_problems(config: GatewayConfig) -> list[tuple[PathKeys, str]]:
-    """What is wrong with the schemas of a configuration."""
-    found: list[tuple[PathKeys, str]] = []
-    for number, route in enumerate(config.routes):
-        try:
-            compile_body_schema(route)
-        except ValueError as error:
-            found.append((("routes", number, "body_schema"), str(error).removeprefix("body_schema: ")))
-    return found
 
 
 def body_check(settings: BodySchema) -> Callable[[bytes], None]:

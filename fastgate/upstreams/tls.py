@@ -49,11 +49,15 @@ def _build(tls: UpstreamTLS | None, where: str) -> ssl.SSLContext:
     if tls is None:
         context.load_default_certs()
         return context
+    problems: list[Problem] = []
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif tls.ca:
-        load_authorities(context, tls.ca, f"{where}.ca")
+        try:
+            load_authorities(context, tls.ca, f"{where}.ca")
+        except ConfigError as error:
+            problems += error.problems
         # Who names a certificate trusts that certificate, be it a root, an intermediate or the server's own.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     else:
@@ -61,7 +65,12 @@ def _build(tls: UpstreamTLS | None, where: str) -> ssl.SSLContext:
     if tls.key and not tls.cert:
         raise fault(f"{where}.key", 'needs "cert" beside it')
     if tls.cert:
-        load_identity(context, tls.cert, tls.key or "", f"{where}.cert", f"{where}.key")
+        try:
+            load_identity(context, tls.cert, tls.key or "", f"{where}.cert", f"{where}.key")
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
     return context
 
 
