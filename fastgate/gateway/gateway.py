@@ -13,6 +13,7 @@ from fastgate._core.engine import Engine
 from fastgate._core.limiter import evictions
 from fastgate._core.meters import plugin_times
 from fastgate.config import ConfigError, GatewayConfig
+from fastgate.config.changes import emptied
 from fastgate.gateway.building import Built, build, close
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
@@ -176,12 +177,15 @@ class Gateway:
 
     # -- reload
 
-    async def reload(self, config: GatewayConfig) -> None:
+    async def reload(self, config: GatewayConfig, *, allow_empty: bool = False) -> None:
         """Uses another configuration from the next request on; what is under way ends under the one it began with.
 
         For a gateway without a supervisor. Raises ConfigError with every reason why it cannot be; nothing has changed
-        then. Listening addresses, logs and the sizes of shared memory stay as they are.
+        then. One without routes is refused while the one in use has some, unless ``allow_empty`` says that it is meant.
+        Listening addresses, logs and the sizes of shared memory stay as they are.
         """
+        if not allow_empty and (problems := emptied(self.config, config)):
+            raise ConfigError(problems)
         try:
             await self.prepare(config)
         except BaseException:

@@ -107,9 +107,10 @@ class OperatorSocket:
 def commands(server: "GatewayServer") -> dict[str, Command]:
     """What operators can ask of a gateway."""
 
-    async def reload(_: dict[str, Any]) -> dict[str, Any]:
+    async def reload(request: dict[str, Any]) -> dict[str, Any]:
+        allow_empty = convert(request, _Reload).allow_empty
         try:
-            done = await asyncio.wrap_future(server.reload(by="an operator"))
+            done = await asyncio.wrap_future(server.reload(by="an operator", allow_empty=allow_empty))
         except ConfigError as error:
             return {"ok": False, "problems": to_builtins(error.problems)}
         return done._asdict()
@@ -138,6 +139,12 @@ def commands(server: "GatewayServer") -> dict[str, Command]:
         return {name: told[name] for name in ("generation", "routes", "maintenance")}
 
     return {"reload": reload, "status": status, "drain": drain, "maintenance": maintenance}
+
+
+class _Reload(Struct):
+    """What is asked of a reload."""
+
+    allow_empty: bool = False
 
 
 class _Maintenance(Struct):
