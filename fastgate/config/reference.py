@@ -46,6 +46,7 @@ serve FILE` runs it; `fastgate schema` prints a JSON Schema for editors.
 | environment | `"${NAME}"` and `"${NAME:-default}"` inside any string; `"$${"` is a literal `${` |
 | number, true or false | also a string that is one reference, as in `port = "${PORT:-8080}"` |
 | secret | where a header's value is wanted, also `{ env = "NAME" }` or `{ file = "path" }` |
+| list of strings | also `{ env = "NAME", split = "," }`: the values in one environment variable |
 | file | relative paths start at the folder of the configuration file |
 | regular expression | in the syntax of RE2, matched in linear time: see [regular expressions](regular-expressions.md) |
 

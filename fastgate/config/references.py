@@ -1,6 +1,7 @@
 """Values from outside the file: ``${NAME}``, ``${NAME:-default}``, ``{ env = "NAME" }``, ``{ file = "path" }``.
 
-As in the shell, ``:-`` gives its default when the variable is unset or empty. ``$${`` is a literal ``${``.
+As in the shell, ``:-`` gives its default when the variable is unset or empty. ``$${`` is a literal ``${``. Where a list
+is wanted, ``{ env = "NAME", split = "," }`` stands for all its values.
 """
 
 import re
@@ -44,6 +45,25 @@ def lookup(name: str, environ: Mapping[str, str], default: str | None = None) ->
     if value is None:
         raise ValueError(f'environment variable {name} is not set ("${{{name}:-default}}" would give a default)')
     return value
+
+
+def resolve_list(table: Mapping[Any, Any], environ: Mapping[str, str]) -> list[str]:
+    """The values that ``{ env = "NAME", split = "," }`` stands for, without white space around them and empty ones.
+
+    Raises ValueError with the reason.
+    """
+    name, separator = table.get("env"), table.get("split")
+    if set(table) != {"env", "split"} or not isinstance(name, str) or not isinstance(separator, str):
+        name = name if isinstance(name, str) else "NAME"
+        raise ValueError(f'expected a list, or {{ env = "{name}", split = "," }} for several values of one variable')
+    if not separator:
+        raise ValueError("split cannot be empty: it stands between the values")
+    return split_values(_lookup_secret(name, environ), separator)
+
+
+def split_values(text: str, separator: str) -> list[str]:
+    """The parts of a text that are not empty, without white space around them."""
+    return [part for part in (each.strip() for each in text.split(separator)) if part]
 
 
 def resolve_secret(table: Mapping[Any, Any], environ: Mapping[str, str], base: Path) -> str:
