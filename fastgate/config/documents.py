@@ -3,6 +3,7 @@
 Lines are found only when something has to be said about the file, by a second look at its text.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -85,6 +86,8 @@ def read_document(path: Path, *, allow_empty: bool = False) -> Document:
         raise _failure(source, f"its format is told by its suffix: .toml, .json, .yaml or .yml, not {suffix}")
     if len(raw) > MAX_FILE:
         raise _failure(source, f"has more than {MAX_FILE >> 20} MB, which no configuration has")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _failure(source, "not UTF-8 text but UTF-16: save it as UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

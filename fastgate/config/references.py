@@ -67,9 +67,10 @@ def split_values(text: str, separator: str) -> list[str]:
 
 
 def resolve_secret(table: Mapping[Any, Any], environ: Mapping[str, str], base: Path) -> str:
-    """The text that ``{ env = "NAME" }`` or ``{ file = "path" }`` stands for; one newline at a file's end is dropped.
+    """The text that ``{ env = "NAME" }`` or ``{ file = "path" }`` stands for.
 
-    Raises ValueError with the reason; it never repeats any part of the secret.
+    A byte order mark at a file's beginning and a newline at its end are dropped. Raises ValueError with the reason; it
+    never repeats any part of the secret.
     """
     if len(table) != 1 or next(iter(table)) not in ("env", "file"):
         raise ValueError('expected a string, { env = "NAME" } or { file = "path" }')
@@ -82,6 +83,8 @@ def resolve_secret(table: Mapping[Any, Any], environ: Mapping[str, str], base: P
         value = _read_secret(base / expand(source, environ))
     if not value:
         raise ValueError(f"the secret from {kind} {source} is empty")
+    if value != value.strip() and "-----BEGIN " not in value:
+        raise ValueError(f"the secret from {kind} {source} begins or ends with white space: remove it there")
     return value
 
 
@@ -95,7 +98,7 @@ def _lookup_secret(name: str, environ: Mapping[str, str]) -> str:
 
 def _read_secret(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:

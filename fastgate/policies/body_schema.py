@@ -12,6 +12,7 @@ so that ``max_values`` also bounds how long other requests wait; a body of ordin
 body are looked for only where it has few values, because each costs more than a value does; else the first one is told.
 """
 
+import codecs
 import functools
 import json
 from collections.abc import Callable, Iterator
@@ -136,6 +137,7 @@ def _read_schema(path: str) -> Any:
         raise ValueError(f"body_schema: {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if len(text) > MAX_SCHEMA:
         raise ValueError(f"body_schema: {path} has more than {MAX_SCHEMA} bytes")
+    text = text.removeprefix(codecs.BOM_UTF8)
     try:
         _values(text, MAX_SCHEMA)
         schema = parse(text)
