@@ -37,7 +37,7 @@ def _type_of(closed: Maintenance) -> str:
     if text.startswith(("{", "[")):
         try:
             json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         else:
             return "application/json"
