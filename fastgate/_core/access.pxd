@@ -29,6 +29,7 @@ cdef class ContentTypes(Gate):
 cdef class BodyCheck(Gate):
     """A look at the whole body of a request."""
     cdef object check                  # callable: body → None, or raises a Refusal
+    cdef object executor               # where long bodies are looked at
 
     cdef int look(self, Exchange x) except -1
 

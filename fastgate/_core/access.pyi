@@ -1,6 +1,7 @@
 """Gates that close a route to some requests."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 
 from fastgate._core.exchange import Exchange, Gate
 
@@ -36,12 +37,15 @@ class ContentTypes(Gate):
 
     def __init__(self, ranges: Iterable[str], *, plain: bool = False) -> None: ...
 
-def nesting(text: bytes) -> int:
-    """How deep arrays and objects are nested in a JSON text."""
+def measure(text: bytes, max_depth: int, max_values: int) -> tuple[int, int]:
+    """How deep a JSON text is nested and how many values and names it has; as far as both are within their bounds."""
 
 class BodyCheck(Gate):
-    """A look at the whole body of a request: ``check`` raises a `Refusal` of what is not accepted."""
+    """A look at the whole body of a request: ``check`` raises a `Refusal` of what is not accepted.
 
-    def __init__(self, check: Callable[[bytes], None]) -> None: ...
+    Bodies of more than 16 KB are looked at in ``executor``; None is that of the loop.
+    """
+
+    def __init__(self, check: Callable[[bytes], None], executor: Executor | None = None) -> None: ...
     async def wait(self, x: Exchange) -> None:
         """The rest of the gate, when the body is not there yet, or takes long."""

@@ -128,35 +128,52 @@ cdef class ContentTypes(Gate):
         return False
 
 
-def nesting(bytes text not None):
-    """How deep arrays and objects are nested in a JSON text, before anything goes down into them."""
+def measure(bytes text not None, Py_ssize_t max_depth, Py_ssize_t max_values):
+    """How deep a JSON text is nested and how many values and names it has, before anything is made of it.
+
+    The look ends where one of both is above its bound.
+    """
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(text)
     cdef Py_ssize_t length = PyBytes_GET_SIZE(text)
     cdef Py_ssize_t i = 0
     cdef Py_ssize_t depth = 0
     cdef Py_ssize_t deepest = 0
-    cdef bint quoted = False
-    while i < length:
-        if quoted:
-            if p[i] == c"\\":
-                i += 1
+    cdef Py_ssize_t values = 0
+    cdef bint in_string = False
+    cdef bint in_word = False    # a number, true, false or null
+    with nogil:
+        while i < length and deepest <= max_depth and values <= max_values:
+            if in_string:
+                if p[i] == c"\\":
+                    i += 1
+                elif p[i] == c'"':
+                    in_string = False
             elif p[i] == c'"':
-                quoted = False
-        elif p[i] == c'"':
-            quoted = True
-        elif p[i] == c"[" or p[i] == c"{":
-            depth += 1
-            if depth > deepest:
-                deepest = depth
-        elif p[i] == c"]" or p[i] == c"}":
-            depth -= 1
-        i += 1
-    return deepest
+                in_string = True
+                in_word = False
+                values += 1
+            elif p[i] == c"[" or p[i] == c"{":
+                in_word = False
+                values += 1
+                depth += 1
+                if depth > deepest:
+                    deepest = depth
+            elif p[i] == c"]" or p[i] == c"}":
+                in_word = False
+                depth -= 1
+            elif p[i] == c"," or p[i] == c":" or p[i] <= c" ":
+                in_word = False
+            elif not in_word:
+                in_word = True
+                values += 1
+            i += 1
+    return deepest, values
 
 
 cdef class BodyCheck(Gate):
-    def __init__(self, check):
+    def __init__(self, check, executor=None):
         self.check = check
+        self.executor = executor
 
     cdef int enter(self, Exchange x) except -1:
         if not has_body(x) and not takes_body(x):
@@ -178,6 +195,6 @@ cdef class BodyCheck(Gate):
         """The rest of `enter`, when the body is not there yet, or takes long."""
         cdef bytes body = await x.read_body(True)
         if len(body) > LONG:
-            await x.engine.loop.run_in_executor(None, self.check, body)
+            await x.engine.loop.run_in_executor(self.executor, self.check, body)
         else:
             self.check(body)

@@ -8,8 +8,9 @@ cdef class CrossOrigin:
     """The rules of CORS for one route."""
     cdef bytes every                   # the lines for all origins; None: each has its own
     cdef dict listed                   # origin → its lines
-    cdef dict known                    # the same, and what the patterns said of others
-    cdef tuple patterns                # compiled expressions
+    cdef dict known                    # the same, and what wildcards and expressions said of others
+    cdef tuple wildcards               # what stands before and behind
+    cdef tuple expressions             # functions that give None for what they do not match
     cdef frozenset methods             # None: all
     cdef frozenset headers             # lower-case; None: all
     cdef bytes expose                  # the line; None: none
@@ -22,6 +23,7 @@ cdef class CrossOrigin:
 
     cdef bytes lines(self, Exchange x)
     cdef bytes match(self, bytes origin)
+    cpdef bint suits(self, bytes origin) except -1
     cdef list preflight_fields(self, Exchange x)
 
 

@@ -1,20 +1,21 @@
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fastgate._core.exchange import Gate
 
 class CrossOrigin:
     """The rules of CORS for one route.
 
-    ``origins`` are compared byte by byte, ``patterns`` match whole ones. ``methods`` and ``headers``: None allows all.
-    ``max_age`` is seconds.
+    ``origins`` are compared byte by byte. Each of ``wildcards`` is what stands before and behind the labels that a
+    wildcard stands for; each of ``expressions`` gives None for an origin that it does not match. ``methods`` and
+    ``headers``: None allows all. ``max_age`` is seconds.
     """
 
     def __init__(
         self,
         *,
         origins: Iterable[str] = (),
-        patterns: Iterable[re.Pattern[str]] = (),
+        wildcards: Iterable[tuple[str, str]] = (),
+        expressions: Iterable[Callable[[bytes], object]] = (),
         any_origin: bool = False,
         methods: Iterable[str] | None = None,
         headers: Iterable[str] | None = None,
@@ -26,6 +27,8 @@ class CrossOrigin:
     ) -> None: ...
     def allow(self, origin: bytes) -> bytes:
         """The lines that let an origin read the answer."""
+    def suits(self, origin: bytes) -> bool:
+        """Whether a wildcard or an expression stands for an origin."""
 
 class SecurityFields:
     """The security headers of one route.

@@ -10,7 +10,7 @@ is the gateway's, and copies lines that were assembled when the route was compil
 CORS is no access control. A browser sends a request first and asks then whether the page may read the answer; so a
 request from any origin is served, and only the fields say for whom. Answers that depend on the origin say so (Vary),
 also to requests without one, or a cache would give them to others. A listed origin is one lookup in a dict; what
-patterns say of others is remembered there, of `MAX_KNOWN` origins at most.
+wildcards and expressions say of others is remembered there, of `MAX_KNOWN` origins at most.
 
 What is not a simple request asks beforehand: OPTIONS with Origin and Access-Control-Request-Method, the preflight. It
 is looked up as the method that it asks for (`resolve.find_preflight`), because that one's route has the rules, and
@@ -21,6 +21,7 @@ fields: it is no wildcard where credentials are, and never one for Authorization
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
+from libc.string cimport memcmp
 
 from fastgate._core.buffer cimport Buffer, put_bytes
 from fastgate._core.causes cimport GATEWAY_ANSWERED
@@ -28,7 +29,7 @@ from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
 from fastgate._core.head cimport DROPPED, X_FORWARDED_PROTO, Field, Head, is_token, same
 
 cdef enum:
-    MAX_KNOWN = 1024           # origins of which a route remembers what its patterns said
+    MAX_KNOWN = 1024           # origins of which a route remembers whether they suit
     MAX_ORIGIN = 300           # bytes; longer ones are no host's
 
 cdef bytes _HSTS = b"strict-transport-security"
@@ -39,14 +40,15 @@ cdef dict _QUOTAS = dict.fromkeys((
 
 cdef class CrossOrigin:
     def __init__(
-        self, *, origins=(), patterns=(), any_origin=False, methods=None, headers=None, expose=(), expose_all=False,
-        credentials=False, max_age=0, private_network=False
+        self, *, origins=(), wildcards=(), expressions=(), any_origin=False, methods=None, headers=None, expose=(),
+        expose_all=False, credentials=False, max_age=0, private_network=False
     ):
         self.credentials = credentials
         self.every = self.allow(b"*") if any_origin else None
         self.listed = {origin: self.allow(origin) for origin in (text.encode("ascii") for text in origins)}
         self.known = dict(self.listed)
-        self.patterns = tuple(patterns)
+        self.wildcards = tuple((before.encode("ascii"), after.encode("ascii")) for before, after in wildcards)
+        self.expressions = tuple(expressions)
         self.methods = frozenset(name.encode("ascii") for name in methods) if methods is not None else None
         self.headers = frozenset(name.lower().encode("ascii") for name in headers) if headers is not None else None
         # With credentials browsers read a `*` as the name of a field.
@@ -84,25 +86,32 @@ cdef class CrossOrigin:
         if origin is None:
             return None
         lines = self.known.get(origin)
-        if lines is None and self.patterns:
+        if lines is None and (self.wildcards or self.expressions):
             lines = self.match(origin)
         return lines if lines else None
 
     cdef bytes match(self, bytes origin):
-        """What the patterns say of an origin: its lines, or nothing between two quotes."""
+        """What wildcards and expressions say of an origin: its lines, or ``b""``."""
         cdef bytes lines = b""
-        cdef str text
         if PyBytes_GET_SIZE(origin) > MAX_ORIGIN or b"://" not in origin:
             return lines
-        text = origin.decode("latin-1")
-        for pattern in self.patterns:
-            if pattern.fullmatch(text) is not None:
-                lines = self.allow(origin)
-                break
+        if self.suits(origin):
+            lines = self.allow(origin)
         if len(self.known) >= len(self.listed) + MAX_KNOWN:
             self.known = dict(self.listed)
         self.known[origin] = lines
         return lines
+
+    cpdef bint suits(self, bytes origin) except -1:
+        """Whether a wildcard or an expression stands for an origin."""
+        cdef bytes before, after
+        for before, after in self.wildcards:
+            if is_below(origin, before, after):
+                return True
+        for fullmatch in self.expressions:
+            if fullmatch(origin) is not None:
+                return True
+        return False
 
     cdef list preflight_fields(self, Exchange x):
         """The answer to a preflight, without what every answer has."""
@@ -248,6 +257,28 @@ cdef class Browser:
                 put_bytes(buffer, line)
             bit <<= 1
         return 0
+
+
+cdef bint is_below(bytes origin, bytes before, bytes after) noexcept:
+    """Whether an origin has one label or more of a host name between these two."""
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(origin)
+    cdef Py_ssize_t at = PyBytes_GET_SIZE(before)
+    cdef Py_ssize_t end = PyBytes_GET_SIZE(origin) - PyBytes_GET_SIZE(after)
+    cdef bint in_label = False
+    if at >= end or memcmp(p, PyBytes_AS_STRING(before), at) != 0 \
+            or memcmp(p + end, PyBytes_AS_STRING(after), PyBytes_GET_SIZE(after)) != 0:
+        return False
+    while at < end:
+        if p[at] == b".":
+            if not in_label:
+                return False
+            in_label = False
+        elif b"a" <= p[at] <= b"z" or b"0" <= p[at] <= b"9" or p[at] == b"-" or p[at] == b"_":
+            in_label = True
+        else:
+            return False
+        at += 1
+    return in_label
 
 
 cdef bint lists_origin(const unsigned char* value, Py_ssize_t length) noexcept:

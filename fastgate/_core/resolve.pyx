@@ -18,18 +18,16 @@ cdef enum:
 
 
 cdef int lookup(
-    void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length
+    void* context, const char* name, Py_ssize_t length, int* at, const char** value, Py_ssize_t* value_length
 ) noexcept:
     """The router's way to the fields of a head."""
     cdef Head head = <Head>context
-    cdef int at = head.find(name, length, 0)
-    while at >= 0 and index > 0:
-        at = head.find(name, length, at + 1)
-        index -= 1
-    if at < 0:
+    cdef int found = head.find(name, length, at[0])
+    if found < 0:
         return 0
-    value[0] = <const char*>head.p + head.fields[at].value
-    value_length[0] = head.fields[at].value_length
+    value[0] = <const char*>head.p + head.fields[found].value
+    value_length[0] = head.fields[found].value_length
+    at[0] = found + 1
     return 1
 
 

@@ -1,8 +1,11 @@
 """C declarations of the router: what compiled callers fill in, and what they get back."""
 
-# Finds the index-th header field (0, 1, …) of a lower-case name: 1 = found, 0 = no more.
+from cpython.pythread cimport PyThread_type_lock
+
+# Finds the next header field of a lower-case name from ``at`` on (0 at first) and moves that behind it: 1 = found, 0 =
+# no more.
 ctypedef int (*field_lookup)(
-    void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length
+    void* context, const char* name, Py_ssize_t length, int* at, const char** value, Py_ssize_t* value_length
 ) noexcept
 
 cdef enum:
@@ -47,6 +50,8 @@ cdef class Entry:
     cdef readonly dict query
     cdef readonly int priority
     cdef object fullmatch
+    cdef object capture
+    cdef bytes prefix
 
     cdef dict parameters(self, const char* path, Found* found)
 
@@ -61,10 +66,15 @@ cdef class Match:
 
 cdef class Router:
     cdef Index* _index
+    cdef PyThread_type_lock _lock    # NULL: no regular expression
+    cdef unsigned long _owner
     cdef list _entries
     cdef list _kept
     cdef readonly bint merge_slashes
 
+    cdef bint enter(self) noexcept
+    cdef void leave(self, bint entered) noexcept
+    cdef int insert(self, Entry entry, object pattern, tuple header_items, tuple query_items) except -1
     cdef Entry find(self, Query* query, Found* found)
     cdef set allow(self, Query* query)
 

@@ -77,8 +77,10 @@ class Router:
         ``path`` is ``/exact``, ``/users/{id}`` (one non-empty segment), ``/files/{path*}`` (the rest, may be empty),
         ``/api/*`` (a prefix on a segment border, ``/api`` too) or ``~regex`` (of the whole path; its named groups are
         parameters). ``methods``: default all; GET implies HEAD. ``hosts``: names or ``*.suffix``. ``headers`` and
-        ``query``: name → a value, ``*`` (present) or ``~regex`` (of the whole value); all must hold. Raises ValueError,
-        before anything is changed, when one of them is malformed.
+        ``query``: name → a value, ``*`` (present) or ``~regex`` (of the whole value); all must hold. Regular
+        expressions are those of RE2, matched in time linear in the text. Raises ValueError, before anything is changed,
+        when one of them is malformed, and RuntimeError in the middle of a search of the same thread (in a signal's
+        handler).
         """
     def match(
         self,

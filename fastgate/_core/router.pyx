@@ -31,9 +31,13 @@ keep the spelling the client chose there, because ``%2B`` and ``+`` may differ t
 pattern both are the same character, or a route could be passed by with ``/a%3Ab`` for ``/a:b``. Only a path that has
 a ``%`` pays for this. ``%2F`` is never a segment border; ``%25`` is never decoded for a comparison.
 
+Regular expressions are those of `expressions`, matched in linear time, each against the whole path. One is tried only
+where the path begins with the characters that it begins with, which costs no object.
+
 Concurrency. A search writes only to the caller's stack, an addition to the trees; both hold the interpreter lock from
-beginning to end except while a regular expression runs, which runs no Python code. Routes are never removed: a
-changed configuration is a new router.
+beginning to end. Only a regular expression releases it while it matches. A router that has one has a lock of its own,
+which a search holds too, so that no addition comes into the middle of one. Routes are never removed: a changed
+configuration is a new router.
 """
 
 import re
@@ -43,7 +47,16 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_SetItem
 from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
+from cpython.pythread cimport (
+    NOWAIT_LOCK,
+    WAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_get_thread_ident,
+    PyThread_release_lock,
+)
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport INT64_MIN, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -181,23 +194,22 @@ cdef class Match:
 
 
 cdef int python_field(
-    void* context, const char* name, Py_ssize_t length, int index, const char** value, Py_ssize_t* value_length
+    void* context, const char* name, Py_ssize_t length, int* at, const char** value, Py_ssize_t* value_length
 ) noexcept:
     cdef object fields = <object>context
     cdef PyObject* pair
     cdef PyObject* key
     cdef PyObject* content
     cdef Py_ssize_t i
-    for i in range(PyList_GET_SIZE(fields)):
+    for i in range(at[0], PyList_GET_SIZE(fields)):
         pair = PyList_GET_ITEM(fields, i)
         key = PyTuple_GET_ITEM(<object>pair, 0)
         if PyBytes_GET_SIZE(<object>key) == length and memcmp(PyBytes_AS_STRING(<object>key), name, length) == 0:
-            if index == 0:
-                content = PyTuple_GET_ITEM(<object>pair, 1)
-                value[0] = PyBytes_AS_STRING(<object>content)
-                value_length[0] = PyBytes_GET_SIZE(<object>content)
-                return 1
-            index -= 1
+            content = PyTuple_GET_ITEM(<object>pair, 1)
+            value[0] = PyBytes_AS_STRING(<object>content)
+            value_length[0] = PyBytes_GET_SIZE(<object>content)
+            at[0] = <int>i + 1
+            return 1
     return 0
 
 
@@ -321,6 +333,8 @@ cdef class Router:
     def __dealloc__(self):
         cdef Block* block
         cdef Block* previous
+        if self._lock != NULL:
+            PyThread_free_lock(self._lock)
         if self._index == NULL:
             return
         block = self._index.block
@@ -348,15 +362,14 @@ cdef class Router:
         ``path`` is ``/exact``, ``/users/{id}`` (one non-empty segment), ``/files/{path*}`` (the rest, may be empty),
         ``/api/*`` (a prefix on a segment border, ``/api`` too) or ``~regex`` (of the whole path; its named groups
         are parameters). ``methods``: default all; GET implies HEAD. ``hosts``: names or ``*.suffix``. ``headers``
-        and ``query``: name → a value, ``*`` (present) or ``~regex`` (of the whole value); all must hold. Raises
-        ValueError, before anything is changed, when one of them is malformed.
+        and ``query``: name → a value, ``*`` (present) or ``~regex`` (of the whole value); all must hold. Regular
+        expressions are RE2's. Raises ValueError, before anything is changed, when one of them is malformed.
         """
         cdef _Pattern pattern = _Pattern.parse(path, self.merge_slashes)
         cdef Entry entry = Entry.__new__(Entry)
         cdef tuple header_items = () if headers is None else checked_conditions(headers, "headers", True)
         cdef tuple query_items = () if query is None else checked_conditions(query, "query", False)
-        cdef Index* index = self._index
-        cdef Candidate candidate
+        cdef bint entered
         entry.value = value
         entry.name = name
         entry.path = path
@@ -368,8 +381,27 @@ cdef class Router:
         if not INT_MIN <= priority <= INT_MAX:
             raise ValueError(f"priority {priority} does not fit 32 bits")
         entry.priority = priority
-        entry.fullmatch = None if pattern.regex is None else pattern.regex.fullmatch
+        if pattern.regex is not None:
+            entry.fullmatch = pattern.regex.fullmatch
+            entry.prefix = pattern.regex.prefix
+            entry.capture = None if pattern.captures is None else pattern.captures.fullmatch
+        if self._lock == NULL and (pattern.regex is not None or any(
+                [fullmatch is not None for _, _, fullmatch in header_items + query_items])):
+            self._lock = PyThread_allocate_lock()
+            if self._lock == NULL:
+                raise MemoryError
+        entered = self.enter()
+        if self._lock != NULL and not entered:
+            raise RuntimeError("a route cannot be added while a search of the same thread is under way")
+        try:
+            self.insert(entry, pattern, header_items, query_items)
+        finally:
+            self.leave(entered)
 
+    cdef int insert(self, Entry entry, object pattern, tuple header_items, tuple query_items) except -1:
+        """Puts a route that has been checked into the trees of its hosts."""
+        cdef Index* index = self._index
+        cdef Candidate candidate
         candidate.methods = ~<uint64_t>0
         if entry.methods is not None:
             candidate.methods = 0
@@ -391,12 +423,36 @@ cdef class Router:
             for host in entry.hosts:
                 insert_route(index, ensure_host(index, host.removeprefix("*").encode()), pattern, &candidate)
 
+    cdef bint enter(self) noexcept:
+        """Begins a search or an addition, alone where there are regular expressions. False: it was begun already."""
+        cdef unsigned long thread
+        if self._lock == NULL:
+            return False
+        thread = PyThread_get_thread_ident()
+        if self._owner == thread:  # by a signal's handler or a finalizer
+            return False
+        if not PyThread_acquire_lock(self._lock, NOWAIT_LOCK):
+            with nogil:
+                PyThread_acquire_lock(self._lock, WAIT_LOCK)
+        self._owner = thread
+        return True
+
+    cdef void leave(self, bint entered) noexcept:
+        """Ends what `enter` began."""
+        if entered:
+            self._owner = 0
+            PyThread_release_lock(self._lock)
+
     cdef Entry find(self, Query* query, Found* found):
         """The best route for a request, or None. Creates no Python object unless a regular expression is tried."""
         cdef Search search
+        cdef bint entered = self.enter()
         prepare_search(&search, query, found)
         search.method = <uint64_t>1 << method_number(self._index, query.method, query.method_length)
-        search_index(&search, self._index)
+        try:
+            search_index(&search, self._index)
+        finally:
+            self.leave(entered)
         if search.hit == NULL:
             found.captures = 0
             found.method_only = search.method_only
@@ -412,10 +468,14 @@ cdef class Router:
         cdef Index* index = self._index
         cdef set names = set()
         cdef int i
+        cdef bint entered = self.enter()
         prepare_search(&search, query, &found)
         search.method = 0
         search.collect = True
-        search_index(&search, index)
+        try:
+            search_index(&search, index)
+        finally:
+            self.leave(entered)
         if search.any_method:
             names.update(IMPLIED_METHODS)
         for i in range(index.method_count):

@@ -15,18 +15,17 @@ cdef bint header_holds(Condition* condition, Query* query) except -1:
     """Whether one of the field lines of that name satisfies the condition."""
     cdef const char* value = NULL
     cdef Py_ssize_t length = 0
-    cdef int index = 0
+    cdef int at = 0
     if query.header == NULL:
         return False
-    while query.header(query.header_context, condition.name, condition.name_length, index, &value, &length):
+    while query.header(query.header_context, condition.name, condition.name_length, &at, &value, &length):
         if condition.kind == PRESENT:
             return True
         if condition.kind == EQUAL:
             if length == condition.value_length and memcmp(value, condition.value, length) == 0:
                 return True
-        elif (<object>condition.fullmatch)(PyUnicode_DecodeLatin1(value, length, NULL)) is not None:
+        elif (<object>condition.fullmatch)(PyBytes_FromStringAndSize(value, length)) is not None:
             return True
-        index += 1
     return False
 
 
@@ -80,14 +79,19 @@ cdef bint form_equal(const unsigned char* text, Py_ssize_t length, const char* w
     return k == size
 
 
-cdef str form_decode(const unsigned char* text, Py_ssize_t length):
-    cdef bytearray out = bytearray()
+cdef bytes form_decode(const unsigned char* text, Py_ssize_t length):
+    """The text that a form has encoded, in UTF-8; bytes that are none are U+FFFD."""
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, length)
+    cdef char* target = PyBytes_AS_STRING(out)
     cdef Py_ssize_t i = 0
+    cdef Py_ssize_t size = 0
     cdef int width = 1
     while i < length:
-        out.append(form_byte(text + i, length - i, &width))
+        target[size] = form_byte(text + i, length - i, &width)
+        size += 1
         i += width
-    return out.decode("utf-8", "replace")
+    out = out[:size]
+    return out if out.isascii() else out.decode("utf-8", "replace").encode()
 
 
 cdef Py_ssize_t canonical_host(const char* host, Py_ssize_t length, char* out) noexcept:

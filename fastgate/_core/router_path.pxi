@@ -240,13 +240,16 @@ cdef Py_ssize_t consume_spelled(
 
 cdef bytes respell(const unsigned char* text, Py_ssize_t length):
     """The path in the spelling that literals are kept in and regular expressions see."""
-    cdef bytearray out = bytearray()
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, length)
+    cdef char* target = PyBytes_AS_STRING(out)
     cdef Py_ssize_t i = 0
+    cdef Py_ssize_t size = 0
     cdef int width = 1
     while i < length:
-        out.append(spelled(text + i, length - i, &width))
+        target[size] = spelled(text + i, length - i, &width)
+        size += 1
         i += width
-    return bytes(out)
+    return out[:size]
 
 
 cdef Py_ssize_t position_of(const unsigned char* text, Py_ssize_t length, Py_ssize_t spelled_bytes) noexcept:

@@ -18,6 +18,16 @@ cdef object HOST = re.compile(
 )
 
 
+def _expression(str source, **options):
+    """A compiled `Expression`; on use, because a router without one loads nothing."""
+    from fastgate._core.expressions import compile_expression
+
+    try:
+        return compile_expression(source, **options)
+    except ValueError as error:
+        raise ValueError(f"bad regular expression: {error}") from None
+
+
 def _percent_encoded(found) -> str:
     return "".join([f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass")])
 
@@ -33,7 +43,8 @@ cdef class _Pattern:
     cdef list literals
     cdef list names
     cdef End end
-    cdef object regex
+    cdef object regex            # an Expression; None: no regular expression
+    cdef object captures         # the same, with the groups that have names; None: there are none
 
     @staticmethod
     cdef _Pattern parse(str path, bint merge_slashes):
@@ -53,11 +64,9 @@ cdef class _Pattern:
         return self
 
     cdef int parse_regex(self, str source) except -1:
-        try:
-            self.regex = re.compile(source)
-        except re.error as error:
-            raise ValueError(f"bad regular expression: {error}") from None
-        self.names = sorted(self.regex.groupindex, key=self.regex.groupindex.get)
+        self.regex = _expression(source, captures="none")
+        self.names = list(self.regex.names)
+        self.captures = _expression(source, captures="named") if self.names else None
         return 0
 
     cdef int parse_segments(self, str path, bint merge_slashes) except -1:
@@ -195,8 +204,8 @@ cdef tuple checked_conditions(object given, str what, bint fold):
         fullmatch = None
         if value.startswith("~"):
             try:
-                fullmatch = re.compile(value[1:]).fullmatch
-            except re.error as error:
-                raise ValueError(f"{what}: bad regular expression for {name!r}: {error}") from None
+                fullmatch = _expression(value[1:], captures="none", utf8=not fold).fullmatch
+            except ValueError as error:
+                raise ValueError(f"{what}: {name!r}: {error}") from None
         items.append((name, value, fullmatch))
     return tuple(items)

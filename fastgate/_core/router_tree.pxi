@@ -4,6 +4,7 @@ cdef enum:
     INLINE_TEXT = 20
     BLOCK_BYTES = 65536
     LINE = 64
+    SHORT_PATH = 128             # bytes; in longer ones groups are looked for once it is known that they match
 
 cdef enum Kind:
     PRESENT
@@ -361,32 +362,49 @@ cdef int walk(Search* search, Node* node, Py_ssize_t at, int captures) except -1
 
 
 cdef int try_regexes(Search* search, Leaf* leaf) except -1:
+    """Lets the regular expressions of a tree compete with the best found so far."""
     cdef int i, k
     cdef Candidate* candidate
     cdef Entry entry
-    cdef str subject = None
+    cdef bytes respelled = respell(search.path, search.length) if search.escaped else None
+    cdef bytes subject = respelled
+    cdef const char* path = <const char*>search.path
+    cdef Py_ssize_t length = search.length
     cdef Py_ssize_t start, end
+    if respelled is not None:
+        path = PyBytes_AS_STRING(respelled)
+        length = PyBytes_GET_SIZE(respelled)
     for i in range(leaf.count):
         candidate = &leaf.items[i]
         if candidate.priority <= search.best:
             return 0
         if not candidate.methods & search.method and search.method_only and not search.collect:
             continue
+        entry = <Entry>candidate.entry
+        start = PyBytes_GET_SIZE(entry.prefix)
+        if start > length or memcmp(path, PyBytes_AS_STRING(entry.prefix), start) != 0:
+            continue
         if candidate.conditions != NULL and not conditions_hold(candidate.conditions, search.query):
             continue
         if subject is None:
-            subject = respell(search.path, search.length).decode("latin-1")
-        entry = <Entry>candidate.entry
-        matched = entry.fullmatch(subject)
-        if matched is None:
+            subject = PyBytes_FromStringAndSize(path, length)
+        # Groups cost time, above all in a long text that does not match in the end.
+        spans = None
+        if candidate.captures and length <= SHORT_PATH:
+            spans = entry.capture(subject)
+            if spans is None:
+                continue
+        elif entry.fullmatch(subject) is None:
             continue
         if not candidate.methods & search.method:
             note_methods(search, candidate.methods)
             continue
+        if candidate.captures and spans is None:
+            spans = entry.capture(subject)
         search.best = candidate.priority
         search.hit = candidate
         for k in range(candidate.captures):
-            start, end = matched.span(entry.params[k])
+            start, end = spans[k + 1]
             if start < 0:
                 search.found.capture[k].start = ABSENT
                 search.found.capture[k].length = 0

@@ -1,10 +1,16 @@
 """``fastgate check``: every error of a configuration, then what is suspicious in it."""
 
+import logging
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from fastgate.cli.configuration import config_argument, import_from_here, load_with_document
+from fastgate.cli.configuration import config_argument, import_from_here, read
+
+if TYPE_CHECKING:
+    from fastgate.config import GatewayConfig, Problem
+    from fastgate.config.traffic_warnings import Finding
 
 
 @click.command()
@@ -13,29 +19,24 @@ from fastgate.cli.configuration import config_argument, import_from_here, load_w
 def check(config: str | None, strict: bool) -> None:
     """Say everything that is wrong with a configuration, then what is suspicious.
 
-    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Plugins are imported, their classes looked up and
-    their options read where the class declares them; none is constructed. Exit code 0 when it can be used, 2 when it
-    cannot.
+    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Every file that it names is opened and read:
+    certificates with their keys, authorities, users, schemas. Plugins are imported, their classes looked up and their
+    options read where the class declares them; none is constructed. Exit code 0 when it can be used, 2 when it cannot.
     """
+    from fastgate.config import ConfigError
+    from fastgate.config.errors import parse_path, render_path
+    from fastgate.config.files import check_files
     from fastgate.config.load import locate
     from fastgate.config.warnings import find_warnings
 
-    loaded, document = load_with_document(config)
-    problems = []
-    if loaded.plugins:
-        from fastgate.gateway.plugins import find_problems
-
-        import_from_here()
-        problems += find_problems(loaded.plugins)
-    if any(route.body_schema for route in loaded.routes):
-        from fastgate.policies.body_schema import find_problems as find_schema_problems
-
-        problems += find_schema_problems(loaded)
+    loaded, document = read(config)
+    problems = check_files(loaded)
+    known = {render_path(keys) for keys, _ in problems}
+    found, said = _open_everything(loaded)
+    problems += [(parse_path(each.path), each.message) for each in found if each.path not in known]
     if problems:
-        from fastgate.config import ConfigError
-
         raise ConfigError(locate(document, problems))
-    warnings = locate(document, find_warnings(loaded, document.data))
+    warnings = locate(document, [*find_warnings(loaded, document.data), *said])
     for warning in warnings:
         place = warning.source if warning.line is None else f"{warning.source}:{warning.line}"
         click.echo(f"{place}: warning: {': '.join(part for part in (warning.path, warning.message) if part)}")
@@ -45,6 +46,37 @@ def check(config: str | None, strict: bool) -> None:
     click.echo(f"{document.source} is valid: {', '.join(counts)}")
     if warnings and strict:
         sys.exit(1)
+
+
+def _open_everything(config: "GatewayConfig") -> "tuple[list[Problem], list[Finding]]":
+    """What a gateway with this configuration would find wrong, and what it would warn of, as it starts."""
+    import asyncio  # on use, with the gateway itself
+
+    from fastgate.gateway.building import find_problems
+
+    import_from_here()
+    said: list[Finding] = []
+    listener = _Listener(said)
+    log = logging.getLogger("fastgate")
+    log.addHandler(listener)
+    try:
+        return asyncio.run(find_problems(config)), said
+    finally:
+        log.removeHandler(listener)
+
+
+class _Listener(logging.Handler):
+    """Takes what is logged as warnings about the configuration."""
+
+    def __init__(self, said: "list[Finding]") -> None:
+        super().__init__(logging.WARNING)
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from fastgate.config.errors import parse_path
+
+        place, _, message = record.getMessage().partition(": ")
+        self._said.append((parse_path(place), message))
 
 
 def _count(number: int, noun: str) -> str:

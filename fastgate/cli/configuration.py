@@ -36,21 +36,23 @@ def find(path: str | None) -> Path:
     raise ConfigError([Problem(path="", message=message)])
 
 
-def load(path: str | None) -> "GatewayConfig":
+def load(path: str | None, *, allow_empty: bool = False) -> "GatewayConfig":
     """The configuration of CONFIG, with the files it names looked at. Raises `ConfigError`."""
-    return load_with_document(path)[0]
-
-
-def load_with_document(path: str | None) -> "tuple[GatewayConfig, Document]":
-    """As `load`, with the parsed file, whose lines warnings need."""
-    from fastgate.config.documents import read_document
     from fastgate.config.errors import ConfigError
     from fastgate.config.files import check_files
-    from fastgate.config.load import load_document, locate
+    from fastgate.config.load import locate
 
-    document = read_document(find(path))
-    config = load_document(document)
+    config, document = read(path, allow_empty=allow_empty)
     missing = check_files(config)
     if missing:
         raise ConfigError(locate(document, missing))
-    return config, document
+    return config
+
+
+def read(path: str | None, *, allow_empty: bool = False) -> "tuple[GatewayConfig, Document]":
+    """The configuration of CONFIG and the parsed file, whose lines errors and warnings need. Raises `ConfigError`."""
+    from fastgate.config.documents import read_document
+    from fastgate.config.load import load_document
+
+    document = read_document(find(path), allow_empty=allow_empty)
+    return load_document(document), document

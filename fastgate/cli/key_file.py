@@ -16,7 +16,7 @@ from fastgate.config.suggest import did_you_mean
 
 def keys_in(path: Path, by_hand: str) -> dict[str, Any]:
     """The tables in ``[gateway.keys]`` as they are written. ``by_hand`` says what to do where the file is no TOML."""
-    data = read_document(path).data
+    data = read_document(path, allow_empty=True).data
     kind = FORMATS[path.suffix.lower()]
     if kind != "TOML":
         raise CommandError(f"{path}: only TOML files are changed in place, this one is {kind}: {by_hand}")

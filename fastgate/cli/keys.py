@@ -143,7 +143,7 @@ def list_keys(config: str | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    found = load(config).gateway.keys
+    found = load(config, allow_empty=True).gateway.keys
     if not found:
         click.echo("no keys")
         return
@@ -265,7 +265,7 @@ def _check_new(path: Path, name: str, values: dict[str, Any], write: bool) -> No
     from fastgate.config.documents import read_document
     from fastgate.config.suggest import did_you_mean
 
-    data = read_document(path).data
+    data = read_document(path, allow_empty=True).data
     gateway = data.get("gateway")
     present = gateway.get("keys") if isinstance(gateway, dict) else None
     if isinstance(present, dict) and name in present:

@@ -13,14 +13,17 @@ from fastgate.cli.running import ask, choose
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), default=90.0, show_default=True, help="Seconds to wait for it."
 )
-def reload(pid: int | None, timeout: float) -> None:
+@click.option(
+    "--allow-empty", is_flag=True, help="Take over a file without routes too, though there are some in use."
+)
+def reload(pid: int | None, timeout: float, allow_empty: bool) -> None:
     """Have a running gateway take over its configuration file, without losing a request.
 
     Every worker takes it over, or none does; then each reason is printed, the exit code is 1 and the old configuration
-    stays.
+    stays. A file that has been emptied is refused.
     """
     _, path = choose(pid)
-    answer = ask(path, "reload", timeout)
+    answer = ask(path, "reload", timeout, allow_empty=allow_empty)
     if not answer["ok"]:
         from msgspec import convert
 

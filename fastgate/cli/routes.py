@@ -15,7 +15,7 @@ def routes(config: str | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    loaded = load(config)
+    loaded = load(config, allow_empty=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = [("name", _name_of), ("methods", _methods_of), ("match", _match_of), ("upstream", _upstream_of)]
     if any(route.priority for route in loaded.routes):

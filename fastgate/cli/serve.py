@@ -49,14 +49,18 @@ def serve(config: str | None, workers: int | str | None, host: str | None, port:
     spare = WorkerProcess()
     try:
         watched = FileWatch(file) if watch else None
-        sys.exit(run(file, lambda: overridden(load(file), workers, host, port), watched, spare))
+
+        def source(allow_empty: bool) -> "GatewayConfig":
+            return overridden(load(file, allow_empty=allow_empty), workers, host, port)
+
+        sys.exit(run(file, source, watched, spare))
     finally:
         spare.discard()
 
 
-def run(file: str, source: "Callable[[], GatewayConfig]", watch: "FileWatch | None", spare: "WorkerProcess") -> int:
+def run(file: str, source: "Callable[[bool], GatewayConfig]", watch: "FileWatch | None", spare: "WorkerProcess") -> int:
     """Serves until told to stop; the exit code."""
-    config = source()
+    config = source(False)
     from fastgate.server.supervisor import GatewayServer, StartError
 
     try:

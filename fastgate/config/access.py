@@ -84,6 +84,28 @@ class Maintenance(Table, frozen=True, kw_only=True):
             yield ("content_type",), "is that of body, and there is none"
 
 
+class BodySchema(Table, frozen=True, kw_only=True):
+    """A JSON Schema that every request body of a route must be valid by. A string in its place is the `file`."""
+
+    file: Annotated[
+        Annotated[Path, Meta(min_length=1)],
+        about(
+            "The file with the schema. Draft 2020-12, unless its `$schema` says another; `$ref` only inside the file.",
+            examples=["schemas/order.json"],
+            also=["path", "schema", "schema_file"],
+        ),
+    ]
+    max_values: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000_000)],
+        about(
+            "The most values that a body may have; above it 413. These count: numbers, strings, `true`, `false`, "
+            "`null`, arrays, objects and the names of their members. Each takes time and memory while the body is "
+            "checked.",
+            also=["max_items", "max_elements", "max_nodes"],
+        ),
+    ] = 100_000
+
+
 class AccessKeys(AuthKeys, frozen=True, kw_only=True):
     """The keys of a route that close it to some requests."""
 
@@ -117,16 +139,16 @@ class AccessKeys(AuthKeys, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=list)
     body_schema: Annotated[
-        Path,
+        BodySchema | None,
         about(
             "A file with the JSON Schema that every request body must be valid by; else 422, and 400 for what is not "
-            "JSON. Draft 2020-12, unless its `$schema` says another; `$ref` only inside the file. Needs "
-            "`pip install 'fastgate[schema]'`. The whole body is read first, as with `buffer_request`.",
+            "JSON. Needs `pip install 'fastgate[schema]'`. The whole body is read first, as with `buffer_request`.",
             examples=["schemas/order.json"],
             policy=True,
+            text="file",
             also=["schema", "json_schema", "request_schema", "request_validator", "request_validation"],
         ),
-    ] = ""
+    ] = None
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""

@@ -110,7 +110,7 @@ def read_users(basic: Basic) -> tuple[dict[str, str], list[str]]:
     if not basic.file:
         return dict(basic.users), []
     try:
-        with open(basic.file, encoding="utf-8") as stream:
+        with open(basic.file, encoding="utf-8-sig", newline="") as stream:
             users, faults = parse_htpasswd(stream.read())
     except OSError as error:
         return {}, [f"{basic.file} cannot be read: {(error.strerror or str(error)).lower()}"]
@@ -123,24 +123,30 @@ def read_users(basic: Basic) -> tuple[dict[str, str], list[str]]:
 
 
 def parse_htpasswd(text: str) -> tuple[dict[str, str], list[str]]:
-    """The hash of each name in a htpasswd file, and what is wrong with the file, each with its line."""
+    """The hash of each name in a htpasswd file, and what is wrong with the file, each with its line.
+
+    White space around a line is no part of it: no name begins with some.
+    """
     users: dict[str, str] = {}
     lines: dict[str, int] = {}
     faults = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
             continue
         name, colon, stored = line.partition(":")
         try:
             if not colon or not name:
                 raise ValueError("expected NAME:HASH")
+            if not name.isprintable():
+                raise ValueError("the name has characters that are not visible, such as a byte order mark")
             check_user_name(name)
-            check_password_hash(stored.rstrip())
+            check_password_hash(stored)
             if name in users:
                 raise ValueError(f'"{name}" is already there in line {lines[name]}')
         except ValueError as error:
             faults.append(f"line {number}: {error}")
         else:
-            users[name] = stored.rstrip()
+            users[name] = stored
             lines[name] = number
     return users, faults

@@ -28,6 +28,21 @@ SETTLED_AT_START: tuple[PathKeys, ...] = (
 _ABSENT = object()
 
 
+def emptied(old: GatewayConfig, new: GatewayConfig) -> list[Problem]:
+    """A problem where the old configuration serves something and the new one nothing.
+
+    That is what a file says that is cut off before it is written, or a volume without its key.
+    """
+    if new.routes or not old.routes:
+        return []
+    count = f"{len(old.routes)} route{'' if len(old.routes) == 1 else 's'}"
+    message = (
+        f"there are none, while the configuration in use has {count}: every request would get 404. If that is meant, "
+        "use `fastgate reload --allow-empty`, or allow_empty=True in Python"
+    )
+    return [Problem(path="routes", message=message)]
+
+
 def unchangeable(
     old: GatewayConfig, new: GatewayConfig, settled: tuple[PathKeys, ...] = SETTLED_AT_START
 ) -> list[Problem]:

@@ -9,15 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.patterns import compile_expression, path_parameters
+from fastgate.config.patterns import check_expression, parse_replacement, path_parameters
 from fastgate.config.routes import PolicyKeys
 from fastgate.config.schema import AuthRule, HeaderEdits, Plugin, PolicyUse, Route, Upstream
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.templates import Variable, parse_template
 from fastgate.config.walker import Reading
 from fastgate.config.words import names_identity, parse_limit_key
-
-_GROUP = re.compile(r"\\(?:([0-9]+)|g<([^>]*)>|(.))", re.DOTALL)
 
 
 def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
@@ -205,21 +203,8 @@ def check_policies(table: Any, keys: PathKeys, known: set[str], reading: Reading
 def _check_rewrite(pattern: object, to: object, keys: PathKeys, reading: Reading) -> None:
     if not isinstance(pattern, str) or not isinstance(to, str):
         return
-    expression = compile_expression(pattern)
-    for match in _GROUP.finditer(to):
-        number, name, other = match.groups()
-        if number is not None and int(number) > expression.groups:
-            reading.report(keys, f"\\{number} is not a group of the pattern, which has {expression.groups or 'none'}")
-        elif (
-            name is not None
-            and name not in expression.groupindex
-            and not (name.isdigit() and int(name) <= expression.groups)
-        ):
-            reading.report(
-                keys, f"\\g<{name}> is not a group of the pattern{did_you_mean(name, expression.groupindex)}"
-            )
-        elif other is not None and other != "\\":
-            reading.report(keys, f'"\\{other}" means nothing here; groups are \\1 and \\g<name>')
+    for fault in parse_replacement(to, check_expression(pattern))[1]:
+        reading.report(keys, fault)
 
 
 def installed_plugins() -> set[str]:
@@ -378,7 +363,10 @@ def _check_slashes(route: Any, keys: PathKeys, config: Any, reading: Reading) ->
 
 
 def _check_buffering(route: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
-    limit = config.gateway.max_body if route.max_body is None else route.max_body
+    general = config.gateway.max_body
+    if not isinstance(general, int) or not isinstance(route.max_body, int | None):
+        return
+    limit = route.body_limit(general)
     for key, asked in (("buffer_request", route.buffer_request is True), ("body_schema", bool(route.body_schema))):
         if asked and limit == 0:
             reading.report((*keys, key), "needs a max_body that is not 0: the whole body is kept in memory")

@@ -3,6 +3,7 @@
 Lines are found only when something has to be said about the file, by a second look at its text.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -11,6 +12,12 @@ from typing import Any
 
 from fastgate.config.errors import ConfigError, PathKeys, Problem
 
+MAX_DEPTH = 64
+"""The most lists and tables inside each other."""
+TOO_DEEP = f"nested too deeply: at most {MAX_DEPTH} lists and tables stand inside each other"
+TOO_LONG = "a number has too many digits"
+MAX_FILE = 64 * 1024 * 1024
+"""Bytes of a configuration file."""
 FORMATS = {".toml": "TOML", ".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}
 
 
@@ -62,12 +69,13 @@ class Document:
         return {}
 
 
-def read_document(path: Path) -> Document:
-    """The parsed file. Raises `ConfigError` when it cannot be read or is not well formed."""
+def read_document(path: Path, *, allow_empty: bool = False) -> Document:
+    """The parsed file. Raises `ConfigError` when it cannot be read, is not well formed, or is empty."""
     source = str(path)
     kind = FORMATS.get(path.suffix.lower())
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_FILE + 1)
     except FileNotFoundError:
         make = f"fastgate init {source}" if kind == "TOML" else "fastgate init"
         raise _failure(source, f"no such file; `{make}` makes one, `fastgate demo` needs none") from None
@@ -76,16 +84,22 @@ def read_document(path: Path) -> Document:
     if kind is None:
         suffix = f'"{path.suffix}"' if path.suffix else "none"
         raise _failure(source, f"its format is told by its suffix: .toml, .json, .yaml or .yml, not {suffix}")
+    if len(raw) > MAX_FILE:
+        raise _failure(source, f"has more than {MAX_FILE >> 20} MB, which no configuration has")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _failure(source, "not UTF-8 text but UTF-16: save it as UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise _failure(source, f"not UTF-8 text: byte 0x{raw[error.start]:02x}", line) from None
     data = PARSERS[kind](text, source)
+    if data is None or data == {}:
+        if not allow_empty:
+            raise _failure(source, "the file is empty: there is no table in it, and nothing would be served")
+        data = {}
     if not isinstance(data, dict):
-        raise _failure(
-            source, f"a configuration is a table, this is {'empty' if data is None else 'a list or a value'}"
-        )
+        raise _failure(source, "a configuration is a table, this is a list or a value")
     return Document(data, source=source, text=text, kind=kind, base=path.resolve().parent)
 
 
@@ -109,7 +123,9 @@ def _parse_toml(text: str, source: str) -> Any:
         hint = " (text is written in quotes)" if bare else ""
         raise _failure(source, f"not TOML: {reason}{where}{hint}", line) from None
     except RecursionError:
-        raise _failure(source, "not TOML: nested too deeply") from None
+        raise _failure(source, TOO_DEEP) from None
+    except ValueError:  # of int()
+        raise _failure(source, TOO_LONG) from None
 
 
 def _parse_json(text: str, source: str) -> Any:
@@ -120,6 +136,8 @@ def _parse_json(text: str, source: str) -> Any:
             twice.extend(name for name in made if names.count(name) > 1)
         return made
 
+    if not text.strip():
+        return None
     twice: list[str] = []
     try:
         data = json.loads(text, object_pairs_hook=unique)
@@ -127,7 +145,9 @@ def _parse_json(text: str, source: str) -> Any:
         reason = f"{error.msg[:1].lower()}{error.msg[1:]}"
         raise _failure(source, f"not JSON: {reason}, at column {error.colno}", error.lineno) from None
     except RecursionError:
-        raise _failure(source, "not JSON: nested too deeply") from None
+        raise _failure(source, TOO_DEEP) from None
+    except ValueError:
+        raise _failure(source, TOO_LONG) from None
     if twice:
         raise _failure(source, f'the key "{twice[0]}" is given twice in one object')
     return data

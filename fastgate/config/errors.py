@@ -1,5 +1,7 @@
 """What is wrong with a configuration: one `Problem` a finding, all of them in one `ConfigError`."""
 
+import re
+from ast import literal_eval
 from collections.abc import Iterable
 
 import msgspec
@@ -40,6 +42,17 @@ def render_path(keys: PathKeys) -> str:
         word = key if key and all(c.isascii() and (c.isalnum() or c in "-_") for c in key) else quote(key)
         text += f".{word}" if text else word
     return text
+
+
+_STEP = re.compile(r"""\[([0-9]+)\]|\.?("(?:[^"\\]|\\.)*"|[A-Za-z0-9_-]+)""")
+
+
+def parse_path(text: str) -> PathKeys:
+    """The keys that `render_path` has written."""
+    return tuple(
+        int(number) if number else literal_eval(word) if word.startswith('"') else word
+        for number, word in _STEP.findall(text)
+    )
 
 
 def quote(value: str, limit: int = 60) -> str:

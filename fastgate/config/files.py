@@ -36,7 +36,7 @@ def read_files(config: GatewayConfig) -> Iterator[tuple[PathKeys, str]]:
             yield ("gateway", "tls", "client_ca"), tls.client_ca
     for number, route in enumerate(config.routes):
         if route.body_schema:
-            yield ("routes", number, "body_schema"), route.body_schema
+            yield ("routes", number, "body_schema"), route.body_schema.file
     if config.auth.jwt is not None and config.auth.jwt.ca:
         yield ("auth", "jwt", "ca"), config.auth.jwt.ca
     if config.auth.forward is not None and config.auth.forward.tls is not None:

@@ -18,6 +18,12 @@ from fastgate.config.unknown import marks, struct_fields
 DURATION = r"^\s*([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)\s*$"
 SIZE = r"^\s*[0-9]+(\.[0-9]+)? ?[KMGTkmgt]?([iI]?[bB])?\s*$"
 REFERENCE = r"\$\{.*\}"
+LIST_OF_VARIABLE = {
+    "type": "object",
+    "properties": {"env": {"type": "string"}, "split": {"type": "string", "minLength": 1}},
+    "required": ["env", "split"],
+    "additionalProperties": False,
+}
 
 
 def make_schema() -> dict[str, Any]:
@@ -42,9 +48,12 @@ def table_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
             continue
         made = type_schema(field.type, definitions)
         if extra.get("single"):
-            made = {"anyOf": [made["items"], made]}
+            forms = made.get("anyOf", [made])
+            made = {"anyOf": [forms[0]["items"], *forms]}
         if "low" in extra:
             made["anyOf"][0]["minimum"] = extra["low"]
+        if "text" in extra:
+            made = {"anyOf": [{"type": "string", "minLength": 1}, made]}
         if "on" in extra:
             made = {"anyOf": [made, {"const": True}]}
         if extra.get("policy") and made.get("type") != "boolean":
@@ -87,7 +96,8 @@ def type_schema(kind: inspect.Type, definitions: dict[str, Any], name: str = "")
         case inspect.ListType():
             made: dict[str, Any] = {"type": "array", "items": type_schema(kind.item_type, definitions)}
             bounds = {"minItems": kind.min_length, "maxItems": kind.max_length}
-            return {**made, **{name: bound for name, bound in bounds.items() if bound}}
+            made.update({name: bound for name, bound in bounds.items() if bound})
+            return {"anyOf": [made, LIST_OF_VARIABLE]} if _may_be_text(made["items"]) else made
         case inspect.DictType():
             made = {"type": "object", "additionalProperties": type_schema(kind.value_type, definitions)}
             key = marks(kind.key_type).get("kind", "")
@@ -101,6 +111,12 @@ def type_schema(kind: inspect.Type, definitions: dict[str, Any], name: str = "")
         case inspect.LiteralType():
             return {"anyOf": [{"enum": list(in_written_order(kind.values))}, {"type": "string", "pattern": REFERENCE}]}
     return {}
+
+
+def _may_be_text(schema: dict[str, Any]) -> bool:
+    """Whether an element of a list may be written as a string."""
+    forms = schema.get("anyOf", [schema])
+    return any(form.get("type") == "string" or "enum" in form for form in forms)
 
 
 def _struct_schema(cls: type, definitions: dict[str, Any], name: str) -> dict[str, Any]:

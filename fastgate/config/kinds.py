@@ -5,7 +5,8 @@ gateways use for the key, for suggestions), ``policy`` (``false`` switches a def
 where the key's own default is not that), ``internal`` (filled in by
 loading, never written), ``low`` (the least that may be written, where a filled-in value may be lower), ``show`` (the
 default as it is written, where the value itself would mislead), ``single`` (a list of one may be written without its
-brackets), ``on`` (what ``true`` is read as, for a key that is a table).
+brackets), ``on`` (what ``true`` is read as, for a key that is a table), ``text`` (the key of the table that a string in
+its place is the value of).
 """
 
 from typing import Annotated, Any
@@ -35,7 +36,8 @@ HeaderName = Annotated[str, Meta(extra={"kind": "header name"})]
 EditedHeader = Annotated[str, Meta(extra={"kind": "edited header"})]
 HeaderValue = Annotated[str, Meta(extra={"kind": "header value"})]
 HeaderTemplate = Annotated[str, Meta(extra={"kind": "header template"})]
-Condition = Annotated[str, Meta(extra={"kind": "condition"})]
+HeaderCondition = Annotated[str, Meta(extra={"kind": "header condition"})]
+QueryCondition = Annotated[str, Meta(extra={"kind": "query condition"})]
 PathPattern = Annotated[str, Meta(extra={"kind": "path pattern"})]
 HostPattern = Annotated[str, Meta(extra={"kind": "host pattern"})]
 Method = Annotated[str, Meta(extra={"kind": "method"})]

@@ -15,14 +15,15 @@ from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, chec
 from fastgate.config.jwt import check_claim_name, check_key_set_url, check_token_source
 from fastgate.config.origins import check_origin
 from fastgate.config.patterns import (
-    check_condition,
+    check_expression,
+    check_header_condition,
     check_host_pattern,
     check_method,
     check_path_pattern,
     check_path_prefix,
     check_plain_path,
+    check_query_condition,
     check_token,
-    compile_expression,
 )
 from fastgate.config.templates import parse_redirect, parse_template
 from fastgate.config.units import format_instant, parse_instant
@@ -67,7 +68,7 @@ def _check_network(text: str) -> str:
 
 
 def _check_expression(text: str) -> str:
-    compile_expression(text)
+    check_expression(text)
     return text
 
 
@@ -198,7 +199,8 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "edited header": check_edited_header,
     "header value": check_header_value,
     "header template": _check_template,
-    "condition": check_condition,
+    "header condition": check_header_condition,
+    "query condition": check_query_condition,
     "path pattern": check_path_pattern,
     "host pattern": check_host_pattern,
     "method": check_method,

@@ -19,9 +19,11 @@ def load_dict(data: Mapping[str, Any], environ: Mapping[str, str] | None = None)
     return load_document(Document(data=data), environ)
 
 
-def load_file(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> GatewayConfig:
+def load_file(
+    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None, *, allow_empty: bool = False
+) -> GatewayConfig:
     """See `GatewayConfig.from_file`."""
-    return load_document(read_document(Path(path)), environ)
+    return load_document(read_document(Path(path), allow_empty=allow_empty), environ)
 
 
 def load_document(document: Document, environ: Mapping[str, str] | None = None) -> GatewayConfig:

@@ -4,7 +4,7 @@ import ipaddress
 import re
 
 from fastgate.config.addresses import check_host, split_port
-from fastgate.config.patterns import compile_expression
+from fastgate.config.patterns import check_expression
 
 ANY = "*"
 """Every origin."""
@@ -13,7 +13,7 @@ OPAQUE = "null"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_STRANGERS = ("https://a.invalid", "http://another.b.invalid:8080")
+_STRANGERS = (b"https://a.invalid", b"http://another.b.invalid:8080")
 
 
 def check_origin(text: str) -> str:
@@ -26,7 +26,7 @@ def check_origin(text: str) -> str:
     if text.startswith("~"):
         if text == "~":
             raise ValueError('the expression is missing: write "~https://[a-z]+[.]example[.]com"')
-        compile_expression(text[1:])
+        check_expression(text[1:])
         return text
     scheme, separator, rest = text.partition("://")
     if not separator:
@@ -64,15 +64,11 @@ def takes_any(origin: str) -> bool:
     """Whether a checked origin stands for every one: ``*``, or an expression that made-up strangers match too."""
     if not origin.startswith("~"):
         return origin == ANY
-    expression = compile_expression(origin[1:])
+    expression = check_expression(origin[1:])
     return all(expression.fullmatch(stranger) for stranger in _STRANGERS)
 
 
-def compile_origin(origin: str) -> re.Pattern[str] | None:
-    """What matches the whole of an origin; None for one that is written out."""
-    if origin.startswith("~"):
-        return compile_expression(origin[1:])
-    scheme, _, host = origin.partition("://*.")
-    if not host:
-        return None
-    return re.compile(rf"{re.escape(scheme)}://(?:[a-z0-9_-]+\.)+{re.escape(host)}")
+def wildcard_ends(origin: str) -> tuple[str, str] | None:
+    """What stands before and behind the labels that the wildcard of a checked origin stands for; None: it has none."""
+    before, wildcard, after = origin.partition("*.")
+    return (before, f".{after}") if wildcard and not origin.startswith("~") else None

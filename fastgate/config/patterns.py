@@ -6,7 +6,9 @@ Only what can be said without a router: a pattern that passes here is one that t
 import re
 from urllib.parse import quote, unquote
 
+from fastgate._core.expressions import Expression, compile_expression
 from fastgate.config.addresses import check_host, split_port
+from fastgate.config.suggest import did_you_mean
 
 MAX_PARAMETERS = 32
 """The most parameters of one path, the router's limit."""
@@ -19,6 +21,7 @@ _PARAMETER = re.compile(r"\{([^{}]*)\}")
 _REFUSED_ESCAPE = re.compile("%00|%5[cC]")
 _SEPARATORS = re.compile("/|%2[fF]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_REFERENCE = re.compile(r"\\(?:([0-9]+)|g<([^>]*)>|(.?))", re.DOTALL)
 
 
 def check_path_pattern(text: str) -> str:
@@ -30,7 +33,7 @@ def check_path_pattern(text: str) -> str:
 def path_parameters(text: str) -> tuple[str, ...]:
     """The names of a pattern's parameters, in their order; for a regular expression its named groups."""
     if text.startswith("~"):
-        names = tuple(compile_expression(text[1:]).groupindex)
+        names = tuple(check_expression(text[1:]).names)
     else:
         names = _segment_parameters(text)
     if len(names) > MAX_PARAMETERS:
@@ -150,10 +153,19 @@ def check_method(text: str) -> str:
     return text
 
 
-def check_condition(text: str) -> str:
-    """A value, ``*`` or ``~regex``."""
+def check_header_condition(text: str) -> str:
+    """A value, ``*`` or ``~regex``, of a header field."""
     if text.startswith("~"):
-        compile_expression(text[1:])
+        check_expression(text[1:])
+    elif not text.isascii():
+        raise ValueError("fields are compared as they are sent, so the value must be ASCII")
+    return text
+
+
+def check_query_condition(text: str) -> str:
+    """A value, ``*`` or ``~regex``, of a query parameter."""
+    if text.startswith("~"):
+        check_expression(text[1:], utf8=True)
     return text
 
 
@@ -164,12 +176,37 @@ def check_token(text: str, what: str) -> str:
     return text
 
 
-def compile_expression(text: str) -> re.Pattern[str]:
-    """The compiled expression; ValueError with Python's reason and the position, counted from 1."""
+def check_expression(text: str, *, utf8: bool = False) -> Expression:
+    """The compiled expression. Raises ValueError with the reason and what to write instead."""
     try:
-        return re.compile(text)
-    except re.error as error:
-        where = "" if error.pos is None else f" at character {error.pos + 1}"
-        raise ValueError(f"not a regular expression: {error.msg}{where}") from None
-    except (OverflowError, RecursionError):
-        raise ValueError("not a regular expression: too large") from None
+        return compile_expression(text, utf8=utf8)
+    except ValueError as error:
+        raise ValueError(f"cannot be used as a regular expression: {error}") from None
+
+
+def parse_replacement(text: str, expression: Expression) -> tuple[list[str | int], list[str]]:
+    r"""What stands in the place of a match: pieces of text, and the numbers of groups for ``\1`` and ``\g<name>``.
+
+    Second, what is wrong in it.
+    """
+    pieces: list[str | int] = []
+    faults: list[str] = []
+    at = 0
+    for match in _REFERENCE.finditer(text):
+        pieces.append(text[at : match.start()])
+        at = match.end()
+        number, name, other = match.groups()
+        if name is not None and name in expression.names:
+            pieces.append(expression.names[name])
+        elif name is not None and not name.isdecimal():
+            faults.append(f"{match[0]} is not a group of the pattern{did_you_mean(name, expression.names)}")
+        elif other is None:
+            group = int((number or name)[:9])
+            pieces.append(group)
+            if group > expression.groups:
+                faults.append(f"{match[0]} is not a group of the pattern, which has {expression.groups or 'none'}")
+        elif other == "\\":
+            pieces.append("\\")
+        else:
+            faults.append(f'"{match[0]}" means nothing here; groups are \\1 and \\g<name>')
+    return [*pieces, text[at:]], faults

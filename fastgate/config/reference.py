@@ -46,7 +46,9 @@ serve FILE` runs it; `fastgate schema` prints a JSON Schema for editors.
 | environment | `"${NAME}"` and `"${NAME:-default}"` inside any string; `"$${"` is a literal `${` |
 | number, true or false | also a string that is one reference, as in `port = "${PORT:-8080}"` |
 | secret | where a header's value is wanted, also `{ env = "NAME" }` or `{ file = "path" }` |
+| list of strings | also `{ env = "NAME", split = "," }`: the values in one environment variable |
 | file | relative paths start at the folder of the configuration file |
+| regular expression | in the syntax of RE2, matched in linear time: see [regular expressions](regular-expressions.md) |
 
 ```toml
 [gateway]
@@ -141,6 +143,7 @@ SECTIONS = (
     Section("`split`", schema.Split, [*ANSWERED, "[[routes.split]]"], examples=True, tail=STABLE, level=3),
     Section("`ip`", schema.IP, [*ROUTE, "[routes.ip]"], examples=True, tail=UPSTREAM, level=3),
     Section("`maintenance`", schema.Maintenance, [*ROUTE, "[routes.maintenance]"], True, tail=UPSTREAM, level=3),
+    Section("`body_schema`", schema.BodySchema, [*ROUTE, "[routes.body_schema]"], True, tail=UPSTREAM, level=3),
     Section("`mirror`", schema.Mirror, [*ROUTE, "[routes.mirror]"], examples=True, tail=SHADOW, level=3),
     Section("`respond`", schema.Respond, [*ANSWERED, "[routes.respond]"], examples=True, level=3),
     Section("`redirect`", schema.Redirect, [*ANSWERED, "[routes.redirect]"], examples=True, level=3),
@@ -329,6 +332,8 @@ def type_name(kind: inspect.Type) -> str:
                 return "octal string"
             if name == "target":
                 return "table or string"
+            if "text" in marks(kind):
+                return f"string or {type_name(kind.type)}"
             if "on" in marks(kind):
                 return f"`true` or {type_name(kind.type)}"
             if marks(kind).get("single"):

@@ -1,6 +1,7 @@
 """Values from outside the file: ``${NAME}``, ``${NAME:-default}``, ``{ env = "NAME" }``, ``{ file = "path" }``.
 
-As in the shell, ``:-`` gives its default when the variable is unset or empty. ``$${`` is a literal ``${``.
+As in the shell, ``:-`` gives its default when the variable is unset or empty. ``$${`` is a literal ``${``. Where a list
+is wanted, ``{ env = "NAME", split = "," }`` stands for all its values.
 """
 
 import re
@@ -46,10 +47,30 @@ def lookup(name: str, environ: Mapping[str, str], default: str | None = None) ->
     return value
 
 
-def resolve_secret(table: Mapping[Any, Any], environ: Mapping[str, str], base: Path) -> str:
-    """The text that ``{ env = "NAME" }`` or ``{ file = "path" }`` stands for; one newline at a file's end is dropped.
+def resolve_list(table: Mapping[Any, Any], environ: Mapping[str, str]) -> list[str]:
+    """The values that ``{ env = "NAME", split = "," }`` stands for, without white space around them and empty ones.
 
-    Raises ValueError with the reason; it never repeats any part of the secret.
+    Raises ValueError with the reason.
+    """
+    name, separator = table.get("env"), table.get("split")
+    if set(table) != {"env", "split"} or not isinstance(name, str) or not isinstance(separator, str):
+        name = name if isinstance(name, str) else "NAME"
+        raise ValueError(f'expected a list, or {{ env = "{name}", split = "," }} for several values of one variable')
+    if not separator:
+        raise ValueError("split cannot be empty: it stands between the values")
+    return split_values(_lookup_secret(name, environ), separator)
+
+
+def split_values(text: str, separator: str) -> list[str]:
+    """The parts of a text that are not empty, without white space around them."""
+    return [part for part in (each.strip() for each in text.split(separator)) if part]
+
+
+def resolve_secret(table: Mapping[Any, Any], environ: Mapping[str, str], base: Path) -> str:
+    """The text that ``{ env = "NAME" }`` or ``{ file = "path" }`` stands for.
+
+    A byte order mark at a file's beginning and a newline at its end are dropped. Raises ValueError with the reason; it
+    never repeats any part of the secret.
     """
     if len(table) != 1 or next(iter(table)) not in ("env", "file"):
         raise ValueError('expected a string, { env = "NAME" } or { file = "path" }')
@@ -62,6 +83,8 @@ def resolve_secret(table: Mapping[Any, Any], environ: Mapping[str, str], base: P
         value = _read_secret(base / expand(source, environ))
     if not value:
         raise ValueError(f"the secret from {kind} {source} is empty")
+    if value != value.strip() and "-----BEGIN " not in value:
+        raise ValueError(f"the secret from {kind} {source} begins or ends with white space: remove it there")
     return value
 
 
@@ -75,7 +98,7 @@ def _lookup_secret(name: str, environ: Mapping[str, str]) -> str:
 
 def _read_secret(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:

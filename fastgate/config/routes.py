@@ -9,10 +9,10 @@ from fastgate.config.bodies import BodyKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import (
     Cause,
-    Condition,
     Duration,
     EditedHeader,
     Expression,
+    HeaderCondition,
     HeaderName,
     HeaderTemplate,
     HeaderValue,
@@ -22,6 +22,7 @@ from fastgate.config.kinds import (
     PathPattern,
     PathPrefix,
     Protocol,
+    QueryCondition,
     RedirectTarget,
     Share,
     Size,
@@ -32,6 +33,9 @@ from fastgate.config.kinds import (
 )
 from fastgate.config.limits import Concurrency, RateLimit, limit_names
 from fastgate.config.table import Table
+
+CHECKED_BODY = 1024 * 1024
+"""The largest request body that is checked by a schema, in bytes, where nothing is said of it."""
 
 
 class HeaderEdits(Table, frozen=True, kw_only=True):
@@ -61,8 +65,8 @@ class Rewrite(Table, frozen=True, kw_only=True):
     pattern: Annotated[
         Expression,
         about(
-            "Searched in the path, percent-encoded as it was matched; the first match is replaced. No match leaves the "
-            "path as it is.",
+            "A regular expression that is searched in the path, percent-encoded as it was matched; the first match is "
+            "replaced. No match leaves the path as it is.",
             examples=["^/old/(.*)"],
             also=["regex", "match", "from"],
         ),
@@ -349,7 +353,8 @@ class PolicyKeys(BodyKeys, frozen=True, kw_only=True):
     max_body: Annotated[
         Size | None,
         about(
-            "The largest request body; above it 413. Absent: `gateway.max_body`. 0 is no limit.",
+            "The largest request body; above it 413. Absent: `gateway.max_body`, and with `body_schema` at most 1MB. "
+            "0 is no limit.",
             examples=["1MB"],
             policy=True,
             also=["client_max_body_size", "body_limit"],
@@ -446,16 +451,18 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=list)
     headers: Annotated[
-        dict[HeaderName, Condition],
+        dict[HeaderName, HeaderCondition],
         about(
-            'Fields that the request must have: a value, `"*"` (present), or `"~regex"`.',
+            'Fields that the request must have: a value, `"*"` (present), or `"~regex"`, a regular expression over the '
+            "whole value.",
             examples=[{"x-version": "2"}],
         ),
     ] = field(default_factory=dict)
     query: Annotated[
-        dict[str, Condition],
+        dict[str, QueryCondition],
         about(
-            'Query parameters that the request must have: a value, `"*"` (present), or `"~regex"`.',
+            'Query parameters that the request must have: a value, `"*"` (present), or `"~regex"`, a regular '
+            "expression over the whole value, percent-decoded.",
             examples=[{"debug": "*"}],
             also=["params", "query_parameters", "args"],
         ),
@@ -504,6 +511,14 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
             also=["shadow", "request_mirror_policies", "mirroring", "traffic_mirror"],
         ),
     ] = None
+
+    def body_limit(self, general: int) -> int:
+        """The largest request body in bytes, 0 for no limit; ``general`` is that of the gateway."""
+        if self.max_body is not None:
+            return self.max_body
+        if self.body_schema:
+            return min(general, CHECKED_BODY) or CHECKED_BODY
+        return general
 
     def upstreams(self) -> list[str]:
         """The names of the upstreams that may answer, without a mirror's."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from fastgate.config.access import IP, Maintenance
+from fastgate.config.access import IP, BodySchema, Maintenance
 from fastgate.config.addresses import Address, parse_listen
 from fastgate.config.auth import Auth, AuthRule
 from fastgate.config.bodies import Compression, CompressionLevel, Envelope
@@ -75,6 +75,7 @@ __all__ = [
     "Adaptive",
     "Auth",
     "AuthRule",
+    "BodySchema",
     "Breaker",
     "Certificate",
     "Compression",
@@ -445,11 +446,14 @@ class GatewayConfig(Table, frozen=True, kw_only=True):
         return load_dict(data, environ)
 
     @classmethod
-    def from_file(cls, path: str | PathLike[str], *, environ: Mapping[str, str] | None = None) -> "GatewayConfig":
+    def from_file(
+        cls, path: str | PathLike[str], *, environ: Mapping[str, str] | None = None, allow_empty: bool = False
+    ) -> "GatewayConfig":
         """The configuration in a TOML, JSON or YAML file, by its suffix. Relative paths in it start at its folder.
 
-        Raises `ConfigError` with every problem at once, each with its line.
+        Raises `ConfigError` with every problem at once, each with its line; also for a file without any table, unless
+        ``allow_empty`` says that it is meant.
         """
         from fastgate.config.load import load_file
 
-        return load_file(path, environ)
+        return load_file(path, environ, allow_empty=allow_empty)

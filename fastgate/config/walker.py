@@ -9,6 +9,7 @@ import datetime as dt
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,11 +17,12 @@ import msgspec
 from msgspec import inspect
 
 from fastgate.config.addresses import parse_target
+from fastgate.config.documents import MAX_DEPTH, TOO_DEEP
 from fastgate.config.errors import PathKeys, quote, render_path
 from fastgate.config.kinds import SECRET_KINDS
 from fastgate.config.leaves import CHECKS, resolve_path
 from fastgate.config.literals import in_written_order
-from fastgate.config.references import SINGLE, expand, resolve_secret
+from fastgate.config.references import SINGLE, expand, resolve_list, resolve_secret, split_values
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.templates import escape_braces
 from fastgate.config.units import format_duration, format_size, parse_duration, parse_size
@@ -84,6 +86,8 @@ class Reader(NamedTuple):
     expected: str
     accepts: tuple[type, ...]
     optional: bool = False
+    item: "Reader | None" = None
+    """Of a list: what reads its elements."""
 
 
 def describe(value: object) -> str:
@@ -120,6 +124,7 @@ def struct_reader(cls: type) -> Reader:
         name: marks(field.type).get("off") for name, field in fields.items() if marks(field.type).get("policy")
     }
     on = {name: marks(field.type)["on"] for name, field in fields.items() if "on" in marks(field.type)}
+    texts = {name: marks(field.type)["text"] for name, field in fields.items() if "text" in marks(field.type)}
     tables = {name: shown for name, field in fields.items() if isinstance(shown := _example(field.type), dict)}
     expected = f"a table with {' and '.join(required)}" if 0 < len(required) < 4 else "a table"
     alone = required[0] if len(required) == 1 and str in readers[required[0]].accepts else ""
@@ -149,6 +154,8 @@ def struct_reader(cls: type) -> Reader:
                 off = switchable[name]
                 if off is not None:
                     values[name] = reader.read(reading, off, (*keys, name))
+            elif name in texts and not isinstance(item, Mapping):
+                values[name] = _table_of_text(reading, reader, texts[name], item, (*keys, name))
             elif name in on and not isinstance(item, Mapping):
                 if item is True:
                     values[name] = reader.read(reading, on[name], (*keys, name))
@@ -181,6 +188,16 @@ def struct_reader(cls: type) -> Reader:
         return made
 
     return Reader(read, expected, (dict,))
+
+
+def _table_of_text(reading: Reading, reader: Reader, key: str, item: Any, keys: PathKeys) -> Any:
+    """The table that a string stands for, which is the value of one of its keys."""
+    if not isinstance(item, str):
+        return reading.unexpected(keys, f"a string or {reader.expected}", item)
+    attempt = Reading(reading.environ, reading.base)
+    made = reader.read(attempt, {key: item}, keys)
+    reading.problems += [(keys, message) for _, message in attempt.problems]
+    return made
 
 
 def _example(kind: inspect.Type) -> Any:
@@ -397,6 +414,8 @@ def _literal_reader(values: tuple[str | int, ...]) -> Reader:
 
 def read_any(reading: Reading, value: Any, keys: PathKeys) -> Any:
     """Anything, with the references in its strings replaced."""
+    if len(keys) > MAX_DEPTH:
+        return reading.report(keys[:3], TOO_DEEP)
     if isinstance(value, str):
         try:
             return expand(value, reading.environ) if "${" in value else value
@@ -435,18 +454,37 @@ def _list_reader(item: Reader, shortest: int, longest: int | None, item_marks: M
     distinct = item_marks.get("kind") in DISTINCT
     expected = "a list of tables" if item.accepts == (dict,) else "a list"
 
+    takes_text = str in item.accepts
+    escape = escape_braces if item_marks.get("kind") == "header template" else None
+
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
+        source = ""
+        if takes_text and isinstance(value, Mapping):
+            try:
+                value, source = resolve_list(value, reading.environ), f" (from {value['env']})"
+            except ValueError as error:
+                return reading.report(keys, str(error))
+            # What a variable says is text and nothing else.
+            value = [(escape(text) if escape else text).replace("${", "$${") for text in value]
         if not isinstance(value, list | tuple):
             if isinstance(value, Mapping) and len(keys) == 1:
                 return reading.unexpected(keys, expected, value, f": each is headed [[{keys[0]}]]")
-            hint = f": write [{quote(value)}]" if isinstance(value, str) and str in item.accepts else ""
+            hint = f": write {_as_list(reading, item, value)}" if isinstance(value, str) and takes_text else ""
             return reading.unexpected(keys, expected, value, hint)
         if len(value) < shortest:
+            if source:
+                return reading.report(keys, f"is an empty list{source}")
             return reading.report(keys, "is an empty list: give it a value, or leave the key out")
         if longest is not None and len(value) > longest:
-            return reading.report(keys, f"has more than {longest} entries")
-        read_item = item.read
-        made = [read_item(reading, element, (*keys, number)) for number, element in enumerate(value)]
+            return reading.report(keys, f"has more than {longest} entries{source}")
+        made = []
+        for number, element in enumerate(value):
+            known = len(reading.problems)
+            made.append(item.read(reading, element, (*keys, number)))
+            if source:
+                reading.problems[known:] = [(place, told + source) for place, told in reading.problems[known:]]
+            elif len(reading.problems) > known and takes_text and type(element) is str:
+                _say_several(reading, item, element, (*keys, number), known)
         if distinct and len(made) > 1:
             seen: set[str] = set()
             for number, element in enumerate(made):
@@ -456,7 +494,46 @@ def _list_reader(item: Reader, shortest: int, longest: int | None, item_marks: M
                     seen.add(element)
         return made
 
-    return Reader(read, expected, (list, tuple))
+    return Reader(read, expected, (list, tuple), item=item)
+
+
+def _pieces(reading: Reading, item: Reader, text: str) -> tuple[list[str], str]:
+    """The values that stand in one string, and what is between them; none where these would not be right either."""
+    for separator in (",", ";", "\n"):
+        pieces = split_values(text, separator)
+        if 1 < len(pieces) <= 1000:
+            attempt = Reading(reading.environ, reading.base)
+            for piece in pieces:
+                item.read(attempt, piece.replace("${", "$${"), ())
+            if not attempt.problems:
+                return pieces, separator
+    return [], ","
+
+
+def _as_list(reading: Reading, item: Reader, given: str) -> str:
+    """How a string is written where a list is wanted, which may have several values in it."""
+    text = given
+    with suppress(ValueError):
+        text = expand(given, reading.environ) if "${" in given else given
+    pieces, separator = _pieces(reading, item, text)
+    if SINGLE.fullmatch(given):
+        return f'{{ env = "{given[2:-1].partition(":-")[0]}", split = {quote(separator)} }}'
+    if pieces and text == given:
+        return f"[{', '.join(map(quote, pieces))}]"
+    return f"[{quote(given)}]"
+
+
+def _say_several(reading: Reading, item: Reader, given: str, keys: PathKeys, known: int) -> None:
+    """In the place of what is wrong with a value: that it is several, where it is."""
+    try:
+        text = expand(given, reading.environ) if "${" in given else given
+    except ValueError:
+        return
+    if _pieces(reading, item, text)[0]:
+        source = "" if text == given else f" (from {given})"
+        where = " in place of the list" if SINGLE.fullmatch(given) and isinstance(keys[-1], int) else ""
+        del reading.problems[known:]
+        reading.report(keys, f"{quote(text)}{source} has several values: write {_as_list(reading, item, given)}{where}")
 
 
 def _single_reader(item: Reader, several: Reader) -> Reader:
@@ -464,11 +541,14 @@ def _single_reader(item: Reader, several: Reader) -> Reader:
     expected = f"{item.expected} or {several.expected}"
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) or (isinstance(value, Mapping) and "split" in value):
             return several.read(reading, value, keys)
         if not isinstance(value, item.accepts):
             return reading.unexpected(keys, expected, value)
+        known = len(reading.problems)
         made = item.read(reading, value, keys)
+        if len(reading.problems) > known and type(value) is str:
+            _say_several(reading, item, value, keys, known)
         return made if made is INVALID else [made]
 
     return Reader(read, expected, (*item.accepts, *several.accepts))
@@ -511,9 +591,12 @@ def union_reader(kind: inspect.UnionType) -> Reader:
         return members[0]._replace(optional=optional)
     expected = " or ".join(member.expected for member in members)
     accepts = tuple(accepted for member in members for accepted in member.accepts)
+    several = next((member for member in members if member.item is not None and str in member.item.accepts), None)
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         given = value
+        if several is not None and isinstance(value, Mapping) and "split" in value:
+            return several.read(reading, value, keys)
         if type(value) is str and SINGLE.fullmatch(value) and int in accepts:
             try:
                 value = expand(value, reading.environ)
@@ -528,7 +611,10 @@ def union_reader(kind: inspect.UnionType) -> Reader:
                 if attempt.problems and type(value) is str and int in accepts:
                     hint = " (remove the quotes)" if _is_number(value, whole=True) else ""
                     return reading.report(keys, f"expected {expected}{_got(given, value)}{hint}")
+                known = len(reading.problems)
                 reading.problems += attempt.problems
+                if attempt.problems and several is not None and several.item is not None and type(value) is str:
+                    _say_several(reading, several.item, value, keys, known)
                 return result
         return reading.unexpected(keys, expected, value)
 

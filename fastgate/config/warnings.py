@@ -10,11 +10,14 @@ from fastgate.config.auth_warnings import auth_warnings, claim_warnings, key_war
 from fastgate.config.browser_warnings import browser_warnings
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.overlap import covers
+from fastgate.config.routes import CHECKED_BODY
 from fastgate.config.schema import GatewayConfig, Route
 from fastgate.config.suggest import nearest
 from fastgate.config.traffic_warnings import Finding, answer_warnings, limit_warnings, upstream_warnings
 from fastgate.config.units import format_size
 
+MANY_VALUES = 1_000_000
+"""Values of a body whose check takes tenths of a second, for which the interpreter lock is held."""
 SECRET_FIELDS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "x-auth-token", "cookie")
 
 
@@ -63,12 +66,17 @@ def _route_warnings(config: GatewayConfig) -> Iterator[Finding]:
             yield ("plugins", number), f"no route uses the plugin {quote(plugin.name)}"
     for number, route in enumerate(config.routes):
         keys = ("routes", number)
-        if route.buffer_request or route.body_schema:
-            limit = config.gateway.max_body if route.max_body is None else route.max_body
+        limit = route.body_limit(config.gateway.max_body)
+        if route.buffer_request or (route.body_schema and limit > CHECKED_BODY):
             yield (
                 (*keys, "buffer_request" if route.buffer_request else "body_schema"),
                 f"keeps up to {format_size(limit)} in memory for each request"
                 + (": a max_body of the route says less" if route.max_body is None else ""),
+            )
+        if route.body_schema and route.body_schema.max_values > MANY_VALUES:
+            yield (
+                (*keys, "body_schema", "max_values"),
+                "while a body with so many values is checked, its worker answers no other request",
             )
         if route.strip_prefix and not route.path.startswith("~") and not _under(route.path, route.strip_prefix):
             yield (*keys, "strip_prefix"), f"{quote(route.strip_prefix)} is no prefix of the path {quote(route.path)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fastgate._core.auth import Authentication, Method
 from fastgate._core.engine import Engine
 from fastgate._core.upstream import Pool
-from fastgate.config import GatewayConfig, Route
+from fastgate.config import ConfigError, GatewayConfig, Problem, Route
 from fastgate.config.forward_auth import CREDENTIALS
 
 if TYPE_CHECKING:
@@ -74,16 +74,23 @@ _BUILDERS: dict[str, Callable[[Surroundings], Method]] = {
 }
 
 
-def compile_methods(given: Surroundings) -> Methods:
-    """Each configured method by its name. Raises ConfigError for files that cannot be used."""
+def compile_methods(given: Surroundings, problems: list[Problem]) -> Methods:
+    """Each configured method by its name.
+
+    What is wrong with the files of one is added to the problems; in its place stands a method that lets nobody in.
+    """
     auth = given.config.auth
     named = {name for route in given.config.routes if route.auth is not None for name in route.auth.names()}
-    # [auth.key] is there without being written.
-    return {
-        name: make(given)
-        for name, make in _BUILDERS.items()
-        if name in named or (name != "key" and getattr(auth, name) is not None)
-    }
+    methods: dict[str, Method] = {}
+    for name, make in _BUILDERS.items():
+        # [auth.key] is there without being written.
+        if name in named or (name != "key" and getattr(auth, name) is not None):
+            try:
+                methods[name] = make(given)
+            except ConfigError as error:
+                methods[name] = Method()
+                problems += error.problems
+    return methods
 
 
 def authentication(route: Route, config: GatewayConfig, methods: Methods) -> Authentication | None:

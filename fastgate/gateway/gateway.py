@@ -5,7 +5,7 @@ import logging
 import resource
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 from weakref import finalize
 
 from fastgate._core.client import ClientConnection
@@ -13,14 +13,16 @@ from fastgate._core.engine import Engine
 from fastgate._core.limiter import evictions
 from fastgate._core.meters import plugin_times
 from fastgate.config import ConfigError, GatewayConfig
+from fastgate.config.changes import emptied
+from fastgate.gateway.building import Built, build, close
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import Plugins, shut_down
 from fastgate.gateway.policy import Policy
-from fastgate.gateway.pools import Plan, Pools
+from fastgate.gateway.pools import Pools
 from fastgate.gateway.proxy_protocol import Endpoint
-from fastgate.gateway.runtime import Compiled, compile_runtime
+from fastgate.gateway.runtime import Compiled
 from fastgate.gateway.slices import Slices
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
@@ -64,7 +66,7 @@ class Gateway:
         self._changes: HealthChanges | None = None
         self._plugins = Plugins(policies)
         self._compiled: Compiled | None = None
-        self._prepared: _Prepared | None = None
+        self._prepared: Built | None = None
         self._letting_go: set[asyncio.Task[None]] = set()
         self._former: list[asyncio.Future[None]] = []  # of each former runtime: no exchange that began with it is left
         self._ending: list[Policy] = []  # to be shut down then
@@ -84,17 +86,13 @@ class Gateway:
         config = self.config
         control = self._control = self._control or LocalControl(config)
         loop = asyncio.get_running_loop()
-        plugins = self._plugins.renewed(config.plugins)
-        self._tls = self._new_tls(config)
         engine = Engine(loop, control.segment, control.slot, _write_log)
         pools = Pools(engine, control.slots, control.found)
-        plan = await pools.plan(config.upstreams, Slices())
         key_sets = self._key_sets = KeySets(control.key_sets, control.want_key)
-        compiled = self._compiled = await compile_runtime(
-            config, engine, plan.pools, plugins.policies, key_sets, Slices()
-        )
-        pools.use(plan)
-        engine.use(compiled.runtime)
+        built = await build(config, engine, pools, key_sets, self._plugins.renewed, Slices())
+        plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
+        pools.use(built.plan)
+        engine.use(built.compiled.runtime)
         engine.max_connections = config.gateway.max_connections or _connections_possible(pools)
         if 0 < engine.max_connections < _FEW_CONNECTIONS and not config.gateway.max_connections:
             _log.warning("the limit of open files (ulimit -n) allows only %d connections", engine.max_connections)
@@ -155,8 +153,8 @@ class Gateway:
             pools = self._pools or ()
             for pool in pools:
                 pool.close()
-            for method in self._compiled.auth.values() if self._compiled is not None else ():
-                method.close()
+            if self._compiled is not None:
+                close(self._compiled)
             # Transports close in the loop's next turns; nothing of ours is left behind.
             for _ in range(100):
                 if not engine.open_connections and not any(pool.open for pool in pools):
@@ -179,12 +177,15 @@ class Gateway:
 
     # -- reload
 
-    async def reload(self, config: GatewayConfig) -> None:
+    async def reload(self, config: GatewayConfig, *, allow_empty: bool = False) -> None:
         """Uses another configuration from the next request on; what is under way ends under the one it began with.
 
         For a gateway without a supervisor. Raises ConfigError with every reason why it cannot be; nothing has changed
-        then. Listening addresses, logs and the sizes of shared memory stay as they are.
+        then. One without routes is refused while the one in use has some, unless ``allow_empty`` says that it is meant.
+        Listening addresses, logs and the sizes of shared memory stay as they are.
         """
+        if not allow_empty and (problems := emptied(self.config, config)):
+            raise ConfigError(problems)
         try:
             await self.prepare(config)
         except BaseException:
@@ -198,18 +199,14 @@ class Gateway:
         assert self._pools is not None
         assert self._key_sets is not None
         slices = Slices(_SLICE)
-        plugins = self._plugins.renewed(config.plugins)
-        tls = self._new_tls(config)
-        plan = await self._pools.plan(config.upstreams, slices)
+        built = await build(config, self._engine, self._pools, self._key_sets, self._plugins.renewed, slices)
         try:
-            compiled = await compile_runtime(
-                config, self._engine, plan.pools, plugins.policies, self._key_sets, slices
-            )
-            await plugins.start(self)
+            await built.plugins.start(self)
         except BaseException:
-            self._pools.forget(plan)
+            close(built.compiled)
+            self._pools.forget(built.plan)
             raise
-        self._prepared = _Prepared(config, plugins, plan, compiled, tls)
+        self._prepared = built
 
     def commit(self) -> None:
         """Uses what was prepared, from the next request on."""
@@ -247,6 +244,7 @@ class Gateway:
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
             assert self._pools is not None
+            close(prepared.compiled)
             self._pools.forget(prepared.plan)
             task = asyncio.get_running_loop().create_task(prepared.plugins.stop(self, but=self._plugins))
             self._letting_go.add(task)
@@ -330,13 +328,6 @@ class Gateway:
         assert self._engine is not None
         return ClientConnection(self._engine, listener, peer, local)
 
-    def _new_tls(self, config: GatewayConfig) -> "ServerTLS | None":
-        if config.gateway.tls is None:
-            return None
-        from fastgate.gateway.tls import ServerTLS  # on use: most gateways behind a load balancer have none
-
-        return ServerTLS(config.gateway.tls)
-
     def _open_access_log(self, engine: Engine) -> None:
         settings = self.config.gateway.access_log
         if settings.path:
@@ -349,14 +340,6 @@ class Gateway:
 def _write_log(level: str, message: str, exception: BaseException | None = None) -> None:
     """The core's way to the log."""
     _log.log(_LEVELS[level], message, exc_info=exception)
-
-
-class _Prepared(NamedTuple):
-    config: GatewayConfig
-    plugins: Plugins
-    plan: Plan
-    compiled: Compiled
-    tls: "ServerTLS | None"
 
 
 def _connections_possible(pools: Pools) -> int:

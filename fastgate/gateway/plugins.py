@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from msgspec import Struct
 
-from fastgate.config import ConfigError, Plugin, Problem
-from fastgate.config.errors import PathKeys, render_path
+from fastgate.config import Plugin, Problem
+from fastgate.config.errors import render_path
 from fastgate.config.options import OptionsError, read_options
 from fastgate.config.suggest import did_you_mean, nearest
 from fastgate.gateway.policy import HOOKS, STREAM_HOOKS, Policy
@@ -41,13 +41,12 @@ class Plugins:
         self._made: dict[str, tuple[str, dict[str, Any]]] = {}  # where the class is, and the options
         self._started: list[Policy] = []
 
-    def renewed(self, entries: Sequence[Plugin]) -> "Plugins":
+    def renewed(self, entries: Sequence[Plugin], problems: list[Problem]) -> "Plugins":
         """The plugins of another configuration: the objects of unchanged entries, and new ones for the others.
 
-        Raises ConfigError with every entry that cannot be used.
+        What is wrong with an entry is added to the problems, and a policy that does nothing stands in its place.
         """
         made = Plugins(self._given)
-        found: list[tuple[PathKeys, str]] = []
         for index, plugin in enumerate(entries):
             name = plugin.name
             made._made[name] = (plugin.use, plugin.options)
@@ -60,11 +59,23 @@ class Plugins:
                     kind = find_class(plugin)
                     made.policies[name] = kind(given_options(kind, plugin.options))
                 except (Exception, SystemExit) as error:  # a plugin's module and constructor may raise anything
-                    found += _said(index, plugin, error)
-        if found:
-            raise ConfigError(Problem(render_path(keys), message) for keys, message in found)
+                    made.policies[name] = Policy({})
+                    problems += _said(index, plugin, error)
         kept = {id(policy) for policy in made.policies.values()}
         made._started = [policy for policy in self._started if id(policy) in kept]
+        return made
+
+    def outlined(self, entries: Sequence[Plugin], problems: list[Problem]) -> "Plugins":
+        """As `renewed`, but nothing is constructed: objects that have the hooks of their class and nothing else."""
+        made = Plugins(self._given)
+        for index, plugin in enumerate(entries):
+            try:
+                kind = find_class(plugin)
+                given_options(kind, plugin.options)
+                made.policies[plugin.name] = _outline(kind)
+            except (Exception, SystemExit) as error:
+                made.policies[plugin.name] = Policy({})
+                problems += _said(index, plugin, error)
         return made
 
     async def start(self, gateway: "Gateway") -> None:
@@ -105,17 +116,6 @@ class Plugins:
         return ended
 
 
-def find_problems(plugins: Sequence[Plugin]) -> list[tuple[PathKeys, str]]:
-    """What keeps plugins from being used: modules are imported and options read, nothing is constructed."""
-    found: list[tuple[PathKeys, str]] = []
-    for index, plugin in enumerate(plugins):
-        try:
-            given_options(find_class(plugin), plugin.options)
-        except (Exception, SystemExit) as error:
-            found += _said(index, plugin, error)
-    return found
-
-
 def given_options(kind: type[Policy], options: Mapping[str, Any]) -> Any:
     """What the constructor is given. Raises OptionsError, or PluginError where the class itself is wrong."""
     declared = getattr(kind, "Options", None)
@@ -126,17 +126,28 @@ def given_options(kind: type[Policy], options: Mapping[str, Any]) -> Any:
     return read_options(declared, options)
 
 
+def _outline(kind: type[Policy]) -> Policy:
+    """An object of a class that was never constructed; where even that cannot be, one that does nothing."""
+    try:
+        made: Policy = object.__new__(kind)
+    except TypeError:
+        return Policy({})
+    return made
+
+
 class PluginError(Exception):
     """A plugin cannot be used; the message says which and why."""
 
 
-def _said(index: int, plugin: Plugin, error: BaseException) -> list[tuple[PathKeys, str]]:
+def _said(index: int, plugin: Plugin, error: BaseException) -> list[Problem]:
     """What is wrong with an entry, one line each."""
     if isinstance(error, OptionsError):
-        return [(("plugins", index, "options", *keys), message) for keys, message in error.found]
+        return [
+            Problem(render_path(("plugins", index, "options", *keys)), message) for keys, message in error.found
+        ]
     told = " ".join(str(error).split())
     known = isinstance(error, (ValueError, PluginError)) and told
-    return [(("plugins", index), f"{plugin.name}: {told if known else describe(error)}")]
+    return [Problem(render_path(("plugins", index)), f"{plugin.name}: {told if known else describe(error)}")]
 
 
 def describe(error: BaseException) -> str:

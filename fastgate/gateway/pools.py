@@ -28,6 +28,7 @@ from fastgate._core.ring import ConsistentHash
 from fastgate._core.route import RequestKey
 from fastgate._core.upstream import Pool, Target
 from fastgate.config import ConfigError, Problem, Upstream
+from fastgate.config.errors import render_path
 from fastgate.gateway.slices import Slices
 from fastgate.upstreams.members import Found, Member, members_of
 from fastgate.upstreams.state import breaker_of, health_of
@@ -78,23 +79,22 @@ class Pools:
         self._resolved: set[str] = set()  # upstreams whose names resolved to others since the last plan
         self._events = EventRing(engine.segment)
 
-    async def plan(self, upstreams: Mapping[str, Upstream], slices: Slices) -> Plan:
+    async def plan(self, upstreams: Mapping[str, Upstream], slices: Slices, problems: list[Problem]) -> Plan:
         """The pools of another configuration; those that stay are the same objects, unchanged so far.
 
-        Raises ConfigError with everything that only shows now: files that cannot be used.
+        Adds everything to the problems that only shows now: files that cannot be used. With one the plan must not be
+        made true.
         """
-        problems: list[Problem] = []
         contexts: Contexts = {}
         self._resolved.clear()
         for name, upstream in upstreams.items():
+            contexts[name] = None
             try:
-                secure = any(target.tls for target in upstream.targets)
-                contexts[name] = client_context(upstream.tls, f"upstreams.{name}.tls") if secure else None
+                if any(target.tls for target in upstream.targets):
+                    contexts[name] = client_context(upstream.tls, render_path(("upstreams", name, "tls")))
             except ConfigError as error:
                 problems.extend(error.problems)
             await slices.rest()
-        if problems:
-            raise ConfigError(problems)
         plan = Plan({}, dict(upstreams), contexts, {}, [])
         try:
             for name, upstream in upstreams.items():

@@ -20,7 +20,7 @@ from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
 from fastgate._core.router import Router
 from fastgate._core.upstream import Pool
-from fastgate.config import ConfigError, GatewayConfig, Problem, Retry, Route
+from fastgate.config import GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.authentication import (
     Methods,
     Surroundings,
@@ -72,9 +72,9 @@ async def compile_runtime(
     policies: Mapping[str, Policy],
     key_sets: KeySets,
     slices: Slices,
+    problems: list[Problem],
 ) -> Compiled:
-    """Raises ConfigError with all that only shows now: patterns that the router refuses."""
-    problems: list[Problem] = []
+    """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used."""
     gateway = config.gateway
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
@@ -85,7 +85,7 @@ async def compile_runtime(
         pools,
         policies,
         {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
-        compile_methods(Surroundings(config, engine, pools, key_sets)),
+        compile_methods(Surroundings(config, engine, pools, key_sets), problems),
     )
     for index, route in enumerate(config.routes):
         try:
@@ -93,10 +93,8 @@ async def compile_runtime(
             _add(router, route, routes[-1])
             methods.update(_methods(route))
         except ValueError as error:
-            problems.append(Problem(f"routes[{index}]", str(error)))
+            problems.append(_problem(index, str(error)))
         await slices.rest()
-    if problems:
-        raise ConfigError(problems)
     trusted = Networks(gateway.trusted_proxies)
     runtime = Runtime(
         router=router,
@@ -120,6 +118,14 @@ async def compile_runtime(
         unlogged=secret_parameters(config),
     )
     return Compiled(runtime, routes, given.auth)
+
+
+def _problem(index: int, message: str) -> Problem:
+    """What is wrong with a route; a message may begin with the key that it is about."""
+    key, _, rest = message.partition(": ")
+    if rest and key in Route.__struct_fields__:
+        return Problem(f"routes[{index}].{key}", rest)
+    return Problem(f"routes[{index}]", message)
 
 
 def _methods(route: Route) -> Iterable[str]:
@@ -162,7 +168,7 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         on_response=_hooks(reversed(used), "on_response"),
         on_error=_hooks(reversed(used), "on_error"),
         buffer_request=route.buffer_request
-        or bool(route.body_schema)
+        or route.body_schema is not None
         or any(policy.body == "full" for policy in with_request),
         read_request=any(policy.body != "none" for policy in with_request),
         buffer_response=any(policy.body == "full" for policy in with_response),
@@ -177,7 +183,7 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         upgrades=route.upgrades,
         half_close=route.half_close,
         min_rate=config.gateway.min_rate if route.min_rate is None else route.min_rate,
-        max_body=config.gateway.max_body if route.max_body is None else route.max_body,
+        max_body=route.body_limit(config.gateway.max_body),
         connect_timeout=timeouts.connect,
         read_timeout=timeouts.read,
         write_timeout=timeouts.write,

@@ -37,7 +37,7 @@ def _type_of(closed: Maintenance) -> str:
     if text.startswith(("{", "[")):
         try:
             json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         else:
             return "application/json"
@@ -52,4 +52,4 @@ def compile_ip(route: Route) -> list[Gate]:
 def compile_content_types(route: Route) -> list[Gate]:
     """The gate that knows which bodies are accepted; none where all are."""
     ranges = route.content_types or (JSON if route.body_schema else ())
-    return [ContentTypes(ranges, plain=bool(route.body_schema))] if ranges else []
+    return [ContentTypes(ranges, plain=route.body_schema is not None)] if ranges else []

@@ -4,44 +4,49 @@ Validation is `jsonschema-rs`, which is compiled too. Its patterns run in time l
 make one run away; look-around and back-references are refused for that. What is read is kept strictly to RFC 8259, and
 names that an object has twice are refused: parsers disagree on which one counts, and the upstream's may be another one
 than ours.
+
+Cost. jsonschema-rs takes Python objects, and 3 bytes of ``{},`` become one of 72 bytes. So the text is measured first,
+without the interpreter lock: how deep it is nested, and how many values it has. A check makes at most ``max_values``
+objects, and in each process one long body is checked at a time. The lock is held while objects are made and validated,
+so that ``max_values`` also bounds how long other requests wait; a body of ordinary size has few. All the errors of a
+body are looked for only where it has few values, because each costs more than a value does; else the first one is told.
 """
 
+import codecs
+import functools
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fastgate._core.access import BodyCheck, nesting
+from fastgate._core.access import BodyCheck, measure
 from fastgate._core.exchange import Gate
 from fastgate._core.refusal import Refusal
-from fastgate.config import GatewayConfig, Route
-from fastgate.config.errors import PathKeys
+from fastgate.config import BodySchema, Route
 
 MAX_SCHEMA = 1024 * 1024  # bytes of a file
 MAX_DEPTH = 128  # of arrays and objects in a body
+FEW_VALUES = 100  # of a body whose errors are all looked for
 TOLD = 3  # errors
 LONGEST = 200  # characters of a place, and of what is wrong there
 
 
 def compile_body_schema(route: Route) -> list[Gate]:
     """The gate that validates bodies; none where the route has no schema. ValueError for one that cannot be used."""
-    return [BodyCheck(body_check(route.body_schema))] if route.body_schema else []
+    return [BodyCheck(body_check(route.body_schema), _executor())] if route.body_schema is not None else []
 
 
-def find_problems(config: GatewayConfig) -> list[tuple[PathKeys, str]]:
-    """What is wrong with the schemas of a configuration."""
-    found: list[tuple[PathKeys, str]] = []
-    for number, route in enumerate(config.routes):
-        try:
-            compile_body_schema(route)
-        except ValueError as error:
-            found.append((("routes", number, "body_schema"), str(error).removeprefix("body_schema: ")))
-    return found
+@functools.cache
+def _executor() -> ThreadPoolExecutor:
+    """Where long bodies are checked, one after the other: two at once would take twice the memory, and no less time."""
+    return ThreadPoolExecutor(1, thread_name_prefix="body_schema")
 
 
-def body_check(path: str) -> Callable[[bytes], None]:
-    """A function that raises a `Refusal` of a body that is not valid by the schema in that file."""
+def body_check(settings: BodySchema) -> Callable[[bytes], None]:
+    """A function that raises a `Refusal` of a body that is not valid by a schema, or has too many values."""
+    path, most = settings.file, settings.max_values
     try:
         import jsonschema_rs
     except ImportError:
@@ -56,22 +61,43 @@ def body_check(path: str) -> Callable[[bytes], None]:
 
     def check(body: bytes) -> None:
         try:
+            values = _values(body, most)
+            if values > most:
+                raise Refusal("body_too_large", f"The request body has more than {most} values.")
             value = parse(body)
-            errors = [] if validator.is_valid(value) else list(islice(validator.iter_errors(value), TOLD))
+            if validator.is_valid(value):
+                return
+            errors = find_errors(value, every=values <= FEW_VALUES)
+        except UnicodeEncodeError:
+            raise Refusal("bad_json", "The request body is not JSON: a string has half of a surrogate pair.") from None
         except ValueError as error:
             raise Refusal("bad_json", f"The request body is not JSON: {error}.") from None
-        if errors:
-            raise Refusal("bad_content", " ".join(_tell(error) for error in errors))
+        raise Refusal("bad_content", " ".join(_tell(error) for error in errors))
+
+    def find_errors(value: Any, *, every: bool) -> list[Any]:
+        if every:
+            return list(islice(validator.iter_errors(value), TOLD))
+        try:
+            validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return [error]
+        return []
 
     return check
 
 
-def parse(body: bytes) -> Any:
-    """The value; ValueError, with the place, for what is not exactly JSON in UTF-8."""
+def _values(body: bytes, most: int) -> int:
+    """How many values it has, ``most + 1`` standing for more. ValueError when it is empty or nested too deeply."""
     if not body:
         raise ValueError("it is empty")
-    if nesting(body) > MAX_DEPTH:
+    depth, values = measure(body, MAX_DEPTH, most)
+    if depth > MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+    return values
+
+
+def parse(body: bytes) -> Any:
+    """The value; ValueError, with the place, for what is not exactly JSON in UTF-8."""
     try:
         return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
     except UnicodeDecodeError as error:
@@ -111,7 +137,9 @@ def _read_schema(path: str) -> Any:
         raise ValueError(f"body_schema: {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if len(text) > MAX_SCHEMA:
         raise ValueError(f"body_schema: {path} has more than {MAX_SCHEMA} bytes")
+    text = text.removeprefix(codecs.BOM_UTF8)
     try:
+        _values(text, MAX_SCHEMA)
         schema = parse(text)
     except ValueError as error:
         raise ValueError(f"body_schema: {path} is not JSON: {error}") from None

@@ -1,8 +1,9 @@
 """CORS: which pages of other origins may read a route's answers, compiled into the lines that say so."""
 
 from fastgate._core.browser import CrossOrigin
+from fastgate._core.expressions import compile_expression
 from fastgate.config import Route
-from fastgate.config.origins import ANY, compile_origin
+from fastgate.config.origins import ANY, wildcard_ends
 
 
 def compile_cors(route: Route) -> CrossOrigin | None:
@@ -10,11 +11,13 @@ def compile_cors(route: Route) -> CrossOrigin | None:
     cors = route.cors
     if cors is None:
         return None
-    patterns = [compile_origin(origin) for origin in cors.origins]
+    expressions = [origin for origin in cors.origins if origin.startswith("~")]
+    wildcards = {origin: ends for origin in cors.origins if (ends := wildcard_ends(origin)) is not None}
     methods = None if "*" in cors.methods else {*cors.methods, *(["HEAD"] if "GET" in cors.methods else [])}
     return CrossOrigin(
-        origins=[origin for origin, pattern in zip(cors.origins, patterns, strict=True) if pattern is None],
-        patterns=[pattern for pattern in patterns if pattern is not None],
+        origins=[origin for origin in cors.origins if origin not in expressions and origin not in wildcards],
+        wildcards=list(wildcards.values()),
+        expressions=[compile_expression(origin[1:], captures="none").fullmatch for origin in expressions],
         any_origin=ANY in cors.origins,
         methods=methods,
         headers=None if "*" in cors.headers else cors.headers,

@@ -1,11 +1,12 @@
 """Path transforms: ``strip_prefix``, ``add_prefix`` and ``rewrite``, in this order, on the normalised path."""
 
-import re
 from collections.abc import Callable
 from urllib.parse import quote
 
+from fastgate._core.expressions import compile_expression
 from fastgate._core.router import normalized
-from fastgate.config import Route
+from fastgate.config import Rewrite, Route
+from fastgate.config.patterns import parse_replacement
 
 _SAFE = "/%:@!$&'()*+,;=-._~"
 
@@ -18,9 +19,8 @@ def compile_path(route: Route) -> Callable[[bytes], bytes | None] | None:
     """
     strip = route.strip_prefix.rstrip("/")
     add = route.add_prefix.rstrip("/")
-    pattern = re.compile(route.rewrite.pattern) if route.rewrite is not None else None
-    to = route.rewrite.to if route.rewrite is not None else ""
-    if not strip and not add and pattern is None:
+    rewrite = compile_rewrite(route.rewrite) if route.rewrite is not None else None
+    if not strip and not add and rewrite is None:
         return None
 
     def transform(matched: bytes) -> bytes | None:
@@ -29,8 +29,8 @@ def compile_path(route: Route) -> Callable[[bytes], bytes | None] | None:
             path = path[len(strip) :] or "/"
         if add:
             path = add + path
-        if pattern is not None:
-            path = quote(pattern.sub(to, path, count=1), safe=_SAFE)
+        if rewrite is not None:
+            path = quote(rewrite(path), safe=_SAFE)
         if not path.startswith("/"):
             path = "/" + path
         try:
@@ -40,3 +40,19 @@ def compile_path(route: Route) -> Callable[[bytes], bytes | None] | None:
         return path.encode("ascii") if settled else None
 
     return transform
+
+
+def compile_rewrite(rewrite: Rewrite) -> Callable[[str], str]:
+    """What puts the new text in the place of the first match in a path; a group that took no part is empty."""
+    expression = compile_expression(rewrite.pattern)
+    pieces, _ = parse_replacement(rewrite.to, expression)
+
+    def rewritten(path: str) -> str:
+        spans = expression.search(path.encode("ascii"))
+        if spans is None:
+            return path
+        groups = [path[start:end] if start >= 0 else "" for start, end in spans]
+        made = [piece if isinstance(piece, str) else groups[piece] for piece in pieces]
+        return "".join((path[: spans[0][0]], *made, path[spans[0][1] :]))
+
+    return rewritten

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,7 @@ from fastgate.config import ConfigError
 from fastgate.config.errors import quote
 from fastgate.config.suggest import did_you_mean
 from fastgate.server.maintenance import change_of
-from fastgate.server.run_dir import is_served, make_run_dir, socket_path
+from fastgate.server.run_dir import is_served, make_run_dir, peer_of, socket_path
 
 if TYPE_CHECKING:
     from fastgate.server.supervisor import GatewayServer
@@ -93,7 +92,7 @@ class OperatorSocket:
         try:
             request = json.loads(line)
             name = request["command"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {"ok": False, "error": 'a request is a line like {"command": "status"}'}
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:
@@ -107,9 +106,10 @@ class OperatorSocket:
 def commands(server: "GatewayServer") -> dict[str, Command]:
     """What operators can ask of a gateway."""
 
-    async def reload(_: dict[str, Any]) -> dict[str, Any]:
+    async def reload(request: dict[str, Any]) -> dict[str, Any]:
+        allow_empty = convert(request, _Reload).allow_empty
         try:
-            done = await asyncio.wrap_future(server.reload(by="an operator"))
+            done = await asyncio.wrap_future(server.reload(by="an operator", allow_empty=allow_empty))
         except ConfigError as error:
             return {"ok": False, "problems": to_builtins(error.problems)}
         return done._asdict()
@@ -140,6 +140,12 @@ def commands(server: "GatewayServer") -> dict[str, Command]:
     return {"reload": reload, "status": status, "drain": drain, "maintenance": maintenance}
 
 
+class _Reload(Struct):
+    """What is asked of a reload."""
+
+    allow_empty: bool = False
+
+
 class _Maintenance(Struct):
     """What is asked of maintenance."""
 
@@ -150,8 +156,4 @@ class _Maintenance(Struct):
 
 def _may_ask(peer: socket.socket) -> bool:
     """Whether the peer is our user or root. Where the system does not tell, the mode of the socket has to do."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return uid in (os.geteuid(), 0)
+    return peer_of(peer) in (os.geteuid(), 0, None)

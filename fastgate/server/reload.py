@@ -30,7 +30,7 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from fastgate.config import ConfigError, GatewayConfig, Problem
-from fastgate.config.changes import unchangeable
+from fastgate.config.changes import emptied, unchangeable
 from fastgate.server.background import in_background
 from fastgate.server.maintenance import Change, Switches
 from fastgate.server.messages import (
@@ -54,7 +54,8 @@ PREPARE_TIMEOUT = 30.0
 COMMIT_TIMEOUT = 30.0
 SEE_OFF = 5.0
 
-Source = Callable[[], GatewayConfig]
+Source = Callable[[bool], GatewayConfig]
+"""Reads the configuration again. Its argument says whether one that is empty is meant; else it may refuse it."""
 
 
 class Reloaded(NamedTuple):
@@ -95,27 +96,27 @@ class Reloads:
         self._began = False  # a worker was ready once
         self._ended = False
 
-    def request(self, config: GatewayConfig | None, by: str) -> "Future[Reloaded]":
+    def request(self, config: GatewayConfig | None, by: str, *, allow_empty: bool = False) -> "Future[Reloaded]":
         """Asks for a reload, of what the source says when no configuration is given.
 
-        The future fails with `ConfigError` when the old configuration stays.
+        One that serves nothing is refused while the one in use serves something, unless it is allowed. The future fails
+        with `ConfigError` when the old configuration stays.
         """
-        return self._ask(config, None, by)
+        return self._ask(_Asked(config, None, allow_empty, Future()), by)
 
     def switch(self, change: Change, by: str) -> "Future[Reloaded]":
         """Asks for a reload of the configuration in use with another state of what is switched by hand."""
-        return self._ask(None, change, by)
+        return self._ask(_Asked(None, change, False, Future()), by)
 
-    def _ask(self, config: GatewayConfig | None, change: Change | None, by: str) -> "Future[Reloaded]":
-        future: Future[Reloaded] = Future()
+    def _ask(self, asked: "_Asked", by: str) -> "Future[Reloaded]":
         with self._lock:
             if self._ended:
-                future.set_exception(_failure("the gateway is stopping"))
-                return future
-            self._asked.append(_Asked(config, change, future))
+                asked.future.set_exception(_failure("the gateway is stopping"))
+                return asked.future
+            self._asked.append(asked)
             self._loop.call_soon_threadsafe(self._wake)
         _log.info("reload asked for by %s", by)
-        return future
+        return asked.future
 
     def end(self) -> None:
         """The gateway stops: what is not decided yet is not done."""
@@ -187,13 +188,13 @@ class Reloads:
             self._settle(asked + (self._take() if self._ended else []), _failure("the gateway is stopping"))
 
     def _settle(self, asked: "list[_Asked]", outcome: Reloaded | ConfigError) -> None:
-        for _, _, future in asked:
-            if future.done():
+        for each in asked:
+            if each.future.done():
                 continue
             if isinstance(outcome, ConfigError):
-                future.set_exception(outcome)
+                each.future.set_exception(outcome)
             else:
-                future.set_result(outcome)
+                each.future.set_result(outcome)
 
     async def _reload(self, asked: "list[_Asked]") -> Reloaded:
         began = time.monotonic()
@@ -201,17 +202,17 @@ class Reloads:
             raise _failure("the gateway is stopping")
         supervised = self._supervised
         changes = [each.change for each in asked if each.change is not None]
-        configs = [each.config for each in asked if each.change is None]
-        if configs and configs[-1] is None and supervised.source is None:
+        last = next((each for each in reversed(asked) if each.change is None), None)
+        if last is not None and last.config is None and supervised.source is None:
             _log.warning("certificates are read again; there is no file with the rest of the configuration")
             for slot in supervised.slots:
                 if slot.process is not None:
                     slot.process.channel.send(ReadCertificates())
-            configs = []
-        if not configs and not changes:
+            last = None
+        if last is None and not changes:
             return Reloaded(0, sum(slot.ready for slot in supervised.slots), len(supervised.config().routes), 0.0)
         generation = self._generation + 1
-        written, switches, new, pieces = await in_background(lambda: self._read(configs, changes, generation))
+        written, switches, new, pieces = await in_background(lambda: self._read(last, changes, generation))
         if self._ended:
             raise _failure("the gateway is stopping")
         self._generation = generation
@@ -252,14 +253,16 @@ class Reloads:
         )
         return done
 
-    def _read(self, configs: list[GatewayConfig | None], changes: list[Change], generation: int) -> "_Read":
+    def _read(self, asked: "_Asked | None", changes: list[Change], generation: int) -> "_Read":
         written = self._written
-        if configs:
-            given = configs[-1]
+        if asked is not None:
+            given = asked.config
             if given is None:
                 assert self._supervised.source is not None
-                given = self._supervised.source()
+                given = self._supervised.source(asked.allow_empty)
             problems = unchangeable(written, given)
+            if not asked.allow_empty:
+                problems += emptied(written, given)
             if problems:
                 raise ConfigError(problems)
             written = given
@@ -282,6 +285,7 @@ async def _see_off(dismissed: list[tuple[Slot, WorkerProcess]]) -> None:
 class _Asked(NamedTuple):
     config: GatewayConfig | None  # None: what the source says; or with a change, what is in use
     change: Change | None
+    allow_empty: bool
     future: "Future[Reloaded]"
 
 

@@ -85,16 +85,16 @@ class GatewayServer:
     """A gateway of several processes: this one supervises, its workers serve.
 
     ``source`` reads the configuration again when a reload is asked for, and raises ConfigError when it cannot be used;
-    without one, a reload reads the certificates again. ``file`` is its name, for those who ask; a reload is also
-    made when ``watch`` says that it has changed. ``factory`` is what a worker runs, as "module:name": a callable as
-    `fastgate.gateway.Gateway` is.
+    it is given whether an empty one is meant. Without one, a reload reads the certificates again. ``file`` is its name,
+    for those who ask; a reload is also made when ``watch`` says that it has changed. ``factory`` is what a worker runs,
+    as "module:name": a callable as `fastgate.gateway.Gateway` is.
     """
 
     def __init__(
         self,
         config: GatewayConfig,
         *,
-        source: Callable[[], GatewayConfig] | None = None,
+        source: Callable[[bool], GatewayConfig] | None = None,
         file: str = "",
         watch: "FileWatch | None" = None,
         factory: str = "fastgate.gateway:Gateway",
@@ -176,15 +176,18 @@ class GatewayServer:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._asked_to_stop, "stop()")
 
-    def reload(self, config: GatewayConfig | None = None, *, by: str = "reload()") -> "Future[Reloaded]":
+    def reload(
+        self, config: GatewayConfig | None = None, *, by: str = "reload()", allow_empty: bool = False
+    ) -> "Future[Reloaded]":
         """Uses this configuration from now on, or what ``source`` reads. May be called from any thread.
 
-        The future fails with ConfigError when it is refused, with every reason; then the old one stays. Raises
+        The future fails with ConfigError when it is refused, with every reason; then the old one stays. One without
+        routes is refused while the one in use has some, unless ``allow_empty`` says that it is meant. Raises
         RuntimeError while the gateway does not run. ``by`` is for the log.
         """
         if self._reloads is None:
             raise RuntimeError("the gateway does not run")
-        return self._reloads.request(config, by)
+        return self._reloads.request(config, by, allow_empty=allow_empty)
 
     def switch(self, change: "Change", *, by: str) -> "Future[Reloaded]":
         """Closes or opens routes, over reloads to come too (`fastgate.server.maintenance`); else as `reload`."""

@@ -14,6 +14,7 @@ import contextlib
 import ipaddress
 import socket
 import threading
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from fastgate.config import ConfigError, Problem
@@ -68,9 +69,11 @@ class ServiceRecord(NamedTuple):
 def require_dnspython(where: str) -> None:
     """Raises `ConfigError` for the configuration path ``where`` when dnspython is not installed."""
     try:
-        import dns.asyncresolver  # noqa: F401
-    except ImportError:
-        raise ConfigError([Problem(path=where, message=_MISSING)]) from None
+        found = find_spec("dns.asyncresolver")  # not imported: only the process that asks needs it
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise ConfigError([Problem(path=where, message=_MISSING)])
 
 
 def literal(host: str) -> str | None:

@@ -8,6 +8,7 @@ Building a context costs milliseconds (the system's authorities are some hundred
 each setting; it is built anew when one of its files has changed.
 """
 
+import codecs
 import os
 import ssl
 
@@ -49,11 +50,15 @@ def _build(tls: UpstreamTLS | None, where: str) -> ssl.SSLContext:
     if tls is None:
         context.load_default_certs()
         return context
+    problems: list[Problem] = []
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif tls.ca:
-        load_authorities(context, tls.ca, f"{where}.ca")
+        try:
+            load_authorities(context, tls.ca, f"{where}.ca")
+        except ConfigError as error:
+            problems += error.problems
         # Who names a certificate trusts that certificate, be it a root, an intermediate or the server's own.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     else:
@@ -61,7 +66,12 @@ def _build(tls: UpstreamTLS | None, where: str) -> ssl.SSLContext:
     if tls.key and not tls.cert:
         raise fault(f"{where}.key", 'needs "cert" beside it')
     if tls.cert:
-        load_identity(context, tls.cert, tls.key or "", f"{where}.cert", f"{where}.key")
+        try:
+            load_identity(context, tls.cert, tls.key or "", f"{where}.cert", f"{where}.key")
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
     return context
 
 
@@ -88,12 +98,19 @@ def load_identity(context: ssl.SSLContext, cert: str, key: str, where_cert: str,
 
 
 def check_readable(file: str, where: str) -> None:
-    """Raises `ConfigError` when the file cannot be read, with the reason."""
+    """Raises `ConfigError` when a file of PEM blocks cannot be read, or has one that would be passed over.
+
+    OpenSSL sees a block only where its first line begins with dashes: of two authorities it would silently trust one.
+    """
     try:
         with open(file, "rb") as stream:
-            stream.read(1)
+            text = stream.read()
     except OSError as error:
         raise fault(where, f"cannot read {file}: {error.strerror}") from error
+    for number, line in enumerate(text.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        if b"-----BEGIN " in line and not line.startswith(b"-----BEGIN "):
+            reason = "is indented" if not line.split(b"-----BEGIN ")[0].strip() else "has something before it"
+            raise fault(where, f'{file}, line {number}: "-----BEGIN" {reason}; it must begin its line')
 
 
 def stamp_files(files: list[str]) -> Stamp:

@@ -84,7 +84,7 @@ def test_whatever_a_command_raises(error: BaseException, code: int, said: str, m
     def raising(*args: Any) -> None:
         raise error
 
-    monkeypatch.setattr("fastgate.cli.check.load_with_document", raising)
+    monkeypatch.setattr("fastgate.cli.check.read", raising)
     result = run("check", "a.toml")
     assert (result.exit_code, result.stderr.removeprefix("\n")) == (code, said)
 
@@ -93,7 +93,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch: pytest.Monkey
     def raising(*args: Any) -> None:
         raise Broken
 
-    monkeypatch.setattr("fastgate.cli.check.load_with_document", raising)
+    monkeypatch.setattr("fastgate.cli.check.read", raising)
     for words in (["--debug", "check", "a.toml"], ["check", "a.toml", "--debug"]):
         assert isinstance(run(*words).exception, Broken)
 

@@ -102,6 +102,32 @@ async def test_a_file_that_is_wrong_is_told_as_check_tells_it() -> None:
         assert "404" not in await fetch(port, "/one")
 
 
+async def test_a_file_that_has_been_emptied_is_refused_unless_that_is_meant() -> None:
+    port = free_port()
+    write(port)
+    async with serving("--port", str(port)):
+        refused = {"": "fastgate.toml: the file is empty", "[gateway]\n": "fastgate: routes: there are none"}
+        for text, told in refused.items():
+            Path("fastgate.toml").write_text(text)
+            code, out, err = await fastgate("reload")
+            assert (code, out) == (1, "")
+            assert err.startswith(told)
+            assert err.endswith("fastgate: not reloaded, the old configuration stays\n")
+            assert "404" not in await fetch(port, "/one")
+        for text in ("# nothing\n", "[gateway]\n"):
+            write(port)
+            assert (await fastgate("reload"))[0] == 0
+            Path("fastgate.toml").write_text(text)
+            code, out, err = await fastgate("reload", "--allow-empty")
+            assert (code, err) == (0, "")
+            assert "0 routes" in out
+            assert "404" in await fetch(port, "/one")
+    for command in ("check", "serve"):
+        Path("fastgate.toml").write_text("# nothing\n")
+        told = "fastgate.toml: the file is empty: there is no table in it, and nothing would be served\n"
+        assert await fastgate(command) == (2, "", told)
+
+
 async def test_what_needs_a_restart_says_so() -> None:
     write(free_port())
     async with serving():

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fastgate.config import GatewayConfig
-from fastgate.config.changes import unchangeable
+from fastgate.config.changes import emptied, unchangeable
 
 TLS = {"certificates": [{"cert": "/a.pem", "key": "/a.key"}]}
 NOT_NOW = "cannot change while the gateway runs; restart it to use"
@@ -60,3 +60,13 @@ def test_the_rest_may_change() -> None:
 def test_a_key_that_this_version_lacks_is_no_change() -> None:
     one, other = GatewayConfig(), GatewayConfig.from_dict({"gateway": {"port": 9}})
     assert unchangeable(one, other, (("nowhere", "key"), ("gateway", "nothing"))) == []
+
+
+def test_from_something_to_nothing() -> None:
+    route = {"name": "a", "path": "/", "respond": {}}
+    full = GatewayConfig.from_dict({"routes": [route, {**route, "name": "b", "path": "/b"}]})
+    one = GatewayConfig.from_dict({"routes": [route]})
+    none = GatewayConfig.from_dict({"gateway": {"health_path": "/health"}})
+    (problem,) = emptied(full, none)
+    assert str(problem).startswith("routes: there are none, while the configuration in use has 2 routes: ")
+    assert emptied(full, one) == emptied(none, one) == emptied(none, GatewayConfig()) == emptied(one, one) == []

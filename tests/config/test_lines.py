@@ -66,7 +66,3 @@ def test_json_and_yaml() -> None:
         if isinstance(path[-1], str) and path[-1] in numbered:
             assert numbered[path[-1]] == line
     assert lines[("a", "b", 1, "c", 1, 0)] == lines[("a", "b", 1, "c", 1)] + 1
-
-
-def test_a_recursive_alias_ends() -> None:
-    assert yaml_lines("a: &x\n  b: *x\n")[("a", "b")] == 2

@@ -185,6 +185,10 @@ def test_warnings(keys: dict[str, Any], said: str) -> None:
     [
         ({"buffer_request": True, "max_body": "2MB"}, "routes[0].buffer_request: keeps up to 2MB in memory"),
         ({"body_schema": "a.json", "max_body": "2MB"}, "routes[0].body_schema: keeps up to 2MB in memory"),
+        (
+            {"body_schema": {"file": "a.json", "max_values": 2_000_000}},
+            "routes[0].body_schema.max_values: while a body with so many values is checked, its worker answers no",
+        ),
         ({"strip_prefix": "/v1"}, 'routes[0].strip_prefix: "/v1" is no prefix of the path "/a"'),
         ({"host_header": "clinet"}, 'routes[0].host_header: "clinet" is sent as it is; did you mean "client"?'),
         (

@@ -17,7 +17,7 @@ from fastgate._core.accesslog import AccessLog
 from fastgate._core.client import ClientConnection
 from fastgate._core.engine import Engine
 from fastgate._core.probe import HandWheel, seed_random
-from fastgate.config import GatewayConfig
+from fastgate.config import GatewayConfig, Problem
 from fastgate.gateway.control import LocalControl
 from fastgate.gateway.pools import Pools
 from fastgate.gateway.runtime import Compiled, compile_runtime
@@ -224,15 +224,17 @@ class FuzzedGateway:
         self.loop.now = lambda: self.clock.now
         self.lines = Lines()
         self.engine.finished = AccessLog(self.lines)  # type: ignore[arg-type]
+        problems: list[Problem] = []
         pools = Pools(self.engine, self.control.slots, self.control.found)
-        plan = finished(pools.plan(config.upstreams, Slices()))
+        plan = finished(pools.plan(config.upstreams, Slices(), problems))
         policies: dict[str, Policy] = {
             "sees": Sees({}), "waits": Waits(self._wait), "reads": Reads({}), "streams": Streams({}),
         }  # fmt: skip
         key_sets = KeySets({}, lambda url, kid: None)
         self.compiled: Compiled = finished(
-            compile_runtime(config, self.engine, plan.pools, policies, key_sets, Slices())
+            compile_runtime(config, self.engine, plan.pools, policies, key_sets, Slices(), problems)
         )
+        assert problems == []
         pools.use(plan)
         self.pools = pools
         self.engine.use(self.compiled.runtime)

@@ -4,14 +4,19 @@ import asyncio
 import contextlib
 import json
 import sys
+import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fastgate.config import ConfigError, GatewayConfig
-from fastgate.policies.body_schema import MAX_DEPTH, body_check, parse
+from fastgate._core.access import measure
+from fastgate.config import BodySchema, ConfigError, GatewayConfig
+from fastgate.policies.body_schema import FEW_VALUES, MAX_DEPTH, body_check, parse
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
 from fastgate.testing.messages import RecordedResponse
 
@@ -128,6 +133,7 @@ async def test_what_is_told_is_bounded(tmp_path: Path) -> None:
         (b"[" * 100_000, f"it is nested deeper than {MAX_DEPTH}"),
         (b'{"self":' * 100_000, f"it is nested deeper than {MAX_DEPTH}"),
         (b'{"name": "a\x00b"}', "invalid control character at line 1, column 12"),
+        (b'{"name": "\\ud800"}', "a string has half of a surrogate pair"),
     ],
 )
 async def test_a_body_that_is_not_json(body: bytes, told: str, tmp_path: Path) -> None:
@@ -171,7 +177,7 @@ async def test_a_check_that_fails_by_itself(size: int, tmp_path: Path, monkeypat
     def fail(body: bytes) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("fastgate.policies.body_schema.body_check", lambda path: fail)
+    monkeypatch.setattr("fastgate.policies.body_schema.body_check", lambda settings: fail)
     async with checked(tmp_path) as (client, upstream):
         assert problem(await client.request(post(b"7" * size)), 500) == "A policy of this route failed."
         assert problem(await client.request(post(b"7")), 500)  # the connection is kept
@@ -225,20 +231,20 @@ async def test_schemas_that_cannot_be_used(schema: Any, said: str, tmp_path: Pat
         async with start_gateway(proxy_config(1, route={"body_schema": path})):
             pass
     (told,) = caught.value.problems
-    assert told.path == "routes[0]"
-    assert told.message.startswith(f"body_schema: {path} ")
+    assert told.path == "routes[0].body_schema"
+    assert told.message.startswith(f"{path} ")
     assert said in told.message
 
 
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="body_schema: nowhere.json cannot be read: no such file or directory"):
-        body_check("nowhere.json")
+        body_check(BodySchema(file="nowhere.json"))
 
 
 def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
     with pytest.raises(ValueError, match=r"body_schema: needs jsonschema-rs: pip install 'fastgate\[schema\]'"):
-        body_check(write_file(tmp_path, {}))
+        body_check(BodySchema(file=write_file(tmp_path, {})))
 
 
 def test_a_body_without_bound_cannot_be_kept() -> None:
@@ -253,6 +259,131 @@ def test_brackets_in_strings_do_not_nest(write: Callable[[Any], str]) -> None:
 
 
 def test_a_pattern_cannot_run_away(tmp_path: Path) -> None:
-    check = body_check(write_file(tmp_path, {"pattern": "^(a+)+$"}))
+    check = body_check(BodySchema(file=write_file(tmp_path, {"pattern": "^(a+)+$"})))
     with pytest.raises(Exception, match="bad_content"):
         check(json.dumps("a" * 100_000 + "b").encode())
+
+
+# -- bounds
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+def counted(value: Any) -> tuple[int, int]:
+    """How deep it is nested, and how many values and names there are."""
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    found = [counted(each) for each in inner]
+    depth = max((depth for depth, _ in found), default=0) + isinstance(value, dict | list)
+    return depth, 1 + sum(values for _, values in found) + (len(value) if isinstance(value, dict) else 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON_VALUES, st.sampled_from([None, 2, "\t"]), st.booleans(), st.integers(0, 3), st.integers(0, 10))
+def test_a_text_is_measured_before_it_is_read(value: Any, indent: Any, ascii: bool, depth: int, values: int) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
+    expected = counted(value)
+    assert measure(text, 1000, 10_000) == expected
+    # The look ends early, and never before it knows that a bound is passed.
+    found = measure(text, depth, values)
+    assert (found[0] > depth or found[1] > values) == (expected[0] > depth or expected[1] > values)
+
+
+async def test_a_body_with_too_many_values(tmp_path: Path) -> None:
+    schema = {"file": str(tmp_path / "schema.json"), "max_values": 1000}
+    async with checked(tmp_path, {"type": "array"}, body_schema=schema) as (client, upstream):
+        for size in (1000, 30_000):
+            answer = await client.request(post(json.dumps([1] * size).encode()))
+            assert problem(answer, 413) == "The request body has more than 1000 values."
+            assert (await client.request(post(json.dumps([1] * 999).encode()))).status == 200  # the connection is kept
+        assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("general", "route", "most"),
+    [(None, None, 1 << 20), (0, None, 1 << 20), (5000, None, 5000), (5000, 9000, 9000), (None, 3 << 20, 3 << 20)],
+)
+async def test_how_large_a_body_may_be_that_is_checked(
+    general: int | None, route: int | None, most: int, tmp_path: Path
+) -> None:
+    (tmp_path / "schema.json").write_text("true")
+    keys = {"body_schema": str(tmp_path / "schema.json"), **({} if route is None else {"max_body": route})}
+    gateway = {} if general is None else {"max_body": general}
+    async with RecordingUpstream() as upstream:
+        config = proxy_config(upstream.port, route=keys, gateway=gateway)
+        async with start_gateway(config) as running, RawClient(running.port) as client:
+            assert (await client.request(post(b'"' + b"a" * (most - 2) + b'"'))).status == 200
+            await client.send(post(b"").replace(b"Content-Length: 0", b"Content-Length: %d" % (most + 1)))
+            assert (await client.response()).status == 413
+            assert [len(request.body) for request in upstream.requests] == [most]
+
+
+@pytest.mark.parametrize("text", ["{},", "[],", '{"":0},', "1,", '"ab",', "-1.5e3,"])
+def test_the_memory_of_a_check_is_bounded(text: str, tmp_path: Path) -> None:
+    """The largest body that may come by default, and the largest with as many values as may be."""
+    check = body_check(BodySchema(file=write_file(tmp_path, {"type": "array"})))
+    full = b"[" + (text * (1 << 20)).encode()[: (1 << 20) - 10].rsplit(b",", 1)[0] + b"]"
+    each = counted(json.loads(f"[{text[:-1]}]"))[1] - 1
+    most = b"[" + (text * (99_998 // each)).encode()[:-1] + b"]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(Exception, match="body_too_large"):
+            check(full)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+        tracemalloc.reset_peak()
+        check(most)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("bad", [3, 50, 5000])
+def test_a_body_with_many_errors_is_told_of_by_a_few(bad: int, tmp_path: Path) -> None:
+    """Each error that is found costs far more than the value that it is about."""
+    schema = {"items": {"anyOf": [{"type": "string"}, {"minimum": 1}]}}
+    check = body_check(BodySchema(file=write_file(tmp_path, schema)))
+    with pytest.raises(Exception, match="bad_content") as caught:
+        check(json.dumps([0] * bad).encode())
+    assert caught.value.detail.count("At /") == (3 if bad < FEW_VALUES else 1)  # type: ignore[attr-defined]
+
+
+async def test_long_bodies_are_checked_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way: list[bytes] = []
+    most = []
+
+    def check(body: bytes) -> None:
+        under_way.append(body)
+        most.append(len(under_way))
+        threading.Event().wait(0.01)
+        under_way.remove(body)
+
+    monkeypatch.setattr("fastgate.policies.body_schema.body_check", lambda settings: check)
+    async with checked(tmp_path) as (client, _):
+        async with contextlib.AsyncExitStack() as stack:
+            others = [await stack.enter_async_context(RawClient(client.address)) for _ in range(8)]
+            answers = await asyncio.gather(*(other.request(post(b"7" * 20_000)) for other in others))
+        assert [answer.status for answer in answers] == [200] * 8
+        assert most == [1] * 8
+
+
+def test_a_schema_is_a_path_or_a_table(tmp_path: Path) -> None:
+    path = write_file(tmp_path, {})
+    for written, expected in (
+        (path, BodySchema(file=path)),
+        ({"file": path}, BodySchema(file=path)),
+        ({"file": path, "max_values": 7}, BodySchema(file=path, max_values=7)),
+        (False, None),
+    ):
+        config = GatewayConfig.from_dict(proxy_config(1, route={"body_schema": written}))
+        assert config.routes[0].body_schema == expected
+    for wrong, told in (
+        (1, "expected a string or a table with file, got the number 1"),
+        ("", "body_schema: cannot be empty"),
+        ({"max_values": 0, "file": "a"}, "body_schema.max_values: must be 1 to 100000000, got 0"),
+        ({}, "body_schema.file: is missing"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            GatewayConfig.from_dict(proxy_config(1, route={"body_schema": wrong}))

@@ -22,3 +22,14 @@ def test_the_public_name_is_that_router() -> None:
     program = PROGRAM.replace("from fastgate._core.router import Router", "from fastgate import Router")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["fastgate", "fastgate._core", "fastgate._core.router"]
+
+
+def test_a_regular_expression_loads_what_matches_it_and_nothing_else() -> None:
+    program = PROGRAM + (
+        'router.add("~/v[0-9]+/(?P<rest>.*)", 2)\n'
+        'assert router.match("GET", "/v1/a").params == {"rest": "a"}\n'
+        'print(*sorted(name for name in sys.modules if name.split(".")[0] == "fastgate"))\n'
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    before, after = done.stdout.splitlines()
+    assert set(after.split()) - set(before.split()) == {"fastgate._core.expressions"}

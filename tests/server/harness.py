@@ -31,7 +31,7 @@ from fastgate.server.watch import FileWatch
 file, factory, watched, timeout = sys.argv[1:]
 reload.PREPARE_TIMEOUT = float(timeout)
 watch = FileWatch(file, 0.05) if watched else None
-read = lambda: GatewayConfig.from_file(file)
+read = lambda allow_empty=False: GatewayConfig.from_file(file, allow_empty=allow_empty)
 GatewayServer(read(), source=read, file=file, watch=watch, factory=factory).start()
 """
 

@@ -39,11 +39,11 @@ def write(file: Path, name: str, until: Path | None = None, **gateway: Any) -> N
     fresh.rename(file)
 
 
-async def ask(server: Server, command: str = "reload", within: float = 20.0) -> dict[str, Any]:
+async def ask(server: Server, command: str = "reload", within: float = 20.0, **arguments: Any) -> dict[str, Any]:
     """What the control socket answers."""
     async with asyncio.timeout(within):
         reader, writer = await asyncio.open_unix_connection(str(socket_path(RUN_DIR, server.pid)))
-        writer.write(json.dumps({"command": command}).encode() + b"\n")
+        writer.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
         answer: dict[str, Any] = json.loads(await reader.readline())
         writer.close()
         return answer
@@ -128,6 +128,65 @@ async def test_what_cannot_change_is_refused_with_its_reason(file: Path) -> None
             f"gateway.port: cannot change while the gateway runs; restart it to use {port}",
             "gateway.workers: cannot change while the gateway runs; restart it to use 3",
         ]
+
+
+# The same settings as the file has: a change of these would be refused for another reason.
+NO_ROUTES = {"gateway": {"port": 0, "workers": 2, "access_log": {"path": ""}}}
+EMPTIED = {
+    "no byte": ("", "the file is empty: there is no table in it, and nothing would be served"),
+    "no table": ("{}", "the file is empty: there is no table in it, and nothing would be served"),
+    "no route": (json.dumps(NO_ROUTES), "there are none, while the configuration in use has 1 route: every request"),
+    "an empty list": (json.dumps({**NO_ROUTES, "routes": []}), "there are none, while the configuration in use has 1"),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTIED)
+async def test_a_file_that_has_been_emptied_is_refused(kind: str, file: Path) -> None:
+    text, told = EMPTIED[kind]
+    async with running_file(file) as server:
+        port = await server.complete(2)
+        file.write_text(text)
+        (problem,) = (await ask(server))["problems"]
+        assert problem["message"].startswith(told)
+        server.signal(signal.SIGHUP)
+        await server.says("reload refused, the old configuration stays", times=2)
+        assert await names(server, port) == {"first"}
+        # It is not the one that a worker starts with, either.
+        os.kill(server.workers()[0], signal.SIGKILL)
+        await server.says(r"worker \d+ is ready", times=2)
+        assert await names(server, port) == {"first"}
+        write(file, "second")
+        assert (await ask(server))["ok"]
+        assert await names(server, port) == {"second"}
+
+
+async def test_a_watched_file_that_is_emptied_and_filled_again(file: Path) -> None:
+    async with running_file(file, watch=True) as server:
+        port = await server.complete(2)
+        file.write_text("")
+        await server.says("the file is empty")
+        assert await names(server, port) == {"first"}
+        write(file, "second")
+        await server.says("generation 2 is in use")
+        assert await names(server, port) == {"second"}
+
+
+@pytest.mark.parametrize("kind", ["no route", "an empty list"])
+async def test_nothing_is_served_where_that_is_meant(kind: str, file: Path) -> None:
+    async with running_file(file, REAL) as server:
+        await server.complete(2)
+        file.write_text(EMPTIED[kind][0])
+        assert (await ask(server, allow_empty=True))["routes"] == 0
+        # From nothing to nothing is no loss.
+        assert (await ask(server))["routes"] == 0
+        write(file, "first")
+        assert (await ask(server))["routes"] == 1
+
+
+async def test_what_allows_it_is_true_or_false(file: Path) -> None:
+    async with running_file(file) as server:
+        await server.complete(2)
+        assert "allow_empty" in (await ask(server, allow_empty="yes"))["error"]
 
 
 async def test_one_worker_that_refuses_is_enough(file: Path) -> None:
@@ -400,15 +459,26 @@ assert ready.wait(20)
 waiting = [server.reload(named(name)) for name in ("wait", "second", "third")]
 done = [each.result(20).generation for each in waiting]
 print(done == sorted(done) and done[-1] in (2, 3), server.config.routes[0].name)
-for refused in (named("refuse"), named("second", backlog=7)):
+empty = GatewayConfig.from_dict({"gateway": config(workers=2)["gateway"]})
+for refused in (named("refuse"), named("second", backlog=7), empty):
     try:
         server.reload(refused).result(20)
     except ConfigError as error:
         print(error.problems[0].message)
 print(server.config.routes[0].name)
+try:
+    server.reload(empty, allow_empty=True).result(20)
+except ConfigError as error:
+    print(error.problems[0].message)
 server.stop()
 thread.join()
 """
+
+
+NOTHING_SERVED = (
+    "there are none, while the configuration in use has 1 route: every request would get 404. If that is meant, "
+    "use `fastgate reload --allow-empty`, or allow_empty=True in Python"
+)
 
 
 async def test_from_python_a_reload_is_a_future() -> None:
@@ -421,5 +491,7 @@ async def test_from_python_a_reload_is_a_future() -> None:
         "True third",
         "no good",
         "cannot change while the gateway runs; restart it to use 7",
+        NOTHING_SERVED,
         "third",
+        "IndexError: list index out of range",  # of the stub, which looks for a name
     ]

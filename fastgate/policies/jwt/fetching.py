@@ -232,6 +232,14 @@ class _Response:
         self.complete = True
 
 
+def authorities(file: str) -> ssl.SSLContext:
+    """What servers of keys are verified by: the authorities of a file, or with ``""`` the system's.
+
+    Raises ConfigError.
+    """
+    return client_context(UpstreamTLS(ca=file), "auth.jwt")
+
+
 async def fetch(source: Source, lookup: SystemLookup, most: int) -> Fetched:
     """Asks the server once, all its addresses in turn, within the time. Raises FetchError."""
     parts = urlsplit(source.url)
@@ -240,7 +248,7 @@ async def fetch(source: Source, lookup: SystemLookup, most: int) -> Fetched:
     port = parts.port or (443 if secure else 80)
     try:
         async with asyncio.timeout(source.timeout):
-            context = client_context(UpstreamTLS(ca=source.ca), "auth.jwt") if secure else None
+            context = authorities(source.ca) if secure else None
             address = literal(host)
             addresses = [address] if address else (await lookup.addresses(host, "both")).addresses
             reader, writer = await _connect(addresses, port, host, context)

@@ -1,0 +1,118 @@
+"""Everything that a configuration has opened, read and compiled before a request meets it.
+
+One function does it for a start, for a reload and for ``fastgate check``, so that what one of them takes the others
+take too: certificates with their keys, authorities, files of users, schemas and keys, optional libraries, plugins,
+routes. Only what cannot be tried beside a running gateway is left to the start: listening addresses, the constructors
+of plugins and their ``on_startup``. It goes on after an error, so that all of them are told at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastgate._core.engine import Engine
+from fastgate.config import ConfigError, GatewayConfig, Plugin, Problem
+from fastgate.config.errors import PathKeys, render_path
+from fastgate.gateway.plugins import Plugins
+from fastgate.gateway.pools import Plan, Pools
+from fastgate.gateway.runtime import Compiled, compile_runtime
+from fastgate.gateway.slices import Slices
+from fastgate.policies.jwt.key_sets import KeySets
+from fastgate.upstreams.lookup import require_dnspython
+from fastgate.upstreams.members import question_of
+
+if TYPE_CHECKING:
+    from fastgate.gateway.tls import ServerTLS
+
+Renew = Callable[[Sequence[Plugin], list[Problem]], Plugins]
+"""Makes the plugins of a configuration, and adds to a list what is wrong with them."""
+
+
+class Built(NamedTuple):
+    """What a gateway uses from the next request on."""
+
+    config: GatewayConfig
+    plugins: Plugins
+    plan: Plan
+    compiled: Compiled
+    tls: "ServerTLS | None"
+
+
+async def build(
+    config: GatewayConfig, engine: Engine, pools: Pools, key_sets: KeySets, renew: Renew, slices: Slices
+) -> Built:
+    """Opens and compiles everything. Raises ConfigError with all that is wrong; nothing of it stays then."""
+    problems: list[Problem] = []
+    plugins = renew(config.plugins, problems)
+    tls = _server_tls(config, problems)
+    _check_lookups(config, problems)
+    _check_key_sets(config, problems)
+    plan = await pools.plan(config.upstreams, slices, problems)
+    try:
+        compiled = await compile_runtime(config, engine, plan.pools, plugins.policies, key_sets, slices, problems)
+        if problems:
+            close(compiled)
+            raise ConfigError(dict.fromkeys(problems))
+    except BaseException:
+        pools.forget(plan)
+        raise
+    return Built(config, plugins, plan, compiled, tls)
+
+
+def close(compiled: Compiled) -> None:
+    """Ends what was opened for the routes: threads and connections of the ways to authenticate."""
+    for method in compiled.auth.values():
+        method.close()
+
+
+async def find_problems(config: GatewayConfig) -> list[Problem]:
+    """What would keep a gateway from starting with this configuration, or from taking it over."""
+    from fastgate.state.memory import make_segment  # on use: workers have a supervisor that does this
+
+    engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
+    pools = Pools(engine, 1, {})
+    key_sets = KeySets({}, lambda *_: None)
+    try:
+        built = await build(config, engine, pools, key_sets, Plugins().outlined, Slices())
+    except ConfigError as error:
+        return error.problems
+    close(built.compiled)
+    pools.forget(built.plan)
+    return []
+
+
+def _server_tls(config: GatewayConfig, problems: list[Problem]) -> "ServerTLS | None":
+    if config.gateway.tls is None:
+        return None
+    from fastgate.gateway.tls import ServerTLS  # on use: most gateways behind a load balancer have none
+
+    try:
+        return ServerTLS(config.gateway.tls)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _check_lookups(config: GatewayConfig, problems: list[Problem]) -> None:
+    """The control plane resolves names; it has no other way to SRV records and to DNS servers than dnspython."""
+    for name, upstream in config.upstreams.items():
+        places: list[PathKeys] = [("targets", number) for number, target in enumerate(upstream.targets) if target.srv]
+        if upstream.dns.server and any(question_of(target) for target in upstream.targets):
+            places.append(("dns", "server"))
+        for place in places:
+            try:
+                require_dnspython(render_path(("upstreams", name, *place)))
+            except ConfigError as error:
+                problems += error.problems
+
+
+def _check_key_sets(config: GatewayConfig, problems: list[Problem]) -> None:
+    """The control plane fetches published keys, from servers that these authorities vouch for."""
+    if config.auth.jwt is None or not config.auth.jwt.ca:
+        return
+    from fastgate.policies.jwt.fetching import authorities
+
+    try:
+        authorities(config.auth.jwt.ca)
+    except ConfigError as error:
+        problems += error.problems
