@@ -7,8 +7,9 @@ class Concurrency:
     """At most ``max`` requests of a key at once, over all workers of a segment; up to ``queue`` more may wait.
 
     ``slot`` is the worker's own: each process that shares a segment has another one. All limits of one ``name`` in it
-    count together. Without a segment a limit has memory of its own, with room for ``entries`` keys at once; a request
-    whose key finds no room is admitted and counted (``lost``).
+    count together. Without a segment a limit has memory of its own, with room for ``entries`` keys at once. A request
+    whose key finds no room is counted together with those of another key of this limit. With ``chosen`` (clients choose
+    the keys) the room is apart from that of other limits.
 
     With ``minimum`` the limit is adaptive: it moves between that and ``max`` with the latencies that release() is told.
     Raises ValueError for numbers that make no sense, IndexError for a slot that the segment does not have, SegmentError
@@ -25,6 +26,7 @@ class Concurrency:
         slot: int = 0,
         entries: int = 1024,
         name: str = "",
+        chosen: bool = False,
     ) -> None: ...
     @property
     def segment(self) -> Segment: ...
@@ -37,6 +39,8 @@ class Concurrency:
     @property
     def minimum(self) -> int:
         """The least that an adaptive limit may be; 0 = the limit is always ``max``."""
+    @property
+    def chosen(self) -> bool: ...
     def take(self, key: str | bytes) -> Share | None:
         """One more request of this key: its Share, or None when there are as many as there may be."""
     def wait(self, key: str | bytes) -> Share | None:
@@ -47,9 +51,6 @@ class Concurrency:
         """How many requests of this key wait in all workers."""
     def limit(self, key: str | bytes) -> int:
         """How many requests of this key may be under way at once now."""
-    @property
-    def lost(self) -> int:
-        """How many requests in this segment were not counted because the table had no room for their key."""
 
 class Share:
     """One request that runs or waits under a limit; as a context manager it is released at the end."""
@@ -70,7 +71,7 @@ class Share:
     ) -> None: ...
 
 def shares_size(entries: int, slots: int) -> int:
-    """Bytes of the region ``shares`` for so many keys at once and a segment of so many slots."""
+    """Bytes of the region ``shares`` for so many keys at once, as many that clients choose, and so many slots."""
 
 def prepare_shares(segment: Segment) -> None:
     """Makes the region of a new segment ready. To be called once, by its creator, before others attach it.
@@ -80,3 +81,6 @@ def prepare_shares(segment: Segment) -> None:
 
 def release_slot(segment: Segment, slot: int) -> None:
     """Gives back all that the worker of this slot held or waited for. To be called when its process is gone."""
+
+def merged(segment: Segment) -> int:
+    """How many requests were counted together with those of other keys, because there was no room for their own."""

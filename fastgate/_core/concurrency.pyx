@@ -10,7 +10,11 @@ dead worker held is thereby known: the supervisor zeroes the words of its slot, 
   locks, chosen by the set of entries a key belongs to: no two workers can take the last place. release() subtracts
   from its own word without a lock: whoever adds up at that moment sees one or the other.
 * A key's entry is one of sixteen in its set. An entry whose words are all zero is free for the next key, because nobody
-  can hold a pointer to it. When all sixteen are in use by other keys the request is admitted, and counted as lost.
+  can hold a pointer to it.
+* When all sixteen are in use, the request counts in the entry of another key of the same limit, that with the least
+  under way; where there is none, in the limit's spare entry, with all others that found no room. So there is never more
+  under way than the limit says; a full table refuses sooner, and lets nothing through uncounted. Keys that clients
+  choose have sets of their own, so that none of this is up to who invents keys.
 * Every store leaves the table valid, so a death inside needs no repair: an entry that was claimed and not yet counted
   in is all zeros, that is, free.
 * Who waits asks again (promote); the queue bounds how many may, not in which order they are let in.
@@ -51,6 +55,7 @@ cdef extern from "atomics.h" nogil:
     uint64_t atomic_load_acquire(const uint64_t* word)
     void atomic_store_relaxed(uint64_t* word, uint64_t value)
     void atomic_store_release(uint64_t* word, uint64_t value)
+    int atomic_swap_if_equal(uint64_t* word, uint64_t* expected, uint64_t desired)
     uint64_t monotonic_us()
 
 cdef enum:
@@ -62,6 +67,7 @@ cdef enum:
     WINDOW_SAMPLES = 10
     WINDOWS = 50                # between two measurements of the baseline
     FIRST_LIMIT = 20            # before anything is known
+    PROBES = 32                 # places in which the spare entry of a limit may lie
     STEADY = 0                  # phases
     DRAINING = 1
     MEASURING = 2
@@ -89,7 +95,11 @@ cdef inline unsigned char* touched(Shares* shares) noexcept:
 
 
 cdef inline uint64_t* keys_of(Shares* shares, uint64_t number) noexcept:
-    return <uint64_t*>(touched(shares) + up(shares.sets, LINE) + number * set_size(shares.stride))
+    return <uint64_t*>(touched(shares) + up(2 * shares.sets, LINE) + number * set_size(shares.stride))
+
+
+cdef inline unsigned char* spare_of(Shares* shares, uint64_t number) noexcept:
+    return <unsigned char*>keys_of(shares, 2 * shares.sets) + number * shares.stride
 
 
 cdef inline uint64_t* words_of(unsigned char* entry) noexcept:
@@ -100,7 +110,8 @@ cdef class Concurrency:
     """At most ``max`` requests of a key at once, over all workers."""
 
     def __init__(
-        self, max, *, queue=0, minimum=None, Segment segment=None, int slot=0, entries=1024, str name not None=""
+        self, max, *, queue=0, minimum=None, Segment segment=None, int slot=0, entries=1024, str name not None="",
+        chosen=False
     ):
         cdef bytes label = name.encode("utf-8", "surrogateescape")
         if not 1 <= max < 1 << 31:
@@ -120,7 +131,10 @@ cdef class Concurrency:
         self.max = max
         self.queue = queue
         self.minimum = 0 if minimum is None else minimum
+        self.chosen = chosen
         siphash_derive(self.secret, segment.key(), PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
+        self.tag = (<uint32_t*>self.secret)[0]
+        self.spare = find_spare(self.shares, (<uint64_t*>self.secret)[0] | 1)
 
     cdef uint64_t key_of(self, const void* text, size_t length) noexcept:
         return siphash(self.secret, text, length)
@@ -128,12 +142,34 @@ cdef class Concurrency:
     cdef unsigned char* entry_of(self, uint64_t number, int way) noexcept:
         return <unsigned char*>(keys_of(self.shares, number) + SHARE_WAYS) + way * self.shares.stride
 
+    cdef uint64_t set_of(self, uint64_t key) noexcept:
+        return ((key >> 32) * self.shares.sets >> 32) + (self.shares.sets if self.chosen else 0)
+
     cdef Stripe* stripe_of(self, uint64_t number) noexcept:
         return &self.shares.stripes[number % STRIPES]
 
-    cdef uint64_t number_of(self, unsigned char* entry) noexcept:
-        """The set that an entry belongs to."""
-        return <uint64_t>(entry - <unsigned char*>keys_of(self.shares, 0)) // set_size(self.shares.stride)
+    cdef Stripe* stripe_at(self, unsigned char* entry) noexcept:
+        """The lock of an entry: that of its set; of spare ones each has its own."""
+        cdef unsigned char* spares = spare_of(self.shares, 0)
+        if entry >= spares:
+            return self.stripe_of(<uint64_t>(entry - spares) // self.shares.stride)
+        return self.stripe_of(
+            <uint64_t>(entry - <unsigned char*>keys_of(self.shares, 0)) // set_size(self.shares.stride)
+        )
+
+    cdef unsigned char* hold(self, uint64_t key, Stripe** stripe) noexcept:
+        """The entry that a key counts in, its lock taken."""
+        cdef uint64_t number = self.set_of(key)
+        cdef unsigned char* entry
+        stripe[0] = self.stripe_of(number)
+        shared_lock(stripe[0].lock)
+        entry = self.place(number, key, True)
+        if entry == NULL:
+            shared_unlock(stripe[0].lock)
+            entry = spare_of(self.shares, self.spare)
+            stripe[0] = self.stripe_of(self.spare)
+            shared_lock(stripe[0].lock)
+        return entry
 
     cdef int64_t count(self, unsigned char* entry, int shift) noexcept:
         """The requests of all workers that are RUNNING or WAITING."""
@@ -144,13 +180,16 @@ cdef class Concurrency:
             total += (atomic_load_relaxed(&words[slot]) >> shift) & 0xffffffff
         return total
 
-    cdef unsigned char* place(self, uint64_t key, bint claiming) noexcept:
-        """The entry of a key; NULL when it has none and, if one is claimed for it, there is no room. Under the lock."""
-        cdef uint64_t number = ((key >> 32) * self.shares.sets) >> 32
+    cdef unsigned char* place(self, uint64_t number, uint64_t key, bint claiming) noexcept:
+        """The entry of a key in its set. Where it has none, if one is to be claimed: a free one, else that of the key
+        of this limit that has least under way. NULL when there is none of these. Under the lock.
+        """
         cdef uint64_t* keys = keys_of(self.shares, number)
         cdef unsigned char* entry
         cdef unsigned char* best = NULL
+        cdef unsigned char* mate = NULL
         cdef uint64_t oldest = 0
+        cdef int64_t held, fewest = 0
         cdef int way, chosen = 0
         for way in range(SHARE_WAYS):
             if keys[way] == key:
@@ -161,17 +200,21 @@ cdef class Concurrency:
         # Of the entries that nobody holds one that never was in use, or what was learned longest ago.
         for way in range(SHARE_WAYS):
             entry = self.entry_of(number, way)
-            if keys[way] != 0 and (self.count(entry, RUNNING) or self.count(entry, WAITING)):
-                continue
-            if best == NULL or (<Learned*>entry).begun < oldest:
+            held = self.count(entry, RUNNING) + self.count(entry, WAITING) if keys[way] != 0 else 0
+            if held:
+                if (<Learned*>entry).owner == self.tag and (mate == NULL or held < fewest):
+                    mate = entry
+                    fewest = held
+            elif best == NULL or (<Learned*>entry).begun < oldest:
                 best = entry
                 oldest = (<Learned*>entry).begun
                 chosen = way
         if best == NULL:
             atomic_store_relaxed(&self.stripe_of(number).lost, self.stripe_of(number).lost + 1)
-            return NULL
+            return mate
         atomic_store_release(&keys[chosen], 0)
         memset(best, 0, sizeof(Learned))
+        (<Learned*>best).owner = self.tag
         atomic_store_release(&keys[chosen], key)
         return best
 
@@ -200,43 +243,28 @@ cdef class Concurrency:
 
     cdef int acquire(self, uint64_t key, int64_t** word) noexcept:
         cdef Stripe* stripe
-        cdef unsigned char* entry
-        cdef int admitted = 1
-        if key == 0:
-            key = 1
-        stripe = self.stripe_of(((key >> 32) * self.shares.sets) >> 32)
-        word[0] = NULL
-        shared_lock(stripe.lock)
-        entry = self.place(key, True)
-        if entry != NULL:
-            admitted = self.admit(entry, 1)
-            if admitted:
-                word[0] = <int64_t*>&words_of(entry)[self.slot]
+        cdef unsigned char* entry = self.hold(key or 1, &stripe)
+        cdef int admitted = self.admit(entry, 1)
+        word[0] = <int64_t*>&words_of(entry)[self.slot] if admitted else NULL
         shared_unlock(stripe.lock)
         return admitted
 
     cdef int enter_queue(self, uint64_t key, int64_t** word) noexcept:
         cdef Stripe* stripe
         cdef unsigned char* entry
-        cdef int entered = 0
-        if key == 0:
-            key = 1
         word[0] = NULL
         if self.queue == 0:
             return 0
-        stripe = self.stripe_of(((key >> 32) * self.shares.sets) >> 32)
-        shared_lock(stripe.lock)
-        entry = self.place(key, True)
-        if entry != NULL and self.count(entry, WAITING) < self.queue:
+        entry = self.hold(key or 1, &stripe)
+        if self.count(entry, WAITING) < self.queue:
             word[0] = <int64_t*>&words_of(entry)[self.slot]
             atomic_store_release(<uint64_t*>word[0], <uint64_t>(word[0][0] + ONE_WAITING))
-            entered = 1
         shared_unlock(stripe.lock)
-        return entered
+        return word[0] != NULL
 
     cdef int promote(self, int64_t* word) noexcept:
         cdef unsigned char* entry = <unsigned char*>(word - self.slot) - sizeof(Learned)
-        cdef Stripe* stripe = self.stripe_of(self.number_of(entry))
+        cdef Stripe* stripe = self.stripe_at(entry)
         cdef int admitted
         # The entry cannot go to another key: this one is waiting in it.
         shared_lock(stripe.lock)
@@ -245,22 +273,20 @@ cdef class Concurrency:
         return admitted
 
     cdef void release(self, int64_t* word) noexcept:
-        if word != NULL:
-            atomic_store_release(<uint64_t*>word, <uint64_t>(word[0] - 1))
+        atomic_store_release(<uint64_t*>word, <uint64_t>(word[0] - 1))
 
     cdef void leave_queue(self, int64_t* word) noexcept:
-        if word != NULL:
-            atomic_store_release(<uint64_t*>word, <uint64_t>(word[0] - ONE_WAITING))
+        atomic_store_release(<uint64_t*>word, <uint64_t>(word[0] - ONE_WAITING))
 
     cdef void sample(self, int64_t* word, uint64_t now_us, uint64_t latency_us, bint dropped) noexcept:
         cdef unsigned char* entry
         cdef Learned* learned
         cdef Stripe* stripe
-        if word == NULL or self.minimum == 0:
+        if self.minimum == 0:
             return
         entry = <unsigned char*>(word - self.slot) - sizeof(Learned)
         learned = <Learned*>entry
-        stripe = self.stripe_of(self.number_of(entry))
+        stripe = self.stripe_at(entry)
         shared_lock(stripe.lock)
         if learned.limit <= 0:
             learned.limit = min(<double>self.max, max(<double>self.minimum, <double>FIRST_LIMIT))
@@ -342,15 +368,6 @@ cdef class Concurrency:
         """How many requests of this key may be under way at once now."""
         return _look(self, key, -1)
 
-    @property
-    def lost(self) -> int:
-        """How many requests in this segment were not counted because the table had no room for their key."""
-        cdef uint64_t total = 0
-        cdef int number
-        for number in range(STRIPES):
-            total += atomic_load_relaxed(&self.shares.stripes[number].lost)
-        return total
-
 
 cdef uint64_t hashed(Concurrency limit, key) except? 0:
     cdef bytes text = key if type(key) is bytes else (<str?>key).encode("utf-8", "surrogateescape")
@@ -359,12 +376,13 @@ cdef uint64_t hashed(Concurrency limit, key) except? 0:
 
 cdef int64_t _look(Concurrency limit, key, int shift) except -1:
     cdef uint64_t number_key = hashed(limit, key)
-    cdef Stripe* stripe = limit.stripe_of(((number_key >> 32) * limit.shares.sets) >> 32)
+    cdef uint64_t number = limit.set_of(number_key)
+    cdef Stripe* stripe = limit.stripe_of(number)
     cdef unsigned char* entry
     cdef int64_t found = 0
     cdef Learned nothing
     shared_lock(stripe.lock)
-    entry = limit.place(number_key, False)
+    entry = limit.place(number, number_key, False)
     if shift < 0:
         memset(&nothing, 0, sizeof(nothing))
         found = limit.bound(entry if entry != NULL else <unsigned char*>&nothing)
@@ -408,9 +426,9 @@ cdef class Share:
 
 
 def shares_size(uint64_t entries, uint64_t slots) -> int:
-    """Bytes of the region ``shares`` for so many keys at once and a segment of so many slots."""
-    cdef uint64_t sets = ((entries or 1) + SHARE_WAYS - 1) // SHARE_WAYS
-    return sizeof(Shares) + up(sets, LINE) + sets * set_size(stride_of(slots))
+    """Bytes of the region ``shares`` for so many keys at once, twice, and a segment of so many slots."""
+    cdef uint64_t sets = 2 * (((entries or 1) + SHARE_WAYS - 1) // SHARE_WAYS)
+    return sizeof(Shares) + up(sets, LINE) + sets * set_size(stride_of(slots)) + SPARES * stride_of(slots)
 
 
 def prepare_shares(Segment segment not None) -> None:
@@ -420,12 +438,13 @@ def prepare_shares(Segment segment not None) -> None:
     cdef uint64_t stride = stride_of(segment.slots)
     if size == 0:
         return
-    if size < sizeof(Shares) + LINE + set_size(stride):
+    if size < sizeof(Shares) + LINE + 2 * set_size(stride) + SPARES * stride:
         raise ValueError(f"{size} bytes are too few for limits of concurrency over {segment.slots} slots")
     if shares.magic == MAGIC:
         return
-    shares.sets = (size - sizeof(Shares)) // (set_size(stride) + 1)
-    while sizeof(Shares) + up(shares.sets, LINE) + shares.sets * set_size(stride) > size:
+    size -= sizeof(Shares) + SPARES * stride
+    shares.sets = size // (2 * (set_size(stride) + 1))
+    while up(2 * shares.sets, LINE) + 2 * shares.sets * set_size(stride) > size:
         shares.sets -= 1
     shares.slots = segment.slots
     shares.stride = stride
@@ -445,14 +464,41 @@ def release_slot(Segment segment not None, int slot) -> None:
     cdef Shares* shares
     cdef unsigned char* entry
     cdef uint64_t number
-    cdef int way
+    cdef int way, spare
     if not 0 <= slot < segment.slots:
         raise IndexError(f"slot {slot} of {segment.slots}")
     if segment.region_size(REGION_SHARES) == 0:
         return
     shares = shares_of(segment)
-    for number in range(shares.sets):
+    for number in range(2 * shares.sets):
         if touched(shares)[number]:
             for way in range(SHARE_WAYS):
                 entry = <unsigned char*>(keys_of(shares, number) + SHARE_WAYS) + way * shares.stride
                 atomic_store_release(&words_of(entry)[slot], 0)
+    for spare in range(SPARES):
+        if atomic_load_relaxed(&shares.spares[spare]) != 0:
+            atomic_store_release(&words_of(spare_of(shares, spare))[slot], 0)
+
+
+def merged(Segment segment not None) -> int:
+    """How many requests were counted together with those of other keys, because there was no room for their own."""
+    cdef Shares* shares
+    cdef uint64_t total = 0
+    cdef int number
+    if segment.region_size(REGION_SHARES):
+        shares = shares_of(segment)
+        for number in range(STRIPES):
+            total += atomic_load_relaxed(&shares.stripes[number].lost)
+    return total
+
+
+cdef uint64_t find_spare(Shares* shares, uint64_t name) noexcept:
+    """The number of the spare entry of the limit with this name; where there are too many, another one shares it."""
+    cdef uint64_t number, taken
+    cdef int step
+    for step in range(PROBES):
+        number = (name + step) % SPARES
+        taken = 0
+        if atomic_swap_if_equal(&shares.spares[number], &taken, name) or taken == name:
+            return number
+    return name % SPARES

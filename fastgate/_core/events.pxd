@@ -26,6 +26,7 @@ cdef enum:
     STATE_RECOVERING = 8
     STATE_OFF = 9
     STATE_ON = 10
+    STATE_ALL = 11
 
 
 # One cache line. ``check`` is a sum over the rest, so that a record that two writers spoilt is recognised.

@@ -36,7 +36,7 @@ cdef enum:
 
 KINDS = ("", "health", "ejected", "returned", "breaker", "drained", "enabled", "panic")
 STATES = (
-    "unknown", "up", "down", "ejected", "drained", "closed", "open", "half-open", "recovering", "off", "on",
+    "unknown", "up", "down", "ejected", "drained", "closed", "open", "half-open", "recovering", "off", "on", "all",
 )
 
 StateEvent = namedtuple("StateEvent", "sequence time kind row old new value", module=__name__)

@@ -46,6 +46,7 @@ from fastgate._core.causes cimport (
     GATEWAY_ANSWERED,
     NO_FAILURE,
     NO_METHOD,
+    NO_TARGET,
     OK,
     POLICY_ANSWERED,
     POOL_TIMEOUT,
@@ -406,7 +407,7 @@ cdef class Exchange(Timed):
         if self.phase == PHASE_QUEUE:
             return self.refuse(QUEUE_TIMEOUT)
         if self.attempt.waiting:
-            return self.attempt_failed(POOL_TIMEOUT)
+            return self.attempt_failed(NO_TARGET if self.attempt.target is None else POOL_TIMEOUT)
         if self.attempt.connecting is not None:
             return self.attempt_failed(CONNECT_TIMEOUT)
         if self.try_due and self.phase == PHASE_UPSTREAM and self.attempt.connection is not None:

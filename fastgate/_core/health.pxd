@@ -29,6 +29,7 @@ cdef class UpstreamHealth:
     cdef int allowed                    # to be ejected at once
     cdef uint64_t slow_start
     cdef double panic_threshold
+    cdef bint panic_over_probes
 
     # For the request path. `index` is a position in `targets`.
     cdef bint changed(self, uint64_t now) noexcept
@@ -39,7 +40,7 @@ cdef class UpstreamHealth:
 
     cdef int standing(self, State* state, uint64_t now) noexcept
     cdef int word_of(self, State* state) noexcept
-    cdef bint panics(self, uint64_t now, int* healthy) noexcept
+    cdef int panics(self, uint64_t now, int* healthy) noexcept
     cdef void settle_panic(self, uint64_t now) noexcept
     cdef double ramp(self, State* state, uint64_t now) noexcept
     cdef void expect(self, uint64_t time) noexcept

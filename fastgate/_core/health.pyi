@@ -33,7 +33,8 @@ class UpstreamHealth:
 
     ``backups`` names the targets that are used only when no other one can be. What comes back gets its weight slowly
     over ``slow_start``. When of the targets that are no backups less than the share ``panic_threshold`` is healthy,
-    all of them are used (0 = never).
+    those that are ejected are used too, and when the probe says that all of them are down, all (0 = never); with
+    ``panic_over_probes`` all are used in both cases.
 
     Raises ValueError when a backup is no target, SegmentError when the table of targets is full.
     """
@@ -59,6 +60,7 @@ class UpstreamHealth:
         max_ejected: float = 0.5,
         slow_start: float = 0.0,
         panic_threshold: float = 0.5,
+        panic_over_probes: bool = False,
     ) -> None: ...
     def target(self, index: int) -> TargetHealth:
         """The target at this position. Raises IndexError when there is none."""

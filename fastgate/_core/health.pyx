@@ -27,10 +27,11 @@ It is O(targets).
 weigh() in words. A target is healthy when it is not drained, down, ejected or behind an open breaker. Primaries that
 are healthy get their base weight, those that came back less than `slow_start` ago a share of it that grows in STEPS
 steps from a tenth to all. Backups get theirs if no primary is healthy; until then they are the reserve of a request
-whose primaries have all been tried. Panic: if less than `panic_threshold` of the
-primaries that are not drained are healthy, then those that are down or ejected are used too, because what is left
-would not bear the load and the probes may be wrong. Not so if all primaries are out and a backup is healthy, nor
-where only breakers are open: these are never passed over.
+whose primaries have all been tried. Panic: if less than `panic_threshold` of the primaries that are not drained are
+healthy, then those that are ejected are used too, because what is left would not
+bear the load. Those that the probe says are down are used only when that is true of all of them: any answer is better
+than none, and the probe may be wrong; with `panic_over_probes` they are used in every panic. Not so if no primary is
+healthy and a backup is, nor where only breakers are open: these are never passed over.
 
 Safety. Deciding words are written under the lock, one store a change, and read without it. A process that dies with
 the lock held leaves each word old or new, and the next holder moves the generation on. A worker never waits for more
@@ -50,6 +51,7 @@ from fastgate._core.events cimport (
     EVENT_HEALTH,
     EVENT_PANIC,
     EVENT_RETURNED,
+    STATE_ALL,
     STATE_CLOSED,
     STATE_DOWN,
     STATE_DRAINED,
@@ -97,9 +99,19 @@ cdef enum:
 # How a target stands.
 cdef enum:
     HEALTHY
-    UNHEALTHY                   # down or ejected
+    PUT_OUT                     # ejected
+    FOUND_DOWN                  # by the probe
     SHUT                        # its breaker is open
     TAKEN_OUT                   # drained
+
+# What is used beside healthy targets, as the upstream's row says it.
+cdef enum:
+    CALM
+    OVER_EJECTIONS
+    OVER_PROBES                 # and over ejections
+
+cdef int[3] PANIC_STATES
+PANIC_STATES[:] = [STATE_OFF, STATE_ON, STATE_ALL]
 
 cdef uint64_t FOREVER = <uint64_t>-1
 NEVER = FOREVER
@@ -115,7 +127,8 @@ cdef class UpstreamHealth:
 
     def __cinit__(
         self, Segment segment not None, str name not None, targets, *, EventRing events=None, backups=(), failures=0,
-        window=10.0, eject=30.0, max_eject=300.0, max_ejected=0.5, slow_start=0.0, panic_threshold=0.5
+        window=10.0, eject=30.0, max_eject=300.0, max_ejected=0.5, slow_start=0.0, panic_threshold=0.5,
+        panic_over_probes=False
     ):
         cdef int index
         self.segment = segment
@@ -147,6 +160,7 @@ cdef class UpstreamHealth:
         self.allowed = <int>(max_ejected * self.size + 1e-9)
         self.slow_start = milliseconds(slow_start)
         self.panic_threshold = panic_threshold
+        self.panic_over_probes = panic_over_probes
         self.seen = FOREVER
 
     def __dealloc__(self):
@@ -164,15 +178,14 @@ cdef class UpstreamHealth:
         """Writes the weight of each target at this moment, and into ``reserve`` the weights that healthy backups would
         have if they were used. ``reserve`` may be NULL.
         """
-        cdef int index, healthy, wanted, standing
-        cdef bint panic
+        cdef int index, healthy, wanted, standing, panic
         cdef State* state
         self.return_due(now)
         # The generation first: a change that comes in between makes changed() true again.
         self.seen = atomic_load_acquire(&self.upstream.generation)
         self.next_change = FOREVER
         panic = self.panics(now, &healthy)
-        if panic != <bint>atomic_load_relaxed(&self.upstream.panic):
+        if <uint64_t>panic != atomic_load_relaxed(&self.upstream.panic):
             self.settle_panic(now)
         wanted = 0 if panic or healthy > 0 else 1
         for index in range(self.size):
@@ -191,6 +204,8 @@ cdef class UpstreamHealth:
                 self.expect(breaker_time(atomic_load_relaxed(&state.breaker)))
             if self.backups[index] != wanted or standing == SHUT:
                 weights[index] = 0.0
+            elif standing == FOUND_DOWN and panic != OVER_PROBES:
+                weights[index] = 0.0
             elif panic:
                 weights[index] = base[index]
             elif standing != HEALTHY:
@@ -203,13 +218,13 @@ cdef class UpstreamHealth:
             return TAKEN_OUT
         if breaker & BREAKER_KIND == BREAKER_OPEN and now < breaker_time(breaker):
             return SHUT
-        if control & PROBE_BITS == PROBE_DOWN or atomic_load_relaxed(&state.ejection) & EJECTED:
-            return UNHEALTHY
-        return HEALTHY
+        if control & PROBE_BITS == PROBE_DOWN:
+            return FOUND_DOWN
+        return PUT_OUT if atomic_load_relaxed(&state.ejection) & EJECTED else HEALTHY
 
-    cdef bint panics(self, uint64_t now, int* healthy) noexcept:
-        """Whether so few primaries are healthy that all are to be used; also says how many are."""
-        cdef int index, standing, primaries = 0, sick = 0, backups = 0
+    cdef int panics(self, uint64_t now, int* healthy) noexcept:
+        """Whether so few primaries are healthy that others are to be used, and which; also says how many are."""
+        cdef int index, standing, primaries = 0, up = 0, ejected = 0, down = 0, backups = 0
         healthy[0] = 0
         for index in range(self.size):
             standing = self.standing(self.states[index], now)
@@ -218,24 +233,26 @@ cdef class UpstreamHealth:
             elif standing != TAKEN_OUT:
                 primaries += 1
                 healthy[0] += standing == HEALTHY
-                sick += standing == UNHEALTHY
-        if sick == 0 or (healthy[0] == 0 and backups > 0):
-            return False
-        return healthy[0] < self.panic_threshold * primaries - 1e-9
+                up += atomic_load_relaxed(&self.states[index].control) & PROBE_BITS != PROBE_DOWN
+                ejected += standing == PUT_OUT
+                down += standing == FOUND_DOWN
+        if (healthy[0] == 0 and backups > 0) or healthy[0] >= self.panic_threshold * primaries - 1e-9:
+            return CALM
+        if down > 0 and (self.panic_over_probes or up == 0):
+            return OVER_PROBES
+        return OVER_EJECTIONS if ejected > 0 else CALM
 
     cdef void settle_panic(self, uint64_t now) noexcept:
-        """Brings the flag in the upstream's row in line, with an event; a no-op when somebody else has done it."""
-        cdef int healthy
-        cdef uint64_t panic
+        """Brings the word in the upstream's row in line, with an event; a no-op when somebody else has done it."""
+        cdef int healthy, panic
+        cdef uint64_t before
         if not lock_state(self.upstream):
             return
         panic = self.panics(now, &healthy)
-        if panic != atomic_load_relaxed(&self.upstream.panic):
-            atomic_store_release(&self.upstream.panic, panic)
-            if panic:
-                self.events.put(EVENT_PANIC, self.row, STATE_OFF, STATE_ON, healthy, now)
-            else:
-                self.events.put(EVENT_PANIC, self.row, STATE_ON, STATE_OFF, healthy, now)
+        before = atomic_load_relaxed(&self.upstream.panic)
+        if <uint64_t>panic != before:
+            atomic_store_release(&self.upstream.panic, <uint64_t>panic)
+            self.events.put(EVENT_PANIC, self.row, PANIC_STATES[before], PANIC_STATES[panic], healthy, now)
         unlock_state(self.upstream)
 
     cdef double ramp(self, State* state, uint64_t now) noexcept:
@@ -403,7 +420,7 @@ cdef class UpstreamHealth:
         cdef uint64_t time = Segment.now() if now is None else now
         cdef int healthy
         self.return_due(time)
-        if self.panics(time, &healthy) != <bint>atomic_load_relaxed(&self.upstream.panic):
+        if <uint64_t>self.panics(time, &healthy) != atomic_load_relaxed(&self.upstream.panic):
             self.settle_panic(time)
 
     def retry_after(self, now=None) -> float:
@@ -417,7 +434,7 @@ cdef class UpstreamHealth:
 
     @property
     def panic(self) -> bool:
-        """Whether so few targets are healthy that all are used."""
+        """Whether so few targets are healthy that others are used too."""
         return atomic_load_relaxed(&self.upstream.panic) != 0
 
     def _hold(self) -> None:

@@ -6,7 +6,8 @@ The parts of a `RequestKey` are written one behind the other, each with its leng
 whoever asks (a limit's, say), and hashed with SipHash. For limits the secret is the segment's: every worker gets the
 same number, and nobody outside can find two clients that share one. For balancers and splits it is none, so that a
 client stays where it is over restarts and on every host. A part that the request does not have counts as empty:
-requests without the field share one key, so that leaving a field away is no way around a limit.
+requests without the field share one key, so that leaving a field away is no way around a limit. Balancers and splits
+draw by chance for a request that has no part of the key: they would send all of these to one target.
 
 An IPv6 client is known by its first 64 bits, which is what a network gives to one customer.
 """
@@ -25,6 +26,7 @@ from fastgate._core.route cimport (
     KEY_COOKIE,
     KEY_HEADER,
     KEY_IDENTITY,
+    KEY_NOTHING,
     KEY_PARAMETER,
     KEY_SEVERAL,
     RequestKey,
@@ -75,6 +77,8 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
     cdef uint32_t size
     cdef bytes owner
     cdef int i
+    if kind == KEY_NOTHING:
+        return True
     if kind == KEY_CLIENT_IP:
         value = <const unsigned char*>PyBytes_AS_STRING(x.client_ip)
         length = PyBytes_GET_SIZE(x.client_ip)

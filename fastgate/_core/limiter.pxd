@@ -24,6 +24,15 @@ cdef enum:
     STAMPS = 32                 # of a block
     BLOCK_WAYS = 8
     HEAD_WAYS = 16
+    ALLOWANCES = 16384          # limits that are told apart in each region
+
+
+# What a limit allows one key, for weighing the entries of different limits against each other.
+cdef struct Allowance:
+    uint64_t limit              # the hash of its name; 0 = free
+    uint64_t whole              # in the units of an arrival time, or admissions
+    uint64_t admits             # the most that may have been used where one more is admitted
+    uint64_t reserved
 
 
 # A token bucket or a fixed window: what the two words mean is said in limiter.pyx.
@@ -32,13 +41,15 @@ cdef struct Entry:
     uint64_t state
 
 
-# How REGION_LIMITS begins; the entries follow.
+# How REGION_LIMITS begins; the entries follow: those for keys that clients cannot choose, then as many for keys that
+# they choose.
 cdef struct Table:
     uint64_t magic
-    uint64_t buckets            # of eight entries
+    uint64_t buckets            # of eight entries, in each half
     uint64_t wall               # the wall clock minus CLOCK_MONOTONIC when the region was prepared, nanoseconds
     uint64_t reserved[13]
     Stripe stripes[STRIPES]
+    Allowance allowances[ALLOWANCES]
 
 
 # What is known of one key's sliding log.
@@ -57,16 +68,33 @@ cdef struct HeadSet:
 cdef struct BlockSet:
     uint64_t tags[BLOCK_WAYS]   # of a key and the numbers of its admissions; 0 = free
     uint64_t expires[BLOCK_WAYS]
+    uint64_t owners[BLOCK_WAYS]     # the keys
     uint64_t stamps[BLOCK_WAYS][STAMPS]
 
 
-# How REGION_LOGS begins; the sets of heads follow, then the sets of blocks.
+# How REGION_LOGS begins. For keys that clients cannot choose, then for those that they choose, the sets of heads and
+# the sets of blocks follow.
 cdef struct Logs:
     uint64_t magic
-    uint64_t sets               # of heads, and as many of blocks
+    uint64_t sets               # of heads, and as many of blocks, in each half
     uint64_t reserved[6]
     Stripe heads[STRIPES]
     Stripe blocks[STRIPES]
+    Allowance allowances[ALLOWANCES]
+
+
+# The half of a table, or of the logs, that a limit counts in.
+cdef struct EntryRoom:
+    Table* table
+    Entry* entries
+    uint64_t buckets
+
+
+cdef struct LogRoom:
+    Logs* logs
+    HeadSet* heads
+    BlockSet* blocks
+    uint64_t sets
 
 
 # One compiled limit. Immutable; what it counts lies in the segment. Times are CLOCK_MONOTONIC in nanoseconds, below
@@ -74,7 +102,10 @@ cdef struct Logs:
 cdef class Limit:
     cdef readonly Segment segment
     cdef readonly int64_t rate
+    cdef readonly bint chosen               # clients choose the keys
     cdef uint64_t per_ns
+    cdef uint64_t mark                      # the low bits of its keys: its number and its kind
+    cdef Allowance* allowance
     cdef unsigned char secret[16]           # the segment's, mixed with the limit's name
 
     # The key of a text (a client's address, say) under this limit.
@@ -86,14 +117,15 @@ cdef class Limit:
     # Undoes an admission of check() at this time: for when another limit of the same request refuses it.
     cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept
 
-    cdef int settle(self, Segment segment, rate, per, str name) except -1
+    cdef int settle(self, Segment segment, rate, per, str name, bint chosen) except -1
+    cdef int number(self, Allowance* allowances, int kind) except -1
     cdef Decision decide(self, key, now_ns, bint taking)
 
 
 @cython.final
 cdef class TokenBucket(Limit):
     cdef readonly int64_t burst
-    cdef Table* table
+    cdef EntryRoom room
     cdef GcraPace pace
     cdef uint64_t tolerance                 # how far ahead of now the arrival time of an admitted one may lie
     cdef uint64_t foreign                   # how far beyond that it lies only if other settings wrote it
@@ -103,7 +135,7 @@ cdef class TokenBucket(Limit):
 
 @cython.final
 cdef class FixedWindow(Limit):
-    cdef Table* table
+    cdef EntryRoom room
     cdef uint64_t units                     # how many units of a window's end one window is long, rounded up
 
     cdef uint64_t current(self, uint64_t found, uint64_t now_ns, uint64_t* end_ns) noexcept
@@ -114,7 +146,7 @@ cdef class FixedWindow(Limit):
 
 @cython.final
 cdef class SlidingWindowLog(Limit):
-    cdef Logs* logs
+    cdef LogRoom room
 
     cdef int ask(self, uint64_t key, uint64_t now_ns, bint taking, Verdict* verdict) noexcept
 

@@ -22,12 +22,18 @@ class Limit:
     All processes that attach one segment count as one, and so do all limits of one kind and ``name`` in it: changed
     numbers apply to what was counted before. Without a segment a limit has memory of its own. Times (``now_ns``) are
     those of ``time.monotonic_ns()``, and this is their default.
+
+    Where there is no room for a new key another one is forgotten: that which has used the least share of what its limit
+    allows, where limits with many keys give way to others first. ``chosen`` says that clients choose the keys (by a
+    header field, say): these have room apart, so that whatever they invent takes none from the others.
     """
 
     @property
     def segment(self) -> Segment: ...
     @property
     def rate(self) -> int: ...
+    @property
+    def chosen(self) -> bool: ...
     @property
     def per(self) -> float:
         """The span of time that ``rate`` refers to, in seconds."""
@@ -42,9 +48,8 @@ class TokenBucket(Limit):
     """``burst`` (default: ``rate``) at one instant from idle, then one every ``per / rate`` seconds.
 
     Over any span at most ``burst + rate * span / per`` are admitted. ``entries`` is how many keys its own memory has
-    room for (16 bytes each); beyond that those that were full soonest are forgotten. Raises ValueError for a rate or a
-    burst that is not a whole number of at least 1, for more than one in a nanosecond, for a span of more than 366 days,
-    and SegmentError when the segment was not prepared.
+    room for (16 bytes each). Raises ValueError for a rate or a burst that is not a whole number of at least 1, for more
+    than one in a nanosecond, for a span of more than 366 days, and SegmentError when the segment was not prepared.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class TokenBucket(Limit):
         segment: Segment | None = None,
         entries: int = 65536,
         name: str = "",
+        chosen: bool = False,
     ) -> None: ...
     @property
     def burst(self) -> int: ...
@@ -75,6 +81,7 @@ class FixedWindow(Limit):
         segment: Segment | None = None,
         entries: int = 65536,
         name: str = "",
+        chosen: bool = False,
     ) -> None: ...
 
 class SlidingWindowLog(Limit):
@@ -92,13 +99,14 @@ class SlidingWindowLog(Limit):
         segment: Segment | None = None,
         stamps: int = 65536,
         name: str = "",
+        chosen: bool = False,
     ) -> None: ...
 
 def limits_size(entries: int) -> int:
-    """Bytes of the region ``limits`` for so many keys of token buckets and fixed windows."""
+    """Bytes of the region ``limits``: so many keys of token buckets and fixed windows, as many that clients choose."""
 
 def logs_size(stamps: int) -> int:
-    """Bytes of the region ``logs`` for so many time stamps of sliding logs."""
+    """Bytes of the region ``logs`` for so many time stamps of sliding logs, and as many of keys that clients choose."""
 
 def prepare(segment: Segment) -> None:
     """Makes the regions of a new segment ready. To be called once, by its creator, before others attach it.
@@ -108,3 +116,6 @@ def prepare(segment: Segment) -> None:
 
 def evictions(segment: Segment) -> int:
     """How many keys were forgotten before their time for want of room, in the table and in the sliding logs."""
+
+def lifted(segment: Segment) -> int:
+    """How many of them were at their limit."""

@@ -16,18 +16,42 @@ for every rate up to 1e9 a second, and no rounding adds up (whole microseconds a
 multiples of their length of the wall clock as it was when the segment was prepared; that it is set later changes
 nothing. A caller whose clock was read before a border that another has passed is counted behind it, where it now is.
 
-**The table** of both. An entry is two words, 16 bytes: the key, whose low two bits say which kind it is, and the
-state. It can be told from these alone when an entry expires, that is, says nothing more than its absence would. A key
-has two buckets (of eight entries, two cache lines), so a check reads one line or a few that are fetched at once. With
-buckets of one line it is no faster, and a table that is three quarters full forgets 0.7 % of its keys, not 0.001 %.
+**The table** of both. An entry is two words, 16 bytes: the key, and the state. The low 16 bits of a key say which limit
+it belongs to, by a number, and of which kind that is. So it can be told from these alone when an entry expires, that
+is, says nothing more than its absence would; and, with the allowance of the limit, which stands beside the table, how
+much of it is used. A key has two buckets (of eight entries, two cache lines), so a check reads one line or a few that
+are fetched at once. With buckets of one line it is no faster, and a table that is three quarters full forgets 0.7 % of
+its keys, not 0.001 %.
 
 * An update swaps both words with one 16-byte compare-and-swap: an entry that was given to another key in between
   fails it. A refusal only reads, state and then key again, so a flood of one key is answered from a shared line.
 * A new key is entered under one of 64 locks, chosen by the key, after looking again: two processes cannot both enter
   it, which would double its burst. The entry itself is swapped in: other locks serve other keys of the bucket.
-* Of the sixteen entries the new key takes the one that expires first: a free one, else one that has expired (nothing
-  is lost), else the one of least consequence: a flood of new keys pushes out its own, not the client being limited.
-  Only the last is an eviction, and counted.
+* Of the sixteen entries the new key takes a free one, else one that has expired (nothing is lost), else the one that
+  is worth least.
+
+**What is forgotten** where there is no room. A flood of new keys must not lift the limit of a key that has used up its
+allowance. So
+
+* keys that clients choose (fields, cookies, parameters of paths) have a table of their own: whatever they invent, it
+  costs no address and no identity its count;
+* an entry is worth the share of its allowance that is used: at its limit 1, after the first of 10,000 requests
+  1/10,000, however long its `per` is. To push one out, a flood has to use as large a share with each of its own keys;
+* that worth is halved for each other entry of the same limit among the sixteen (the new key is one of them). Otherwise
+  a limit with a burst of 1, whose every new key is at its limit at once, would empty the table of all others; so it
+  pushes out its own.
+
+What a flood can win is thereby bounded. First it has to fill the table with keys that are at their limit, under the
+same limit and before their allowances are given back. Then each request that it wins for some other key costs it the
+allowances of a sixteenth as many keys as the table has entries (65,536 by default), and a key that is at its limit
+already those of all. Under other limits it wins nothing, unless it has more than a few of them to use, or the key has
+used less than about 1/10,000. What is too much for a table is counted: keys that were forgotten, and those among them
+that were at their limit.
+
+The alternative, where all sixteen are at their limits, is to refuse the new key, or to count it together with others.
+That would make the bound absolute, and let a flood of 300 requests a second (as many in an hour as there are entries)
+close a limit of one an hour to every client. The damage of forgetting is in proportion to the flood, and small beside
+what the flood itself is admitted to.
 
 **Sliding log**: the time stamps of the last ``rate`` admissions. Admissions of a key are numbered; number n is
 admitted when number ``n - rate`` was at least ``per`` ago. A head for each key holds the next number; the stamps lie
@@ -41,20 +65,24 @@ depends on ``rate`` but which stamp is looked at: it can change at any time.
   between the two leaves a stamp that no one counts and the next admission overwrites. There is nothing to repair.
 * A recorded stamp is never before the last one, and what is compared is the caller's own time: a worker whose clock was
   read a little earlier than another's is held to the stricter side.
-* Heads and blocks expire ``per`` after the last stamp in them and make room as the entries of the table do.
+* Heads and blocks expire ``per`` after the last stamp in them and make room as the entries of the table do: heads
+  among the sixteen, blocks among the eight of their set. A block is worth what its key's head is; a key never takes one
+  of its own while there are others. How much a key has used is known as of its last admission.
 
 **Changed settings** apply to what is there. A state that only other settings can have written (an arrival time more
 than ten seconds beyond what these allow, the end of a window that is too far off) is cut down to these.
 
 Cost: token bucket and fixed window, O(1), one or two cache lines, one swap when admitted. Sliding log: two locks, one
 stamp read and one written; how many remain is told by where the oldest one was, O(log rate) stamps from there. A new
-key: one lock and the entries of both buckets.
+key: one lock and the entries of both buckets; where one of these has to go, their allowances too. The number of a limit
+is looked for when it is made.
 """
 
 from fractions import Fraction
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport UINT64_MAX, int64_t, uint64_t
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from fastgate._core.hashing cimport mix64, siphash, siphash_derive
 from fastgate._core.locks cimport STRIPES, Stripe, prepare_stripes, shared_lock, shared_unlock
@@ -67,12 +95,18 @@ cdef extern from "atomics.h" nogil:
     uint64_t atomic_load_acquire(const uint64_t* word)
     void atomic_store_relaxed(uint64_t* word, uint64_t value)
     void atomic_store_release(uint64_t* word, uint64_t value)
+    int atomic_swap_if_equal(uint64_t* word, uint64_t* expected, uint64_t desired)
     int atomic_swap_pair_if_equal(
         uint64_t* pair, uint64_t first, uint64_t second, uint64_t new_first, uint64_t new_second
     )
     uint64_t monotonic_ns()
     uint64_t wall_offset_ns()
     void __builtin_prefetch(const void* address)
+
+cdef extern from "eviction.h" nogil:
+    enum:
+        EVICTION_MOST
+    void eviction_fellows(const uint16_t* limits, uint16_t newcomer, uint16_t* fellows) noexcept
 
 cdef extern from "gcra.h" nogil:
     uint64_t gcra_step(uint64_t time, const GcraPace* pace)
@@ -87,6 +121,7 @@ _DAY = 86400
 _NS = 1_000_000_000
 
 
+include "limiter_room.pxi"
 include "limiter_table.pxi"
 include "limiter_log.pxi"
 
@@ -101,7 +136,7 @@ cdef class Limit:
     def __init__(self):
         raise TypeError("use TokenBucket, FixedWindow or SlidingWindowLog")
 
-    cdef int settle(self, Segment segment, rate, per, str name) except -1:
+    cdef int settle(self, Segment segment, rate, per, str name, bint chosen) except -1:
         """What every kind has, checked."""
         cdef bytes label = name.encode("utf-8", "surrogateescape")
         if rate != int(rate) or not 1 <= rate < 1 << 31:
@@ -109,11 +144,19 @@ cdef class Limit:
         if not 0 < per <= 366 * _DAY:
             raise ValueError(f"per is more than 0 and at most 366 days in seconds, not {per!r}")
         self.segment = segment
+        self.chosen = chosen
         self.rate = int(rate)
         self.per_ns = round(Fraction(per) * _NS)
         if <uint64_t>self.rate > self.per_ns:
             raise ValueError("no limit admits more than one in a nanosecond")
         siphash_derive(self.secret, segment.key(), PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
+        return 0
+
+    cdef int number(self, Allowance* allowances, int kind) except -1:
+        """Finds the limit's number: that of its name and kind."""
+        cdef uint64_t number = enroll(allowances, mix64((<uint64_t*>self.secret)[0] + kind) | 1)
+        self.allowance = &allowances[number]
+        self.mark = number << 2 | kind
         return 0
 
     cdef uint64_t key_of(self, const void* text, size_t length) noexcept:
@@ -179,8 +222,10 @@ cdef uint64_t time_of(now_ns) except? 0:
 cdef class TokenBucket(Limit):
     """``burst`` at one instant from idle, then one every ``per / rate`` seconds."""
 
-    def __init__(self, rate, per=1.0, burst=None, *, Segment segment=None, entries=65536, str name not None=""):
-        self.settle(_own_table(entries) if segment is None else segment, rate, per, name)
+    def __init__(
+        self, rate, per=1.0, burst=None, *, Segment segment=None, entries=65536, str name not None="", chosen=False
+    ):
+        self.settle(_own_table(entries) if segment is None else segment, rate, per, name, chosen)
         if burst is None:
             burst = rate
         if burst != int(burst) or not 1 <= burst < 1 << 31:
@@ -188,7 +233,8 @@ cdef class TokenBucket(Limit):
         if burst * self.per_ns > self.rate * 3660 * _DAY * _NS:
             raise ValueError("a bucket that takes more than ten years to fill cannot be told from an empty one")
         self.burst = int(burst)
-        self.table = table_of(self.segment)
+        self.room = entry_room(self.segment, chosen)
+        self.number(self.room.table.allowances, ARRIVAL)
         self.pace.per = self.per_ns * UNITS
         self.pace.rate = self.rate
         self.pace.whole = self.pace.per // self.pace.rate
@@ -198,16 +244,17 @@ cdef class TokenBucket(Limit):
         self.foreign = self.pace.whole + 10 * _NS * UNITS
 
     cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
-        cdef uint64_t word = (key & ~<uint64_t>3) | ARRIVAL
+        cdef uint64_t word = (key & ~<uint64_t>MARK_MASK) | self.mark
         cdef uint64_t now = now_ns * UNITS
         cdef uint64_t bound = now + self.tolerance
         cdef uint64_t found, before, after
         cdef Entry* entry
         while True:
-            entry = read_entry(self.table, word, &found)
+            entry = read_entry(&self.room, word, &found)
             if entry == NULL:
                 after = now + gcra_step(now, &self.pace)
-                if enter(self.table, word, after, now_ns):
+                allow(self.allowance, self.tolerance + self.pace.whole, self.tolerance)
+                if enter(&self.room, word, after, now_ns):
                     break
                 continue
             if found > bound:
@@ -228,18 +275,18 @@ cdef class TokenBucket(Limit):
         cdef uint64_t now = now_ns * UNITS
         cdef uint64_t bound = now + self.tolerance
         cdef uint64_t found = 0
-        read_entry(self.table, (key & ~<uint64_t>3) | ARRIVAL, &found)
+        read_entry(&self.room, (key & ~<uint64_t>MARK_MASK) | self.mark, &found)
         if found > bound + self.foreign:
             found = bound + gcra_step(bound, &self.pace)
         self.tell(found, now, found <= bound, verdict)
         return verdict.admitted
 
     cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept:
-        cdef uint64_t word = (key & ~<uint64_t>3) | ARRIVAL
+        cdef uint64_t word = (key & ~<uint64_t>MARK_MASK) | self.mark
         cdef uint64_t found = 0, step
         cdef Entry* entry
         while True:
-            entry = read_entry(self.table, word, &found)
+            entry = read_entry(&self.room, word, &found)
             if entry == NULL:
                 return
             step = gcra_step_back(found, &self.pace)
@@ -263,19 +310,22 @@ cdef class TokenBucket(Limit):
 cdef class FixedWindow(Limit):
     """At most ``rate`` in each window of ``per`` seconds; windows follow one another without a gap."""
 
-    def __init__(self, rate, per=1.0, *, Segment segment=None, entries=65536, str name not None=""):
-        self.settle(_own_table(entries) if segment is None else segment, rate, per, name)
+    def __init__(
+        self, rate, per=1.0, *, Segment segment=None, entries=65536, str name not None="", chosen=False
+    ):
+        self.settle(_own_table(entries) if segment is None else segment, rate, per, name, chosen)
         if self.per_ns < 50000000:
             raise ValueError("a fixed window is at least 0.05 seconds long")
         if self.rate > COUNT_MASK:
             raise ValueError(f"a fixed window counts to {COUNT_MASK}")
-        self.table = table_of(self.segment)
+        self.room = entry_room(self.segment, chosen)
+        self.number(self.room.table.allowances, WINDOW)
         self.units = (self.per_ns + UNIT_NS - 1) // UNIT_NS
 
     cdef uint64_t current(self, uint64_t found, uint64_t now_ns, uint64_t* end_ns) noexcept:
         """What was found as it counts now: end of the window, in units, and count. The end is also told exactly."""
         cdef uint64_t ours, theirs = found >> COUNT_BITS
-        end_ns[0] = ((now_ns + self.table.wall) // self.per_ns + 1) * self.per_ns - self.table.wall
+        end_ns[0] = ((now_ns + self.room.table.wall) // self.per_ns + 1) * self.per_ns - self.room.table.wall
         ours = (end_ns[0] + UNIT_NS - 1) // UNIT_NS
         if theirs == ours:
             return found
@@ -289,14 +339,15 @@ cdef class FixedWindow(Limit):
         return ours << COUNT_BITS | (found & COUNT_MASK)
 
     cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
-        cdef uint64_t word = (key & ~<uint64_t>3) | WINDOW
+        cdef uint64_t word = (key & ~<uint64_t>MARK_MASK) | self.mark
         cdef uint64_t found, state, end_ns = 0
         cdef Entry* entry
         while True:
-            entry = read_entry(self.table, word, &found)
+            entry = read_entry(&self.room, word, &found)
             if entry == NULL:
                 state = self.current(0, now_ns, &end_ns)
-                if enter(self.table, word, state + 1, now_ns):
+                allow(self.allowance, self.rate, self.rate - 1)
+                if enter(&self.room, word, state + 1, now_ns):
                     break
                 continue
             state = self.current(found, now_ns, &end_ns)
@@ -310,18 +361,18 @@ cdef class FixedWindow(Limit):
 
     cdef int foresee(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
         cdef uint64_t found = 0, end_ns = 0, count
-        if read_entry(self.table, (key & ~<uint64_t>3) | WINDOW, &found) == NULL:
+        if read_entry(&self.room, (key & ~<uint64_t>MARK_MASK) | self.mark, &found) == NULL:
             found = 0
         count = self.current(found, now_ns, &end_ns) & COUNT_MASK
         self.tell(count, end_ns - now_ns, count < <uint64_t>self.rate, verdict)
         return verdict.admitted
 
     cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept:
-        cdef uint64_t word = (key & ~<uint64_t>3) | WINDOW
+        cdef uint64_t word = (key & ~<uint64_t>MARK_MASK) | self.mark
         cdef uint64_t found, end_ns = 0
         cdef Entry* entry
         while True:
-            entry = read_entry(self.table, word, &found)
+            entry = read_entry(&self.room, word, &found)
             # Nothing to undo once a later window has begun.
             if entry == NULL or (found & COUNT_MASK) == 0:
                 return
@@ -340,9 +391,12 @@ cdef class FixedWindow(Limit):
 cdef class SlidingWindowLog(Limit):
     """At most ``rate`` in any span of ``per`` seconds, wherever it begins."""
 
-    def __init__(self, rate, per=1.0, *, Segment segment=None, stamps=65536, str name not None=""):
-        self.settle(_own_logs(stamps) if segment is None else segment, rate, per, name)
-        self.logs = logs_of(self.segment)
+    def __init__(
+        self, rate, per=1.0, *, Segment segment=None, stamps=65536, str name not None="", chosen=False
+    ):
+        self.settle(_own_logs(stamps) if segment is None else segment, rate, per, name, chosen)
+        self.room = log_room(self.segment, chosen)
+        self.number(self.room.logs.allowances, LOG)
 
     cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
         return self.ask(key, now_ns, True, verdict)
@@ -351,33 +405,31 @@ cdef class SlidingWindowLog(Limit):
         return self.ask(key, now_ns, False, verdict)
 
     cdef int ask(self, uint64_t key, uint64_t now_ns, bint taking, Verdict* verdict) noexcept:
-        cdef uint64_t rate = self.rate, count = 0, stamp = 0, number, low
-        cdef HeadSet* heads
+        cdef uint64_t rate = self.rate, count = 0, stamp = 0, low
+        cdef LogRoom* room = &self.room
         cdef Head* head
         cdef Stripe* stripe
         cdef Bookmark mark
-        if key == 0:
-            key = 1
+        key = (key & ~<uint64_t>MARK_MASK) | self.mark
         mark.tag = 0
-        number = set_number(self.logs, key)
-        heads = head_sets(self.logs) + number
-        stripe = &self.logs.heads[number % STRIPES]
+        stripe = head_stripe(room, key)
         verdict.admitted = 1
         verdict.retry_ms = 0
         shared_lock(stripe.lock)
-        head = find_head(heads, key)
+        head = find_head(heads_of(room, key), key)
         if head != NULL:
             count = head.count
         if count >= rate:
-            stamp = read_stamp(self.logs, key, count - rate, &mark)
+            stamp = read_stamp(room, key, count - rate, &mark)
             if stamp != 0 and now_ns < stamp + self.per_ns:
                 verdict.admitted = 0
                 verdict.retry_ms = milliseconds(stamp + self.per_ns - now_ns)
         if taking and verdict.admitted:
             if head == NULL:
-                head = claim_head(heads, key, now_ns, stripe)
+                allow(self.allowance, rate, rate - 1)
+                head = claim_head(room, key, now_ns, stripe)
             stamp = max(max(now_ns, head.last), <uint64_t>1)
-            write_stamp(self.logs, key, count, stamp, stamp + self.per_ns, now_ns, &mark)
+            write_stamp(room, key, count, stamp, stamp + self.per_ns, now_ns, &mark)
             head.last = stamp
             head.expires = max(head.expires, stamp + self.per_ns)
             count += 1
@@ -388,38 +440,35 @@ cdef class SlidingWindowLog(Limit):
             if now_ns >= head.last + self.per_ns:
                 low = count
             elif now_ns >= self.per_ns:
-                low = oldest_inside(self.logs, key, low, count, now_ns - self.per_ns, &mark)
+                low = oldest_inside(room, key, low, count, now_ns - self.per_ns, &mark)
             head.oldest = low
-        stamp = read_stamp(self.logs, key, low, &mark) if low < count else 0
+        stamp = read_stamp(room, key, low, &mark) if low < count else 0
         shared_unlock(stripe.lock)
         verdict.remaining = max(self.rate - <int64_t>(count - low), 0)
         verdict.reset_ms = milliseconds(stamp + self.per_ns - now_ns) if stamp + self.per_ns > now_ns and stamp else 0
         return verdict.admitted
 
     cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept:
-        cdef uint64_t number, count, stamp, at
-        cdef HeadSet* heads
+        cdef uint64_t count, stamp, at
+        cdef LogRoom* room = &self.room
         cdef Head* head
         cdef Stripe* stripe
         cdef Bookmark mark
-        if key == 0:
-            key = 1
+        key = (key & ~<uint64_t>MARK_MASK) | self.mark
         mark.tag = 0
-        number = set_number(self.logs, key)
-        heads = head_sets(self.logs) + number
-        stripe = &self.logs.heads[number % STRIPES]
+        stripe = head_stripe(room, key)
         shared_lock(stripe.lock)
-        head = find_head(heads, key)
+        head = find_head(heads_of(room, key), key)
         if head != NULL and head.count != 0:
             count = head.count
             # Admissions of other workers may have come after the one that is undone: they move down by one. A death on
             # the way leaves one stamp twice, which is one too many for a while, never one too few.
             at = count - 1
-            while at > 0 and count - at < LOOK_BACK and read_stamp(self.logs, key, at - 1, &mark) >= now_ns:
+            while at > 0 and count - at < LOOK_BACK and read_stamp(room, key, at - 1, &mark) >= now_ns:
                 at -= 1
             while at + 1 < count:
-                stamp = read_stamp(self.logs, key, at + 1, &mark)
-                write_stamp(self.logs, key, at, stamp, stamp + self.per_ns, now_ns, &mark)
+                stamp = read_stamp(room, key, at + 1, &mark)
+                write_stamp(room, key, at, stamp, stamp + self.per_ns, now_ns, &mark)
                 at += 1
             atomic_store_release(&head.count, count - 1)
         shared_unlock(stripe.lock)
@@ -439,14 +488,14 @@ cdef class Decision:
 
 
 def limits_size(uint64_t entries) -> int:
-    """Bytes of the region ``limits`` for so many keys of token buckets and fixed windows."""
-    return sizeof(Table) + ((entries or 1) + WAYS - 1) // WAYS * WAYS * sizeof(Entry)
+    """Bytes of the region ``limits``: so many keys of token buckets and fixed windows, twice (see `prepare`)."""
+    return sizeof(Table) + 2 * (((entries or 1) + WAYS - 1) // WAYS * WAYS * sizeof(Entry))
 
 
 def logs_size(uint64_t stamps) -> int:
-    """Bytes of the region ``logs`` for so many time stamps of sliding logs."""
+    """Bytes of the region ``logs``: so many time stamps of sliding logs, twice."""
     cdef uint64_t sets = ((stamps or 1) + BLOCK_WAYS * STAMPS - 1) // (BLOCK_WAYS * STAMPS)
-    return sizeof(Logs) + sets * (sizeof(HeadSet) + sizeof(BlockSet))
+    return sizeof(Logs) + 2 * sets * (sizeof(HeadSet) + sizeof(BlockSet))
 
 
 def prepare(Segment segment not None) -> None:
@@ -459,16 +508,32 @@ def prepare(Segment segment not None) -> None:
 
 def evictions(Segment segment not None) -> int:
     """How many keys were forgotten before their time for want of room, in the table and in the sliding logs."""
-    cdef uint64_t total = 0
-    cdef int number
+    return losses(segment)[0]
+
+
+def lifted(Segment segment not None) -> int:
+    """How many of them were at their limit."""
+    return losses(segment)[1]
+
+
+cdef tuple losses(Segment segment):
+    cdef uint64_t lost = 0, lifted = 0
+    cdef unsigned char* region
     if segment.region_size(REGION_LIMITS):
-        for number in range(STRIPES):
-            total += atomic_load_relaxed(&table_of(segment).stripes[number].lost)
+        region = segment.region(REGION_LIMITS)
+        add_losses((<Table*>region).stripes, &lost, &lifted)
     if segment.region_size(REGION_LOGS):
-        for number in range(STRIPES):
-            total += atomic_load_relaxed(&logs_of(segment).heads[number].lost)
-            total += atomic_load_relaxed(&logs_of(segment).blocks[number].lost)
-    return total
+        region = segment.region(REGION_LOGS)
+        add_losses((<Logs*>region).heads, &lost, &lifted)
+        add_losses((<Logs*>region).blocks, &lost, &lifted)
+    return lost, lifted
+
+
+cdef void add_losses(const Stripe* stripes, uint64_t* lost, uint64_t* lifted) noexcept:
+    cdef int number
+    for number in range(STRIPES):
+        lost[0] += atomic_load_relaxed(&stripes[number].lost)
+        lifted[0] += atomic_load_relaxed(&stripes[number].lifted)
 
 
 cdef Segment _own_table(entries):

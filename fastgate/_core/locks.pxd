@@ -14,7 +14,8 @@ cdef enum:
 cdef struct Stripe:
     unsigned char lock[64]
     uint64_t lost               # keys for which there was no room, counted under the lock
-    uint64_t reserved[7]
+    uint64_t lifted             # those among them that were at their limit
+    uint64_t reserved[6]
 
 
 cdef inline int prepare_stripes(Stripe* stripes) except -1:

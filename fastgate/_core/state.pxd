@@ -56,7 +56,7 @@ cdef struct State:
     uint64_t drained_at             # last change of drained
     uint64_t ejections              # so far
     uint64_t openings               # of the breaker, so far
-    uint64_t panic                  # upstream's row only, as all that follows: 1 = on
+    uint64_t panic                  # upstream's row only, as all that follows: what is used (health.pyx); 0 = off
     uint64_t earlier                # retry budget, see budget.pyx
     # Line 3
     uint64_t tokens                 # retry budget

@@ -83,8 +83,11 @@ cdef class Pool(Upstream):
     cdef uint32_t idle_timeout
     cdef int max_requests
     cdef bint closed
+    cdef bint awaits_names             # a name has not been resolved yet
+    cdef object unplaced               # deque of exchanges that wait for one, while there is no target
 
     cdef int weigh(self) except -1
+    cdef int place(self) except -1
     cdef int retire(self, Target target) except -1
     cdef Target choose(self, Exchange x, uint64_t now)
     cdef int64_t open_for(self, uint64_t now) except -1

@@ -69,7 +69,8 @@ class Pool(Upstream):
 
     Times are seconds; counts are of one target and this worker. ``max_requests`` on one connection: 0 = no limit.
     ``passive`` is what counts against a target, ``breaks`` what counts for breakers; ``hash_key`` is for balancers that
-    hash.
+    hash. With ``awaits_names`` (a name has not been resolved yet) requests wait while there is no target, for as long
+    as they would for a connection.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Pool(Upstream):
         queue_timeout: float = 1.0,
         idle_timeout: float = 4.0,
         max_requests: int = 0,
+        awaits_names: bool = False,
     ) -> None: ...
     def update(
         self,
@@ -107,6 +109,7 @@ class Pool(Upstream):
         queue_timeout: float = 1.0,
         idle_timeout: float = 4.0,
         max_requests: int = 0,
+        awaits_names: bool = False,
     ) -> None:
         """Other targets or settings from now on; ``balancer`` and ``health`` are made for these targets."""
     @property

@@ -91,17 +91,18 @@ cdef class Pool(Upstream):
     def __cinit__(
         self, Engine engine, str name, targets, Balancer balancer, UpstreamHealth health, *, Breaker breaker=None,
         RequestKey hash_key=None, Judgement passive=None, Judgement breaks=None, max_connections=0, max_idle=0,
-        queue=128, queue_timeout=1.0, idle_timeout=4.0, max_requests=0
+        queue=128, queue_timeout=1.0, idle_timeout=4.0, max_requests=0, awaits_names=False
     ):
         self.engine = engine
         self.name = name
         self.targets = ()
+        self.unplaced = deque()
         self.first_tries = engine.segment.first_tries(health.row, engine.slot)
         engine.pools.add(self)
         self.update(
             targets, balancer, health, breaker=breaker, hash_key=hash_key, passive=passive, breaks=breaks,
             max_connections=max_connections, max_idle=max_idle, queue=queue, queue_timeout=queue_timeout,
-            idle_timeout=idle_timeout, max_requests=max_requests,
+            idle_timeout=idle_timeout, max_requests=max_requests, awaits_names=awaits_names,
         )
 
     def __dealloc__(self):
@@ -110,7 +111,7 @@ cdef class Pool(Upstream):
     def update(
         self, targets, Balancer balancer, UpstreamHealth health, *, Breaker breaker=None, RequestKey hash_key=None,
         Judgement passive=None, Judgement breaks=None, max_connections=0, max_idle=0, queue=128, queue_timeout=1.0,
-        idle_timeout=4.0, max_requests=0
+        idle_timeout=4.0, max_requests=0, awaits_names=False
     ):
         """Other targets or settings from now on; ``balancer`` and ``health`` are made for these targets."""
         cdef Target target
@@ -153,13 +154,25 @@ cdef class Pool(Upstream):
         self.queue_timeout = milliseconds(queue_timeout)
         self.idle_timeout = milliseconds(idle_timeout)
         self.max_requests = max_requests
+        self.awaits_names = awaits_names
         balancer.loads(&self.load)
         self.weigh()
+        if self.unplaced and (self.targets or not awaits_names):
+            self.place()
 
     cdef int weigh(self) except -1:
         """Tells the balancer what health has changed."""
         self.health.weigh(self.engine.wheel.now, self.base, self.effective, self.reserve)
         return self.balancer.use(self.effective, <int>len(self.targets))
+
+    cdef int place(self) except -1:
+        """Names have been resolved, or cannot be: those that have waited for it go on."""
+        cdef Exchange x
+        while self.unplaced:
+            x = <Exchange>self.unplaced.popleft()
+            x.attempt.waiting = False
+            self.acquire(x)
+        return 0
 
     cdef int retire(self, Target target) except -1:
         cdef UpstreamConnection connection
@@ -201,6 +214,11 @@ cdef class Pool(Upstream):
         cdef UpstreamConnection connection
         cdef uint64_t now = self.engine.wheel.now
         cdef int admitted
+        if self.awaits_names and not self.targets:
+            # No longer than for a connection.
+            self.unplaced.append(x)
+            x.attempt.waiting = True
+            return 0
         if self.breaker is not None:
             admitted = self.breaker.admit(now, self.engine.random())
             if admitted == REJECT:
@@ -279,8 +297,8 @@ cdef class Pool(Upstream):
         cdef uint64_t hash = 0
         cdef int number, reserve, admitted
         cdef unsigned char* skip = NULL
-        if self.hash_key is not None:
-            find_steady_key(x, self.hash_key, b"", &hash)
+        if self.hash_key is not None and not find_steady_key(x, self.hash_key, b"", &hash):
+            hash = 0                    # by chance
         if x.tried is not None:
             skip = self.skip
             self.mark_tried(x)
@@ -404,8 +422,9 @@ cdef class Pool(Upstream):
         cdef Ticket ticket
         if x.attempt.waiting:
             x.attempt.waiting = False
-            if x in target.waiting:
-                target.waiting.remove(x)
+            queue = self.unplaced if target is None else target.waiting
+            if x in queue:
+                queue.remove(x)
         if x.attempt.connecting is not None:
             ticket = <Ticket>x.attempt.connecting
             x.attempt.connecting = None

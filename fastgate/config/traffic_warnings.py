@@ -196,6 +196,10 @@ def _health_warnings(upstream: Upstream, keys: PathKeys, plain: Upstream) -> Ite
                 )
     if upstream.panic_threshold != plain.panic_threshold and not active and not passive:
         yield (*keys, "panic_threshold"), "is not used: without health nothing finds a target unusable"
+    if upstream.panic_over_probes and not active:
+        yield (*keys, "panic_over_probes"), "is not used: without health.active no target is probed"
+    elif upstream.panic_over_probes and upstream.panic_threshold == 0:
+        yield (*keys, "panic_over_probes"), "is not used: panic_threshold is 0"
 
 
 def _differs(table: Any, name: str) -> bool:

@@ -139,7 +139,7 @@ class Pool(Table, frozen=True, kw_only=True):
 
 
 class DNS(Table, frozen=True, kw_only=True):
-    """How names of targets are resolved: in the background, never while a request waits."""
+    """How names of targets are resolved, in the background: a request waits for the first answer at most."""
 
     refresh: Annotated[
         Wait,
@@ -162,8 +162,8 @@ class DNS(Table, frozen=True, kw_only=True):
     server: Annotated[
         Resolver,
         about(
-            "The name server to ask, as `ip` or `ip:port`. Absent: the system's resolver. This, and SRV records, need "
-            "`pip install 'fastgate[dns]'`.",
+            "The name server to ask, as `ip` or `ip:port`. Requests wait for its first answer, for `timeouts.connect`. "
+            "Absent: the system's resolver. This, and SRV records, need `pip install 'fastgate[dns]'`.",
             examples=["10.0.0.2:53"],
             also=["resolver", "nameserver", "nameservers", "resolvers"],
         ),
@@ -407,10 +407,18 @@ class Upstream(Table, frozen=True, kw_only=True):
     panic_threshold: Annotated[
         Share,
         about(
-            "Below this share of usable targets all are used, lest the few that are left break too. 0 never does.",
+            "Below this share of usable targets those that are ejected are used too, lest the few that are left break. "
+            "Those that a probe says are down are used when all are down. 0: neither, but 503.",
             also=["healthy_panic_threshold"],
         ),
     ] = 0.5
+    panic_over_probes: Annotated[
+        bool,
+        about(
+            "Below `panic_threshold` use the targets that a probe says are down too.",
+            also=["fail_open", "panic_mode", "fail_traffic_on_panic"],
+        ),
+    ] = False
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""

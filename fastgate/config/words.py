@@ -46,6 +46,11 @@ def names_identity(text: str) -> bool:
     return text == "key" or text.startswith("claim:")
 
 
+def chosen_by_clients(text: str) -> bool:
+    """Whether clients can send anything as the value of a checked key."""
+    return parse_limit_key(text).kind in ("header", "cookie", "param")
+
+
 def check_cause(text: str) -> str:
     """A cause as it is; ValueError for any other word."""
     if text in _CAUSES or _FAILURE.fullmatch(text):

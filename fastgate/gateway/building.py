@@ -97,7 +97,7 @@ def _check_lookups(config: GatewayConfig, problems: list[Problem]) -> None:
     """The control plane resolves names; it has no other way to SRV records and to DNS servers than dnspython."""
     for name, upstream in config.upstreams.items():
         places: list[PathKeys] = [("targets", number) for number, target in enumerate(upstream.targets) if target.srv]
-        if upstream.dns.server and any(question_of(target) for target in upstream.targets):
+        if upstream.dns.server and any(question_of(target, upstream.dns) for target in upstream.targets):
             places.append(("dns", "server"))
         for place in places:
             try:

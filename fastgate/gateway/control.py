@@ -1,6 +1,7 @@
 """What a gateway needs from whoever runs it: the same questions, answered in its own process or by a supervisor."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -84,6 +85,7 @@ class LocalControl:
         self.segment.occupy(0)
         self.found: Mapping[str, Found] = {}
         self.key_sets: Mapping[str, bytes] = {}
+        self._limit_watch: asyncio.Task[None] | None = None
         self._upstreams: UpstreamControl | None = None
         self._key_sets: KeySets | None = None
         self._key_set_control: KeySetControl | None = None
@@ -122,6 +124,10 @@ class LocalControl:
 
     async def end(self) -> None:
         """Stops that work."""
+        if self._limit_watch is not None:
+            self._limit_watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._limit_watch
         if self._key_set_control is not None:
             await self._key_set_control.stop()
         if self._upstreams is not None:
@@ -133,6 +139,9 @@ class LocalControl:
 
     def ready(self) -> None:
         """Nobody waits for it."""
+        from fastgate.state.watch import LimitWatch
+
+        self._limit_watch = asyncio.get_running_loop().create_task(LimitWatch(self.segment).run())
 
     async def may_close(self, delay: float) -> None:
         """Returns after ``delay`` seconds."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Self
 from weakref import finalize
 
 from fastgate._core.client import ClientConnection
+from fastgate._core.concurrency import merged
 from fastgate._core.engine import Engine
-from fastgate._core.limiter import evictions
+from fastgate._core.limiter import evictions, lifted
 from fastgate._core.meters import plugin_times
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.changes import emptied
@@ -306,7 +307,13 @@ class Gateway:
         assert self._control is not None
         segment = self._control.segment
         plugins = plugin_times(segment, [plugin.name for plugin in self.config.plugins])
-        return {**segment.metrics(), "rate_limit_evictions": evictions(segment), "plugins": plugins}
+        return {
+            **segment.metrics(),
+            "rate_limit_evictions": evictions(segment),
+            "rate_limit_lifted": lifted(segment),
+            "concurrency_merged": merged(segment),
+            "plugins": plugins,
+        }
 
     def reopen_logs(self) -> None:
         """Opens the access log by its name again, after it was moved away."""

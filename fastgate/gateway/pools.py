@@ -30,7 +30,7 @@ from fastgate._core.upstream import Pool, Target
 from fastgate.config import ConfigError, Problem, Upstream
 from fastgate.config.errors import render_path
 from fastgate.gateway.slices import Slices
-from fastgate.upstreams.members import Found, Member, members_of
+from fastgate.upstreams.members import Found, Member, awaits_names, members_of
 from fastgate.upstreams.state import breaker_of, health_of
 from fastgate.upstreams.tls import client_context, server_name
 
@@ -206,6 +206,7 @@ class Pools:
             "balancer": _make_balancer(upstream, placed, self._engine.slot),
             "health": health,
             "breaker": self._breaker(name, "", upstream, "upstream"),
+            "awaits_names": awaits_names(upstream, self._found.get(name, {})),
             "hash_key": RequestKey(upstream.hash_key) if hashes else None,
             "passive": Judgement(passive.on, protocol=True) if passive is not None else None,
             "breaks": Judgement(breaker.on, protocol=True) if breaker is not None else None,

@@ -10,7 +10,7 @@ from fastgate.config import Concurrency as ConcurrencyConfig
 from fastgate.config import RateLimit as RateLimitConfig
 from fastgate.config import Route
 from fastgate.config.limits import limit_names
-from fastgate.config.words import names_identity
+from fastgate.config.words import chosen_by_clients, names_identity
 
 
 def compile_limits(route: Route, segment: Segment) -> list[RateLimit]:
@@ -33,10 +33,11 @@ def compile_concurrency(route: Route, segment: Segment, slot: int) -> Concurrenc
     limit = route.concurrency
     if limit is None:
         return None
+    identity = _whose(route, limit.key, "concurrency")
     return ConcurrencyLimit(
-        _shares(limit, segment, slot),
+        _shares(limit, identity, segment, slot),
         RequestKey(limit.key),
-        identity=_whose(route, limit.key, "concurrency"),
+        identity=identity,
         queue_timeout=limit.queue_timeout,
     )
 
@@ -48,14 +49,15 @@ def _whose(route: Route, key: list[str], position: int | str) -> str:
 
 def _limit(limit: RateLimitConfig, identity: str, name: str, segment: Segment) -> RateLimit:
     whole, per = limit.whole()
+    chosen = _chosen(limit.key)
     counter: Limit
     match limit.algorithm:
         case "fixed_window":
-            counter = FixedWindow(whole, per, segment=segment)
+            counter = FixedWindow(whole, per, segment=segment, name=identity, chosen=chosen)
         case "sliding_window_log":
-            counter = SlidingWindowLog(whole, per, segment=segment)
+            counter = SlidingWindowLog(whole, per, segment=segment, name=identity, chosen=chosen)
         case _:
-            counter = TokenBucket(whole, per, limit.at_once, segment=segment)
+            counter = TokenBucket(whole, per, limit.at_once, segment=segment, name=identity, chosen=chosen)
     window = max(1, math.ceil(per))
     return RateLimit(
         counter,
@@ -70,6 +72,14 @@ def _limit(limit: RateLimitConfig, identity: str, name: str, segment: Segment) -
     )
 
 
-def _shares(limit: ConcurrencyConfig, segment: Segment, slot: int) -> Concurrency:
+def _shares(limit: ConcurrencyConfig, identity: str, segment: Segment, slot: int) -> Concurrency:
     minimum = limit.adaptive.min if limit.adaptive is not None else None
-    return Concurrency(limit.max, queue=limit.queue, minimum=minimum, segment=segment, slot=slot)
+    return Concurrency(
+        limit.max, queue=limit.queue, minimum=minimum, segment=segment, slot=slot, name=identity,
+        chosen=_chosen(limit.key),
+    )
+
+
+def _chosen(key: list[str]) -> bool:
+    """Whether clients can invent as many keys as they like: these have room apart."""
+    return any(chosen_by_clients(word) for word in key)

@@ -260,6 +260,7 @@ class GatewayServer:
 
         from fastgate.server.reload import Reloads, Supervised
         from fastgate.server.watchdog import watch_heartbeats
+        from fastgate.state.watch import LimitWatch
         from fastgate.upstreams.control import UpstreamControl
 
         assert self._segment is not None
@@ -284,7 +285,8 @@ class GatewayServer:
         self._upstreams.update(self.config)
         self._fetch_key_sets()
         tasks = [
-            loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout))
+            loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout)),
+            loop.create_task(LimitWatch(self._segment).run()),
         ]
         if self._file_watch is not None:
             changed = f"a change of {self._file or 'the configuration file'}"

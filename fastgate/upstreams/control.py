@@ -18,7 +18,7 @@ from fastgate._core.health import UpstreamHealth
 from fastgate._core.shm import Segment
 from fastgate.config import ActiveHealth, ConfigError, GatewayConfig, Route, Upstream
 from fastgate.upstreams.dns import Question, Resolver
-from fastgate.upstreams.members import Address, Found, Member, members_of, question_of
+from fastgate.upstreams.members import Address, Found, Member, is_awaited, members_of, question_of
 from fastgate.upstreams.probes import Check, Prober, ProbeTarget
 from fastgate.upstreams.srv import Service
 from fastgate.upstreams.state import breaker_of, health_of
@@ -55,6 +55,7 @@ class UpstreamControl:
         self._names: dict[int, str] = {}  # of rows, for the log
         self._prober = Prober(self._probed)
         self._resolver = Resolver(self._resolved, self._resolved_services)
+        self._questions: dict[str, Question] = {}
         self._sweeping: asyncio.Task[None] | None = None
 
     @property
@@ -67,21 +68,21 @@ class UpstreamControl:
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         before, self._watched = self._watched, {}
-        questions: dict[str, Question] = {}
+        self._questions = {}
         for name, upstream in config.upstreams.items():
             watched = before.get(name)
             if watched is None or watched.upstream != upstream:
                 found = watched.found if watched is not None else {}
                 watched = _Watched(name, upstream)
-                asked = {question_of(target) for target in upstream.targets}
+                asked = {question_of(target, upstream.dns) for target in upstream.targets}
                 watched.found = {question: answers for question, answers in found.items() if question in asked}
                 self._arrange(watched)
             self._watched[name] = watched
-            questions.update(_questions(name, upstream))
+            self._questions.update(_questions(name, upstream))
         # A budget that is opened with the first retry would begin without what all first tries before it have paid in.
         self._budgets = [RetryBudget(self._segment, *each) for each in retry_budgets(config.routes).items()]
         self._probe()
-        self._resolver.update(questions)
+        self._resolver.update(self._questions)
 
     async def stop(self) -> None:
         """Ends everything."""
@@ -149,11 +150,14 @@ class UpstreamControl:
         watched = self._watched.get(upstream)
         if watched is None:
             return
+        # That the first question failed has been said.
+        if answers or question in watched.found:
+            _log.info(
+                "upstream %r: %s is %s", upstream, self._questions[key].host,
+                ", ".join(f"{each.host}:{each.port}" if each.port else each.host for each in answers)
+                or "nothing any more",
+            )
         watched.found[question] = answers
-        _log.info(
-            "upstream %r: %s is %s", upstream, question.removeprefix("srv:"),
-            ", ".join(f"{each.host}:{each.port}" if each.port else each.host for each in answers) or "nothing any more",
-        )
         self._arrange(watched)
         self._probe()
         self._on_found(upstream, watched.found)
@@ -176,7 +180,7 @@ class UpstreamControl:
         name = self._names.get(event.row)
         if name is None or event.kind == "health":  # what a probe found is told with its reason
             return
-        bad = event.new in ("ejected", "down", "open", "drained", "on")
+        bad = event.new in ("ejected", "down", "open", "drained", "on", "all")
         _log.log(logging.WARNING if bad else logging.INFO, "%s: %s", name, describe(event))
 
 
@@ -198,9 +202,11 @@ def describe(event: StateEvent) -> str:
         case "returned":
             return f"no longer ejected, but {event.new}" if event.new in ("down", "drained") else "in use again"
         case "panic":
+            if event.new == "all":
+                return "too few targets are healthy: all are used, also those that the probe says are down"
             if event.new == "on":
-                return "too few targets are healthy, all are used"
-            return "enough targets are healthy again"
+                return "too few targets are healthy: those that are ejected are used too"
+            return "only healthy targets are used again"
         case "breaker":
             return f"breaker {event.old} -> {event.new}"
     return event.kind
@@ -210,7 +216,7 @@ def _questions(name: str, upstream: Upstream) -> dict[str, Question]:
     dns = upstream.dns
     questions = {}
     for target in upstream.targets:
-        question = question_of(target)
+        question = question_of(target, dns)
         if question:
             questions[f"{name}{_BETWEEN}{question}"] = Question(
                 host=target.srv or target.host,
@@ -219,6 +225,7 @@ def _questions(name: str, upstream: Upstream) -> dict[str, Question]:
                 srv=bool(target.srv),
                 refresh=dns.refresh,
                 stale=dns.stale,
+                awaited=is_awaited(target, dns),
             )
     return questions
 

@@ -4,7 +4,7 @@ One task a name asks at once and then every ``refresh`` (a tenth sooner or later
 spread), or when the answer's time to live is over, if that is sooner. After a failure it asks again after 1, 2, 4 …
 seconds. What is not an answer (no such name, no address, an error, silence) leaves the last addresses in use until they
 are ``stale``: that long after the last success, at the next question. Who uses the addresses is told of every change,
-of an order that is another one not.
+of an order that is another one not; and of a first question that failed, if it is ``awaited``.
 """
 
 import asyncio
@@ -34,6 +34,8 @@ class Question(NamedTuple):
     """Seconds."""
     stale: float = 3600.0
     """Seconds after the last success for which its answer is kept."""
+    awaited: bool = False
+    """Whether requests wait for the first answer, so that they have to be told that there is none."""
 
 
 class Resolution:
@@ -46,7 +48,7 @@ class Resolution:
         succeeded: When the last good answer came, in seconds of the event loop's clock; None before the first.
     """
 
-    __slots__ = ("_asked", "_parts", "answer", "error", "failures", "succeeded")
+    __slots__ = ("_asked", "_parts", "_told", "answer", "error", "failures", "succeeded")
 
     def __init__(self) -> None:
         self.answer: list[str] | list[Service] = []
@@ -54,6 +56,7 @@ class Resolution:
         self.failures = 0
         self.succeeded: float | None = None
         self._asked = asyncio.Event()
+        self._told = False
         self._parts: dict[str, tuple[float, list[str]]] = {}
 
 
@@ -178,7 +181,7 @@ class Resolver:
             kept = "its last addresses stay in use" if resolution.succeeded is not None else "it has no addresses"
             _log.warning("%s does not resolve (%s): %s", question.host, reason, kept)
         resolution.error = reason
-        if resolution.succeeded is None:
+        if resolution.succeeded is None and (resolution._told or question.awaited):
             self._tell(name, question, resolution, [])
         resolution._asked.set()
         wait = min(question.refresh, self._shortest * 2.0 ** min(resolution.failures, 20))
@@ -186,8 +189,9 @@ class Resolver:
         return wait
 
     def _tell(self, name: str, question: Question, resolution: Resolution, answer: list[str] | list[Service]) -> None:
-        if answer == resolution.answer:
+        if resolution._told and answer == resolution.answer:
             return
+        resolution._told = True
         resolution.answer = answer
         tell: Callable[[str, Any], None] | None = self._on_services if question.srv else self._on_addresses
         assert tell is not None

@@ -32,6 +32,7 @@ def health_of(
         max_ejected=passive.max_ejected if passive is not None else 0.0,
         slow_start=upstream.slow_start,
         panic_threshold=upstream.panic_threshold,
+        panic_over_probes=upstream.panic_over_probes,
     )
 
 

@@ -134,6 +134,14 @@ def warnings_about(upstream: dict[str, Any]) -> list[str]:
         ({"health": {"passive": {"on": ["reset", "4xx"]}}}, "health.passive.on[1]: lets one client's bad requests"),
         ({"breaker": {"on": ["404"]}}, "breaker.on[0]: lets one client's bad requests"),
         ({"panic_threshold": 0.2}, "panic_threshold: is not used"),
+        (
+            {"panic_over_probes": True, "health": {"passive": {}}},
+            "panic_over_probes: is not used: without health.active no target is probed",
+        ),
+        (
+            {"panic_over_probes": True, "panic_threshold": 0, "health": {"active": {}}},
+            "panic_over_probes: is not used: panic_threshold is 0",
+        ),
     ],
 )
 def test_warnings_about_an_upstream(upstream: dict[str, Any], said: str) -> None:
@@ -205,7 +213,7 @@ def test_warnings(keys: dict[str, Any], said: str) -> None:
         ),
         (
             {"rate_limit": {"rate": 9e4, "algorithm": "sliding_window_log"}},
-            "routes[0].rate_limit.rate: keeps 90000 time stamps of each client: state.rate_limit_stamps has room for 1",
+            "routes[0].rate_limit.rate: keeps 90000 time stamps of each client: state.rate_limit_stamps has room for 2",
         ),
         ({"retry": {"attempts": 1, "on": ["5xx"]}}, "routes[0].retry.attempts: 1 is the first try alone: no use of on"),
         ({"retry": {"on": ["connect", "4xx"]}}, 'routes[0].retry.on[1]: "4xx" is mostly the request\'s own mistake'),

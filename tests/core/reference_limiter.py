@@ -1,5 +1,6 @@
 """What the three kinds of limit mean, in plain Python: exact numbers, no clock, no sharing, no end of memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
@@ -66,6 +67,20 @@ class Bucket:
         self.fill(now)
         self.tokens = min(Fraction(self.burst), self.tokens + 1)
 
+    def used(self, now: int) -> Fraction:
+        """The share of the allowance that is used."""
+        left = (self.burst - self.tokens) * self.per / self.rate - (now - self.at)
+        return max(left * self.rate / (self.per * self.burst), Fraction(0))
+
+    @property
+    def whole(self) -> int:
+        """What is admitted at once."""
+        return self.burst
+
+    def expires(self) -> int:
+        """The first nanosecond at which it says nothing more than a new one would."""
+        return floor(self.at + (self.burst - self.tokens) * self.per / self.rate) + 1
+
 
 @dataclass
 class Window:
@@ -96,6 +111,17 @@ class Window:
         if self.counts.get(self.number(now), 0):
             self.counts[self.number(now)] -= 1
 
+    def used(self, now: int) -> Fraction:
+        return Fraction(self.counts[max(self.counts)], self.rate)
+
+    @property
+    def whole(self) -> int:
+        return self.rate
+
+    def expires(self) -> int:
+        """The end of the last window. A limit may take it for up to 16 ms later."""
+        return (max(self.counts) + 1) * self.per + self.border
+
 
 @dataclass
 class Log:
@@ -125,6 +151,54 @@ class Log:
     def put_back(self, now: int) -> None:
         if self.stamps:
             self.stamps.pop()
+
+
+Name = tuple[str, str]
+"""A limit's and a key's."""
+
+
+@dataclass
+class Room:
+    """Memory for so many keys of any limits, of which every one may have to make room for every other one.
+
+    Where several are worth the same, or nearly, it is left open which of them goes: ``peek(limit, key)`` is what the
+    limit under test says now.
+    """
+
+    size: int
+    peek: Callable[[str, str], Said]
+    kept: dict[Name, Bucket | Window] = field(default_factory=dict)
+    forgotten: int = 0
+    lifted: int = 0
+
+    def take(self, limit: str, key: str, now: int, new: Callable[[], Bucket | Window]) -> Said:
+        """What a limit says to a request of a key; ``new`` makes what is known of one that was never seen."""
+        if (limit, key) not in self.kept:
+            self.kept = {name: model for name, model in self.kept.items() if model.expires() > now}
+            if len(self.kept) == self.size:
+                least = self.least_used(limit, now)
+                self.forgotten += 1
+                self.lifted += self.kept[least].used(now) > 1 - Fraction(1, self.kept[least].whole)
+                del self.kept[least]
+            self.kept[limit, key] = new()
+        return self.kept[limit, key].take(now)
+
+    def least_used(self, newcomer: str, now: int) -> Name:
+        """The key with the least share used, halved for each other key of its limit and for a new one of that."""
+
+        def worth(name: Name) -> Fraction:
+            fellows = [limit for limit, _ in self.kept if limit == name[0]]
+            return self.kept[name].used(now) / 2 ** (len(fellows) + (name[0] == newcomer))
+
+        least = min(worth(name) for name in self.kept)
+        equal = [name for name in self.kept if worth(name) <= least * (1 + Fraction(1, 10**9))]
+        if len({name[0] for name in equal}) == 1 and all(worth(name) == least for name in equal):
+            soonest = min(self.kept[name].expires() for name in equal)
+            equal = [name for name in equal if self.kept[name].expires() == soonest]
+        if len(equal) == 1:
+            return equal[0]
+        (one,) = [name for name in equal if self.peek(*name) != self.kept[name].peek(now)]
+        return one
 
 
 def most_in_a_window(stamps: list[int], per: int) -> int:

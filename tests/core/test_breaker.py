@@ -413,6 +413,19 @@ def test_the_breaker_of_a_target_takes_it_out_of_its_upstream() -> None:
     assert other.state == "closed"
 
 
+def test_panic_over_targets_that_are_down_waits_for_one_that_is_up_behind_its_breaker() -> None:
+    segment = Segment.create(targets=64)
+    health = UpstreamHealth(segment, "backend", "abc")
+    request(breaker(segment, "a", failures=1, open=1), False, T0)
+    for index, up in enumerate([True, False, False]):
+        health.target(index).set_probe(up, T0)
+    assert health.weights(now=T0) == [0, 0, 0]
+    assert health.weights(now=T0 + 1000) == [1, 0, 0]
+    health.target(0).set_probe(False, T0)
+    assert health.weights(now=T0) == [0, 1, 1]
+    assert health.weights(now=T0 + 1000) == [1, 1, 1]
+
+
 # --- between processes -----------------------------------------------------------------------------------------------
 
 PROGRAM = """

@@ -12,7 +12,7 @@ from core.limits_workers import workers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.concurrency import Concurrency, Share, prepare_shares, release_slot, shares_size
+from fastgate._core.concurrency import Concurrency, Share, merged, prepare_shares, release_slot, shares_size
 from fastgate._core.shm import Segment, SegmentError
 
 S = 1_000_000_000
@@ -69,7 +69,7 @@ def test_it_counts_as_a_list_of_shares_would(most: int, queue: int, history: Any
         for name in "ab":
             assert limits[0].running(name) == count(name, "running")
             assert limits[1].waiting(name) == count(name, "waiting")
-    assert limits[0].lost == 0
+    assert merged(segment) == 0
 
 
 def test_a_share_ends_once() -> None:
@@ -92,24 +92,116 @@ def test_a_share_ends_once() -> None:
     assert (second.state, limit.running("k")) == ("released", 1)
 
 
-def test_a_key_that_nobody_holds_makes_room_and_one_that_is_held_does_not() -> None:
-    limit = Concurrency(1, entries=16)
+def filled(segment: Segment, **options: Any) -> list[Share | None]:
+    """Another limit's shares that take all of a room of sixteen entries."""
+    other = Concurrency(1, segment=segment, name="other", **options)
+    held = [other.take(str(number)) for number in range(16)]
+    assert all(held)
+    return held
+
+
+def test_where_there_is_no_room_keys_of_one_limit_count_together() -> None:
+    limit = Concurrency(2, entries=16)
     held = [limit.take(str(number)) for number in range(16)]
     assert all(held)
-    assert limit.lost == 0
-    # Seventeen do not fit: the request is admitted, as often as it comes, and counted.
-    extra = [limit.take("one more") for _ in range(3)]
-    assert all(extra)
-    assert limit.lost == 3
-    for share in extra:
-        assert share is not None
-        share.release()
+    assert merged(limit.segment) == 0
+    # The seventeenth key counts with that which has least under way, until all have as many as may be.
+    extra = [limit.take("one more") for _ in range(17)]
+    assert [bool(share) for share in extra] == [True] * 16 + [False]
+    assert merged(limit.segment) == 17
+    assert [limit.running(str(number)) for number in range(16)] == [2] * 16
     assert limit.take("3") is None
+    assert extra[0] is not None
+    extra[0].release()
+    assert limit.take("one more")
+    assert limit.take("one more") is None
+
+
+def test_an_entry_that_nobody_holds_makes_room() -> None:
+    limit = Concurrency(1, entries=16)
+    held = [limit.take(str(number)) for number in range(16)]
+    assert limit.take("one more") is None
     assert held[5] is not None
     held[5].release()
     assert limit.take("one more")
     assert limit.take("one more") is None
-    assert limit.lost == 3
+
+
+def test_a_limit_whose_keys_find_no_room_still_holds_for_all_of_them_together() -> None:
+    segment = shared(entries=16)
+    held = filled(segment)
+    one, same = (Concurrency(2, queue=1, segment=segment, slot=slot, name="a") for slot in (1, 2))
+    first, second = one.take("x"), same.take("y")
+    assert first is not None
+    assert second is not None
+    assert one.take("z") is None
+    waiting = one.wait("z")
+    assert waiting is not None
+    assert same.wait("z") is None
+    assert not waiting.promote()
+    first.release()
+    assert waiting.promote()
+    assert same.take("x") is None
+    # What a dead worker held comes back, here as everywhere.
+    release_slot(segment, 1)
+    assert same.take("x")
+    assert same.take("x") is None
+    # Another limit has an entry of its own.
+    assert Concurrency(1, segment=segment, name="b").take("x")
+    for share in held:
+        assert share is not None
+        share.release()
+    assert [bool(one.take("with room again")) for _ in range(3)] == [True, True, False]
+
+
+def test_keys_that_clients_choose_have_room_apart() -> None:
+    segment = shared(entries=16)
+    filled(segment, chosen=True)
+    limit = Concurrency(1, segment=segment, name="by address")
+    assert [bool(limit.take(str(number))) for number in range(16)] == [True] * 16
+    assert merged(segment) == 0
+
+
+crowds = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "take", "take", "wait", "promote", "end", "die"]),
+        st.integers(0, 2), st.integers(0, 2), st.integers(0, 30), st.integers(0, 999),
+    ),
+    max_size=150,
+)
+
+
+@given(st.integers(1, 4), crowds)
+def test_a_full_table_never_lets_more_through_than_each_limit_says(most: int, history: Any) -> None:
+    segment = shared(slots=3, entries=16)
+    limits = [
+        [Concurrency(most, queue=2, segment=segment, slot=slot, name=name, chosen=name == "c") for slot in range(3)]
+        for name in "abc"
+    ]
+    held: list[tuple[int, tuple[int, int], Share]] = []
+    for step, slot, which, key, pick in history:
+        limit = limits[which][slot]
+        if step in ("take", "wait"):
+            share = limit.take(str(key)) if step == "take" else limit.wait(str(key))
+            if share is not None:
+                held.append((slot, (which, key), share))
+        elif step == "promote":
+            waiting = [share for _, _, share in held if share.state == "waiting"]
+            if waiting:
+                waiting[pick % len(waiting)].promote()
+        elif step == "end" and held:
+            held.pop(pick % len(held))[2].release()
+        elif step == "die":
+            release_slot(segment, slot)
+            held = [entry for entry in held if entry[0] != slot]
+        running: dict[tuple[int, int], int] = {}
+        for _, name, share in held:
+            running[name] = running.get(name, 0) + (share.state == "running")
+        assert max(running.values(), default=0) <= most
+    for _, _, share in held:
+        share.release()
+    for each in limits:
+        assert [bool(each[0].take("afterwards")) for _ in range(most + 1)] == [True] * most + [False]
 
 
 def test_limits_of_another_name_are_others() -> None:
@@ -127,7 +219,7 @@ def test_memory_is_taken_where_it_is_used() -> None:
     assert [bool(limit.take("k")) for _ in range(11)] == [True] * 10 + [False]
     release_slot(segment, 63)
     assert limit.running("k") == 0
-    assert os.fstat(segment.fd).st_blocks * 512 < 150_000
+    assert os.fstat(segment.fd).st_blocks * 512 < 300_000
 
 
 @pytest.mark.parametrize(
@@ -342,11 +434,14 @@ def test_dropped_requests_lower_the_adaptive_limit() -> None:
     assert limit.limit("k") == 5
 
 
-def test_a_share_without_room_teaches_nothing() -> None:
-    limit = Concurrency(5, minimum=1, entries=16)
-    held = [limit.take(str(number)) for number in range(17)]
-    assert all(held)
-    for share in held:
+def test_a_limit_without_room_learns_all_the_same() -> None:
+    segment = shared(entries=16)
+    held = filled(segment)
+    limit = Concurrency(50, minimum=2, segment=segment, name="adaptive")
+    now = 1000 * S
+    for number in range(200):
+        share = limit.take("no room")
         assert share is not None
-        share.release(0.1)
-    assert limit.lost == 1
+        share.release(dropped=True, now_ns=now + number * S // 50)
+    assert [bool(limit.take(str(number))) for number in range(3)] == [True, True, False]
+    assert all(held)

@@ -64,7 +64,8 @@ class Model:
     max_ejected: float
     slow_start: int
     panic_threshold: float
-    panic: bool = False
+    panic_over_probes: bool
+    panic: str = "off"
     events: list[tuple[str, int]] = field(default_factory=list)
 
     def give_back(self, index: int, now: int) -> None:
@@ -123,16 +124,20 @@ class Model:
             return "drained"
         return "down" if target.probe == "down" else "ejected" if target.ejected else target.probe
 
-    def look(self, now: int) -> bool:
-        """What a sweep does; whether all primaries are used."""
+    def look(self, now: int) -> str:
+        """What a sweep does; which primaries are used beside healthy ones."""
         for index in range(len(self.targets)):
             self.give_back(index, now)
         primaries = [index for index, target in enumerate(self.targets) if not target.backup and not target.drained]
         healthy = [index for index in primaries if self.state(index) in {"up", "unknown"}]
         backups = [i for i, target in enumerate(self.targets) if target.backup and self.state(i) in {"up", "unknown"}]
-        panic = len(healthy) < self.panic_threshold * len(primaries) - 1e-9
-        if len(healthy) == len(primaries) or (not healthy and backups):
-            panic = False
+        states = {self.state(index) for index in primaries}
+        panic = "off"
+        if len(healthy) < self.panic_threshold * len(primaries) - 1e-9 and (healthy or not backups):
+            if states == {"down"} or (self.panic_over_probes and "down" in states):
+                panic = "all"
+            elif "ejected" in states:
+                panic = "on"
         if panic != self.panic:
             self.panic = panic
             self.events.append(("panic", -1))
@@ -144,7 +149,9 @@ class Model:
         primary = any(ok and not target.backup for ok, target in zip(usable, self.targets, strict=True))
         answer = []
         for ok, target in zip(usable, self.targets, strict=True):
-            if panic:
+            if target.probe == "down" and panic == "on":
+                answer.append(0.0)
+            elif panic != "off":
                 answer.append(float(not target.backup and not target.drained))
             elif not ok or target.backup == primary:
                 answer.append(0.0)
@@ -172,6 +179,7 @@ steps = st.one_of(
     st.sampled_from([0.0, 0.5, 0.51, 1.0]),
     st.sampled_from([0, 700, 1000]),
     st.integers(0, 2),
+    st.booleans(),
 )
 def test_two_workers_together_are_the_model(
     steps: list[tuple[str, int, int]],
@@ -180,6 +188,7 @@ def test_two_workers_together_are_the_model(
     panic_threshold: float,
     slow_start: int,
     backups: int,
+    panic_over_probes: bool,
 ) -> None:
     segment = Segment.create(targets=64)
     ring = EventRing(segment)
@@ -187,13 +196,13 @@ def test_two_workers_together_are_the_model(
         health(
             Segment.attach(os.dup(segment.fd)), "abcde", failures=failures, window=0.5, eject=1.0, max_eject=2.5,
             max_ejected=max_ejected, slow_start=slow_start / 1000, panic_threshold=panic_threshold,
-            backups="ed"[:backups],
+            panic_over_probes=panic_over_probes, backups="ed"[:backups],
         )
         for _ in range(2)
     ]
     model = Model(
         [ModelTarget(name in "ed"[:backups]) for name in "abcde"], failures, 500, 1000, 2500, max_ejected, slow_start,
-        panic_threshold,
+        panic_threshold, panic_over_probes,
     )
     rows = {workers[0].target(index).row: index for index in range(5)} | {workers[0].row: -1}
     now = T0
@@ -422,21 +431,54 @@ def test_backups_are_used_when_no_primary_can_be() -> None:
 def test_panic_begins_and_ends_with_an_event() -> None:
     segment = Segment.create(targets=64)
     ring = EventRing(segment)
-    upstream = health(segment, panic_threshold=0.5)
+    upstream, other = (health(segment, failures=1, max_ejected=1, panic_threshold=0.5) for _ in range(2))
     upstream.target(3).drain(T0)
     for index in range(2):
-        upstream.target(index).set_probe(False, T0)
-    other = health(segment, panic_threshold=0.5)
+        fail(upstream.target(index), 1, T0)
     assert upstream.weights(now=T0) == other.weights(now=T0) == [1, 1, 1, 0]
     assert upstream.panic
-    upstream.target(0).set_probe(True, T0)
+    for index in range(3):
+        upstream.target(index).set_probe(False, T0)
+    assert upstream.weights(now=T0) == other.weights(now=T0) == [1, 1, 1, 0]
+    upstream.target(2).set_probe(True, T0)
     other.sweep(T0)
     assert not upstream.panic
-    assert upstream.weights(now=T0) == [1, 0, 1, 0]
+    assert upstream.weights(now=T0) == [0, 0, 1, 0]
     panics = [event for event in ring.read() if event.kind == "panic"]
     assert [(event.old, event.new, event.value, event.row) for event in panics] == [
-        ("off", "on", 1, upstream.row), ("on", "off", 2, upstream.row),
+        ("off", "on", 1, upstream.row), ("on", "all", 0, upstream.row), ("all", "off", 1, upstream.row),
     ]
+
+
+DOWN, EJECTED, UP = "down", "ejected", "up"
+
+
+@pytest.mark.parametrize(
+    ("states", "used", "over_probes"),
+    [
+        ([DOWN, DOWN, DOWN, UP], [0, 0, 0, 1], [1, 1, 1, 1]),
+        ([EJECTED, EJECTED, EJECTED, UP], [1, 1, 1, 1], [1, 1, 1, 1]),
+        ([DOWN, DOWN, EJECTED, UP], [0, 0, 1, 1], [1, 1, 1, 1]),
+        ([DOWN, DOWN, EJECTED, EJECTED], [0, 0, 1, 1], [1, 1, 1, 1]),
+        ([DOWN, DOWN, UP, UP], [0, 0, 1, 1], [0, 0, 1, 1]),
+        ([EJECTED, EJECTED, UP, UP], [0, 0, 1, 1], [0, 0, 1, 1]),
+        ([DOWN, DOWN, DOWN, DOWN], [1, 1, 1, 1], [1, 1, 1, 1]),
+    ],
+    ids=lambda each: " ".join(map(str, each)),
+)
+def test_what_panic_uses(states: list[str], used: list[int], over_probes: list[int]) -> None:
+    """Targets that the probe says are down only when it says so of all, or where that is asked for."""
+    for option, expected in ((False, used), (True, over_probes)):
+        segment = Segment.create(targets=64)
+        upstream = health(segment, failures=1, max_ejected=1, panic_over_probes=option)
+        for index, each in enumerate(states):
+            upstream.target(index).set_probe(each != DOWN, T0)
+            if each == EJECTED:
+                fail(upstream.target(index), 1, T0)
+        assert upstream.weights(now=T0) == expected
+        assert upstream.panic == (expected != [float(each == UP) for each in states])
+        never = health(segment, panic_threshold=0, panic_over_probes=option)
+        assert never.weights(now=T0) == [float(each == UP) for each in states]
 
 
 def test_mistakes_are_refused() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wire.support import GET, Stand, eventually
 
+from fastgate.config import GatewayConfig
 from fastgate.testing import RawClient, RecordingUpstream, respond, start_gateway
 
 
@@ -41,16 +42,17 @@ class Traffic(Stand):
                 {"name": f"r{number}", "path": "/*", **route}
                 for number, route in enumerate(routes or [route_to("backend")])
             ],
-            "upstreams": {
-                name: {"targets": [address(each) for each in it]}
-                if isinstance(it, list)
-                else {**it, "targets": [address(each) for each in it["targets"]]}
-                for name, it in upstreams.items()
-            },
+            "upstreams": tables_of(upstreams),
             **rest,
         }
+        self.config = config
         self.gateway = await self.stack.enter_async_context(start_gateway(config))
         return await self.client()
+
+    async def reload(self, upstreams: dict) -> None:
+        """The same configuration with other upstreams."""
+        self.config = {**self.config, "upstreams": tables_of(upstreams)}
+        await self.gateway.reload(GatewayConfig.from_dict(self.config))
 
     async def lines(self, count: int) -> list[dict]:
         """The lines of the access log, once there are that many."""
@@ -64,6 +66,15 @@ class Traffic(Stand):
 
 def route_to(upstream: str, **keys) -> dict:
     return {"upstream": upstream, **keys}
+
+
+def tables_of(upstreams: dict) -> dict:
+    return {
+        name: {"targets": [address(each) for each in it]}
+        if isinstance(it, list)
+        else {**it, "targets": [address(each) for each in it["targets"]]}
+        for name, it in upstreams.items()
+    }
 
 
 def address(target):

@@ -45,6 +45,20 @@ class Patient:
             await exchange.send(respond(self.name))
 
 
+class Failing(Patient):
+    """Well for probes; everything else fails until it is mended."""
+
+    def __init__(self, name: bytes):
+        super().__init__(name)
+        self.mended = False
+
+    async def __call__(self, exchange):
+        if exchange.request.target == "/healthz" or self.mended:
+            await super().__call__(exchange)
+        else:
+            await exchange.send(FAILED)
+
+
 async def until_answered(client, body: bytes) -> None:
     async with asyncio.timeout(5):
         while True:
@@ -95,7 +109,26 @@ async def test_all_targets_down_is_503_with_retry_after(traffic):
     await until_answered(client, b"one")
 
 
+async def test_panic_uses_ejected_targets_and_none_that_is_down(traffic):
+    """Of four one is well: two fail requests and one the probe."""
+    down, good = Patient(b"down"), Patient(b"good")
+    down.well = False
+    bad = [Failing(b"bad %d" % number) for number in range(2)]
+    ports = [(await traffic.new_upstream(default=Answer(each))).port for each in (down, good, *bad)]
+    health = {**active(), **passive(eject="60s", max_ejected=1.0)}
+    client = await traffic.serve(NO_RETRY, upstreams={"backend": {"targets": ports, "health": health}})
+    await eventually(lambda: down.probes >= 2)
+    await settled()
+    await statuses(client, 12)
+    # Both are ejected, and used all the same.
+    assert sorted(await statuses(client, 30)) == [200] * 10 + [500] * 20
+    for each in bad:
+        each.mended = True
+    assert await bodies(client, 30) == {b"good": 10, b"bad 0": 10, b"bad 1": 10}
+
+
 async def test_in_panic_all_are_used(traffic):
+    """The probe says that the only target is down: any answer is better than none."""
     one = Patient(b"one")
     one.well = False
     upstream = await traffic.new_upstream(default=Answer(one))

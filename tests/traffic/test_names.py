@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from traffic.support import bodies, route_to
 from upstreams.name_server import SILENCE, NameServer
-from wire.support import GET, check_problem, eventually, served
+from wire.support import GET, check_problem, eventually, post, served
 
 from fastgate.testing import Answer, RecordingUpstream, respond
 
@@ -207,3 +207,162 @@ async def test_no_request_waits_for_a_name_server(traffic, names):
     await names.wait_asked(1, after=before)
     async with asyncio.timeout(1):
         assert await bodies(client, 50) == {b"127.0.0.2": 50}
+
+
+# --- before the first answer: never the system's ---
+
+LOCAL = "localhost"
+"""The system knows it: 127.0.0.1. The name server of these tests says otherwise."""
+
+
+async def localhost(traffic, names, *routes, **upstream):
+    """An upstream by a name that the system resolves too, and the two servers: the system's and the name server's."""
+    port, servers = await several(traffic, "127.0.0.1", "127.0.0.2")
+    settings = {"targets": [f"{LOCAL}:{port}"], "dns": dns(names), **upstream}
+    client = await traffic.serve(*(routes or [route_to("backend", retry=False)]), upstreams={"backend": settings})
+    return client, servers
+
+
+async def test_requests_wait_for_the_first_answer_of_the_server_that_is_named(traffic, names):
+    names.zone[LOCAL, "A"] = SILENCE
+    client, (system, named) = await localhost(traffic, names)
+    clients = [client, *[await traffic.client() for _ in range(4)]]
+    for each in clients:
+        await each.send(GET)
+    await names.wait_asked(1)
+    for each in clients:
+        await each.assert_silent(0.01)
+    names.zone[LOCAL, "A"] = ["127.0.0.2"]
+    names.speak()
+    assert [(await each.response()).body for each in clients] == [b"127.0.0.2"] * 5
+    assert (len(system.connections), len(named.requests)) == (0, 5)
+    assert {line["attempts"] for line in await traffic.lines(5)} == {1}
+
+
+async def test_a_body_waits_too(traffic, names):
+    names.zone[LOCAL, "A"] = SILENCE
+    client, (_, named) = await localhost(traffic, names)
+    await client.send(post(b"x" * 300_000)[:200_000])
+    await client.assert_silent()
+    names.zone[LOCAL, "A"] = ["127.0.0.2"]
+    names.speak()
+    await named.wait_for(lambda: named.connections)
+    await client.send(post(b"x" * 300_000)[200_000:])
+    assert (await client.response()).body == b"127.0.0.2"
+    assert len(named.requests[0].body) == 300_000
+
+
+async def test_they_wait_no_longer_than_for_a_connection(traffic, names):
+    names.zone[LOCAL, "A"] = SILENCE
+    route = route_to("backend", retry={"attempts": 3}, timeouts={"connect": 0.1})
+    client, (system, _) = await localhost(traffic, names, route)
+    for data in (GET, post(b"hello")):
+        response = await served(client, data, 503)
+        check_problem(response, 503)
+        assert int(response.fields["retry-after"]) >= 1
+    lines = await traffic.lines(2)
+    assert [(line["status"], line["end"], line["attempts"]) for line in lines] == [(503, "no_target", 1)] * 2
+    assert not system.connections
+
+
+@pytest.mark.parametrize("failure", ["SERVFAIL", "nothing"])
+async def test_they_wait_no_longer_than_for_a_failure(traffic, names, failure):
+    names.zone[LOCAL, "A"] = SILENCE
+    route = route_to("backend", retry=False, timeouts={"connect": 60.0})
+    client, (system, named) = await localhost(traffic, names, route)
+    await client.send(GET)
+    await names.wait_asked(1)
+    await client.assert_silent(0.01)
+    names.zone[LOCAL, "A"] = [] if failure == "nothing" else failure
+    names.zone[LOCAL, "AAAA"] = names.zone[LOCAL, "A"]
+    names.speak()
+    assert (await client.response()).status == 503
+    # From now on at once, until there is an answer.
+    assert (await served(client, GET, 503)).status == 503
+    names.zone[LOCAL, "A"] = ["127.0.0.2"]
+    await until_resolved(client, b"127.0.0.2")
+    assert not system.connections
+    assert named.requests
+
+
+async def test_who_leaves_while_it_waits_is_forgotten(traffic, names):
+    names.zone[LOCAL, "A"] = SILENCE
+    client, (_, named) = await localhost(traffic, names)
+    other = await traffic.client()
+    await other.send(GET)
+    await client.send(GET)
+    await names.wait_asked(1)
+    await other.assert_silent(0.01)
+    other.reset()
+    assert (await traffic.ends(1)) == [(499, "client_gone")]
+    names.zone[LOCAL, "A"] = ["127.0.0.2"]
+    names.speak()
+    assert (await client.response()).body == b"127.0.0.2"
+    assert len(named.requests) == 1
+
+
+async def test_nobody_waits_while_there_is_another_target(traffic, names):
+    names.zone[LOCAL, "A"] = SILENCE
+    port, (system, _) = await several(traffic, "127.0.0.1", "127.0.0.2")
+    client = await traffic.serve(
+        upstreams={"backend": {"targets": [f"{LOCAL}:{port}", f"127.0.0.2:{port}"], "dns": dns(names)}}
+    )
+    assert await bodies(client, 6) == {b"127.0.0.2": 6}
+    assert not system.connections
+
+
+async def test_requests_wait_for_a_service(traffic, names):
+    one = await traffic.named(b"one")
+    names.zone[SERVICE, "SRV"] = SILENCE
+    names.zone["a.test", "A"] = ["127.0.0.1"]
+    client = await traffic.serve(upstreams={"backend": {"targets": [f"srv:{SERVICE}"], "dns": dns(names)}})
+    await client.send(GET)
+    await names.wait_asked(1)
+    await client.assert_silent(0.01)
+    names.zone[SERVICE, "SRV"] = [f"10 3 {one.port} a.test."]
+    names.speak()
+    assert (await client.response()).body == b"one"
+
+
+async def test_no_probe_goes_where_the_system_says(traffic, names):
+    names.zone[LOCAL, "A"] = SILENCE
+    health = {"active": {"interval": 0.02, "timeout": 0.5}}
+    _, (system, named) = await localhost(traffic, names, health=health)
+    await names.wait_asked(1)
+    await asyncio.sleep(0.1)
+    names.zone[LOCAL, "A"] = ["127.0.0.2"]
+    names.speak()
+    await named.wait_for(lambda: len(named.requests) >= 2)
+    assert not system.connections
+
+
+async def test_a_family_that_is_named_is_the_only_one_from_the_first_request_on(traffic):
+    """There is nothing at the address of the other one, so that no answer is the right one."""
+    port, (system,) = await several(traffic, "127.0.0.1")
+    client = await traffic.serve(
+        route_to("backend", retry=False, timeouts={"connect": 1.0}),
+        upstreams={"backend": {"targets": [f"{LOCAL}:{port}"], "dns": {"family": "ipv6"}}},
+    )
+    assert (await client.request(GET)).status in (502, 503)
+    assert not system.connections
+
+
+async def test_a_server_that_is_named_by_a_reload_is_asked_first(traffic, names):
+    port, (system, _) = await several(traffic, "127.0.0.1", "127.0.0.2")
+    names.zone[LOCAL, "A"] = SILENCE
+    target = {"targets": [f"{LOCAL}:{port}"]}
+    client = await traffic.serve(route_to("backend"), upstreams={"backend": target})
+    assert await bodies(client, 3) == {b"127.0.0.1": 3}
+    await traffic.reload(upstreams={"backend": {**target, "dns": dns(names)}})
+    await client.send(GET)
+    await names.wait_asked(1)
+    await client.assert_silent(0.01)
+    names.zone[LOCAL, "A"] = ["127.0.0.2"]
+    names.speak()
+    assert (await client.response()).body == b"127.0.0.2"
+    assert await bodies(client, 3) == {b"127.0.0.2": 3}
+    # Another interval is not another question: what is known stays.
+    names.zone[LOCAL, "A"] = SILENCE
+    await traffic.reload(upstreams={"backend": {**target, "dns": dns(names, refresh=0.1)}})
+    assert await bodies(client, 3) == {b"127.0.0.2": 3}
+    assert len(system.requests) == 3

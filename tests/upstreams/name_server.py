@@ -18,7 +18,7 @@ SILENCE = "silence"
 class NameServer:
     """Answers from ``zone``; a name that is not in it does not exist, one without records of a kind has none of it.
 
-    A value of ``zone`` is a list of records, an rcode ("SERVFAIL"), or SILENCE.
+    A value of ``zone`` is a list of records, an rcode ("SERVFAIL"), or SILENCE, until `speak`.
 
     Attributes:
         asked: (name, kind, "udp" or "tcp") of each question, in order.
@@ -31,6 +31,7 @@ class NameServer:
         self.asked: list[tuple[str, str, str]] = []
         self.ttl = 300
         self.cut: set[str] = set()
+        self._unanswered: list[Callable[[], None]] = []
         self._notices: set[asyncio.Future[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -51,6 +52,8 @@ class NameServer:
                 response = server.respond(data, "udp")
                 if response is not None:
                     self.transport.sendto(response, peer)
+                else:
+                    server._unanswered.append(lambda: self.datagram_received(data, peer))
 
         while True:
             self._tcp = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -69,6 +72,12 @@ class NameServer:
         for writer in self._writers:
             writer.close()
         await self._tcp.wait_closed()
+
+    def speak(self) -> None:
+        """Answers the questions over UDP that met with silence, by the zone as it is now."""
+        unanswered, self._unanswered = self._unanswered, []
+        for again in unanswered:
+            again()
 
     async def wait_asked(self, count: int, *, after: int = 0, timeout: float = 5.0) -> None:
         """Waits for ``count`` questions more than ``after``."""

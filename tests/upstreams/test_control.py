@@ -47,8 +47,12 @@ def test_the_most_generous_route_says_what_an_upstreams_first_tries_pay() -> Non
         (("returned", "ejected", "down", 1), "no longer ejected, but down"),
         (("returned", "ejected", "drained", 1), "no longer ejected, but drained"),
         (("breaker", "open", "half-open", 2), "breaker open -> half-open"),
-        (("panic", "off", "on", 1), "too few targets are healthy, all are used"),
-        (("panic", "on", "off", 3), "enough targets are healthy again"),
+        (("panic", "off", "on", 1), "too few targets are healthy: those that are ejected are used too"),
+        (
+            ("panic", "on", "all", 0),
+            "too few targets are healthy: all are used, also those that the probe says are down",
+        ),
+        (("panic", "all", "off", 3), "only healthy targets are used again"),
         (("drained", "up", "drained", 0), "drained"),
     ],
 )

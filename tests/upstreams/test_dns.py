@@ -260,6 +260,18 @@ async def test_another_name_does_not_keep_the_answer(names: NameServer, told: To
     assert await told.wait_changes(2) == [["10.0.0.1"], []]
 
 
+async def test_a_first_question_that_fails_is_told_where_requests_wait_for_it(names: NameServer, told: Told) -> None:
+    told.resolver.update({"waiting": told.question("a.test", awaited=True), "not": told.question("b.test")})
+    await told.asked()
+    assert told.changes == [("waiting", [])]
+    # Once, until there is something to tell.
+    await names.wait_asked(4, after=len(names.asked))
+    assert told.changes == [("waiting", [])]
+    names.zone["a.test", "A"] = names.zone["b.test", "A"] = ["10.0.0.1"]
+    await told.wait_changes(3)
+    assert sorted(told.changes[1:]) == [("not", ["10.0.0.1"]), ("waiting", ["10.0.0.1"])]
+
+
 async def test_what_was_taken_away_is_not_told_any_more(names: NameServer, told: Told) -> None:
     names.zone["app.test", "A"] = SILENCE
     told.ask("app.test")

@@ -116,12 +116,22 @@ async def test_a_target_whose_probe_fails_is_left_out_after_as_many_as_configure
         assert caplog.text.count("the probe says up (answered 200)") == 3
 
 
-@pytest.mark.parametrize(("sick", "used"), [(1, {1, 2, 3}), (2, {2, 3}), (3, {0, 1, 2, 3}), (4, {0, 1, 2, 3})])
-async def test_below_the_panic_threshold_all_are_used(
-    sick: int, used: set[int], caplog: pytest.LogCaptureFixture
+ALL = {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("over_probes", "sick", "used"),
+    [
+        (False, 1, {1, 2, 3}), (False, 2, {2, 3}), (False, 3, {3}), (False, 4, ALL),
+        (True, 2, {2, 3}), (True, 3, ALL), (True, 4, ALL),
+    ],
+)  # fmt: skip
+async def test_targets_that_the_probe_says_are_down_are_used_when_none_is_up(
+    over_probes: bool, sick: int, used: set[int], caplog: pytest.LogCaptureFixture
 ) -> None:
+    """With `panic_over_probes` when too few are."""
     caplog.set_level(logging.INFO, "fastgate.upstreams")
-    async with ward(4, panic_threshold=0.5) as (gateway, patients):
+    async with ward(4, panic_threshold=0.5, panic_over_probes=over_probes) as (gateway, patients):
         for patient in patients[:sick]:
             patient.sick = True
         async with asyncio.timeout(10):
@@ -129,13 +139,14 @@ async def test_below_the_panic_threshold_all_are_used(
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.15)   # one look of the control plane for the log
         assert set(await ask(gateway, 16)) == used
-        assert ("too few targets are healthy, all are used" in caplog.text) == (sick > 2)
+        panic = sick > 2 and used == ALL
+        assert ("too few targets are healthy: all are used" in caplog.text) == panic
         for patient in patients:
             patient.sick = False
-        await until(gateway, {0, 1, 2, 3})
-        if sick > 2:
+        await until(gateway, ALL)
+        if panic:
             async with asyncio.timeout(5):
-                while "enough targets are healthy again" not in caplog.text:
+                while "only healthy targets are used again" not in caplog.text:
                     await asyncio.sleep(0.01)
 
 

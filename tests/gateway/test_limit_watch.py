@@ -1,0 +1,44 @@
+"""What the log says when the memory of limits is full."""
+
+import logging
+
+import pytest
+
+from fastgate._core.concurrency import Concurrency, prepare_shares, shares_size
+from fastgate._core.limiter import TokenBucket, limits_size, logs_size, prepare
+from fastgate._core.shm import Segment
+from fastgate.state.watch import SAY_EVERY, LimitWatch
+
+
+def test_what_was_lost_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    segment = Segment.create(targets=1, limits=limits_size(8), logs=logs_size(256), shares=shares_size(16, 1))
+    prepare(segment)
+    prepare_shares(segment)
+    rate = TokenBucket(1, 3600, segment=segment)
+    watch = LimitWatch(segment)
+
+    def told(now: float) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "fastgate"):
+            watch.look(now)
+        return [record.getMessage() for record in caplog.records]
+
+    for number in range(8):
+        rate.take(f"client {number}")
+    assert told(0.0) == []
+    for number in range(3):
+        rate.take(f"another {number}")
+    (line,) = told(5.0)
+    assert "3 keys were forgotten while they were at their limit" in line
+    assert "state.rate_limit_entries" in line
+    rate.take("one more")
+    assert told(10.0) == []
+    (line,) = told(5.0 + SAY_EVERY)
+    assert "1 keys were forgotten" in line
+    assert told(500.0) == []
+    limit = Concurrency(2, segment=segment)
+    held = [limit.take(str(number)) for number in range(18)]
+    assert all(held)
+    (line,) = told(505.0)
+    assert "2 requests were counted together" in line
+    assert "state.concurrency_entries" in line
