@@ -54,14 +54,17 @@ cdef list edit(Exchange x, Edits change, Head head, list extra):
     None: a value that the client chose cannot stand in a field, and the request has to be refused.
     """
     cdef Field* field
+    cdef bint of_request = head is x.request
     cdef int i
     if head is not None and change.removed:
         for i in range(head.count):
             field = &head.fields[i]
-            if not field.flags & RULED and change.removes(head.p + field.name, field.name_length):
+            if not field.flags & RULED and change.removes(
+                head.p + field.name, field.name_length, of_request
+            ):
                 field.flags |= DROPPED
         if extra is not None:
-            extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]))]
+            extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]), of_request)]
     if extra is None:
         extra = []
     return add(x, change.added, extra, False)

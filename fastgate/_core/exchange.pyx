@@ -604,7 +604,9 @@ cdef class Exchange(Timed):
                     return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
             edits = self.route.response_edits
             if edits is not None:
-                answer.fields = [field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]))]
+                answer.fields = [
+                    field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]), False)
+                ]
                 answer.fields.extend(edit(self, edits, None, None) or ())
             if self.route.response_filters is not None:
                 return begin_answer(self, answer, cause)

@@ -12,9 +12,10 @@ cdef enum:
 
 cdef class Edits:
     cdef readonly tuple removed        # lower-case names
+    cdef tuple removed_variables       # the same, as `same_variable` compares
     cdef readonly tuple added          # (name, value) or (name, Template)
 
-    cdef bint removes(self, const unsigned char* name, Py_ssize_t length) noexcept
+    cdef bint removes(self, const unsigned char* name, Py_ssize_t length, bint of_request) noexcept
 
 
 cdef class Template:
@@ -129,7 +130,7 @@ cdef class Runtime:
     cdef readonly Router router        # None once it was dissolved
     cdef bytes methods                 # what OPTIONS * answers
     cdef bint merge_slashes
-    cdef int underscores
+    cdef int field_names               # FieldNames
     cdef int max_headers
     cdef Py_ssize_t max_header_bytes
     cdef uint32_t keepalive            # milliseconds
@@ -140,6 +141,7 @@ cdef class Runtime:
     cdef bint via
     cdef bytes request_id              # the field's name as it is sent; None = off
     cdef bytes request_id_lower
+    cdef bytes request_id_variable     # as `same_variable` compares
     cdef tuple unlogged                # parameters of queries that the access log leaves out; None = none
     cdef bint html_errors
     cdef bytes server_line             # b"Server: …\r\n" or b""
