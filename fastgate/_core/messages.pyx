@@ -11,6 +11,7 @@ import msgspec
 
 from fastgate._core.exchange cimport Answer, Exchange
 from fastgate._core.head cimport DROPPED, Field, Head, folded_name, is_token, name_flags_of, name_id, same_variable
+from fastgate._core.route cimport own_field
 
 
 cdef bytes field_name(object name):
@@ -166,12 +167,26 @@ cdef class Headers:
             while i >= 0:
                 self.head.fields[i].flags |= DROPPED
                 i = self.head.find(lower, len(lower), i + 1)
+        self.withhold(lower)
         extra = self.extra()
         if extra is not None:
             extra[:] = [
                 pair for pair in extra
                 if ((<bytes>pair[0]).lower() != lower if folded is None else folded_name(pair[0]) != folded)
             ]
+        return 0
+
+    cdef int withhold(self, bytes lower) except -1:
+        """What the gateway would send under this name is not sent either."""
+        cdef Exchange x = self.exchange
+        if self.answer is not None:
+            if self.answer.removed is None:
+                self.answer.removed = []
+            self.answer.removed.append(lower)
+        elif self.of_request:
+            x.request_withheld |= own_field(lower, x.runtime.request_id_lower)
+        else:
+            x.response_withheld |= own_field(lower, x.runtime.request_id_lower)
         return 0
 
     def add(self, name, value):
