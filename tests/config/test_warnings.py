@@ -149,6 +149,26 @@ def test_warnings_about_an_upstream(upstream: dict[str, Any], said: str) -> None
     assert line.startswith(f"upstreams.b.{said}")
 
 
+@pytest.mark.parametrize(
+    ("route", "alone"),
+    [
+        ({}, True),
+        ({"concurrency": {"max": 4}}, True),
+        ({"concurrency": {"max": 4, "key": "header:x"}}, True),
+        ({"concurrency": {"max": 8, "key": "client_ip"}}, True),
+        ({"concurrency": {"max": 4, "key": "client_ip"}}, False),
+        ({"concurrency": {"max": 4, "key": "key"}, "auth": {"any": ["key"]}}, False),
+    ],
+)
+def test_a_pool_that_one_client_can_fill(route: dict[str, Any], alone: bool) -> None:
+    upstreams = {"b": {"targets": ["b:80"], "pool": {"max_connections": 8}}}
+    made = [{"name": "r", "path": "/*", "upstream": "b", **route}]
+    said = warnings(upstreams=upstreams, routes=made)
+    about_pools = [line for line in said if line.startswith("upstreams.b.pool.max_connections: one client")]
+    assert len(about_pools) == alone
+    assert not alone or 'can hold all 8: add concurrency by client_ip to route "r"' in about_pools[0]
+
+
 def test_what_a_default_says_is_warned_about_once() -> None:
     said = warnings(
         defaults={"rate_limit": {"rate": 5, "key": "cookie:x"}},

@@ -333,6 +333,21 @@ async def test_connections_are_bounded_and_waited_for_in_order() -> None:
     assert len(parts.service.connections) == 1
 
 
+async def test_connections_have_no_bound_that_nobody_set() -> None:
+    go = asyncio.Event()
+    async with running(Answer(wait_for(go), GRANTED)) as parts:
+        clients = [await RawClient(parts.gateway.port).open() for _ in range(100)]
+        for client in clients:
+            await client.send(GET)
+        for number in range(100):
+            await parts.service.request(number)
+        go.set()
+        for client in clients:
+            assert (await client.response()).status == 200
+            client.close()
+    assert len(parts.service.connections) == 100
+
+
 async def test_who_leaves_is_no_longer_asked_about() -> None:
     async with running(Answer(stall())) as parts:
         client = await RawClient(parts.gateway.port).open()
