@@ -8,8 +8,8 @@ from fastgate._core.browser cimport Browser
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number
 from fastgate._core.causes cimport phrase_of
 from fastgate._core.exchange cimport FRAMED_ANEW, FRAMED_AS_SENT, FRAMED_WHOLE, Exchange
-from fastgate._core.head cimport DATE, DROPPED, RULED, SERVER, Field, Head, name_id, same
-from fastgate._core.route cimport OWN_DATE, OWN_REQUEST_ID, OWN_SERVER, OWN_VIA, Runtime, own_field
+from fastgate._core.head cimport DATE, DROPPED, OTHER, RULED, SERVER, UPGRADE, Field, Head, name_id, same
+from fastgate._core.route cimport OWN_DATE, OWN_REQUEST_ID, OWN_SERVER, OWN_UPGRADE, OWN_VIA, Runtime, own_field
 
 
 cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* buffer) except -1:
@@ -49,6 +49,8 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
     if extra is not None:
         withheld |= said_in(x, extra)
         put_pairs(buffer, extra)
+        if withheld & OWN_UPGRADE:
+            put(buffer, b"Connection: Upgrade\r\n", 21)
     # what the gateway says
     if (x.answer is not None or not head.seen & (1 << DATE)) and not withheld & OWN_DATE:
         put_bytes(buffer, x.engine.date())
@@ -79,6 +81,8 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
             put(buffer, b"Transfer-Encoding: chunked\r\n", 28)
         else:
             ending.until_close = ending.closes = True
+    if head.upgrade != -1 and x.answer is None and head.status == 426:
+        put(buffer, b"Connection: Upgrade\r\n", 21)
     if ending.closes:
         put(buffer, b"Connection: close\r\n", 19)
     elif x.request.minor == 0:
@@ -108,8 +112,12 @@ cdef uint32_t said_in(Exchange x, list extra) except? 0:
             said |= OWN_DATE
         elif number == SERVER:
             said |= OWN_SERVER
-        elif id_name is not None and same(p, PyBytes_GET_SIZE(name), PyBytes_AS_STRING(id_name),
-                                          PyBytes_GET_SIZE(id_name)):
+        elif number == UPGRADE:
+            said |= OWN_UPGRADE
+        elif x.quota_count and number == OTHER:
+            said |= own_field(name.lower(), None)
+        if id_name is not None \
+                and same(p, PyBytes_GET_SIZE(name), PyBytes_AS_STRING(id_name), PyBytes_GET_SIZE(id_name)):
             said |= OWN_REQUEST_ID
     if x.answer is not None and x.answer.removed is not None:
         for name in x.answer.removed:

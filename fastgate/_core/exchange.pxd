@@ -352,4 +352,5 @@ cdef str refusal_sentence(Exchange x, int cause)
 cdef Answer with_refusal(Exchange x, int cause, Answer answer)
 cdef Answer problem_answer(Exchange x, int cause, int status=*)
 cdef int answer_options(Exchange x) except -1
+cdef int answer_allowed(Exchange x) except -1
 cdef int answer_health(Exchange x) except -1

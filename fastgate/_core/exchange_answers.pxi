@@ -77,6 +77,12 @@ cdef int answer_options(Exchange x) except -1:
     return -2
 
 
+cdef int answer_allowed(Exchange x) except -1:
+    """OPTIONS that is not to go any further (RFC 9110 section 7.6.2)."""
+    x.respond(answer_of(204, [(b"Allow", allowed(x))], b""), GATEWAY_ANSWERED)
+    return -2
+
+
 cdef int answer_health(Exchange x) except -1:
     """The health path: 200 while requests are welcome, 503 from the beginning of a drain on."""
     cdef list fields = [(b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store")]

@@ -28,6 +28,7 @@ cdef enum OwnField:
     OWN_QUOTA_LIMIT = 8192
     OWN_QUOTA_REMAINING = 16384
     OWN_QUOTA_RESET = 32768
+    OWN_UPGRADE = 65536                # of answers of its own, with the Connection that goes with it
 
 
 cdef uint32_t own_field(bytes lower, bytes request_id) except? 0

@@ -48,6 +48,11 @@ def check_edited_header(text: str) -> str:
     return check_set_header(text)
 
 
+def check_answer_header(text: str) -> str:
+    """As `check_edited_header`; Upgrade, which an answer with 426 must have, is taken too."""
+    return text if text.lower() == "upgrade" else check_edited_header(text)
+
+
 def check_set_header(text: str) -> str:
     """The name as it is; ValueError for one that belongs to the connection."""
     check_token(text, "header name")

@@ -34,6 +34,7 @@ Listen = Annotated[str, Meta(extra={"kind": "listen address"})]
 Network = Annotated[str, Meta(extra={"kind": "network"})]
 HeaderName = Annotated[str, Meta(extra={"kind": "header name"})]
 EditedHeader = Annotated[str, Meta(extra={"kind": "edited header"})]
+AnswerHeader = Annotated[str, Meta(extra={"kind": "answer header"})]
 SetHeader = Annotated[str, Meta(extra={"kind": "set header"})]
 """The same, or Host."""
 HeaderValue = Annotated[str, Meta(extra={"kind": "header value"})]

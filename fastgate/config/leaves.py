@@ -13,6 +13,7 @@ from fastgate.config.basic import check_password_hash, check_realm, check_user_n
 from fastgate.config.forward_auth import check_decision_key
 from fastgate.config.headers import (
     CONNECTION_FIELDS,
+    check_answer_header,
     check_edited_header,
     check_header_name,
     check_header_value,
@@ -200,6 +201,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "optional header name": _check_optional_header_name,
     "edited header": check_edited_header,
     "set header": check_set_header,
+    "answer header": check_answer_header,
     "header value": check_header_value,
     "header template": _check_template,
     "header condition": check_header_condition,

@@ -1,7 +1,7 @@
 """The keys of ``[[routes]]`` and ``[defaults]``: which requests, what is done with them, and who answers."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
 
@@ -9,6 +9,7 @@ from fastgate.config.addresses import check_authority
 from fastgate.config.bodies import BodyKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import (
+    AnswerHeader,
     Cause,
     Duration,
     EditedHeader,
@@ -236,13 +237,17 @@ class Respond(Table, frozen=True, kw_only=True):
         ),
     ] = ""
     headers: Annotated[
-        dict[EditedHeader, HeaderValue], about("Its fields.", examples=[{"cache-control": "no-store"}])
+        dict[AnswerHeader, HeaderValue], about("Its fields.", examples=[{"cache-control": "no-store"}])
     ] = field(default_factory=dict)
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
         if self.body and self.status in (204, 205, 304):
             yield ("body",), f"cannot be sent: an answer with status {self.status} has none"
+        headers: Any = self.headers
+        for name in headers if isinstance(headers, dict) else ():
+            if name.lower() == "upgrade" and self.status != 426:
+                yield ("headers", name), "belongs to an answer with status 426"
 
 
 class Redirect(Table, frozen=True, kw_only=True):
