@@ -39,7 +39,7 @@ cdef bint alter_request(Exchange x) except -1:
             x.refuse(BAD_REQUEST)
         return False
     if x.route.request_edits is not None:
-        x.request_withheld |= x.route.request_edits.own
+        x.request_withheld |= x.route.request_edits.own_of_requests
         x.request_extra = edit(x, x.route.request_edits, x.request, x.request_extra)
         if x.request_extra is None or (x.request_withheld & OWN_HOST and edited_host(x) is None):
             x.refuse(BAD_REQUEST)
@@ -57,23 +57,26 @@ cdef list edit(Exchange x, Edits change, Head head, list extra):
 
     None: a value that the client chose cannot stand in a field, and the request has to be refused.
     """
+    cdef bint of_request = head is x.request
     if head is not None:
-        take_out(head, change)
+        take_out(head, change, of_request)
     if extra is not None and change.removed:
-        extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]))]
+        extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]), of_request)]
     if extra is None:
         extra = []
     return add(x, change.added, extra, False)
 
 
-cdef int take_out(Head head, Edits change) except -1:
+cdef int take_out(Head head, Edits change, bint of_request) except -1:
     """Flags the fields of a head that go."""
     cdef Field* field
     cdef int i
     if change.removed:
         for i in range(head.count):
             field = &head.fields[i]
-            if not field.flags & RULED and change.removes(head.p + field.name, field.name_length):
+            if not field.flags & RULED and change.removes(
+                head.p + field.name, field.name_length, of_request
+            ):
                 field.flags |= DROPPED
     return 0
 

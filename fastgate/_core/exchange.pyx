@@ -422,7 +422,7 @@ cdef class Exchange(Timed):
         self.interims += 1
         if self.interims <= MAX_INTERIM and self.request.minor == 1 and not self.response_started:
             if self.route.response_edits is not None:
-                take_out(self.response, self.route.response_edits)
+                take_out(self.response, self.route.response_edits, False)
             self.client.send_interim(self)
         return 0
 

@@ -16,7 +16,7 @@ from fastgate._core.head cimport (
     X_FORWARDED_PROTO,
     Field,
     Head,
-    same,
+    same_variable,
 )
 from fastgate._core.route cimport (
     HOST_CLIENT,
@@ -42,7 +42,7 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef bint trusted = client.trusted
     cdef bint chunked = head.chunked and not x.buffering
     cdef bytes name, value
-    cdef bytes id_name = runtime.request_id_lower
+    cdef bytes id_name = runtime.request_id_variable
     cdef uint32_t withheld = x.request_withheld
     cdef int i
     cdef bint skip
@@ -73,7 +73,9 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         if not skip and X_FORWARDED_FOR <= field.id <= FORWARDED:
             skip = not trusted or field.id == X_FORWARDED_FOR
         elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(id_name):
-            skip = same(head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length)
+            skip = same_variable(
+                head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length
+            )
         if skip:
             if begin >= 0:
                 put(buffer, head.p + begin, field.name - begin)

@@ -211,7 +211,7 @@ class Runtime:
         router: Router,
         methods: Iterable[str] = (),
         merge_slashes: bool = True,
-        underscore_headers: Literal["drop", "pass", "reject"] = "drop",
+        field_names: Literal["drop", "pass", "reject"] = "drop",
         max_headers: int = 100,
         max_header_bytes: int = 32768,
         keepalive: float = 75.0,

@@ -19,7 +19,7 @@ ServiceURL = Annotated[str, Meta(extra={"kind": "service url"})]
 OptionalHeaderName = Annotated[str, Meta(extra={"kind": "optional header name"})]
 DecisionKey = Annotated[str, Meta(extra={"kind": "decision key"})]
 
-_NOT_TO_BE_SET = CONNECTION_FIELDS | {"host", "expect"}
+_NOT_TO_BE_SET = CONNECTION_FIELDS | {"host", "expect", "proxy"}
 _OF_THE_ANSWER = frozenset((
     "accept-ranges", "age", "date", "etag", "expires", "last-modified", "location", "server", "via",
 ))

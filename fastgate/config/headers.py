@@ -1,5 +1,7 @@
 """Header fields in a configuration: names, values, and those that no one may edit."""
 
+import re
+
 from fastgate.config.patterns import check_token
 
 CONNECTION_FIELDS = frozenset(
@@ -16,6 +18,11 @@ CONNECTION_FIELDS = frozenset(
     )
 )
 """Fields that describe one connection or the framing of one message; the gateway writes them itself."""
+
+
+def variable_of(name: str) -> str:
+    """What CGI, WSGI and PHP servers make of a field name: one variable of several spellings."""
+    return re.sub("[^a-z0-9]", "_", name.lower())
 
 
 def check_header_name(text: str) -> str:

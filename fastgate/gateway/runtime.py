@@ -100,7 +100,7 @@ async def compile_runtime(
         router=router,
         methods=sorted(methods),
         merge_slashes=gateway.merge_slashes,
-        underscore_headers=gateway.underscore_headers,
+        field_names=gateway.field_names,
         max_headers=gateway.max_headers,
         max_header_bytes=gateway.max_header_bytes,
         keepalive=gateway.keepalive,

@@ -193,7 +193,7 @@ def test_an_upstream_of_a_split_or_a_mirror_is_used() -> None:
         ({"gateway": {"trusted_proxies": ["0.0.0.0/0"]}}, "gateway.trusted_proxies[0]: 0.0.0.0/0 believes everybody"),
         ({"gateway": {"proxy_protocol": True}}, "gateway.proxy_protocol: closes every connection"),
         ({"gateway": {"max_body": 0}}, "gateway.max_body: 0 lets clients send bodies without end"),
-        ({"gateway": {"underscore_headers": "pass"}}, "gateway.underscore_headers: many applications"),
+        ({"gateway": {"field_names": "pass"}}, "gateway.field_names: many applications"),
         ({}, "routes: there are none"),
         ({"plugins": [{"name": "p", "use": "m:P"}]}, 'plugins[0]: no route uses the plugin "p"'),
         ({"upstreams": {"b": {"targets": ["b:80"]}, "c": {"targets": ["c:1"]}}}, "upstreams.c: no route uses it"),
