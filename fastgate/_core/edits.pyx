@@ -39,7 +39,7 @@ cdef bint alter_request(Exchange x) except -1:
             x.refuse(BAD_REQUEST)
         return False
     if x.route.request_edits is not None:
-        x.request_withheld |= x.route.request_edits.own
+        x.request_withheld |= x.route.request_edits.own_of_requests
         x.request_extra = edit(x, x.route.request_edits, x.request, x.request_extra)
         if x.request_extra is None or (x.request_withheld & OWN_HOST and edited_host(x) is None):
             x.refuse(BAD_REQUEST)

@@ -22,7 +22,7 @@ from fastgate._core.head cimport (
     name_id,
     same_variable,
 )
-from fastgate._core.route cimport own_field
+from fastgate._core.route cimport own_field, own_variable
 
 
 cdef bytes field_name(object name):
@@ -199,7 +199,7 @@ cdef class Headers:
                 self.answer.removed = []
             self.answer.removed.append(lower)
         elif self.of_request:
-            x.request_withheld |= own_field(lower, x.runtime.request_id_lower)
+            x.request_withheld |= own_variable(lower, x.runtime.request_id_lower)
         else:
             x.response_withheld |= own_field(lower, x.runtime.request_id_lower)
         return 0

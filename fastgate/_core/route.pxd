@@ -32,6 +32,7 @@ cdef enum OwnField:
 
 
 cdef uint32_t own_field(bytes lower, bytes request_id) except? 0
+cdef uint32_t own_variable(bytes name, bytes request_id) except? 0
 
 
 cdef class Edits:
@@ -39,6 +40,7 @@ cdef class Edits:
     cdef tuple removed_variables       # the same, as `same_variable` compares
     cdef readonly tuple added          # (name, value) or (name, Template)
     cdef uint32_t own                  # OwnField: those of the gateway's own fields that go, or are replaced
+    cdef uint32_t own_of_requests      # the same, of a request
     cdef Edits own_only                # what of them concerns these fields; None = nothing
 
     cdef bint removes(self, const unsigned char* name, Py_ssize_t length, bint of_request) noexcept
@@ -167,8 +169,8 @@ cdef class Runtime:
     cdef bint via
     cdef bytes request_id              # the field's name as it is sent; None = off
     cdef bytes request_id_lower
-    cdef bytes request_id_variable     # as `same_variable` compares
     cdef uint32_t request_id_bit       # of that name in ``Head.seen``; 0: it is a name that a head does not know
+    cdef bytes request_id_variable     # as `same_variable` compares
     cdef tuple unlogged                # parameters of queries that the access log leaves out; None = none
     cdef bint html_errors
     cdef bytes server_line             # b"Server: …\r\n" or b""

@@ -35,6 +35,16 @@ cdef uint32_t own_field(bytes lower, bytes request_id) except? 0:
     return bit | OWN_REQUEST_ID if lower == request_id else bit
 
 
+cdef dict _OWN_VARIABLES = {folded_name(_name): _bit for _name, _bit in _OWN.items()}
+
+
+cdef uint32_t own_variable(bytes name, bytes request_id) except? 0:
+    """The same for a request, whose fields go in every spelling that servers take for the same variable."""
+    cdef bytes folded = folded_name(name)
+    cdef uint32_t bit = _OWN_VARIABLES.get(folded, 0)
+    return bit | OWN_REQUEST_ID if request_id is not None and folded == folded_name(request_id) else bit
+
+
 cdef class Edits:
     """What is done to the fields of a head: ``removed`` names go, ``added`` pairs are appended, in this order.
 
@@ -47,8 +57,9 @@ cdef class Edits:
         self.removed_variables = tuple(folded_name(name) for name in self.removed)
         self.added = tuple((name.encode("ascii"), value) for name, value in added)
         own = {name for name in self.removed if own_field(name, id_name)}
-        for name in own:
+        for name in self.removed:
             self.own |= own_field(name, id_name)
+            self.own_of_requests |= own_variable(name, id_name)
         if own == {*self.removed, *(name.lower() for name, _ in self.added)}:
             self.own_only = self if own else None
         elif own:
@@ -246,8 +257,8 @@ cdef class Runtime:
         self.via = via
         self.request_id = request_id.encode("ascii") if request_id else None
         self.request_id_lower = self.request_id.lower() if request_id else None
-        self.request_id_variable = folded_name(self.request_id) if request_id else None
         self.request_id_bit = 1 << X_REQUEST_ID if self.request_id_lower == b"x-request-id" else 0
+        self.request_id_variable = folded_name(self.request_id) if request_id else None
         self.html_errors = error_format == "html"
         self.server_line = b"Server: " + server_header.encode("latin-1") + b"\r\n" if server_header else b""
         self.health_path = health_path.encode("ascii") if health_path else None
