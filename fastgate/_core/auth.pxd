@@ -46,7 +46,7 @@ cdef class Method:
 
 cdef bytes claim_text(object claims, str path)
 cdef int take_away(Exchange x, tuple names) except -1
-cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name, Py_ssize_t name_length) noexcept
+cdef tuple comparable(object names)
 
 
 cdef class VerifiedCache:

@@ -282,7 +282,7 @@ cdef class ClientConnection(ClientSide):
             head.data = data
         self.due = 0
         self.blank_line = False
-        cause = head.index(True, x.runtime.underscores)
+        cause = head.index(True, x.runtime.field_names)
         if cause == OK:
             begin = head.p - <const unsigned char*>PyBytes_AS_STRING(head.data)
             if not engine.accept_request(head, head.data, begin):

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.auth cimport WAITING, Identity, Later, Method, take_away
+from fastgate._core.auth cimport WAITING, Identity, Later, Method, comparable, take_away
 from fastgate._core.exchange cimport Exchange
 from fastgate._core.head cimport COOKIE, DROPPED, X_FORWARDED_PROTO, Head
 from fastgate._core.wheel cimport clock_us
@@ -30,6 +30,7 @@ cdef class ForwardMethod(Method):
         self.cache = cache
         self.owned = tuple(name.encode("ascii") for name in owned)
         self.replaced = tuple(name.encode("ascii") for name in replaced)
+        self.replaced_names = comparable(self.replaced)
 
     cdef int verify(self, Exchange x) except -1:
         cdef bytes key = self.key(x) if self.by else None
@@ -43,7 +44,7 @@ cdef class ForwardMethod(Method):
 
     cdef int grant(self, Exchange x, Identity identity) except -1:
         if self.replaced:
-            take_away(x, self.replaced)
+            take_away(x, self.replaced_names)
         return Method.grant(self, x, identity)
 
     def close(self):

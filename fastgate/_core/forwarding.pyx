@@ -1,8 +1,10 @@
 """The request head as the upstream gets it: the client's spans without what ends here, and what the gateway says."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
 
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number
+from fastgate._core.edits cimport edited_host
 from fastgate._core.exchange cimport ClientSide, Exchange
 from fastgate._core.head cimport (
     DROPPED,
@@ -14,9 +16,21 @@ from fastgate._core.head cimport (
     X_FORWARDED_PROTO,
     Field,
     Head,
-    same,
+    same_variable,
 )
-from fastgate._core.route cimport HOST_CLIENT, HOST_LITERAL, Runtime
+from fastgate._core.route cimport (
+    HOST_CLIENT,
+    HOST_LITERAL,
+    OWN_FORWARDED,
+    OWN_FORWARDED_FOR,
+    OWN_FORWARDED_HOST,
+    OWN_FORWARDED_PORT,
+    OWN_FORWARDED_PROTO,
+    OWN_HOST,
+    OWN_REQUEST_ID,
+    OWN_VIA,
+    Runtime,
+)
 
 
 cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
@@ -28,7 +42,8 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef bint trusted = client.trusted
     cdef bint chunked = head.chunked and not x.buffering
     cdef bytes name, value
-    cdef bytes id_name = runtime.request_id_lower
+    cdef bytes id_name = runtime.request_id_variable
+    cdef uint32_t withheld = x.request_withheld
     cdef int i
     cdef bint skip
     # request line
@@ -42,7 +57,9 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         put(buffer, b"?", 1)
         put(buffer, x.query, x.query_length)
     put(buffer, b" HTTP/1.1\r\nHost: ", 17)
-    if x.route.host_mode == HOST_CLIENT and x.host_length:
+    if withheld & OWN_HOST:
+        put_bytes(buffer, edited_host(x))
+    elif x.route.host_mode == HOST_CLIENT and x.host_length:
         put(buffer, x.host, x.host_length)
     elif x.route.host_mode == HOST_LITERAL:
         put_bytes(buffer, x.route.host)
@@ -56,7 +73,9 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         if not skip and X_FORWARDED_FOR <= field.id <= FORWARDED:
             skip = not trusted or field.id == X_FORWARDED_FOR
         elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(id_name):
-            skip = same(head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length)
+            skip = same_variable(
+                head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length
+            )
         if skip:
             if begin >= 0:
                 put(buffer, head.p + begin, field.name - begin)
@@ -66,38 +85,45 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     if begin >= 0:
         put(buffer, head.p + begin, head.length - 2 - begin)
     # where the request comes from
-    if not trusted or not head.has_forwarded:
+    if withheld & OWN_FORWARDED_FOR:
+        pass
+    elif not trusted or not head.has_forwarded:
         put(buffer, b"X-Forwarded-For: ", 17)
         put_bytes(buffer, client.peer_address)
         put(buffer, b"\r\n", 2)
     else:
         put_appended(x, buffer)
-    if not trusted or not head.seen & (1 << X_FORWARDED_PROTO):
+    if not withheld & OWN_FORWARDED_PROTO and (not trusted or not head.seen & (1 << X_FORWARDED_PROTO)):
         put(buffer, b"X-Forwarded-Proto: ", 19)
         put_bytes(buffer, client.scheme)
         put(buffer, b"\r\n", 2)
-    if x.host_length and (not trusted or not head.seen & (1 << X_FORWARDED_HOST)):
+    if x.host_length and not withheld & OWN_FORWARDED_HOST \
+            and (not trusted or not head.seen & (1 << X_FORWARDED_HOST)):
         put(buffer, b"X-Forwarded-Host: ", 18)
         put(buffer, x.host, x.host_length)
         put(buffer, b"\r\n", 2)
-    if client.local_port and (not trusted or not head.seen & (1 << X_FORWARDED_PORT)):
+    if client.local_port and not withheld & OWN_FORWARDED_PORT \
+            and (not trusted or not head.seen & (1 << X_FORWARDED_PORT)):
         put(buffer, b"X-Forwarded-Port: ", 18)
         put_number(buffer, client.local_port)
         put(buffer, b"\r\n", 2)
     # Beside an X-Forwarded-For of a trusted peer, a Forwarded that begins here would contradict it.
-    if runtime.forwarded and not (trusted and head.seen & (1 << X_FORWARDED_FOR) and not head.seen & (1 << FORWARDED)):
+    if runtime.forwarded and not withheld & OWN_FORWARDED \
+            and not (trusted and head.seen & (1 << X_FORWARDED_FOR) and not head.seen & (1 << FORWARDED)):
         put_forwarded(x, buffer)
-    if runtime.via:
+    if runtime.via and not withheld & OWN_VIA:
         put(buffer, b"Via: 1.", 7)
         put_number(buffer, head.minor)
         put(buffer, b" fastgate\r\n", 11)
-    if runtime.request_id is not None:
+    if runtime.request_id is not None and not withheld & OWN_REQUEST_ID:
         put_bytes(buffer, runtime.request_id)
         put(buffer, b": ", 2)
         put(buffer, x.id, x.id_length)
         put(buffer, b"\r\n", 2)
     if x.request_extra is not None:
         for name, value in x.request_extra:
+            if withheld & OWN_HOST and len(name) == 4 and name.lower() == b"host":
+                continue
             put_bytes(buffer, name)
             put(buffer, b": ", 2)
             put_bytes(buffer, value)

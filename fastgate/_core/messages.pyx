@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from fastgate._core.exchange cimport Answer, Exchange
-from fastgate._core.head cimport DROPPED, Field, Head, is_token, name_flags_of, name_id
+from fastgate._core.head cimport DROPPED, Field, Head, folded_name, is_token, name_flags_of, name_id, same_variable
+from fastgate._core.route cimport own_field
 
 
 cdef bytes field_name(object name):
@@ -151,14 +152,41 @@ cdef class Headers:
     cdef int drop(self, bytes lower) except -1:
         cdef list extra
         cdef int i
-        if self.head is not None:
+        cdef Field* field
+        cdef bytes folded = None
+        if self.of_request:
+            # Also what the upstream may take for the same.
+            folded = folded_name(lower)
+        if self.head is not None and self.of_request:
+            for i in range(self.head.count):
+                field = &self.head.fields[i]
+                if same_variable(self.head.p + field.name, field.name_length, folded, len(folded)):
+                    field.flags |= DROPPED
+        elif self.head is not None:
             i = self.head.find(lower, len(lower), 0)
             while i >= 0:
                 self.head.fields[i].flags |= DROPPED
                 i = self.head.find(lower, len(lower), i + 1)
+        self.withhold(lower)
         extra = self.extra()
         if extra is not None:
-            extra[:] = [pair for pair in extra if (<bytes>pair[0]).lower() != lower]
+            extra[:] = [
+                pair for pair in extra
+                if ((<bytes>pair[0]).lower() != lower if folded is None else folded_name(pair[0]) != folded)
+            ]
+        return 0
+
+    cdef int withhold(self, bytes lower) except -1:
+        """What the gateway would send under this name is not sent either."""
+        cdef Exchange x = self.exchange
+        if self.answer is not None:
+            if self.answer.removed is None:
+                self.answer.removed = []
+            self.answer.removed.append(lower)
+        elif self.of_request:
+            x.request_withheld |= own_field(lower, x.runtime.request_id_lower)
+        else:
+            x.response_withheld |= own_field(lower, x.runtime.request_id_lower)
         return 0
 
     def add(self, name, value):

@@ -7,7 +7,7 @@ from msgspec import Meta, field
 
 from fastgate.config.errors import PathKeys
 from fastgate.config.headers import CONNECTION_FIELDS
-from fastgate.config.kinds import Duration, HeaderName, Positive, Wait, about
+from fastgate.config.kinds import Count, Duration, HeaderName, Positive, Wait, about
 from fastgate.config.table import Table
 from fastgate.config.upstreams import UpstreamTLS
 from fastgate.config.words import check_key
@@ -19,7 +19,7 @@ ServiceURL = Annotated[str, Meta(extra={"kind": "service url"})]
 OptionalHeaderName = Annotated[str, Meta(extra={"kind": "optional header name"})]
 DecisionKey = Annotated[str, Meta(extra={"kind": "decision key"})]
 
-_NOT_TO_BE_SET = CONNECTION_FIELDS | {"host", "expect"}
+_NOT_TO_BE_SET = CONNECTION_FIELDS | {"host", "expect", "proxy"}
 
 
 class DecisionPart(NamedTuple):
@@ -98,8 +98,13 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
         ),
     ] = ""
     max_connections: Annotated[
-        Positive, about("The most connections to it, in each worker.", also=["connections", "pool"])
-    ] = 64
+        Count,
+        about(
+            "The most connections to it, in each worker; questions beyond it wait for one within `timeout`. 0 is no "
+            "bound but that of open files.",
+            also=["connections", "pool"],
+        ),
+    ] = 0
     cache: Annotated[
         DecisionCache | None,
         about(

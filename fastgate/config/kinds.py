@@ -34,6 +34,8 @@ Listen = Annotated[str, Meta(extra={"kind": "listen address"})]
 Network = Annotated[str, Meta(extra={"kind": "network"})]
 HeaderName = Annotated[str, Meta(extra={"kind": "header name"})]
 EditedHeader = Annotated[str, Meta(extra={"kind": "edited header"})]
+SetHeader = Annotated[str, Meta(extra={"kind": "set header"})]
+"""The same, or Host."""
 HeaderValue = Annotated[str, Meta(extra={"kind": "header value"})]
 HeaderTemplate = Annotated[str, Meta(extra={"kind": "header template"})]
 HeaderCondition = Annotated[str, Meta(extra={"kind": "header condition"})]

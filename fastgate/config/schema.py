@@ -265,12 +265,14 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     max_headers: Annotated[
         Annotated[int, Meta(ge=1, le=10_000)], about("The most fields in a request head; above it 431.")
     ] = 100
-    underscore_headers: Annotated[
+    field_names: Annotated[
         Literal["drop", "pass", "reject"],
         about(
-            "What happens to request fields with `_` in their name. Many applications cannot tell `x_user` from "
-            "`x-user`, so that `pass` may let clients forge fields.",
-            also=["underscores_in_headers"],
+            "What happens to request fields with anything but letters, digits and `-` in their name: they are dropped, "
+            "passed on, or the request is answered 400. CGI, WSGI and PHP make one variable of `x-user`, `x_user` and "
+            "`x.user`. Names that the gateway sends or removes itself are removed in all of these spellings, with "
+            "`pass` too; for other names `pass` lets clients forge fields behind such servers.",
+            also=["underscore_headers", "underscores_in_headers", "ignore_invalid_headers"],
         ),
     ] = "drop"
     max_body: Annotated[

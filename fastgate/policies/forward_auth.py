@@ -11,6 +11,7 @@ from fastgate._core.messages import Response
 from fastgate._core.refusal import Refusal
 from fastgate.config.addresses import parse_url
 from fastgate.config.forward_auth import CREDENTIALS, ForwardAuth, parse_decision_key
+from fastgate.config.headers import variable_of
 from fastgate.upstreams.service import Place, Reply, Service, ServiceError
 from fastgate.upstreams.tls import client_context, server_name
 
@@ -48,7 +49,7 @@ def compile_forward_auth(settings: ForwardAuth) -> ForwardMethod:
     service = Service(place, max_connections=settings.max_connections)
     taken = {*settings.response_headers, *([settings.identity_header] if settings.identity_header else [])}
     # What the service or another method reads must stay until it has been read.
-    read = {*settings.request_headers, *CREDENTIALS}
+    read = {variable_of(name) for name in (*settings.request_headers, *CREDENTIALS)}
     return ForwardMethod(
         Decisions(settings, service, cache).ask,
         service.close,
@@ -57,8 +58,8 @@ def compile_forward_auth(settings: ForwardAuth) -> ForwardMethod:
         send=settings.request_headers,
         by=[parse_decision_key(each) for each in settings.cache.by] if settings.cache is not None else [],
         cache=cache,
-        owned=taken - read,
-        replaced=[name.replace("_", "-") for name in settings.response_headers if name in read],
+        owned={name for name in taken if variable_of(name) not in read},
+        replaced=[name for name in settings.response_headers if variable_of(name) in read],
     )
 
 

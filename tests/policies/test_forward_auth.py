@@ -190,12 +190,12 @@ async def test_the_identity_header_is_taken_away_where_it_is_not_forwarded() -> 
     assert "x-user" not in parts.upstream.requests[0].fields
 
 
-async def test_both_spellings_of_a_name_are_taken_away() -> None:
+async def test_every_spelling_of_a_name_is_taken_away() -> None:
     async with RecordingUpstream(default=GRANTED) as service, RecordingUpstream() as upstream:
         settings = config(upstream.port, service.port, response_headers=["x-user"])
-        settings["gateway"]["underscore_headers"] = "pass"
+        settings["gateway"]["field_names"] = "pass"
         async with start_gateway(settings) as gateway:
-            spoofed = b"X_User: root\r\nx_uSeR: root\r\nX_Users: 1\r\n\r\n"
+            spoofed = b"X_User: root\r\nx_uSeR: root\r\nX.User: root\r\nx~user: root\r\nX_Users: 1\r\n\r\n"
             assert (await ask(gateway, GET[:-2] + spoofed)).status == 200
     assert [name for name in upstream.requests[0].fields.names if "user" in name] == ["x_users", "x-user"]
 
@@ -331,6 +331,21 @@ async def test_connections_are_bounded_and_waited_for_in_order() -> None:
             client.close()
     assert len(parts.service.requests) == 2
     assert len(parts.service.connections) == 1
+
+
+async def test_connections_have_no_bound_that_nobody_set() -> None:
+    go = asyncio.Event()
+    async with running(Answer(wait_for(go), GRANTED)) as parts:
+        clients = [await RawClient(parts.gateway.port).open() for _ in range(100)]
+        for client in clients:
+            await client.send(GET)
+        for number in range(100):
+            await parts.service.request(number)
+        go.set()
+        for client in clients:
+            assert (await client.response()).status == 200
+            client.close()
+    assert len(parts.service.connections) == 100
 
 
 async def test_who_leaves_is_no_longer_asked_about() -> None:

@@ -72,8 +72,11 @@ REQUESTS = {
         (PATHS, "test_path_transforms", "test_no_route"),
         (PATHS, "test_method_of_no_route", "test_refused_path_closes_nothing_upstream"),
     ],
-    "header names with _: dropped by default (underscore_headers)": [
-        (HEAD, "test_underscore_headers", "test_underscore_headers_reject"),
+    "header names with anything but letters, digits and -: dropped by default (field_names)": [
+        (HEAD, "test_field_names", "test_field_names_reject", "test_no_spelling_of_the_request_id_passes"),
+    ],
+    "Proxy: never forwarded": [
+        (HEAD, "test_proxy_is_never_forwarded"),
     ],
     "head over max_header_bytes or max_headers: 431; target over 8 KB: 414; both before the head is complete": [
         (HEAD, "test_head_too_large", "test_head_just_small_enough", "test_default_limits"),
