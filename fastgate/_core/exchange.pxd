@@ -60,6 +60,7 @@ cdef class ClientSide(Endpoint):
     cdef object trusted_by             # what said so: `Runtime.trusted`
     cdef bytes server_name             # from the TLS handshake; None = none
     cdef object certificate            # what authentication made of the client's; None = nobody has asked
+    cdef bint withdrawn                # a reload took away the authority that the client's certificate was verified by
     cdef uint64_t read_at              # milliseconds: when some of a request body last came
     cdef int64_t uploaded              # bytes of it since the beginning of the span in which its rate is watched
     cdef uint64_t upload_until         # milliseconds: the end of that span; 0: none has begun

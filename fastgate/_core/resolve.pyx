@@ -4,7 +4,16 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.buffer cimport filled, room
-from fastgate._core.causes cimport AMBIGUOUS_PATH, BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
+from fastgate._core.causes cimport (
+    AMBIGUOUS_PATH,
+    BAD_EXPECTATION,
+    BAD_REQUEST,
+    CERTIFICATE_WITHDRAWN,
+    MISDIRECTED,
+    NO_METHOD,
+    NO_ROUTE,
+    OK,
+)
 from fastgate._core.exchange cimport Exchange, answer_allowed, answer_health, answer_options
 from fastgate._core.head cimport DROPPED, Head, is_host, is_token, same
 from fastgate._core.hops cimport client_of, read_hops
@@ -65,8 +74,11 @@ cdef int resolve(Exchange x) except -1:
     if head.expect >= 0 and head.minor == 1 and not same(head.p + head.fields[head.expect].value,
                                                          head.fields[head.expect].value_length, b"100-continue", 12):
         return BAD_EXPECTATION
-    if runtime.check_server_name and misdirected(x):
-        return MISDIRECTED
+    if runtime.check_server_name:
+        if x.client.withdrawn:
+            return CERTIFICATE_WITHDRAWN
+        if misdirected(x):
+            return MISDIRECTED
     if runtime.health_path is not None and (x.is_get or x.is_head) \
             and x.path_length == PyBytes_GET_SIZE(runtime.health_path) \
             and memcmp(x.path, PyBytes_AS_STRING(runtime.health_path), x.path_length) == 0:

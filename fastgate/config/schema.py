@@ -224,9 +224,18 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     max_connections: Annotated[
         Count,
         about(
-            "Client connections per worker; above it connections are accepted and closed. 0 derives it from the limit "
-            "of open files.",
+            "Client connections per worker, counted from when they are accepted. When as many are open, those that "
+            "have been idle longest are closed for new ones; when none is idle, new ones are closed. 0 derives it from "
+            "the limit of open files. Files for connections to upstreams are always kept back.",
             also=["worker_connections", "maxconn"],
+        ),
+    ] = 0
+    max_connections_per_client: Annotated[
+        Count,
+        about(
+            "Connections of one client address per worker (of one /64 network for IPv6); above it they are closed. "
+            "Trusted proxies and Unix sockets have no such bound. 0 is none.",
+            also=["max_connections_per_ip", "limit_conn", "per_client"],
         ),
     ] = 0
     socket_mode: Annotated[Mode, about("Permissions of Unix sockets, in octal.", show='"0660"')] = 0o660
@@ -273,10 +282,18 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     ] = 32 * 1024 * 1024
     keepalive: Annotated[
         Wait,
-        about("How long a client connection may be idle.", also=["keepalive_timeout", "idle_timeout", "keep_alive"]),
+        about(
+            "How long a client connection may be idle between requests.",
+            also=["keepalive_timeout", "idle_timeout", "keep_alive"],
+        ),
     ] = 75.0
     header_timeout: Annotated[
-        Wait, about("From the first byte of a request head to its end; then 408.", also=["client_header_timeout"])
+        Wait,
+        about(
+            "From the first byte of a request head to its end; then 408. The first head of a connection is due so long "
+            "after the connection was accepted, TLS handshake included.",
+            also=["client_header_timeout"],
+        ),
     ] = 10.0
     body_timeout: Annotated[
         Wait, about("Between two reads of a request body; then 408.", also=["client_body_timeout"])

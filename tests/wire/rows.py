@@ -117,6 +117,7 @@ REQUESTS = {
     ],
     "limits of the listener: keepalive, max_connections, health_path": [
         (FLOW, "test_idle_connection_is_closed_after_keepalive", "test_max_connections", "test_health_path"),
+        (FLOW, "test_the_first_request_is_due_within_the_time_of_a_head"),
     ],
 }
 
