@@ -37,7 +37,7 @@ cdef class TLSConnection(Timed):
 
     cdef int shake_hands(self) except -1
     cdef int established(self) except -1
-    cdef int deliver(self) except -1
+    cdef int deliver(self, bytes encrypted) except -1
     cdef int encrypt_piece(self, object piece) except -1
     cdef int flush(self) except -1
     cdef int say_goodbye(self) except -1

@@ -88,24 +88,18 @@ cdef class TLSConnection(Timed):
         self.encrypt = inner.write
 
     def data_received(self, bytes data):
-        cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
-        cdef Py_ssize_t start = 0
-        if self.stage == OPEN and length <= SLICE:
-            self.feed(data)
-            self.deliver()
-        elif self.stage <= OPEN:
+        if self.stage == OPEN:
+            self.deliver(data)
+        elif self.stage == SHAKING_HANDS:
             if not self.heard:
                 self.heard = True
                 if is_letter(PyBytes_AS_STRING(data)[0]):
                     self.answer_plain()
                     return
-            while start < length and self.stage <= OPEN:
-                self.feed(data if length <= SLICE else data[start:start + SLICE])
-                start += SLICE
-                if self.stage == SHAKING_HANDS:
-                    self.shake_hands()
-                if self.stage == OPEN:
-                    self.deliver()
+            self.feed(data)
+            self.shake_hands()
+            if self.stage == OPEN and self.incoming.pending:
+                self.deliver(b"")
         elif self.stage == SHUT:
             self.client.data_received(data)
 
@@ -196,18 +190,32 @@ cdef class TLSConnection(Timed):
 
     # -- bytes
 
-    cdef int deliver(self) except -1:
-        """Decrypts all there is and hands it on in one piece, and the end behind it."""
+    cdef int deliver(self, bytes encrypted) except -1:
+        """Decrypts what there is, ``encrypted`` last, and hands it on in one piece, and the end behind it."""
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(encrypted)
+        cdef Py_ssize_t start = 0
         cdef bytes data = None
         cdef bytes piece
+        cdef object view = None
         cdef list pieces = None
         cdef bint ended = False
         cdef object failure = None
+        if 0 < length <= SLICE:
+            self.feed(encrypted)
+            start = length
+        elif length:
+            view = memoryview(encrypted)
+            self.feed(view[:SLICE])
+            start = SLICE
         while True:
             try:
                 piece = self.decrypt(RECORD)
             except SSLWantReadError:
-                break
+                if start >= length:
+                    break
+                self.feed(view[start:start + SLICE])
+                start += SLICE
+                continue
             except SSLError as error:
                 failure = error
                 break
@@ -220,7 +228,7 @@ cdef class TLSConnection(Timed):
                 pieces = [data, piece]
             else:
                 pieces.append(piece)
-            if PyBytes_GET_SIZE(piece) < RECORD and not self.incoming.pending:
+            if PyBytes_GET_SIZE(piece) < RECORD and start >= length and not self.incoming.pending:
                 # A record is read whole, so nothing lies in OpenSSL.
                 break
         if self.outgoing.pending:
