@@ -24,7 +24,8 @@ cdef class IpRules(Gate):
 
     cdef int enter(self, Exchange x) except -1:
         cdef int mark = self.networks.find(PyBytes_AS_STRING(x.client_ip))
-        if mark == 1 or (mark == NOWHERE and not self.closed):
+        # A client that is not known may be one of those denied.
+        if mark == 1 or (mark == NOWHERE and not self.closed and PyBytes_GET_SIZE(x.client_ip)):
             return PASSED
         x.refuse(IP_DENIED)
         return ENDED

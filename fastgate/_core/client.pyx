@@ -44,6 +44,7 @@ from fastgate._core.exchange cimport (
 )
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, take
 from fastgate._core.head cimport Head, is_host
+from fastgate._core.networks cimport normal_address
 from fastgate._core.resolve cimport identify_client
 from fastgate._core.sockets cimport is_closing, is_reset
 
@@ -69,7 +70,7 @@ cdef int other_protocol(const unsigned char* p, Py_ssize_t length, int cause) no
 cdef class ClientConnection(ClientSide):
     """The protocol of one client connection, as asyncio knows it.
 
-    ``listener`` has ``scheme``, ``port`` and ``tls``. ``peer`` and ``local`` are addresses that a PROXY protocol
+    ``listener`` has ``scheme``, ``address`` and ``port``. ``peer`` and ``local`` are addresses that a PROXY protocol
     header told.
     """
 
@@ -79,8 +80,7 @@ cdef class ClientConnection(ClientSide):
         self.mode = IDLE
         self.fd = -1
         if peer is not None:
-            self.peer_address = peer[0].encode("ascii")
-            self.trusted = engine.runtime.trusted is not None and engine.runtime.trusted(peer[0])
+            self.peer_address = normal_address(peer[0].encode("ascii"))
             self.local_port = local[1] if local is not None else 0
         live.connections += 1
 
@@ -248,7 +248,7 @@ cdef class ClientConnection(ClientSide):
                     self.blank_line = True
                     self.begin_head()
                     return offset[0] < length
-            if self.scheme is None:
+            if self.scheme is None or self.trusted_by is not engine.runtime.trusted:
                 self.identify_peer()
             x = take_exchange(engine)
             x.client = self
@@ -348,28 +348,32 @@ cdef class ClientConnection(ClientSide):
         return 0
 
     cdef int identify_peer(self) except -1:
-        """Addresses and TLS facts of the connection; asked for when the first request begins."""
+        """Addresses and TLS facts of the connection; asked for when the first request begins.
+
+        Whether the peer is believed is asked again after a reload.
+        """
         cdef object address, connection
-        cdef str host
+        cdef object trusted = self.engine.runtime.trusted
         self.scheme = b"http"
         if self.listener.scheme == "https":
             self.scheme = b"https"
             connection = self.transport.get_extra_info("ssl_object")
             name = getattr(connection, "sni_name", None)
             self.server_name = name.lower().encode("ascii", "replace") if name else None
-        if self.peer_address is not None:
-            return 0
-        address = self.transport.get_extra_info("peername")
-        if isinstance(address, tuple):
-            host = address[0]
-            if host.startswith("::ffff:") and "." in host:
-                host = host[7:]
-            self.peer_address = host.encode("ascii")
-            if self.engine.runtime.trusted is not None:
-                self.trusted = self.engine.runtime.trusted(host)
+        if self.peer_address is None:
+            address = self.transport.get_extra_info("peername")
+            if isinstance(address, tuple):
+                self.peer_address = normal_address(address[0].encode("utf-8", "surrogateescape"))
+            if self.peer_address is None:
+                self.peer_address = b"unix:"
+            self.local_port = self.listener.port or 0
+        self.trusted_by = trusted
+        if trusted is None:
+            self.trusted = False
+        elif self.peer_address == b"unix:":
+            self.trusted = trusted(f"unix:{self.listener.address}")
         else:
-            self.peer_address = b"unix:"
-        self.local_port = self.listener.port or 0
+            self.trusted = trusted(self.peer_address.decode("ascii"))
         return 0
 
     # -- the exchange's side

@@ -56,7 +56,8 @@ cdef class ClientSide(Endpoint):
     """The client's end of an exchange, as the exchange sees it."""
     cdef bytes scheme
     cdef int local_port
-    cdef bint trusted                  # its X-Forwarded-* are believed
+    cdef bint trusted                  # its X-Forwarded-* and Forwarded are believed
+    cdef object trusted_by             # what said so: `Runtime.trusted`
     cdef bytes server_name             # from the TLS handshake; None = none
     cdef object certificate            # what authentication made of the client's; None = nobody has asked
     cdef uint64_t read_at              # milliseconds: when some of a request body last came
@@ -212,7 +213,8 @@ cdef class Exchange(Timed):
     cdef bytes path_owner
     cdef bytes query_owner
     cdef bytes forward_path            # what the route's path policies made of it; None = as it is
-    cdef bytes client_ip
+    cdef bytes client_ip               # in its normal form; empty: not known, "unix:": behind a Unix socket
+    cdef object hops                   # hops.Hops: what a trusted peer says of the way; None: nothing
     cdef char id[128]
     cdef int id_length
     cdef bint is_head

@@ -122,7 +122,7 @@ cdef class Exchange(Timed):
         self.entry = None
         self.phase = PHASE_HEAD
         self.cause = OK
-        self.path_owner = self.query_owner = self.forward_path = self.client_ip = None
+        self.path_owner = self.query_owner = self.forward_path = self.client_ip = self.hops = None
         self.host_length = self.path_length = self.query_length = 0
         self.has_query = False
         self.id_length = 0

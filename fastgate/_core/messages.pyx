@@ -340,7 +340,7 @@ cdef class Request:
 
     @property
     def client_ip(self):
-        """Address of the client: the last one that no trusted proxy vouches for."""
+        """Address of the client: the last one that no trusted proxy vouches for; "" when it is not known."""
         cdef Exchange x = self.live()
         return x.client_ip.decode("ascii") if x.client_ip is not None else ""
 

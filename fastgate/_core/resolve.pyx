@@ -1,7 +1,5 @@
 """From a request head to the route: target, host, client address, request id, path, route."""
 
-import ipaddress
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -24,7 +22,8 @@ from fastgate._core.causes cimport (
     OK,
 )
 from fastgate._core.exchange cimport Exchange, answer_allowed, answer_health, answer_options
-from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, is_token, same
+from fastgate._core.head cimport DROPPED, Head, is_host, is_token, same
+from fastgate._core.hops cimport client_of, read_hops
 from fastgate._core.route cimport Route, Runtime
 from fastgate._core.readings cimport is_stricter_otherwise
 from fastgate._core.router cimport (
@@ -249,23 +248,12 @@ cdef int identify_client(Exchange x) except -1:
     """Client address and request id: from the peer itself, or from what a trusted peer says."""
     cdef Head head = x.request
     cdef int i
-    cdef list hops
-    cdef str hop
     cdef bytes name
     x.client_ip = x.client.peer_address
     if x.client.trusted:
         if head.has_forwarded:
-            hops = []
-            for i in range(head.count):
-                if head.fields[i].id == X_FORWARDED_FOR and not head.fields[i].flags & DROPPED:
-                    hops.extend(head.value_of(i).decode("latin-1").split(","))
-            for hop in reversed(hops):
-                hop = address_of(hop)
-                if hop is None:
-                    break
-                x.client_ip = hop.encode("ascii")
-                if not x.runtime.trusted(hop):
-                    break
+            x.hops = read_hops(x)
+            x.client_ip = client_of(x.hops, x.client.peer_address, x.client.trusted_by)
         if x.runtime.request_id is not None:
             name = x.runtime.request_id_lower
             i = head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
@@ -306,16 +294,3 @@ cdef bint visible(const unsigned char* p, Py_ssize_t length) noexcept nogil:
         if p[i] < 0x21 or p[i] > 0x7E:
             return False
     return True
-
-
-cdef str address_of(str hop):
-    """The address in an element of X-Forwarded-For, without port and brackets; None where there is none."""
-    hop = hop.strip()
-    if hop.startswith("["):
-        hop = hop[1:].partition("]")[0]
-    elif hop.count(":") == 1:
-        hop = hop.partition(":")[0]
-    try:
-        return str(ipaddress.ip_address(hop))
-    except ValueError:
-        return None

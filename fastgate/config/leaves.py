@@ -74,6 +74,14 @@ def _check_network(text: str) -> str:
     raise ValueError(f'"{text}" has bits set beyond its prefix: did you mean "{loose}"?')
 
 
+def _check_trusted_peer(text: str) -> str:
+    if text.startswith("unix:"):
+        return text if text == "unix:" else str(parse_listen(text, 0))
+    if text == "unix":
+        raise ValueError('the peers of Unix sockets are "unix:", those of one socket "unix:/path"')
+    return _check_network(text)
+
+
 def _check_expression(text: str) -> str:
     check_expression(text)
     return text
@@ -197,6 +205,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "query name": _check_query_name,
     "listen address": _check_listen,
     "network": _check_network,
+    "trusted peer": _check_trusted_peer,
     "header name": check_header_name,
     "optional header name": _check_optional_header_name,
     "edited header": check_edited_header,

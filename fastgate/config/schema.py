@@ -26,13 +26,13 @@ from fastgate.config.kinds import (
     Listen,
     LogPath,
     Mode,
-    Network,
     Path,
     PlainPath,
     PluginClass,
     Positive,
     Size,
     Text,
+    TrustedPeer,
     Wait,
     about,
 )
@@ -231,11 +231,12 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     ] = 0
     socket_mode: Annotated[Mode, about("Permissions of Unix sockets, in octal.", show='"0660"')] = 0o660
     trusted_proxies: Annotated[
-        list[Network],
+        list[TrustedPeer],
         about(
-            "Addresses and networks whose `X-Forwarded-*`, `Forwarded`, request id and PROXY protocol are believed. "
-            "A network that clients can send from lets them choose their own address.",
-            examples=[["10.0.0.0/8", "::1"]],
+            "Addresses and networks whose `X-Forwarded-*`, `Forwarded`, request id and PROXY protocol are believed; "
+            "`unix:` are the peers of every Unix socket, `unix:/path` those of one. A network that clients can send "
+            "from lets them choose their own address.",
+            examples=[["10.0.0.0/8", "::1", "unix:/run/fastgate.sock"]],
             also=["trusted_ips", "set_real_ip_from", "real_ip_from"],
         ),
     ] = field(default_factory=list)

@@ -41,7 +41,7 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
 def _gateway_warnings(config: GatewayConfig) -> Iterator[Finding]:
     gateway = config.gateway
     for number, network in enumerate(gateway.trusted_proxies):
-        if ipaddress.ip_network(network).prefixlen == 0:
+        if not network.startswith("unix:") and ipaddress.ip_network(network).prefixlen == 0:
             yield (
                 ("gateway", "trusted_proxies", number),
                 f"{network} believes everybody: any client can claim any address",

@@ -11,10 +11,10 @@ import socket
 from collections.abc import Callable
 from ssl import SSLContext
 
-from fastgate._core.networks import Networks
 from fastgate.config import GatewayConfig
 from fastgate.gateway.proxy_protocol import Endpoint, ProxyHeader, ProxyHeaderError
 from fastgate.gateway.sockets import Listening, TCPAddress, url_of
+from fastgate.gateway.trust import TrustedPeers
 
 Factory = Callable[["Listener", Endpoint | None, Endpoint | None], asyncio.Protocol]
 
@@ -53,7 +53,7 @@ class Listener:
 
     def use(self, config: GatewayConfig) -> None:
         """What may change while it listens: whom it believes, and how long it waits for a PROXY protocol header."""
-        self._trusted = Networks(config.gateway.trusted_proxies)
+        self._trusted = TrustedPeers(config.gateway.trusted_proxies)
         self._header_timeout = config.gateway.header_timeout
 
     @property
@@ -135,9 +135,9 @@ class Listener:
         return self._header_timeout if self._context is not None else None
 
     def expects_header_from(self, client: socket.socket) -> bool:
-        """Whether this peer may speak the PROXY protocol to us. Who may use a Unix socket is settled by its mode."""
+        """Whether this peer may speak the PROXY protocol to us."""
         if client.family == socket.AF_UNIX:
-            return True
+            return f"unix:{self.address}" in self._trusted
         try:
             return client.getpeername()[0] in self._trusted
         except OSError:

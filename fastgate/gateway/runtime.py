@@ -14,7 +14,6 @@ from fastgate._core.engine import Engine
 from fastgate._core.exchange import BodyRule, Gate
 from fastgate._core.hooks import Hook
 from fastgate._core.meters import Meter
-from fastgate._core.networks import Networks
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
@@ -30,6 +29,7 @@ from fastgate.gateway.authentication import (
 )
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
+from fastgate.gateway.trust import TrustedPeers
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
 from fastgate.policies.answers import compile_answer
 from fastgate.policies.body_schema import compile_body_schema
@@ -95,7 +95,7 @@ async def compile_runtime(
         except ValueError as error:
             problems.append(_problem(index, str(error)))
         await slices.rest()
-    trusted = Networks(gateway.trusted_proxies)
+    trusted = TrustedPeers(gateway.trusted_proxies)
     runtime = Runtime(
         router=router,
         methods=sorted(methods),
