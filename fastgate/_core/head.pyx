@@ -34,6 +34,7 @@ from fastgate._core.causes cimport (
     OK,
     TARGET_TOO_LONG,
 )
+from fastgate._core.hosts cimport HOST_ROOM, end_of_host, write_host
 
 cdef extern from * nogil:
     """
@@ -61,11 +62,9 @@ cdef uint8_t TOKEN[256]                # of the tchar of RFC 9110: 1: letters, d
 cdef uint8_t LOWER[256]
 cdef uint8_t FOLDED[256]               # as LOWER, with "_" for all but letters and digits
 cdef uint8_t TARGET[256]               # bytes that may stand in a request target
-cdef uint8_t HOST_BYTE[256]
 
 _NAME_BYTES = b"-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _OTHER_TOKEN_BYTES = b"!#$%&'*+.^_`|~"
-_HOST_BYTES = b"-._~!$&'()*+;=%0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _NAMES = {
     HOST: b"host", CONNECTION: b"connection", CONTENT_LENGTH: b"content-length",
@@ -99,7 +98,6 @@ cdef int prepare() except -1:
         LOWER[i] = i + 32 if 65 <= i <= 90 else i
         FOLDED[i] = LOWER[i] if 97 <= LOWER[i] <= 122 or 48 <= i <= 57 else 95
         TOKEN[i] = 0
-        HOST_BYTE[i] = 0
         # RFC 3986 allows fewer; clients send the others bare. Refused is what has two readings: space, controls,
         # non-ASCII, "#", "\\".
         TARGET[i] = 0x21 <= i <= 0x7E and i != 0x23 and i != 0x5C
@@ -107,8 +105,6 @@ cdef int prepare() except -1:
         TOKEN[i] = 1
     for i in _OTHER_TOKEN_BYTES:
         TOKEN[i] = 2
-    for i in _HOST_BYTES:
-        HOST_BYTE[i] = 1
     for i in range(256):
         name_slot[i] = 0
     for number, text in _NAMES.items():
@@ -152,24 +148,12 @@ cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil:
 
 
 cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    """uri-host [ ":" port ] of RFC 9110 section 7.2; an empty host is refused."""
-    cdef Py_ssize_t i = 0
+    """uri-host [ ":" port ] of RFC 9110 section 7.2; an empty host and empty labels are refused."""
+    cdef Py_ssize_t i = end_of_host(text, length)
     cdef Py_ssize_t digits = 0
     cdef int port = 0
-    if length == 0:
+    if i < 0:
         return False
-    if text[0] == b"[":
-        i = 1
-        while i < length and (HOST_BYTE[text[i]] or text[i] == b":"):
-            i += 1
-        if i < 3 or i >= length or text[i] != b"]":
-            return False
-        i += 1
-    else:
-        while i < length and (HOST_BYTE[text[i]] or text[i] == b"_"):
-            i += 1
-        if i == 0:
-            return False
     if i == length:
         return True
     if text[i] != b":":
@@ -184,6 +168,20 @@ cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil:
             return False
         i += 1
     return digits <= 5
+
+
+cdef bytes normal_host(const unsigned char* text, Py_ssize_t length, bytes scheme):
+    """What `is_host` takes in the form in which hosts are compared, with its port unless it is the scheme's own."""
+    cdef char form[HOST_ROOM]
+    cdef Py_ssize_t size = write_host(text, length, form)
+    cdef Py_ssize_t end = end_of_host(text, length)
+    cdef bytes port
+    if size < 0 or end < 0:
+        return text[:length]
+    port = text[end + 1:length] if end < length else b""
+    if not port or int(port) == (443 if scheme == b"https" else 80):
+        return form[:size]
+    return form[:size] + b":%d" % int(port)
 
 
 cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil:
@@ -429,7 +427,7 @@ cdef class Head:
         cdef Py_ssize_t last = self.length - 2
         cdef Py_ssize_t i, start, stop
         cdef Field* field
-        cdef unsigned char kinds
+        cdef bint odd                      # the name has other bytes than letters, digits and "-"
         cdef int number
         cdef int bad = BAD_REQUEST if request else BAD_RESPONSE
         cdef int codings = 0
@@ -444,9 +442,10 @@ cdef class Head:
                 return bad
             field = &self.fields[count]
             start = i
-            kinds = 0
+            while TOKEN[p[i]] == 1:
+                i += 1
+            odd = TOKEN[p[i]] == 2
             while TOKEN[p[i]]:
-                kinds |= TOKEN[p[i]]
                 i += 1
             # An empty name, a space before the colon and a folded line all end here (RFC 9112 sections 5.1 and 5.2).
             if i == start or p[i] != b":" or i - start > 65535:
@@ -468,12 +467,10 @@ cdef class Head:
             while stop > <Py_ssize_t>field.value and (p[stop - 1] == b" " or p[stop - 1] == b"\t"):
                 stop -= 1
             field.value_length = <uint32_t>(stop - field.value)
-            if kinds & 2 and request:
-                if field_names == NAMES_REJECT:
-                    return BAD_REQUEST
-                if field_names == NAMES_DROP or spells_known(p + field.name, field.name_length):
-                    field.flags |= DROPPED
-                field.id = OTHER
+            if odd and request:
+                cause = self.odd_name(field, field_names)
+                if cause != OK:
+                    return cause
                 number = OTHER
             if number != OTHER:
                 self.seen |= <uint32_t>1 << number
@@ -504,10 +501,10 @@ cdef class Head:
                         field.flags = 0
                 elif X_FORWARDED_FOR <= number <= FORWARDED:
                     self.has_forwarded = True
-                elif number == PROXY and not request:
-                    field.flags = 0
             count += 1
         self.count = count
+        if not request and self.seen & <uint32_t>1 << PROXY:
+            self.pass_proxy()
         if codings:
             if codings > 1 or self.content_length >= 0:
                 return bad
@@ -518,6 +515,22 @@ cdef class Head:
                 return cause
         if self.minor == 0 and not self.keep_alive:
             self.close = True
+        return OK
+
+    cdef void pass_proxy(self) noexcept:
+        """In answers it is a field like others."""
+        cdef int i
+        for i in range(self.count):
+            if self.fields[i].id == PROXY:
+                self.fields[i].flags &= ~DROPPED
+
+    cdef int odd_name(self, Field* field, int field_names) noexcept:
+        """A name with anything but letters, digits and "-". A method, so that it is not made part of `index`."""
+        if field_names == NAMES_REJECT:
+            return BAD_REQUEST
+        if field_names == NAMES_DROP or spells_known(self.p + field.name, field.name_length):
+            field.flags |= DROPPED
+        field.id = OTHER
         return OK
 
     cdef bint grow(self) noexcept:
