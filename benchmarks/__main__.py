@@ -13,7 +13,7 @@ from benchmarks import render
 from benchmarks.contest import FIELD, Options, say
 from benchmarks.lanes import NAMES, load_lane
 from benchmarks.load import WORK
-from benchmarks.machine import Unavailable, facts
+from benchmarks.machine import Unavailable, commit, facts, interpreter_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -31,6 +31,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--duration", type=float, metavar="S", help="seconds of each turn (default 2; quick 1)")
     parser.add_argument("--quick", action="store_true", help="a short look; results are kept out of benchmarks/results")
     parser.add_argument("--only", metavar="NAMES", help=f"contenders, with commas between (default {','.join(FIELD)})")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="FOLDER",
+        help="a checkout of an earlier commit, built there with `make build`: takes part in the lanes log and chain",
+    )
     parser.add_argument("--no-render", action="store_true", help="write the JSON only")
     chosen = parser.parse_args(arguments)
     unknown = [lane for lane in chosen.lanes if lane not in NAMES]
@@ -39,6 +45,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     strangers = [name for name in (chosen.only or "").split(",") if name and name not in FIELD]
     if strangers:
         parser.error(f"unknown contender {', '.join(strangers)}; there are {', '.join(FIELD)}")
+    if chosen.before is not None and not interpreter_of(chosen.before.resolve()).exists():
+        parser.error(f"{chosen.before} has no {interpreter_of(Path())}: run `make build` there first")
     return chosen
 
 
@@ -52,6 +60,7 @@ def options_of(chosen: argparse.Namespace) -> Options:
         only=tuple(chosen.only.split(",")) if chosen.only else FIELD,
         idle=1_000 if quick else 10_000,
         starts=3 if quick else 10,
+        before=str(chosen.before.resolve()) if chosen.before is not None else "",
     )
 
 
@@ -72,11 +81,13 @@ def main(arguments: list[str]) -> int:
             say(f"  {name} skipped: {reason}")
             failed = True
             continue
+        before = commit(Path(options.before)) if options.before else ""
+        words = [before if word == str(chosen.before) else word for word in arguments if word not in NAMES]
         result = {
             "lane": name,
             "title": lane.TITLE,
-            "command": " ".join(["python -m benchmarks", name, *(word for word in arguments if word not in NAMES)]),
-            "options": asdict(options),
+            "command": " ".join(["python -m benchmarks", name, *words]),
+            "options": {**asdict(options), "before": before},
             "seconds": round(time.monotonic() - began, 1),
             "machine": facts(),
             **measured,

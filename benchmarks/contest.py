@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from typing import Self
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple, Self
 
 from benchmarks.arithmetic import microseconds, ratios, saturated, spread
 from benchmarks.load import Load, Origin
@@ -34,6 +36,16 @@ class Options:
     connections: int = 32
     idle: int = 10_000
     starts: int = 10
+    before: str = ""
+
+
+class Contender(NamedTuple):
+    """Who takes part: a kind, and what tells it apart; see `Proxy` for the rest."""
+
+    kind: str
+    label: str
+    values: Mapping[str, object] = MappingProxyType({})
+    checkout: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,12 +111,12 @@ class Contest:
         options: Options,
         *,
         again: bool = True,
-        contenders: Sequence[tuple[str, str]] | None = None,
+        contenders: Sequence[tuple[str, str] | Contender] | None = None,
         head: bytes = b"",
         addresses: int = 1,
         values: Callable[[int], Mapping[str, object]] | None = None,
     ) -> None:
-        """``contenders`` are (kind, label), in place of those of the command line; ``head``: see `Proxy`.
+        """``contenders``, or (kind, label) alone, in place of those of the command line; ``head``: see `Proxy`.
 
         The origin has so many ``addresses``; ``values`` makes of its port what is filled into configurations.
         """
@@ -116,18 +128,21 @@ class Contest:
         self.skipped: dict[str, str] = {}
         self.proxies: list[Proxy] = []
         self._stack = ExitStack()
-        self._wanted = list(contenders or [(kind, kind) for kind in FIELD if kind in options.only])
+        chosen = contenders or [(kind, kind) for kind in FIELD if kind in options.only]
+        self._wanted = [Contender(*each) for each in chosen]
         if contenders is None and again and BASE in options.only:
-            self._wanted.insert(1, (BASE, AGAIN))
+            self._wanted.insert(1, Contender(BASE, AGAIN))
 
     def __enter__(self) -> Self:
         try:
             self.origin = self._stack.enter_context(Origin(self.load_core, self._addresses))
-            values = self._values(self.origin.port) if self._values is not None else None
-            for kind, label in self._wanted:
+            port = self.origin.port
+            common = self._values(port) if self._values is not None else {}
+            for kind, label, own, checkout in self._wanted:
+                values = {**common, **own}
                 try:
                     proxy = Proxy(
-                        kind, self.origin.port, self.proxy_core, label=label, head=self._head, values=values
+                        kind, port, self.proxy_core, label=label, head=self._head, values=values, checkout=checkout
                     )
                 except Unavailable as reason:
                     self.skipped[label] = str(reason)
@@ -147,8 +162,9 @@ class Contest:
         counted = self._settled()
         sides = busy(self.proxy_core), busy(self.load_core)
         origin, cpu = self.origin.cpu(), proxy.process.cpu()
+        began = time.monotonic()
         seen = load(proxy)
-        cpu, origin = proxy.process.cpu() - cpu, self.origin.cpu() - origin
+        cpu, origin, elapsed = proxy.process.cpu() - cpu, self.origin.cpu() - origin, time.monotonic() - began
         others = (
             busy(self.proxy_core) - sides[0] - cpu.total,
             busy(self.load_core) - sides[1] - origin.total - seen.cpu_seconds,
@@ -158,7 +174,7 @@ class Contest:
         if seen.requests == 0:
             raise Unavailable(f"{proxy.label} answered nothing rightly: {seen.errors}")
         forwarded = self.origin.counts()["requests"] - counted
-        return Turn(seen, cpu, origin, forwarded, max(0.0, *others) / seen.seconds)
+        return Turn(seen, cpu, origin, forwarded, max(0.0, *others) / elapsed)
 
     def _settled(self) -> int:
         """How many requests the origin has answered, once nothing is under way that an earlier load left behind."""

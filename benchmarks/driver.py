@@ -8,15 +8,17 @@ turns. The loop does not run meanwhile. At the end the last answer and the gatew
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from benchmarks import policy_features
-from benchmarks.load import DOCUMENT, request_head
+from benchmarks.load import DOCUMENT, WORK, request_head
 from fastgate.config import GatewayConfig
 from fastgate.gateway import Gateway, Policy, Request
 
@@ -99,6 +101,11 @@ ROUTE_FEATURES: dict[str, dict[str, Any]] = {
     "plugin": {"policies": [{"use": "plugin"}]},
     "retry": {"retry": {"attempts": 3, "on": ["connect", "reset", "timeout", "5xx"]}},
 }
+LOG = str(WORK / "driver.log")
+GATEWAY_FEATURES: dict[str, dict[str, Any]] = {
+    "log_json": {"access_log": {"path": LOG}},
+    "log_combined": {"access_log": {"path": LOG, "format": "combined"}},
+}
 UPSTREAM_FEATURES: dict[str, dict[str, Any]] = {
     "breaker": {"breaker": {}},
     "passive": {"health": {"passive": {}}},
@@ -115,6 +122,7 @@ def configuration(features: Sequence[str] = ()) -> GatewayConfig:
     for feature in features:
         route.update(ROUTE_FEATURES.get(feature, {}))
         route.update(policy_features.ROUTE.get(feature, {}))
+        gateway.update(GATEWAY_FEATURES.get(feature, {}))
         gateway.update(policy_features.GATEWAY.get(feature, {}))
         top.update(policy_features.TOP.get(feature, {}))
         upstream.update(UPSTREAM_FEATURES.get(feature, {}))
@@ -162,14 +170,20 @@ async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
 def main(requests: int, features: Sequence[str]) -> None:
     """Drive ``requests`` requests through a route with these features."""
     ours = {*policy_features.FIELDS, *policy_features.ROUTE, *policy_features.OTHER_ROUTE}
-    unknown = set(features) - ours - ROUTE_FEATURES.keys() - UPSTREAM_FEATURES.keys()
+    unknown = set(features) - ours - ROUTE_FEATURES.keys() - UPSTREAM_FEATURES.keys() - GATEWAY_FEATURES.keys()
     if unknown:
         raise SystemExit(f"no such feature: {', '.join(sorted(unknown))}")
     loop = Loop()
+    Path(LOG).unlink(missing_ok=True)
     try:
         loop.run_until_complete(drive(loop, requests, features))
     finally:
         loop.close()
+    if GATEWAY_FEATURES.keys() & set(features):
+        # By another program, so that it is not counted here.
+        lines = int(subprocess.run(["wc", "-l", LOG], capture_output=True, check=True).stdout.split()[0])
+        if lines != requests + 1:
+            raise SystemExit(f"the log has {lines} lines, not {requests + 1}")
 
 
 if __name__ == "__main__":

@@ -71,10 +71,10 @@ def raise_file_limit(wanted: int) -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def output_of(command: list[str]) -> str:
+def output_of(command: list[str], folder: Path = ROOT) -> str:
     """Standard output and error of a short command, or ``""`` when it cannot be run."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, cwd=ROOT)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, cwd=folder)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout + done.stderr
@@ -110,13 +110,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> str:
+def commit(checkout: Path = ROOT) -> str:
     """The commit that is measured, with ``+`` when the working tree differs from it; ``""`` outside a repository."""
-    revision = output_of(["git", "rev-parse", "--short=12", "--verify", "HEAD"]).strip()
+    revision = output_of(["git", "rev-parse", "--short=12", "--verify", "HEAD"], checkout).strip()
     if not re.fullmatch(r"[0-9a-f]{12}", revision):
         return ""
-    changed = output_of(["git", "status", "--porcelain", "--untracked-files=no", "--", "fastgate", "setup.py"]).strip()
-    return revision + ("+" if changed else "")
+    changes = ["git", "status", "--porcelain", "--untracked-files=no", "--", "fastgate", "setup.py"]
+    return revision + ("+" if output_of(changes, checkout).strip() else "")
+
+
+def interpreter_of(checkout: Path) -> Path:
+    """The Python of a checkout's own virtual environment, where `make build` has put it."""
+    return checkout / ".venv" / "bin" / "python"
 
 
 def facts() -> dict[str, object]:

@@ -24,12 +24,18 @@ FIELDS: dict[str, dict[str, str]] = {
     "jwt": {"authorization": f"Bearer {TOKEN}"},
     "key_field": {"x-api-key": KEY},
     "key": {"x-api-key": KEY},
+    "chain": {"authorization": f"Bearer {TOKEN}"},
     "origin": {"origin": "https://app.example.com"},
     "cors": {"origin": "https://app.example.com"},
 }
 ROUTE: dict[str, dict[str, Any]] = {
     "jwt": {"auth": {"any": ["jwt"]}},
     "key": {"auth": {"any": ["key"]}},
+    "chain": {
+        "path": "/api/users/{id}",
+        "auth": {"any": ["jwt"]},
+        "rate_limit": {"rate": 1_000_000, "burst": 1_000_000, "key": "claim:sub"},
+    },
     "cors": {"cors": {"origins": ["https://app.example.com"], "credentials": True, "expose": ["x-request-id"]}},
     "security_headers": {"security_headers": True},
     "ip": {"ip": {"allow": ["127.0.0.0/8", "10.0.0.0/8"]}},
@@ -75,4 +81,4 @@ TOP: dict[str, dict[str, Any]] = {
         }
     },
 }
-TOP["elsewhere"] = TOP["jwt"]
+TOP["elsewhere"] = TOP["chain"] = TOP["jwt"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.load import DOCUMENT, WORK, ask, request_head
-from benchmarks.machine import FILES, ROOT, Unavailable, pinned, raise_file_limit
+from benchmarks.machine import FILES, ROOT, Unavailable, interpreter_of, pinned, raise_file_limit
 from benchmarks.processes import Process
 
 PEERS = Path(__file__).resolve().parent / "peers"
@@ -105,14 +105,21 @@ def _nginx(name: str, file: str) -> Kind:
     return Kind(name, file, lambda path: [found("nginx"), "-p", str(path.parent), "-c", str(path)], _nginx_tls, {})
 
 
-def _fastgate(name: str, file: str) -> Kind:
+def _fastgate(name: str, template: str, checkout: Path = ROOT, python: str = sys.executable) -> Kind:
+    # A safe path has no folder that happens to be the current one before those of PYTHONPATH.
+    path = os.pathsep.join(filter(None, [str(checkout), os.environ.get("PYTHONPATH", "")]))
     return Kind(
         name,
-        file,
-        lambda path: [sys.executable, "-c", "from fastgate.cli import main; main()", "serve", str(path)],
+        template,
+        lambda file: [python, "-c", "from fastgate.cli import main; main()", "serve", str(file)],
         _fastgate_tls,
-        {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))},
+        {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
     )
+
+
+def earlier(kind: Kind, checkout: Path) -> Kind:
+    """Our own ``kind`` with the gateway of another checkout."""
+    return _fastgate(kind.name, kind.file, checkout, str(interpreter_of(checkout)))
 
 
 KINDS = {
@@ -121,6 +128,7 @@ KINDS = {
         _nginx("nginx", "nginx.conf"),
         _nginx("nginx-traffic", "nginx-traffic.conf"),
         _nginx("nginx-many", "nginx-many.conf"),
+        _nginx("nginx-log", "nginx-log.conf"),
         Kind("haproxy", "haproxy.cfg", lambda path: [found("haproxy"), "-db", "-f", str(path)], _haproxy_tls, {}),
         Kind(
             "caddy",
@@ -132,7 +140,7 @@ KINDS = {
         _fastgate("fastgate", "fastgate.toml"),
         *(
             _fastgate(f"fastgate-{rules}", f"fastgate-{rules}.toml")
-            for rules in ("traffic", "many", "key", "jwt", "browser", "plugin")
+            for rules in ("traffic", "many", "key", "jwt", "browser", "plugin", "log", "chain")
         ),
     )
 }
@@ -142,7 +150,8 @@ class Proxy:
     """A contender that runs, in front of the origin at ``origin``. A context manager.
 
     ``core`` pins it; ``None`` leaves it to the scheduler. ``label`` tells two of a kind apart; ``head`` is the request
-    that it is asked first, where not every request is answered; ``values`` are filled into its configuration too.
+    that it is asked first, where not every request is answered; ``values`` are filled into its configuration too;
+    ``checkout`` is where our own gateway is taken from, in place of this one.
     Raises ``Unavailable`` when the program is absent or does not answer within ten seconds, with its own last words.
     """
 
@@ -156,15 +165,16 @@ class Proxy:
         certificate: Certificate | None = None,
         head: bytes = b"",
         values: Mapping[str, object] | None = None,
+        checkout: Path | None = None,
         wait: bool = True,
     ) -> None:
-        self.kind = KINDS[kind]
+        self.kind = KINDS[kind] if checkout is None else earlier(KINDS[kind], checkout)
         self.head = head or request_head()
         self.label = label or kind
         self.port = free_port()
         self.certificate = certificate
         self._folder = tempfile.TemporaryDirectory(prefix=f"benchmark-{kind}-")
-        folder = Path(self._folder.name)
+        self.folder = folder = Path(self._folder.name)
         folder.chmod(0o755)
         file = folder / self.kind.file
         filled = {"port": self.port, "origin": origin, "folder": folder, **self.kind.tls(certificate), **(values or {})}
@@ -182,9 +192,17 @@ class Proxy:
         if wait:
             try:
                 self.wait()
+                if checkout is not None:
+                    self.check(checkout)
             except BaseException:
                 self.close()
                 raise
+
+    def check(self, checkout: Path) -> None:
+        """Raise ``Unavailable`` when the gateway that serves is not that of ``checkout``."""
+        core = checkout / "fastgate" / "_core"
+        if str(core) not in Path(f"/proc/{self.process.worker()}/maps").read_text():
+            raise Unavailable(f"{self.label} does not run what is in {core}")
 
     def wait(self, limit: float = 10.0, pause: float = 0.02) -> None:
         """Return when the origin has been reached through this proxy once."""

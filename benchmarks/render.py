@@ -48,8 +48,8 @@ def ratio(spread: dict[str, float] | None) -> str:
 
 
 def named(row: Result, versions: dict[str, str]) -> str:
-    """A row's label with the version of the program."""
-    version = versions.get(row["kind"], "")
+    """A row's label with the version of the program, whichever of its configurations it runs."""
+    version = versions.get(row["kind"].partition("-")[0], "")
     return " ".join(filter(None, [row.get("label", row["kind"]), version]))
 
 
@@ -327,7 +327,7 @@ def many(result: Result) -> str:
     for case in result["cases"]:
         targets, workers = _plural(case["targets"], "target"), _plural(case["workers"], "worker")
         parts.append(f"{case['clients']:,} clients, {targets}, {workers}:")
-        parts.append(contest(case["rows"], _many_versions(result)))
+        parts.append(contest(case["rows"], result["machine"]["versions"]))
     parts += [f"Skipped: {name}: {why}." for name, why in result["skipped"].items()]
     return "\n\n".join(parts)
 
@@ -336,9 +336,39 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _many_versions(result: Result) -> dict[str, str]:
-    versions: dict[str, str] = result["machine"]["versions"]
-    return {**versions, "nginx-many": versions.get("nginx", "")}
+def logged(result: Result) -> str:
+    """The rounds, what has changed since the commit of ``--before``, and where the instructions go."""
+    parts = [contest(result["rows"], result["machine"]["versions"])]
+    if result["changes"]:
+        changes = ", ".join(f"{each['label']} {ratio(each['ratio'])}" for each in result["changes"])
+        parts.append(f"CPU per request ÷ that of {result['options']['before']}, round by round: {changes}.")
+    if result["instructions"]:
+        parts.append(f"Instructions a request, by part:\n\n{_logged_parts(result['instructions'])}")
+    return "\n\n".join(parts)
+
+
+def _logged_parts(rows: list[Result]) -> str:
+    columns = [
+        (f"{', '.join(row['features']).replace('_', ' ') or 'plain'}{'' if when == 'now' else ', before'}", row[when])
+        for row in rows
+        for when in ("before", "now")
+        if when in row
+    ]
+    names = sorted({name for _, column in columns for name in column}, key=lambda name: -columns[-1][1].get(name, 0.0))
+    shown = [name for name in names if any(column.get(name, 0.0) >= PART_SHOWN for _, column in columns)]
+    rest = [sum(count for name, count in column.items() if name not in shown) for _, column in columns]
+    return grid(
+        ["part", *(label for label, _ in columns)],
+        [
+            ["all", *(number(sum(column.values())) for _, column in columns)],
+            *([name, *(number(column.get(name, 0.0)) for _, column in columns)] for name in shown),
+            ["all others", *(number(count) for count in rest)],
+        ],
+    )
+
+
+PART_SHOWN = 100.0
+"""Instructions a request, from which on a part has a row."""
 
 
 TABLES: dict[str, Callable[[Result], str]] = {
@@ -354,6 +384,8 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "policies": policies,
     "reload": reload,
     "many": many,
+    "log": logged,
+    "chain": logged,
 }
 
 
@@ -492,6 +524,15 @@ def _many_line(result: Result) -> str:
     return f"Many clients at once, with the defaults: {', '.join(ratios)}; {wrong} requests refused or wrong."
 
 
+def _logged_line(result: Result) -> str:
+    ratios = [
+        f"{row['label'].removeprefix('fastgate, ')} {ratio(row.get('cpu_ratio'))}"
+        for row in result["rows"]
+        if row["label"].startswith("fastgate, ")
+    ]
+    return f"{result['title']}, × nginx with its log in CPU: {', '.join(ratios)}."
+
+
 LINES: dict[str, Callable[[Result], str]] = {
     "connect": _connect_line,
     "bodies": _bodies_line,
@@ -504,6 +545,8 @@ LINES: dict[str, Callable[[Result], str]] = {
     "policies": _policies_line,
     "reload": _reload_line,
     "many": _many_line,
+    "log": _logged_line,
+    "chain": _logged_line,
 }
 
 

@@ -18,6 +18,8 @@ NAMES = (
     "policies",
     "reload",
     "many",
+    "log",
+    "chain",
 )
 
 

@@ -21,6 +21,7 @@ cdef class Identity:
     cdef readonly object source
     cdef bytes key                     # what limits count by
     cdef tuple fields                  # (name, value) for the upstream
+    cdef tuple client_fields           # (name, value) for the client, with the one answer that this identity leads to
     cdef dict texts                    # claims that were asked for as text, by their paths
 
     cdef bytes claim(self, str path)

@@ -43,13 +43,14 @@ cdef enum:
 
 
 cdef class Identity:
-    def __init__(self, str id, str method, *, claims=None, source=None, fields=()):
+    def __init__(self, str id, str method, *, claims=None, source=None, fields=(), client_fields=()):
         self.id = id
         self.method = method
         self.claims = MappingProxyType(dict(claims) if claims is not None else {})
         self.source = source
         self.key = f"{method}\0{id}".encode("utf-8", "surrogatepass")
         self.fields = tuple((name.encode("ascii"), value.encode()) for name, value in fields)
+        self.client_fields = tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in client_fields)
         self.texts = {}
 
     cdef bytes claim(self, str path):

@@ -98,6 +98,7 @@ cdef Exchange copy_of(Exchange x, Upstream upstream):
     copy.body_lost = x.body_lost
     copy.body_bytes = x.body_bytes
     copy.request_extra = list(x.request_extra) if x.request_extra is not None else None
+    copy.request_withheld = x.request_withheld
     copy.head_at = x.head_at
     copy.forwarded_at = x.forwarded_at
     x.engine.copies.add(copy)

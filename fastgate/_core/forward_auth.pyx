@@ -46,6 +46,10 @@ cdef class ForwardMethod(Method):
     cdef int grant(self, Exchange x, Identity identity) except -1:
         if self.replaced:
             take_away(x, self.replaced_names)
+        if identity.client_fields:
+            if x.carried is None:
+                x.carried = []
+            x.carried.extend(identity.client_fields)
         return Method.grant(self, x, identity)
 
     def close(self):

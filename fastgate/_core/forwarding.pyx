@@ -1,8 +1,10 @@
 """The request head as the upstream gets it: the client's spans without what ends here, and what the gateway says."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
 
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number
+from fastgate._core.edits cimport edited_host
 from fastgate._core.exchange cimport ClientSide, Exchange
 from fastgate._core.head cimport (
     DROPPED,
@@ -16,7 +18,19 @@ from fastgate._core.head cimport (
     same_variable,
 )
 from fastgate._core.hops cimport Hops
-from fastgate._core.route cimport HOST_CLIENT, HOST_LITERAL, Runtime
+from fastgate._core.route cimport (
+    HOST_CLIENT,
+    HOST_LITERAL,
+    OWN_FORWARDED,
+    OWN_FORWARDED_FOR,
+    OWN_FORWARDED_HOST,
+    OWN_FORWARDED_PORT,
+    OWN_FORWARDED_PROTO,
+    OWN_HOST,
+    OWN_REQUEST_ID,
+    OWN_VIA,
+    Runtime,
+)
 
 
 cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
@@ -30,6 +44,7 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef bint chunked = head.chunked and not x.buffering
     cdef bytes name, value
     cdef bytes id_name = runtime.request_id_variable
+    cdef uint32_t withheld = x.request_withheld
     cdef int i
     cdef bint skip
     # request line
@@ -43,7 +58,9 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         put(buffer, b"?", 1)
         put(buffer, x.query, x.query_length)
     put(buffer, b" HTTP/1.1\r\nHost: ", 17)
-    if x.route.host_mode == HOST_CLIENT and x.host_length:
+    if withheld & OWN_HOST:
+        put_bytes(buffer, edited_host(x))
+    elif x.route.host_mode == HOST_CLIENT and x.host_length:
         put(buffer, x.host, x.host_length)
     elif x.route.host_mode == HOST_LITERAL:
         put_bytes(buffer, x.route.host)
@@ -72,36 +89,39 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     if hops is not None:
         put_hops(x, hops, buffer)
     else:
-        if is_address(client.peer_address):
+        if not withheld & OWN_FORWARDED_FOR and is_address(client.peer_address):
             put(buffer, b"X-Forwarded-For: ", 17)
             put_bytes(buffer, client.peer_address)
             put(buffer, b"\r\n", 2)
-        put(buffer, b"X-Forwarded-Proto: ", 19)
-        put_bytes(buffer, client.scheme)
-        put(buffer, b"\r\n", 2)
-        if x.host_length:
+        if not withheld & OWN_FORWARDED_PROTO:
+            put(buffer, b"X-Forwarded-Proto: ", 19)
+            put_bytes(buffer, client.scheme)
+            put(buffer, b"\r\n", 2)
+        if x.host_length and not withheld & OWN_FORWARDED_HOST:
             put(buffer, b"X-Forwarded-Host: ", 18)
             put(buffer, x.host, x.host_length)
             put(buffer, b"\r\n", 2)
-        if client.local_port:
+        if client.local_port and not withheld & OWN_FORWARDED_PORT:
             put(buffer, b"X-Forwarded-Port: ", 18)
             put_number(buffer, client.local_port)
             put(buffer, b"\r\n", 2)
-        if runtime.forwarded:
+        if runtime.forwarded and not withheld & OWN_FORWARDED:
             put_bytes(buffer, b"Forwarded: %b\r\n" % element_of(
                 client.peer_address, x.host[:x.host_length], client.scheme
             ))
-    if runtime.via:
+    if runtime.via and not withheld & OWN_VIA:
         put(buffer, b"Via: 1.", 7)
         put_number(buffer, head.minor)
         put(buffer, b" fastgate\r\n", 11)
-    if runtime.request_id is not None:
+    if runtime.request_id is not None and not withheld & OWN_REQUEST_ID:
         put_bytes(buffer, runtime.request_id)
         put(buffer, b": ", 2)
         put(buffer, x.id, x.id_length)
         put(buffer, b"\r\n", 2)
     if x.request_extra is not None:
         for name, value in x.request_extra:
+            if withheld & OWN_HOST and len(name) == 4 and name.lower() == b"host":
+                continue
             put_bytes(buffer, name)
             put(buffer, b": ", 2)
             put_bytes(buffer, value)
@@ -134,19 +154,23 @@ cdef int put_hops(Exchange x, Hops hops, Buffer* buffer) except -1:
     cdef bytes node
     cdef list nodes = [node if node is not None else b"unknown" for node in hops.nodes or ()]
     cdef list lines = []
+    cdef uint32_t withheld = x.request_withheld
     if is_address(client.peer_address):
         nodes.append(client.peer_address)
-    if nodes:
+    if nodes and not withheld & OWN_FORWARDED_FOR:
         lines.append(b"X-Forwarded-For: %b\r\n" % b", ".join(nodes))
-    lines.append(b"X-Forwarded-Proto: %b\r\n" % scheme)
-    if host:
+    if not withheld & OWN_FORWARDED_PROTO:
+        lines.append(b"X-Forwarded-Proto: %b\r\n" % scheme)
+    if host and not withheld & OWN_FORWARDED_HOST:
         lines.append(b"X-Forwarded-Host: %b\r\n" % host)
-    if not x.request.seen & (1 << X_FORWARDED_PORT):
+    if not x.request.seen & (1 << X_FORWARDED_PORT) and not withheld & OWN_FORWARDED_PORT:
         if hops.scheme is not None or hops.host is not None:
             lines.append(b"X-Forwarded-Port: %b\r\n" % port_of(host, scheme))
         elif client.local_port:
             lines.append(b"X-Forwarded-Port: %d\r\n" % client.local_port)
-    if not hops.keeps_forwarded:
+    if withheld & OWN_FORWARDED:
+        pass
+    elif not hops.keeps_forwarded:
         # One that came says something else, if any: it is written anew, in all of its elements.
         if x.runtime.forwarded:
             nodes = nodes or [client.peer_address]

@@ -201,7 +201,7 @@ cdef bint spells_known(const unsigned char* text, Py_ssize_t length) noexcept no
     cdef int number
     if length > 12 and same_variable(text, 12, b"x_forwarded_", 12):
         return True
-    for number in range(1, NAMES):
+    for number in range(1, <int>NAMES):
         if same_variable(text, length, name_variable[number], name_length[number]):
             return True
     return False

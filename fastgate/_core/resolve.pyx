@@ -5,8 +5,8 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.buffer cimport filled, room
 from fastgate._core.causes cimport AMBIGUOUS_PATH, BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
-from fastgate._core.exchange cimport Exchange, answer_health, answer_options
-from fastgate._core.head cimport Head, is_host, is_token, same
+from fastgate._core.exchange cimport Exchange, answer_allowed, answer_health, answer_options
+from fastgate._core.head cimport DROPPED, Head, is_host, is_token, same
 from fastgate._core.hops cimport client_of, read_hops
 from fastgate._core.hosts cimport HOST_ROOM, write_host
 from fastgate._core.route cimport Route, Runtime
@@ -73,17 +73,37 @@ cdef int resolve(Exchange x) except -1:
             and memcmp(x.path, PyBytes_AS_STRING(runtime.health_path), x.path_length) == 0:
         return answer_health(x)
     put_query(x, &query)
-    if length == 7 and memcmp(method, b"OPTIONS", 7) == 0 and find_preflight(x, &query):
-        return OK
+    if length == 7 and memcmp(method, b"OPTIONS", 7) == 0:
+        if find_preflight(x, &query):
+            return OK
+        if goes_no_further(x):
+            return answer_allowed(x)
     x.entry = runtime.router.find(&query, &x.found)
     if x.entry is None:
         return NO_METHOD if x.found.method_only else NO_ROUTE
     if changed & ADDS_READINGS and is_stricter_otherwise(runtime.router, &query, x.entry):
         return AMBIGUOUS_PATH
     x.route = <Route>x.entry.value
-    if length == 5 and memcmp(method, b"TRACE", 5) == 0 and not x.route.names_trace:
+    if length == 5 and memcmp(method, b"TRACE", 5) == 0 and (not x.route.names_trace or goes_no_further(x)):
         return NO_METHOD
     return OK
+
+
+cdef bint goes_no_further(Exchange x) except -1:
+    """Counts Max-Forwards down (RFC 9110 section 7.6.2). True: this gateway is the last to get the request."""
+    cdef Head head = x.request
+    cdef int i = head.find(b"max-forwards", 12, 0)
+    cdef bytes value
+    if i < 0:
+        return False
+    value = head.value_of(i)
+    if not value.isdigit():
+        return False
+    if int(value[:9]) == 0:
+        return True
+    head.fields[i].flags |= DROPPED
+    x.request_extra = [(b"Max-Forwards", b"%d" % (int(value[:9]) - 1))]
+    return False
 
 
 cdef bint find_preflight(Exchange x, Query* query) except -1:

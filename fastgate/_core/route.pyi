@@ -23,7 +23,14 @@ class Template:
 class Edits:
     """What is done to the fields of a head: ``removed`` names go, ``added`` pairs are appended, in this order."""
 
-    def __init__(self, *, removed: Iterable[str] = (), added: Iterable[tuple[str, bytes | Template]] = ()) -> None: ...
+    def __init__(
+        self,
+        *,
+        removed: Iterable[str] = (),
+        added: Iterable[tuple[str, bytes | Template]] = (),
+        request_id: str = "",
+    ) -> None:
+        """``request_id`` is the name of the field that the gateway has for the id; ``""``: it has none."""
     @property
     def removed(self) -> tuple[bytes, ...]:
         """In lower case."""

@@ -30,14 +30,35 @@ def check_header_name(text: str) -> str:
     return check_token(text, "header name").lower()
 
 
+_REASONS = {
+    **dict.fromkeys(CONNECTION_FIELDS, "belongs to the connection, and each of the two has its own"),
+    **dict.fromkeys(
+        ("content-length", "transfer-encoding", "trailer"), "says where the body ends, which the gateway works out"
+    ),
+    "upgrade": "belongs to the connection: the key upgrades says which protocols may be switched to",
+    "expect": "is answered by the gateway, which forwards none",
+}
+"""Why a field cannot be edited, by its name in lower case."""
+
+
 def check_edited_header(text: str) -> str:
+    """The name as it is; ValueError for one that belongs to the connection, or of which each request has just one."""
+    if text.lower() == "host":
+        raise ValueError("a request has exactly one Host: set it in request_headers, or by host_header")
+    return check_set_header(text)
+
+
+def check_answer_header(text: str) -> str:
+    """As `check_edited_header`; Upgrade, which an answer with 426 must have, is taken too."""
+    return text if text.lower() == "upgrade" else check_edited_header(text)
+
+
+def check_set_header(text: str) -> str:
     """The name as it is; ValueError for one that belongs to the connection."""
     check_token(text, "header name")
-    lower = text.lower()
-    if lower in CONNECTION_FIELDS:
-        raise ValueError(f"{text} belongs to the connection and cannot be edited")
-    if lower == "host":
-        raise ValueError("the Host that is forwarded is set by host_header")
+    reason = _REASONS.get(text.lower())
+    if reason:
+        raise ValueError(f"{text} cannot be edited: it {reason}")
     return text
 
 

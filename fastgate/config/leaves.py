@@ -8,10 +8,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from fastgate.config.addresses import check_host, check_resolver, parse_listen, parse_url, split_port
+from fastgate.config.addresses import check_authority, check_host, check_resolver, parse_listen, parse_url, split_port
 from fastgate.config.basic import check_password_hash, check_realm, check_user_name
 from fastgate.config.forward_auth import check_decision_key
-from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, check_header_name, check_header_value
+from fastgate.config.headers import (
+    CONNECTION_FIELDS,
+    check_answer_header,
+    check_edited_header,
+    check_header_name,
+    check_header_value,
+    check_set_header,
+)
 from fastgate.config.jwt import check_claim_name, check_key_set_url, check_token_source
 from fastgate.config.origins import check_origin
 from fastgate.config.patterns import (
@@ -92,11 +99,7 @@ def _check_optional_header_name(text: str) -> str:
 def _check_host_header(text: str) -> str:
     if not text:
         raise ValueError('expected "upstream", "client" or a host')
-    if "/" in text:
-        raise ValueError("a host has no scheme and no path")
-    host, _ = split_port(text)
-    check_host(host)
-    return text
+    return check_authority(text)
 
 
 def _check_protocol(text: str) -> str:
@@ -206,6 +209,8 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "header name": check_header_name,
     "optional header name": _check_optional_header_name,
     "edited header": check_edited_header,
+    "set header": check_set_header,
+    "answer header": check_answer_header,
     "header value": check_header_value,
     "header template": _check_template,
     "header condition": check_header_condition,

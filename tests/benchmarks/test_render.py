@@ -57,6 +57,21 @@ def test_the_plain_table():
     assert "Disturbed" not in text
 
 
+def test_the_table_with_a_log():
+    result = {
+        **plain(),
+        "lane": "log",
+        "title": "Access log on",
+        "options": {"before": "0123456789ab"},
+        "changes": [{"label": "fastgate, JSON", "ratio": {"median": 0.9, "min": 0.8, "max": 1.0}}],
+        "instructions": [{"features": ["log_json"], "before": {"access log": 2000.0}, "now": {"access log": 900.0}}],
+    }
+    text = render.markdown(json.loads(json.dumps(result)))
+    assert "CPU per request ÷ that of 0123456789ab, round by round: fastgate, JSON 0.90 (0.80–1.00)." in text
+    assert "| part | log json, before | log json |" in text
+    assert "| access log | 2,000 | 900 |" in text
+
+
 def test_a_disturbed_run_says_so():
     assert "**Disturbed**: other processes had 40% of a core" in render.markdown(plain(0.4))
 

@@ -170,7 +170,7 @@ def test_fields_of_a_request() -> None:
 
 RULED = [
     "Host", "host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection", "TE",
-    "Trailer", "Upgrade", "HTTP2-Settings", "Proxy-Authenticate", "Proxy-Authorization",
+    "Trailer", "HTTP2-Settings", "Proxy-Authorization",
 ]
 
 
@@ -184,6 +184,15 @@ def test_what_the_gateway_rules_cannot_be_changed(name: str) -> None:
             headers.remove(name)
         with pytest.raises(ValueError, match="ruled"):
             Response(headers={name: "x"})
+
+
+@pytest.mark.parametrize("name", ["Upgrade", "Proxy-Authenticate"])
+def test_an_answer_may_say_what_to_upgrade_to_and_how_to_authenticate_to_a_proxy(name: str) -> None:
+    answer = Response(headers={name: "x"})
+    answer.headers.add(name, "y")
+    assert answer.headers.get_all(name) == ["x", "y"]
+    answer.headers.remove(name)
+    assert name not in answer.headers
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a:", "a\r\n", "\0", "ä", "a\n", "日本", "(a)"])

@@ -10,6 +10,7 @@ FRAMING = "test_requests_framing"
 PATHS = "test_requests_paths"
 FLOW = "test_requests_flow"
 FIELDS = "test_forwarded_fields"
+HOPS = "test_hop_by_hop"
 RESPONSES = "test_responses"
 UPGRADES = "test_upgrades"
 LISTENERS = "test_listeners"
@@ -122,6 +123,14 @@ REQUESTS = {
 FORWARDED = {
     "a body belongs to the request that its fields frame": [
         (FRAMING, "test_chunked_bodies_are_framed_anew", "test_a_body_belongs_to_any_method"),
+    ],
+    "426 keeps Upgrade and 407 Proxy-Authenticate; Max-Forwards of OPTIONS and TRACE is counted down": [
+        (HOPS, "test_a_426_says_what_to_upgrade_to", "test_a_426_without_it_stays_without"),
+        (HOPS, "test_a_426_to_a_client_of_http_1_0", "test_other_responses_have_no_upgrade"),
+        (HOPS, "test_a_407_says_how_to_authenticate", "test_answers_of_ones_own"),
+        (HOPS, "test_an_upgrade_on_another_answer_is_an_error_of_the_configuration"),
+        (HOPS, "test_max_forwards_is_counted_down", "test_a_request_that_may_go_no_further_is_answered_here"),
+        (HOPS, "test_other_methods_do_not_count"),
     ],
     "hop-by-hop fields are removed in both directions; what Connection must not name: 400": [
         (FIELDS, "test_hop_by_hop_fields_of_requests", "test_fields_that_connection_names_in_requests"),
