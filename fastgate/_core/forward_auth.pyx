@@ -14,7 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastgate._core.auth cimport WAITING, Identity, Later, Method, comparable, take_away
 from fastgate._core.exchange cimport Exchange
-from fastgate._core.head cimport COOKIE, DROPPED, Head
+from fastgate._core.head cimport COOKIE, DROPPED, Head, normal_host
 from fastgate._core.hops cimport Hops
 from fastgate._core.wheel cimport clock_us
 
@@ -73,7 +73,7 @@ cdef class ForwardMethod(Method):
             elif part == "method":
                 found = [x.request.p[x.request.method.start:x.request.method.start + x.request.method.length]]
             elif part == "host":
-                found = [x.host[:x.host_length].lower()]
+                found = [normal_host(x.host, x.host_length, x.client.scheme)]
             elif part == "path":
                 found = [x.path[:x.path_length]]
             else:

@@ -110,6 +110,8 @@ cdef class Head:
     cdef int status_line(self, Py_ssize_t end) noexcept
     cdef int index(self, bint request, int field_names) noexcept
     cdef int name_fault(self, Py_ssize_t start, Py_ssize_t end) noexcept
+    cdef void pass_proxy(self) noexcept
+    cdef int odd_name(self, Field* field, int field_names) noexcept
     cdef bint grow(self) noexcept
     cdef bint read_length(self, Field* field) noexcept
     cdef int read_coding(self, Field* field) noexcept
@@ -127,5 +129,6 @@ cdef bytes folded_name(bytes name)
 cdef bint same_text(const unsigned char* one, const unsigned char* other, Py_ssize_t length) noexcept nogil
 cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil
+cdef bytes normal_host(const unsigned char* text, Py_ssize_t length, bytes scheme)
 cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef int name_flags_of(int number) noexcept nogil

@@ -50,6 +50,7 @@ from fastgate._core.causes cimport (
     TWO_HOSTS,
     TWO_LENGTHS,
 )
+from fastgate._core.hosts cimport HOST_ROOM, end_of_host, write_host
 
 cdef extern from * nogil:
     """
@@ -73,180 +74,7 @@ cdef enum:
     MAX_METHOD = 64
     MAX_RESPONSE_FIELDS = 256
 
-cdef uint8_t TOKEN[256]                # of the tchar of RFC 9110: 1: letters, digits and "-", 2: the others
-cdef uint8_t LOWER[256]
-cdef uint8_t FOLDED[256]               # as LOWER, with "_" for all but letters and digits
-cdef uint8_t TARGET[256]               # bytes that may stand in a request target
-cdef uint8_t HOST_BYTE[256]
-
-_NAME_BYTES = b"-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_OTHER_TOKEN_BYTES = b"!#$%&'*+.^_`|~"
-_HOST_BYTES = b"-._~!$&'()*+;=%0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-_NAMES = {
-    HOST: b"host", CONNECTION: b"connection", CONTENT_LENGTH: b"content-length",
-    TRANSFER_ENCODING: b"transfer-encoding", EXPECT: b"expect", UPGRADE: b"upgrade", KEEP_ALIVE: b"keep-alive",
-    PROXY_CONNECTION: b"proxy-connection", PROXY_AUTHENTICATE: b"proxy-authenticate",
-    PROXY_AUTHORIZATION: b"proxy-authorization", TE: b"te", TRAILER: b"trailer", HTTP2_SETTINGS: b"http2-settings",
-    AUTHORIZATION: b"authorization", X_FORWARDED_FOR: b"x-forwarded-for", X_FORWARDED_PROTO: b"x-forwarded-proto",
-    X_FORWARDED_HOST: b"x-forwarded-host", X_FORWARDED_PORT: b"x-forwarded-port", X_REAL_IP: b"x-real-ip",
-    FORWARDED: b"forwarded", VIA: b"via", ACCEPT: b"accept", DATE: b"date", SERVER: b"server", COOKIE: b"cookie",
-    USER_AGENT: b"user-agent", REFERER: b"referer", CONTENT_TYPE: b"content-type", X_REQUEST_ID: b"x-request-id",
-    PROXY: b"proxy",
-}
-
-# Names by a hash of length, first and last byte; a slot that two share is followed by `name_next`.
-cdef uint8_t name_slot[256]
-cdef uint8_t name_next[NAMES]
-cdef uint8_t name_flags[NAMES]
-cdef uint8_t name_length[NAMES]
-cdef char name_text[NAMES][24]
-cdef char name_variable[NAMES][24]     # the same, as `same_variable` compares
-
-
-cdef inline int slot_of(int length, int first, int last) noexcept nogil:
-    return (length * 37 + first * 5 + last * 11) & 255
-
-
-cdef int prepare() except -1:
-    cdef int i, number, slot
-    cdef bytes text, folded
-    for i in range(256):
-        LOWER[i] = i + 32 if 65 <= i <= 90 else i
-        FOLDED[i] = LOWER[i] if 97 <= LOWER[i] <= 122 or 48 <= i <= 57 else 95
-        TOKEN[i] = 0
-        HOST_BYTE[i] = 0
-        # RFC 3986 allows fewer; clients send the others bare. Refused is what has two readings: space, controls,
-        # non-ASCII, "#", "\\".
-        TARGET[i] = 0x21 <= i <= 0x7E and i != 0x23 and i != 0x5C
-    for i in _NAME_BYTES:
-        TOKEN[i] = 1
-    for i in _OTHER_TOKEN_BYTES:
-        TOKEN[i] = 2
-    for i in _HOST_BYTES:
-        HOST_BYTE[i] = 1
-    for i in range(256):
-        name_slot[i] = 0
-    for number, text in _NAMES.items():
-        slot = slot_of(len(text), text[0], text[len(text) - 1])
-        name_next[number] = name_slot[slot]
-        name_slot[slot] = number
-        name_length[number] = len(text)
-        memcpy(name_text[number], <const char*>text, len(text))
-        folded = folded_name(text)
-        memcpy(name_variable[number], <const char*>folded, len(text))
-        name_flags[number] = 0
-    # RFC 9110 section 7.6.1, and the names that peers still send in its spirit
-    for number in (CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-                   HTTP2_SETTINGS, UPGRADE, EXPECT, TRANSFER_ENCODING, PROXY):
-        name_flags[number] = DROPPED
-    for number in (HOST, CONTENT_LENGTH):
-        name_flags[number] = RULED
-    return 0
-
-
-prepare()
-
-
-cdef bint same(const unsigned char* text, Py_ssize_t length, const char* lower, Py_ssize_t lower_length) noexcept nogil:
-    """Whether a name equals one that is given in lower case."""
-    cdef Py_ssize_t i
-    if length != lower_length:
-        return False
-    for i in range(length):
-        if LOWER[text[i]] != <unsigned char>lower[i]:
-            return False
-    return True
-
-
-cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(length):
-        if TOKEN[text[i]] == 0:
-            return False
-    return length > 0
-
-
-cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    """uri-host [ ":" port ] of RFC 9110 section 7.2; an empty host is refused."""
-    cdef Py_ssize_t i = 0
-    cdef Py_ssize_t digits = 0
-    cdef int port = 0
-    if length == 0:
-        return False
-    if text[0] == b"[":
-        i = 1
-        while i < length and (HOST_BYTE[text[i]] or text[i] == b":"):
-            i += 1
-        if i < 3 or i >= length or text[i] != b"]":
-            return False
-        i += 1
-    else:
-        while i < length and (HOST_BYTE[text[i]] or text[i] == b"_"):
-            i += 1
-        if i == 0:
-            return False
-    if i == length:
-        return True
-    if text[i] != b":":
-        return False
-    i += 1
-    while i < length:
-        if text[i] < 48 or text[i] > 57:
-            return False
-        digits += 1
-        port = port * 10 + text[i] - 48
-        if port > 65535:
-            return False
-        i += 1
-    return digits <= 5
-
-
-cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    cdef int number
-    if length == 0 or length > 23:
-        return OTHER
-    number = name_slot[slot_of(<int>length, LOWER[text[0]], LOWER[text[length - 1]])]
-    while number != OTHER:
-        if name_length[number] == length and same(text, length, name_text[number], length):
-            return number
-        number = name_next[number]
-    return OTHER
-
-
-cdef bint spells_known(const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    """Whether a name becomes the same variable as one that the gateway reads, sends or rules."""
-    cdef int number
-    if length > 12 and same_variable(text, 12, b"x_forwarded_", 12):
-        return True
-    for number in range(1, <int>NAMES):
-        if same_variable(text, length, name_variable[number], name_length[number]):
-            return True
-    return False
-
-
-cdef bint same_variable(
-    const unsigned char* text, Py_ssize_t length, const char* folded, Py_ssize_t folded_length
-) noexcept nogil:
-    """Whether CGI, WSGI and PHP servers make one variable of this name and of one that `folded_name` gave."""
-    cdef Py_ssize_t i
-    if length != folded_length:
-        return False
-    for i in range(length):
-        if FOLDED[text[i]] != <unsigned char>folded[i]:
-            return False
-    return True
-
-
-cdef bytes folded_name(bytes name):
-    """A name as `same_variable` compares it: lower case, everything but letters and digits as ``_``."""
-    cdef unsigned char c
-    return bytes([FOLDED[c] for c in name])
-
-
-cdef int name_flags_of(int number) noexcept nogil:
-    """What the gateway does with every field of this name: `Flag`."""
-    return name_flags[number]
+include "head_names.pxi"
 
 
 cdef class Head:
@@ -456,7 +284,7 @@ cdef class Head:
         cdef Py_ssize_t last = self.length - 2
         cdef Py_ssize_t i, start, stop
         cdef Field* field
-        cdef unsigned char kinds
+        cdef bint odd                      # the name has other bytes than letters, digits and "-"
         cdef int number
         cdef int codings = 0
         cdef int cause
@@ -470,9 +298,10 @@ cdef class Head:
                 return TOO_MANY_FIELDS
             field = &self.fields[count]
             start = i
-            kinds = 0
+            while TOKEN[p[i]] == 1:
+                i += 1
+            odd = TOKEN[p[i]] == 2
             while TOKEN[p[i]]:
-                kinds |= TOKEN[p[i]]
                 i += 1
             # An empty name, a space before the colon and a folded line all end here (RFC 9112 sections 5.1 and 5.2).
             if i == start or p[i] != b":" or i - start > 65535:
@@ -494,12 +323,10 @@ cdef class Head:
             while stop > <Py_ssize_t>field.value and (p[stop - 1] == b" " or p[stop - 1] == b"\t"):
                 stop -= 1
             field.value_length = <uint32_t>(stop - field.value)
-            if kinds & 2 and request:
-                if field_names == NAMES_REJECT:
-                    return REJECTED_FIELD_NAME
-                if field_names == NAMES_DROP or spells_known(p + field.name, field.name_length):
-                    field.flags |= DROPPED
-                field.id = OTHER
+            if odd and request:
+                cause = self.odd_name(field, field_names)
+                if cause != OK:
+                    return cause
                 number = OTHER
             if number != OTHER:
                 self.seen |= <uint32_t>1 << number
@@ -532,10 +359,10 @@ cdef class Head:
                         field.flags = 0
                 elif X_FORWARDED_FOR <= number <= FORWARDED:
                     self.has_forwarded = True
-                elif number == PROXY and not request:
-                    field.flags = 0
             count += 1
         self.count = count
+        if not request and self.seen & <uint32_t>1 << PROXY:
+            self.pass_proxy()
         if codings:
             if codings > 1:
                 return BAD_CODING
@@ -560,6 +387,22 @@ cdef class Head:
         while p[end] == b" " or p[end] == b"\t":
             end += 1
         return SPACE_BEFORE_COLON if p[end] == b":" else BAD_FIELD_NAME
+
+    cdef void pass_proxy(self) noexcept:
+        """In answers it is a field like others."""
+        cdef int i
+        for i in range(self.count):
+            if self.fields[i].id == PROXY:
+                self.fields[i].flags &= ~DROPPED
+
+    cdef int odd_name(self, Field* field, int field_names) noexcept:
+        """A name with anything but letters, digits and "-". A method, so that it is not made part of `index`."""
+        if field_names == NAMES_REJECT:
+            return REJECTED_FIELD_NAME
+        if field_names == NAMES_DROP or spells_known(self.p + field.name, field.name_length):
+            field.flags |= DROPPED
+        field.id = OTHER
+        return OK
 
     cdef bint grow(self) noexcept:
         cdef Field* fields = <Field*>realloc(self.fields, self.lines * sizeof(Field))

@@ -193,13 +193,14 @@ cdef class UpstreamHealth:
             standing = self.standing(state, now)
             if reserve != NULL:
                 reserve[index] = base[index] if standing == HEALTHY and self.backups[index] and not wanted else 0.0
+            # Also of one that is taken out: when it comes back, that has been over since then.
+            if atomic_load_relaxed(&state.ejection) & EJECTED:
+                self.expect(max(ejected_until(atomic_load_relaxed(&state.ejection)), now + 1))
             if standing == TAKEN_OUT:
                 weights[index] = 0.0
                 continue
             # Asked for all of them, because it also notes when something will change.
             weights[index] = base[index] * self.ramp(state, now)
-            if atomic_load_relaxed(&state.ejection) & EJECTED:
-                self.expect(max(ejected_until(atomic_load_relaxed(&state.ejection)), now + 1))
             if standing == SHUT:
                 self.expect(breaker_time(atomic_load_relaxed(&state.breaker)))
             if self.backups[index] != wanted or standing == SHUT:

@@ -25,6 +25,7 @@ from fastgate._core.head cimport (
     Head,
     is_host,
     is_token,
+    normal_host,
 )
 from fastgate._core.networks cimport normal_address
 
@@ -92,7 +93,7 @@ cdef Hops read_hops(Exchange x):
             if element.host is not None:
                 if hops.host is None:
                     hops.host = element.host
-                one_way = one_way and hops.host.lower() == element.host.lower()
+                one_way = one_way and same_host(hops.host, element.host, hops.scheme)
                 break
     hops.keeps_forwarded = one_way
     return hops
@@ -147,6 +148,11 @@ cdef bytes scheme_of(bytes text):
 cdef bytes host_of(bytes text):
     text = text.strip(b" \t")
     return text if is_host(<const unsigned char*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)) else None
+
+
+cdef bint same_host(bytes one, bytes other, bytes scheme) except -1:
+    return normal_host(<const unsigned char*>PyBytes_AS_STRING(one), PyBytes_GET_SIZE(one), scheme) == \
+        normal_host(<const unsigned char*>PyBytes_AS_STRING(other), PyBytes_GET_SIZE(other), scheme)
 
 
 cdef bint read_elements(bytes value, list elements) except -1:

@@ -37,6 +37,9 @@ def token(text: bytes) -> bool:
 def host(text: bytes) -> bool:
     """Whether a text can stand in a Host field (RFC 9110 section 7.2)."""
 
+def host_form(text: bytes) -> bytes | None:
+    """The form in which a host is compared; None: it is too long, or no literal."""
+
 class Decoder:
     """The framing of one body."""
 

@@ -28,6 +28,7 @@ from fastgate._core.buffer cimport (
 from fastgate._core.causes cimport OK, reason_of
 from fastgate._core.engine cimport Engine
 from fastgate._core.framing cimport BROKEN, COMPLETE, by_chunks, by_length, feed, take, until_close
+from fastgate._core.hosts cimport HOST_ROOM, write_host
 from fastgate._core.head cimport (
     DROPPED,
     RULED,
@@ -167,6 +168,13 @@ def token(bytes text):
 def host(bytes text):
     """Whether a text can stand in a Host field."""
     return is_host(at_the_edge(text), len(text))
+
+
+def host_form(bytes text):
+    """The form in which a host is compared; None: it is too long, or no literal."""
+    cdef char form[HOST_ROOM]
+    cdef Py_ssize_t size = write_host(at_the_edge(text), len(text), form)
+    return form[:size] if size >= 0 else None
 
 
 cdef class Decoder:

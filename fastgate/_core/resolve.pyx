@@ -25,6 +25,7 @@ from fastgate._core.causes cimport (
 from fastgate._core.exchange cimport Exchange, answer_allowed, answer_health, answer_options
 from fastgate._core.head cimport DROPPED, Head, is_host, is_token, same
 from fastgate._core.hops cimport client_of, read_hops
+from fastgate._core.hosts cimport HOST_ROOM, write_host
 from fastgate._core.route cimport Route, Runtime
 from fastgate._core.readings cimport is_stricter_otherwise
 from fastgate._core.router cimport (
@@ -274,15 +275,12 @@ cdef int identify_client(Exchange x) except -1:
 cdef bint misdirected(Exchange x) noexcept:
     """Whether the Host is not the name that the TLS connection was opened for (RFC 9110 section 7.4)."""
     cdef bytes name = x.client.server_name
-    cdef const unsigned char* colon
-    cdef Py_ssize_t length = x.host_length
+    cdef char form[HOST_ROOM]
+    cdef Py_ssize_t length
     if name is None:
         return False
-    if length and x.host[0] != b"[":
-        colon = <const unsigned char*>memchr(x.host, b":", length)
-        if colon != NULL:
-            length = colon - x.host
-    return not same(x.host, length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    length = write_host(x.host, x.host_length, form)
+    return length != PyBytes_GET_SIZE(name) or memcmp(form, PyBytes_AS_STRING(name), length) != 0
 
 
 cdef bytes allowed(Exchange x):

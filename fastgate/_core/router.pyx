@@ -64,6 +64,11 @@ from libc.string cimport memchr, memcmp, memcpy, memmove, memset
 
 cimport cython
 
+cdef extern from "hosts.h":
+    enum:
+        HOST_ROOM
+    Py_ssize_t write_host(const unsigned char* text, Py_ssize_t length, char* out) noexcept
+
 cdef extern from "router_scan.h":
     bint fg_plain_path(const unsigned char*, Py_ssize_t) noexcept
     bint fg_equal(const unsigned char*, const unsigned char*, size_t) noexcept

@@ -94,29 +94,6 @@ cdef bytes form_decode(const unsigned char* text, Py_ssize_t length):
     return out if out.isascii() else out.decode("utf-8", "replace").encode()
 
 
-cdef Py_ssize_t canonical_host(const char* host, Py_ssize_t length, char* out) noexcept:
-    """Lower-cases a host into ``out`` (255 bytes) without port and final dot; -1 when it is too long to be one."""
-    cdef Py_ssize_t size, i
-    cdef const char* end
-    cdef unsigned char c
-    if length <= 0:
-        return 0
-    if host[0] == c"[":
-        end = <const char*>memchr(host, c"]", <size_t>length)
-        size = length if end == NULL else end - host + 1
-    else:
-        end = <const char*>memchr(host, c":", <size_t>length)
-        size = length if end == NULL else end - host
-    if size > 0 and host[size - 1] == c".":
-        size -= 1
-    if size > 255:
-        return -1
-    for i in range(size):
-        c = <unsigned char>host[i]
-        out[i] = c + 32 if c"A" <= c <= c"Z" else c
-    return size
-
-
 cdef inline unsigned int hash_step(unsigned int hash, char c) noexcept:
     return (hash ^ <unsigned char>c) * 16777619u
 
@@ -187,13 +164,15 @@ cdef Tree* new_tree(Index* index) except NULL:
 
 cdef int search_hosts(Search* search, Index* index) except -1:
     """Searches the trees whose host pattern fits, exact first, then the longer wildcard."""
-    cdef char[256] name
-    cdef (Tree*)[256] wildcards
+    cdef char[HOST_ROOM] name
+    cdef (Tree*)[HOST_ROOM] wildcards
     cdef int count = 0
     cdef unsigned int hash = 2166136261u
     cdef Py_ssize_t i
     cdef Tree* tree
-    cdef Py_ssize_t length = canonical_host(search.query.host, search.query.host_length, name)
+    cdef Py_ssize_t length = write_host(
+        <const unsigned char*>search.query.host, search.query.host_length, name
+    )
     if length <= 0:
         return 0
     for i in range(length - 1, -1, -1):

@@ -170,6 +170,9 @@ cdef tuple checked_methods(object methods):
 
 cdef tuple checked_hosts(object hosts):
     cdef list values = []
+    cdef char[HOST_ROOM] form
+    cdef Py_ssize_t size
+    cdef bytes encoded
     for host in strings(hosts, "hosts"):
         if not host.isascii():
             raise ValueError(f"hosts: {host!r}: write international names in their xn-- form")
@@ -178,6 +181,12 @@ cdef tuple checked_hosts(object hosts):
             raise ValueError(
                 f'hosts: {host!r} is not a host name, "*." before a host name or an IPv6 address in brackets; no port'
             )
+        if name.startswith("["):
+            encoded = name.encode()
+            size = write_host(encoded, len(encoded), form)
+            if size < 0:
+                raise ValueError(f"hosts: {host!r} is not an IPv6 address in brackets")
+            name = form[:size].decode()
         values.append(name)
     return strings(values, "hosts")
 

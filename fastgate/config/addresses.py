@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from typing import NamedTuple
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -190,6 +191,17 @@ def check_resolver(text: str) -> str:
     if port == 0:
         raise ValueError("port 0 cannot be asked")
     return f"{f'[{host}]' if ':' in host else host}:{53 if port is None else port}"
+
+
+def normalize_literal(text: str) -> str:
+    """An IPv6 address, in brackets or without, in the form in which hosts are compared."""
+    address = text.strip("[]").partition("%")[0]
+    return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address))
+
+
+def normalize_host(host: str) -> str:
+    """A host that was checked, in the form in which hosts are compared."""
+    return normalize_literal(host) if ":" in host else host.lower().removesuffix(".")
 
 
 def _is_ip(text: str, version: int) -> bool:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fastgate.config.addresses import normalize_host
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.patterns import check_expression, parse_replacement, path_parameters
 from fastgate.config.routes import PolicyKeys
@@ -135,6 +136,8 @@ def _check_upstreams(config: Any, reading: Reading) -> None:
         for number, target in enumerate(items(upstream.targets)):
             place = tuple(getattr(target, name, None) for name in ("host", "port", "unix", "srv"))
             if all(isinstance(part, str | int) for part in place):
+                host, *others = place
+                place = (normalize_host(host), *others) if isinstance(host, str) else place
                 if place in seen:
                     reading.report((*keys, "targets", number), "is the same target as one before it")
                 seen.add(place)

@@ -7,7 +7,7 @@ import re
 from urllib.parse import quote, unquote
 
 from fastgate._core.expressions import Expression, compile_expression
-from fastgate.config.addresses import check_host, split_port
+from fastgate.config.addresses import check_host, normalize_literal, split_port
 from fastgate.config.suggest import did_you_mean
 
 MAX_PARAMETERS = 32
@@ -123,8 +123,10 @@ def check_plain_path(text: str) -> str:
 
 
 def check_host_pattern(text: str) -> str:
-    """The pattern in lower case, without a trailing dot."""
+    """The pattern in lower case, without a trailing dot, an IPv6 address in its shortest form."""
     name = text.lower().removesuffix(".")
+    if name.endswith("."):
+        raise ValueError(f'"{text}" is no host name')
     if "://" in name or "/" in name:
         raise ValueError("a host has no scheme and no path")
     if name == "*":
@@ -136,7 +138,7 @@ def check_host_pattern(text: str) -> str:
     if host.startswith("["):
         if split_port(host)[1] is not None:
             raise ValueError("hosts are matched without their port; leave it out")
-        return name
+        return f"[{normalize_literal(host)}]"
     if ":" in host:
         raise ValueError("hosts are matched without their port; leave it out")
     check_host(host)

@@ -40,6 +40,17 @@ def test_hosts(host: str) -> None:
     Router().add("/", 1, hosts=[host])
 
 
+@pytest.mark.parametrize(
+    ("host", "form"),
+    [("A.Test.", "a.test"), ("*.A.test.", "*.a.test"), ("[0:0::1]", "[::1]"), ("[2001:DB8:0::1]", "[2001:db8::1]")],
+)
+def test_the_one_form_of_a_host(host: str, form: str) -> None:
+    assert check_host_pattern(host) == form
+    router = Router()
+    router.add("/", 1, hosts=[host])
+    assert router.routes()[0].hosts == (form,)
+
+
 @pytest.mark.parametrize("host", NO_HOSTS)
 def test_what_is_no_host(host: str) -> None:
     with pytest.raises(ValueError, match="."):

@@ -162,6 +162,15 @@ async def test_over_tls_the_service_is_verified(tmp_path: Path) -> None:
     assert len(service.requests) == 1
 
 
+async def test_a_decision_by_host_knows_one_form_of_it() -> None:
+    async with running(request_headers=[], cache={"by": ["host"], "ttl": "1h"}) as parts:
+        hosts = "a.test", "A.test.", "a.test:80", "a.test.:", "a.test:8080", "A.TEST:08080", "[::1]", "[0:0::1]:80"
+        for host in hosts:
+            assert (await ask(parts.gateway, b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode())).status == 200
+    asked = [request.fields["x-forwarded-host"] for request in parts.service.requests]
+    assert asked == ["a.test", "a.test:8080", "[::1]"]
+
+
 # --- who comes in ---
 
 

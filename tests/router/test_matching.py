@@ -187,6 +187,29 @@ def test_routes_lists_in_order_of_addition() -> None:
     assert (second.value, second.params, second.methods, second.hosts, second.name) == (2, ("a",), None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [
+        ("a.test", ["a.test", "A.TEST.", "a.test:80", "a.test.:8080", "a.test:"]),
+        ("*.a.test", ["b.a.test", "c.B.A.test.:1"]),
+        ("[::1]", ["[::1]", "[0:0:0:0:0:0:0:1]", "[0::1]:80", "[::0.0.0.1]", "[::1%25lo]"]),
+        ("[2001:DB8:0:0::1]", ["[2001:db8::1]", "[2001:0DB8::0001]:443"]),
+        ("[::ffff:192.0.2.1]", ["[::ffff:c000:201]"]),
+    ],
+)
+def test_hosts_are_compared_in_one_form(pattern: str, asked: list[str]) -> None:
+    router = Router()
+    router.add("/", 1, hosts=[pattern])
+    assert [found(router, "/", host=host) for host in asked] == [1] * len(asked)
+    for other in ("b.test", "a.testa", "[::2]", "[::g]", "a.test..", ".a.test", "", "[::1"):
+        assert found(router, "/", host=other) is None
+
+
+def test_two_spellings_of_one_host_are_one() -> None:
+    with pytest.raises(ValueError, match="occurs twice"):
+        Router().add("/", 1, hosts=["[::1]", "[0:0::1]"])
+
+
 def test_an_error_of_the_caller_reaches_the_caller() -> None:
     router = Router()
     router.add("/a", 1, headers={"x": "~."})

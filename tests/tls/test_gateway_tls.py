@@ -57,7 +57,10 @@ async def test_without_client_auth_any_host_may_be_asked_for(files: Files) -> No
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [(b"a.test", 200), (b"A.test:443", 200), (b"www.b.test", 421), (b"other.test", 421)],
+    [
+        (b"a.test", 200), (b"A.test:443", 200), (b"a.test.", 200), (b"A.TEST.:8443", 200), (b"a.test:", 200),
+        (b"www.b.test", 421), (b"other.test", 421), (b"a.test.b", 421), (b"b.test.", 421), (b"xa.test", 421),
+    ],
 )
 async def test_with_client_auth_the_host_is_the_name_of_the_handshake(files: Files, host: bytes, status: int) -> None:
     settings = listener(files, client_auth="optional", client_ca=files.ca)
