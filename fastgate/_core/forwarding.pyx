@@ -72,7 +72,9 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         field = &head.fields[i]
         skip = field.flags & (DROPPED | RULED)
         if not skip and X_FORWARDED_FOR <= field.id <= FORWARDED:
-            skip = not trusted or field.id <= X_FORWARDED_HOST or (field.id == FORWARDED and not hops.keeps_forwarded)
+            skip = not trusted or field.id <= X_FORWARDED_HOST or (
+                field.id == FORWARDED and (hops is None or not hops.keeps_forwarded)
+            )
         elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(id_name):
             skip = same_variable(
                 head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length
