@@ -1,7 +1,46 @@
 cdef enum Cause:
     OK = 0
+    # What is wrong with a message. Each has its counterpart among the responses: see `in_response`.
     BAD_REQUEST
-    BAD_CHUNK
+    BARE_LF
+    BARE_CR
+    BAD_CHARACTER
+    BAD_START_LINE
+    FOLDED_LINE
+    SPACE_BEFORE_COLON
+    BAD_FIELD_NAME
+    BAD_LENGTH
+    TWO_LENGTHS
+    CODING_IN_1_0
+    BAD_CODING
+    NOT_IMPLEMENTED
+    LENGTH_AND_CODING
+    BAD_CONNECTION
+    HEAD_TOO_LARGE
+    TOO_MANY_FIELDS
+    BAD_CHUNK_SIZE
+    BAD_CHUNK_LINE
+    BAD_CHUNK_END
+    BAD_TRAILER
+    TRAILERS_TOO_LARGE
+    # What is wrong with a request.
+    TLS_NOT_SPOKEN
+    PROXY_NOT_SPOKEN
+    BAD_METHOD
+    BAD_TARGET_CHARACTER
+    BAD_TARGET
+    REJECTED_FIELD_NAME
+    NO_HOST
+    TWO_HOSTS
+    BAD_HOST
+    BAD_ESCAPE
+    ENCODED_NUL
+    ENCODED_BACKSLASH
+    ABOVE_ROOT
+    HIDDEN_DOTS
+    BAD_VALUE
+    BAD_REWRITE
+    # Everything else.
     NO_ROUTE
     NO_METHOD
     HEAD_TIMEOUT
@@ -13,8 +52,6 @@ cdef enum Cause:
     BAD_EXPECTATION
     MISDIRECTED
     CERTIFICATE_WITHDRAWN
-    HEAD_TOO_LARGE
-    NOT_IMPLEMENTED
     BAD_VERSION
     CLIENT_GONE
     CLIENT_STALLED
@@ -47,7 +84,6 @@ cdef enum Cause:
     TLS_FAILED
     UPSTREAM_RESET
     UPSTREAM_STALE
-    BAD_RESPONSE
     RESPONSE_TOO_LARGE
     READ_TIMEOUT
     TRY_TIMEOUT
@@ -56,7 +92,10 @@ cdef enum Cause:
     TOTAL_TIMEOUT
     RESPONSE_CUT
     STOPPED
-    CAUSES
+    RESPONSE_BAD_SWITCH
+    # What is wrong with a response, in the order of the block at the beginning.
+    BAD_RESPONSE
+    CAUSES = BAD_RESPONSE + TLS_NOT_SPOKEN - BAD_REQUEST
 
 
 cdef struct Outcome:
@@ -78,7 +117,13 @@ cdef enum Failure:
 
 cdef Outcome outcomes[CAUSES]
 
+cdef inline int in_response(int cause) noexcept nogil:
+    """The counterpart of a cause that a message was refused for, where that is a response."""
+    return cause + BAD_RESPONSE - BAD_REQUEST
+
+
 cpdef str reason_of(int cause)
 cpdef int cause_of(str reason) except -1
 cpdef str detail_of(int cause)
+cdef str said_of(int cause)
 cdef const char* phrase_of(int status, Py_ssize_t* length) noexcept

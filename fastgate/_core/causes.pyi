@@ -6,3 +6,6 @@ def cause_of(reason: str) -> int:
 
 def detail_of(cause: int) -> str:
     """The sentence that the client is told; "" where nothing can be told."""
+
+SENTENCES: dict[str, str]
+"""Each word of the access log, with what the client is told; empty where it is told nothing."""

@@ -13,11 +13,67 @@ cdef extern from "Python.h":
     PyObject* PyList_GET_ITEM(object, Py_ssize_t)
 
 
+# What is wrong with a message: cause, status for a client, word in the log, the one rule that was broken. The word of
+# its counterpart among the responses begins with "response_", but for the first.
+_FAULTS = (
+    (BAD_REQUEST, 400, "bad_request", "The message is not well-formed HTTP/1.1."),
+    (BARE_LF, 400, "bare_lf", "A line of the head ends with LF alone, not with CR LF."),
+    (BARE_CR, 400, "bare_cr", "A CR in the head is not followed by LF."),
+    (BAD_CHARACTER, 400, "bad_character", "There is a control character in the head."),
+    (BAD_START_LINE, 400, "bad_start_line", "The first line is not three parts with one space between them."),
+    (FOLDED_LINE, 400, "folded_line", "A line of the head begins with white space: folded fields are not accepted."),
+    (SPACE_BEFORE_COLON, 400, "space_before_colon", "There is white space between the name of a field and its colon."),
+    (BAD_FIELD_NAME, 400, "bad_field_name", "A line of the head does not begin with the name of a field and a colon."),
+    (BAD_LENGTH, 400, "bad_length", "Content-Length is not a number of at most 18 digits."),
+    (TWO_LENGTHS, 400, "two_lengths", "There is more than one Content-Length."),
+    (CODING_IN_1_0, 400, "coding_in_http_1_0", "There is a Transfer-Encoding in a message of HTTP/1.0."),
+    (BAD_CODING, 400, "bad_coding", "Transfer-Encoding is not exactly one chunked."),
+    (NOT_IMPLEMENTED, 501, "unknown_coding", "The only transfer coding understood is chunked."),
+    (LENGTH_AND_CODING, 400, "length_and_coding", "There are both a Content-Length and a Transfer-Encoding."),
+    (BAD_CONNECTION, 400, "bad_connection", "Connection names a field that must not be removed on the way."),
+    (HEAD_TOO_LARGE, 431, "head_too_large", "The head is too large."),
+    (TOO_MANY_FIELDS, 431, "too_many_fields", "There are too many header fields."),
+    (BAD_CHUNK_SIZE, 400, "bad_chunk_size", "The size of a chunk is not a hexadecimal number of at most 63 bits."),
+    (BAD_CHUNK_LINE, 400, "bad_chunk_line",
+     "The line of a chunk's size is malformed, over 256 bytes, or does not end with CR LF."),
+    (BAD_CHUNK_END, 400, "bad_chunk_end", "The data of a chunk is not followed by CR LF: it is longer than was said."),
+    (BAD_TRAILER, 400, "bad_trailer", "A line behind the last chunk is malformed."),
+    (TRAILERS_TOO_LARGE, 400, "trailers_too_large", "The fields behind the last chunk are too large."),
+)
+assert len(_FAULTS) == CAUSES - BAD_RESPONSE
+
+_BAD_RESPONSE = "The upstream's answer is not well-formed."
+
 # cause, status, failure, close, Retry-After, word in the log, sentence for the client
 _TABLE = (
     (OK, 0, NO_FAILURE, False, 0, "ok", ""),
-    (BAD_REQUEST, 400, NO_FAILURE, True, 0, "bad_request", "The request is not well-formed HTTP/1.1."),
-    (BAD_CHUNK, 400, NO_FAILURE, True, 0, "bad_chunk", "The chunked request body is malformed."),
+    *((cause, status, NO_FAILURE, True, 0, word, said) for cause, status, word, said in _FAULTS),
+    (BAD_RESPONSE, 502, FAILED_PROTOCOL, False, 0, "bad_response", _BAD_RESPONSE),
+    *((in_response(cause), 502, FAILED_PROTOCOL, False, 0, "response_" + word, _BAD_RESPONSE)
+      for cause, _, word, _ in _FAULTS[1:]),
+    (RESPONSE_BAD_SWITCH, 502, FAILED_PROTOCOL, False, 0, "response_bad_switch", _BAD_RESPONSE),
+    (TLS_NOT_SPOKEN, 400, NO_FAILURE, True, 0, "tls_not_spoken", "This port does not speak TLS."),
+    (PROXY_NOT_SPOKEN, 400, NO_FAILURE, True, 0, "proxy_not_spoken", "This port does not take the PROXY protocol."),
+    (BAD_METHOD, 400, NO_FAILURE, True, 0, "bad_method", "The method is not a name of 1 to 64 characters."),
+    (BAD_TARGET_CHARACTER, 400, NO_FAILURE, True, 0, "bad_target_character",
+     "A character of the request target has to be percent-encoded: a backslash, #, a control, or one beyond ASCII."),
+    (BAD_TARGET, 400, NO_FAILURE, True, 0, "bad_target",
+     "The request target is not a path, an http or https URL, or, for OPTIONS, an asterisk."),
+    (REJECTED_FIELD_NAME, 400, NO_FAILURE, True, 0, "rejected_field_name",
+     "The name of a header field has something other than letters, digits and hyphens."),
+    (NO_HOST, 400, NO_FAILURE, True, 0, "no_host", "There is no Host field."),
+    (TWO_HOSTS, 400, NO_FAILURE, True, 0, "two_hosts", "There is more than one Host field."),
+    (BAD_HOST, 400, NO_FAILURE, True, 0, "bad_host", "The host is not a valid name or address."),
+    (BAD_ESCAPE, 400, NO_FAILURE, True, 0, "bad_escape", "A % in the path is not followed by two hexadecimal digits."),
+    (ENCODED_NUL, 400, NO_FAILURE, True, 0, "encoded_nul", "The path has an encoded NUL (%00)."),
+    (ENCODED_BACKSLASH, 400, NO_FAILURE, True, 0, "encoded_backslash",
+     "The path has an encoded backslash (%5C), which is not accepted here."),
+    (ABOVE_ROOT, 400, NO_FAILURE, True, 0, "above_root", "The path climbs above the root."),
+    (HIDDEN_DOTS, 400, NO_FAILURE, True, 0, "hidden_dots",
+     "The path has a segment that others could read as a dot segment: one like ..;x or ..%2F."),
+    (BAD_VALUE, 400, NO_FAILURE, True, 0, "bad_value", "A part of the request cannot stand in a header field."),
+    (BAD_REWRITE, 400, NO_FAILURE, True, 0, "bad_rewrite",
+     "What this route makes of the path would have to be normalised again."),
     (NO_ROUTE, 404, NO_FAILURE, False, 0, "no_route", "No route matches this request."),
     (NO_METHOD, 405, NO_FAILURE, False, 0, "no_method", "This method is not allowed here."),
     (HEAD_TIMEOUT, 408, NO_FAILURE, True, 0, "header_timeout", "The request head did not arrive in time."),
@@ -30,8 +86,6 @@ _TABLE = (
     (MISDIRECTED, 421, NO_FAILURE, False, 0, "misdirected", "This connection was not opened for that host."),
     (CERTIFICATE_WITHDRAWN, 421, NO_FAILURE, True, 0, "certificate_withdrawn",
      "The authority of this connection's client certificate is no longer accepted; connect again."),
-    (HEAD_TOO_LARGE, 431, NO_FAILURE, True, 0, "head_too_large", "The request head is too large."),
-    (NOT_IMPLEMENTED, 501, NO_FAILURE, True, 0, "unknown_coding", "The only transfer coding understood is chunked."),
     (BAD_VERSION, 505, NO_FAILURE, True, 0, "bad_version", "The only protocol understood is HTTP/1.x."),
     (CLIENT_GONE, 499, NO_FAILURE, True, 0, "client_gone", ""),
     (CLIENT_STALLED, 499, NO_FAILURE, True, 0, "client_stalled", ""),
@@ -64,7 +118,6 @@ _TABLE = (
     (TLS_FAILED, 502, FAILED_CONNECT, False, 0, "tls_failed", "The upstream could not be reached securely."),
     (UPSTREAM_RESET, 502, FAILED_RESET, False, 0, "upstream_reset", "The upstream closed the connection unanswered."),
     (UPSTREAM_STALE, 502, FAILED_RESET, False, 0, "upstream_stale", "The upstream closed the connection unanswered."),
-    (BAD_RESPONSE, 502, FAILED_PROTOCOL, False, 0, "bad_response", "The upstream's answer is not well-formed."),
     (RESPONSE_TOO_LARGE, 502, NO_FAILURE, False, 0, "response_too_large", "The upstream's answer is too large here."),
     (READ_TIMEOUT, 504, FAILED_TIMEOUT, False, 0, "read_timeout", "The upstream did not answer in time."),
     (TRY_TIMEOUT, 504, FAILED_TIMEOUT, False, 0, "try_timeout", "The upstream did not answer in time."),
@@ -76,6 +129,8 @@ _TABLE = (
 )
 
 cdef list _reasons = [None] * CAUSES
+cdef dict _said = {in_response(cause): said for cause, _, _, said in _FAULTS}
+_said[RESPONSE_BAD_SWITCH] = "It switches to a protocol that was not asked for."
 cdef list _details = [None] * CAUSES
 cdef list _phrases = [b""] * 600
 
@@ -93,6 +148,9 @@ for _known in HTTPStatus:
 _phrases[499] = b"Client Closed Request"
 
 
+SENTENCES = dict(zip(_reasons, _details))
+
+
 cpdef str reason_of(int cause):
     """The word that the access log and the metrics use for this cause."""
     return _reasons[cause]
@@ -106,6 +164,11 @@ cpdef int cause_of(str reason) except -1:
 cpdef str detail_of(int cause):
     """The sentence that the client is told."""
     return _details[cause]
+
+
+cdef str said_of(int cause):
+    """The rule that a response broke, for the log: clients are not told what lies behind the gateway."""
+    return _said[cause]
 
 
 cdef const char* phrase_of(int status, Py_ssize_t* length) noexcept:

@@ -31,7 +31,9 @@ from fastgate._core.causes cimport (
     CONNECTION_CUT,
     HEAD_TIMEOUT,
     OK,
+    PROXY_NOT_SPOKEN,
     STOPPED,
+    TLS_NOT_SPOKEN,
     TURNED_AWAY,
     outcomes,
 )
@@ -46,7 +48,7 @@ from fastgate._core.exchange cimport (
     take_exchange,
 )
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, take
-from fastgate._core.head cimport Head
+from fastgate._core.head cimport Head, is_host
 from fastgate._core.networks cimport normal_address
 from fastgate._core.resolve cimport identify_client
 from fastgate._core.sockets cimport is_closing, is_reset
@@ -58,6 +60,16 @@ cdef enum:
     LINGER_TIME = 30000        # milliseconds that an answered client may go on sending
     LINGER_QUIET = 5000        # … and may send nothing meanwhile
     INLINE_BODY = 16384        # up to so many body bytes are copied behind the head; more are written on their own
+
+
+cdef int other_protocol(const unsigned char* p, Py_ssize_t length, int cause) noexcept:
+    """The cause for which a head is refused, where what came is another protocol."""
+    if length and p[0] == 0x16:
+        return TLS_NOT_SPOKEN
+    if (length >= 6 and memcmp(p, b"PROXY ", 6) == 0) or (length >= 10 and memcmp(p, b"\r\n\0\r\nQUIT\n", 10) == 0):
+        # Of version 2 the first line end was forgiven.
+        return PROXY_NOT_SPOKEN
+    return cause
 
 
 cdef class ClientConnection(ClientSide):
@@ -273,7 +285,7 @@ cdef class ClientConnection(ClientSide):
             head.data = data if head.target.length else None
             x.is_head = length - offset[0] > 5 and memcmp(p + offset[0], b"HEAD ", 5) == 0
             identify_client(x)
-            x.refuse(<int>-size)
+            x.refuse(other_protocol(p + offset[0], length - offset[0], <int>-size))
             return False
         if length - size > 4096:
             # A head must not keep a whole read with body alive.
@@ -289,6 +301,10 @@ cdef class ClientConnection(ClientSide):
             if not engine.accept_request(head, head.data, begin):
                 cause = BAD_REQUEST
         if cause != OK:
+            if head.host >= 0 and is_host(head.p + head.fields[head.host].value, head.fields[head.host].value_length):
+                # For the log.
+                x.host = head.p + head.fields[head.host].value
+                x.host_length = head.fields[head.host].value_length
             x.is_head = memcmp(head.p, b"HEAD ", 5) == 0
             identify_client(x)
             x.refuse(cause)
@@ -314,7 +330,7 @@ cdef class ClientConnection(ClientSide):
             self.upload_until = 0
             self.await_body(x, 0)
         if progress == BROKEN:
-            x.open_broken(piece)
+            x.open_broken(piece, self.framing.fault)
         else:
             x.open(piece, progress == COMPLETE)
         return True
@@ -344,7 +360,7 @@ cdef class ClientConnection(ClientSide):
                 self.linger_on()
             return 0
         if progress == BROKEN:
-            x.broke_off(piece)
+            x.broke_off(piece, self.framing.fault)
             return 0
         if progress == COMPLETE:
             self.mode = WAITING

@@ -6,7 +6,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastgate._core.auth cimport Identity, claim_text
 from fastgate._core.bodies cimport begin_request
-from fastgate._core.causes cimport BAD_REQUEST, ROUTE_ANSWERED
+from fastgate._core.causes cimport BAD_REWRITE, BAD_VALUE, ROUTE_ANSWERED
 from fastgate._core.exchange cimport PHASE_REQUEST, Answer, Exchange
 from fastgate._core.head cimport DROPPED, RULED, Field, Head, is_host
 from fastgate._core.route cimport (
@@ -36,18 +36,18 @@ cdef bint alter_request(Exchange x) except -1:
         if x.answer is not None:
             x.respond(x.answer, ROUTE_ANSWERED)
         else:
-            x.refuse(BAD_REQUEST)
+            x.refuse(BAD_VALUE)
         return False
     if x.route.request_edits is not None:
         x.request_withheld |= x.route.request_edits.own_of_requests
         x.request_extra = edit(x, x.route.request_edits, x.request, x.request_extra)
         if x.request_extra is None or (x.request_withheld & OWN_HOST and edited_host(x) is None):
-            x.refuse(BAD_REQUEST)
+            x.refuse(BAD_VALUE)
             return False
     if x.route.rewrite is not None:
         x.forward_path = x.route.rewrite(x.path[:x.path_length])
         if x.forward_path is None:
-            x.refuse(BAD_REQUEST)
+            x.refuse(BAD_REWRITE)
             return False
     return x.route.request_filters is None or begin_request(x)
 

@@ -313,8 +313,8 @@ cdef class Exchange(Timed):
 
     # driven by the client's connection
     cdef int open(self, bytes piece, bint complete) except -1
-    cdef int open_broken(self, bytes piece) except -1
-    cdef int broke_off(self, bytes piece) except -1
+    cdef int open_broken(self, bytes piece, int fault) except -1
+    cdef int broke_off(self, bytes piece, int fault) except -1
     cdef int request_body(self, bytes piece, bint complete) except -1
     cdef int client_gone(self, int cause) except -1
     cdef int client_bytes(self, bytes data) except -1

@@ -33,8 +33,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
 from fastgate._core.causes cimport (
-    BAD_CHUNK,
-    BAD_REQUEST,
+    BAD_VALUE,
     BODY_TIMEOUT,
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,
@@ -178,18 +177,18 @@ cdef class Exchange(Timed):
             return self.refuse(cause) if cause > 0 else 0
         return self.begin()
 
-    cdef int open_broken(self, bytes piece) except -1:
+    cdef int open_broken(self, bytes piece, int fault) except -1:
         """The head is accepted, but what came of the body with it is malformed: nothing of it goes anywhere."""
         cdef int cause
         self.engine.slab.requests += 1
         cause = resolve(self)
         if cause != OK:
             return self.refuse(cause) if cause > 0 else 0
-        return self.broke_off(piece)
+        return self.broke_off(piece, fault)
 
-    cdef int broke_off(self, bytes piece) except -1:
-        """The body is malformed after this piece."""
-        return self.refuse(BODY_TOO_LARGE if piece is not None and self.exceeds(piece) else BAD_CHUNK)
+    cdef int broke_off(self, bytes piece, int fault) except -1:
+        """The body is malformed after this piece; ``fault`` is the rule that was broken."""
+        return self.refuse(BODY_TOO_LARGE if piece is not None and self.exceeds(piece) else fault)
 
     cdef bint exceeds(self, bytes piece) noexcept:
         """Whether the body is longer with this piece than the route accepts."""
@@ -460,7 +459,7 @@ cdef class Exchange(Timed):
         self.body_lost = True
         if self.status == 101:
             if route.response_edits is not None and not edit_response(self):
-                return self.refuse(BAD_REQUEST)
+                return self.refuse(BAD_VALUE)
             self.phase = PHASE_TUNNEL
             self.response_started = True
             self.due = 0
@@ -480,7 +479,7 @@ cdef class Exchange(Timed):
                 self.keep_response(piece, last)
                 return run_hooks(self, route.on_response, PHASE_RESPONSE)
             if route.response_edits is not None and not edit_response(self):
-                return self.refuse(BAD_REQUEST)
+                return self.refuse(BAD_VALUE)
             if route.response_filters is not None:
                 return begin_response(self, piece, last, OK)
         self.phase = PHASE_SENDING
@@ -543,7 +542,7 @@ cdef class Exchange(Timed):
         if self.answer is not None:
             return self.respond(self.answer, self.cause or POLICY_ANSWERED)
         if self.route.response_edits is not None and not edit_response(self):
-            return self.refuse(BAD_REQUEST)
+            return self.refuse(BAD_VALUE)
         if self.status_changed and not self.response_complete and (self.status == 304 or self.status == 204):
             # Nobody gets the rest of the body.
             self.drop_attempt()
@@ -608,7 +607,7 @@ cdef class Exchange(Timed):
         if changes or self.carried is not None:
             answer = final_answer(self, answer, given)
             if answer is None:
-                return self.refuse(BAD_REQUEST)
+                return self.refuse(BAD_VALUE)
             if changes and given and self.route.response_filters is not None:
                 return begin_answer(self, answer, cause)
         self.answer = answer

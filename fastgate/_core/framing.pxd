@@ -23,6 +23,7 @@ cdef struct Framing:
     int trailer              # bytes of the trailer section so far
     int trailer_limit
     bint done
+    int fault                # Cause: after BROKEN, the rule that was broken
 
 
 cdef void by_length(Framing* framing, int64_t length) noexcept nogil

@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
+from fastgate._core.causes cimport BAD_CHUNK_END, BAD_CHUNK_LINE, BAD_CHUNK_SIZE, BAD_TRAILER, TRAILERS_TOO_LARGE
 from fastgate._core.head cimport is_token
 
 cdef enum:
@@ -55,6 +56,11 @@ cdef void by_chunks(Framing* framing, int trailer_limit) noexcept nogil:
 cdef void until_close(Framing* framing) noexcept nogil:
     framing.kind = UNTIL_CLOSE
     framing.done = False
+
+
+cdef int broken(Framing* framing, int cause) noexcept nogil:
+    framing.fault = cause
+    return BROKEN
 
 
 cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ssize_t* consumed, Py_ssize_t* start,
@@ -102,7 +108,7 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
                 digit = c - 55
             else:
                 if framing.digits == 0:
-                    return BROKEN
+                    return broken(framing, BAD_CHUNK_SIZE)
                 if c == b"\r":
                     framing.state = SIZE_LF
                 elif c == b";":
@@ -110,49 +116,49 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
                 elif c == b" " or c == b"\t":
                     framing.state = SIZE_SPACE
                 else:
-                    return BROKEN
+                    return broken(framing, BAD_CHUNK_SIZE)
                 continue
             framing.digits += 1
             # Sixteen digits whose first is above 7 would not fit into 63 bits.
             if framing.digits > 16 or framing.remaining >> 59:
-                return BROKEN
+                return broken(framing, BAD_CHUNK_SIZE)
             framing.remaining = (framing.remaining << 4) | digit
         elif framing.state == EXTENSION or framing.state == SIZE_SPACE:
             framing.line += 1
             if framing.line > MAX_LINE:
-                return BROKEN
+                return broken(framing, BAD_CHUNK_LINE)
             if c == b"\r":
                 if framing.state == SIZE_SPACE:
-                    return BROKEN
+                    return broken(framing, BAD_CHUNK_LINE)
                 framing.state = SIZE_LF
             elif c == b"\n" or (c < 0x20 and c != b"\t") or c == 0x7F:
-                return BROKEN
+                return broken(framing, BAD_CHUNK_LINE)
             elif framing.state == SIZE_SPACE and c != b" " and c != b"\t":
                 if c != b";":
-                    return BROKEN
+                    return broken(framing, BAD_CHUNK_LINE)
                 framing.state = EXTENSION
         elif framing.state == SIZE_LF:
             if c != b"\n":
-                return BROKEN
+                return broken(framing, BAD_CHUNK_LINE)
             framing.line = framing.digits = 0
             framing.state = DATA if framing.remaining else TRAILER
         elif framing.state == DATA_CR:
             if c != b"\r":
-                return BROKEN
+                return broken(framing, BAD_CHUNK_END)
             framing.state = DATA_LF
         elif framing.state == DATA_LF:
             if c != b"\n":
-                return BROKEN
+                return broken(framing, BAD_CHUNK_END)
             framing.state = SIZE
         elif framing.state == TRAILER or framing.state == TRAILER_NAME or framing.state == TRAILER_LINE:
             framing.trailer += 1
             if framing.trailer > framing.trailer_limit:
-                return BROKEN
+                return broken(framing, TRAILERS_TOO_LARGE)
             if framing.state == TRAILER_LINE:
                 if c == b"\r":
                     framing.state = TRAILER_LF
                 elif (c < 0x20 and c != b"\t") or c == 0x7F:
-                    return BROKEN
+                    return broken(framing, BAD_TRAILER)
             elif framing.state == TRAILER and c == b"\r":
                 framing.state = LAST_LF
             elif framing.state == TRAILER_NAME and c == b":":
@@ -160,14 +166,14 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
             elif is_token(&c, 1):
                 framing.state = TRAILER_NAME
             else:
-                return BROKEN
+                return broken(framing, BAD_TRAILER)
         elif framing.state == TRAILER_LF:
             if c != b"\n":
-                return BROKEN
+                return broken(framing, BAD_TRAILER)
             framing.state = TRAILER
         else:
             if c != b"\n":
-                return BROKEN
+                return broken(framing, BAD_TRAILER)
             framing.done = True
             consumed[0] = i
             return COMPLETE
@@ -206,7 +212,7 @@ cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress)
                     out = PyBytes_AS_STRING(body)
                     memcpy(out, p + first, total)
                 if size > length - first - total:
-                    progress[0] = BROKEN
+                    progress[0] = broken(framing, BAD_CHUNK_SIZE)
                     break
                 memcpy(out + total, p + start, size)
             total += size

@@ -104,14 +104,16 @@ cdef class Head:
     cdef void release(self) noexcept
     cdef int copy(self, Head other) except -1
     cdef Py_ssize_t scan(self, const unsigned char* p, Py_ssize_t length, bint request, Py_ssize_t max_bytes) noexcept
+    cdef int fault(self, Py_ssize_t at, bint request, int cause) noexcept
     cdef int unfinished_line(self, Py_ssize_t end) noexcept
     cdef int request_line(self, Py_ssize_t end) noexcept
     cdef int status_line(self, Py_ssize_t end) noexcept
     cdef int index(self, bint request, int field_names) noexcept
+    cdef int name_fault(self, Py_ssize_t start, Py_ssize_t end) noexcept
     cdef bint grow(self) noexcept
     cdef bint read_length(self, Field* field) noexcept
     cdef int read_coding(self, Field* field) noexcept
-    cdef int connection_options(self, bint request) noexcept
+    cdef int connection_options(self) noexcept
     cdef int find(self, const char* name, Py_ssize_t length, int start) noexcept
     cdef bytes value_of(self, int field)
     cdef void keep_alive_timeout(self, int64_t* seconds) noexcept

@@ -26,13 +26,29 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.causes cimport (
-    BAD_REQUEST,
-    BAD_RESPONSE,
+    BAD_CHARACTER,
+    BAD_CODING,
+    BAD_CONNECTION,
+    BAD_FIELD_NAME,
+    BAD_LENGTH,
+    BAD_METHOD,
+    BAD_START_LINE,
+    BAD_TARGET_CHARACTER,
     BAD_VERSION,
+    BARE_CR,
+    BARE_LF,
+    CODING_IN_1_0,
+    FOLDED_LINE,
     HEAD_TOO_LARGE,
+    LENGTH_AND_CODING,
     NOT_IMPLEMENTED,
     OK,
+    REJECTED_FIELD_NAME,
+    SPACE_BEFORE_COLON,
     TARGET_TOO_LONG,
+    TOO_MANY_FIELDS,
+    TWO_HOSTS,
+    TWO_LENGTHS,
 )
 
 cdef extern from * nogil:
@@ -319,22 +335,22 @@ cdef class Head:
                 i += 1
                 continue
             if c != b"\r":
-                return -BAD_REQUEST
+                return -self.fault(i, request, BARE_LF if c == b"\n" else BAD_CHARACTER)
             if i + 1 >= limit:
                 break
             if p[i + 1] != b"\n":
-                return -BAD_REQUEST
+                return -self.fault(i, request, BARE_CR)
             if i == self.line:
                 if self.lines > 0:
                     self.length = i + 2
                     return self.length
-                return -BAD_REQUEST
+                return -BAD_START_LINE
             if self.lines == 0:
                 cause = self.request_line(i) if request else self.status_line(i)
                 if cause != OK:
                     return -cause
             elif self.lines > self.limit:
-                return -HEAD_TOO_LARGE
+                return -TOO_MANY_FIELDS
             self.lines += 1
             i += 2
             self.line = i
@@ -347,13 +363,20 @@ cdef class Head:
             return -HEAD_TOO_LARGE
         return 0
 
+    cdef int fault(self, Py_ssize_t at, bint request, int cause) noexcept:
+        """What a head is refused for that has a fault at ``at``: something before it in the request line comes first,
+        as it does where the bytes come one by one.
+        """
+        cdef int earlier = self.unfinished_line(at) if request and self.lines == 0 else OK
+        return cause if earlier == OK else earlier
+
     cdef int unfinished_line(self, Py_ssize_t end) noexcept:
         """What can be said of a request line whose end has not come."""
         cdef Py_ssize_t seen = end if end <= MAX_METHOD else MAX_METHOD + 1
         cdef const unsigned char* space = <const unsigned char*>memchr(self.p, b" ", seen)
         cdef Py_ssize_t method = space - self.p if space != NULL else end
         if method > MAX_METHOD or (method > 0 and not is_token(self.p, method)) or (space != NULL and method == 0):
-            return BAD_REQUEST
+            return BAD_METHOD
         if space != NULL and end - method - 1 > MAX_TARGET:
             space = <const unsigned char*>memchr(space + 1, b" ", MAX_TARGET + 1)
             if space == NULL:
@@ -367,8 +390,10 @@ cdef class Head:
         cdef Py_ssize_t start
         while i < end and TOKEN[p[i]]:
             i += 1
-        if i == 0 or i > MAX_METHOD or i >= end or p[i] != b" ":
-            return BAD_REQUEST
+        if i == 0 or i > MAX_METHOD or (i < end and p[i] != b" "):
+            return BAD_METHOD
+        if i == end:
+            return BAD_START_LINE
         self.method.start = 0
         self.method.length = <uint32_t>i
         i += 1
@@ -377,8 +402,10 @@ cdef class Head:
             i += 1
         if i - start > MAX_TARGET:
             return TARGET_TOO_LONG
-        if i == start or i >= end or p[i] != b" ":
-            return BAD_REQUEST
+        if i < end and p[i] != b" ":
+            return BAD_TARGET_CHARACTER
+        if i == start or i == end:
+            return BAD_START_LINE
         self.target.start = <uint32_t>start
         self.target.length = <uint32_t>(i - start)
         i += 1
@@ -393,7 +420,7 @@ cdef class Head:
         if i > start and end - i == 4 and p[i] == b"/" and p[i + 2] == b"." \
                 and 48 <= p[i + 1] <= 57 and 48 <= p[i + 3] <= 57:
             return BAD_VERSION
-        return BAD_REQUEST
+        return BAD_START_LINE
 
     cdef int status_line(self, Py_ssize_t end) noexcept:
         """HTTP-version SP status-code SP [ reason-phrase ], RFC 9112 section 4. A missing last space is forgiven, as
@@ -402,18 +429,18 @@ cdef class Head:
         cdef const unsigned char* p = self.p
         cdef Py_ssize_t i
         if end < 12 or memcmp(p, b"HTTP/1.", 7) != 0 or not 48 <= p[7] <= 57 or p[8] != b" ":
-            return BAD_RESPONSE
+            return BAD_START_LINE
         self.minor_sent = p[7] - 48
         self.minor = 1 if self.minor_sent > 1 else self.minor_sent
         self.status = 0
         for i in range(9, 12):
             if not 48 <= p[i] <= 57:
-                return BAD_RESPONSE
+                return BAD_START_LINE
             self.status = self.status * 10 + p[i] - 48
         if self.status < 100 or self.status > 599:
-            return BAD_RESPONSE
+            return BAD_START_LINE
         if end > 12 and p[12] != b" ":
-            return BAD_RESPONSE
+            return BAD_START_LINE
         self.reason.start = 13
         self.reason.length = <uint32_t>(end - 13) if end > 13 else 0
         for i in range(13, end):
@@ -431,7 +458,6 @@ cdef class Head:
         cdef Field* field
         cdef unsigned char kinds
         cdef int number
-        cdef int bad = BAD_REQUEST if request else BAD_RESPONSE
         cdef int codings = 0
         cdef int cause
         cdef int count = 0
@@ -441,7 +467,7 @@ cdef class Head:
         i = line_end - p + 2
         while i < last:
             if count >= self.capacity:
-                return bad
+                return TOO_MANY_FIELDS
             field = &self.fields[count]
             start = i
             kinds = 0
@@ -450,7 +476,7 @@ cdef class Head:
                 i += 1
             # An empty name, a space before the colon and a folded line all end here (RFC 9112 sections 5.1 and 5.2).
             if i == start or p[i] != b":" or i - start > 65535:
-                return bad
+                return self.name_fault(start, i)
             field.name = <uint32_t>start
             field.name_length = <uint16_t>(i - start)
             number = name_id(p + start, i - start)
@@ -470,7 +496,7 @@ cdef class Head:
             field.value_length = <uint32_t>(stop - field.value)
             if kinds & 2 and request:
                 if field_names == NAMES_REJECT:
-                    return BAD_REQUEST
+                    return REJECTED_FIELD_NAME
                 if field_names == NAMES_DROP or spells_known(p + field.name, field.name_length):
                     field.flags |= DROPPED
                 field.id = OTHER
@@ -479,18 +505,20 @@ cdef class Head:
                 self.seen |= <uint32_t>1 << number
                 if number == HOST:
                     if request and self.host >= 0:
-                        return BAD_REQUEST
+                        return TWO_HOSTS
                     self.host = count
                     if not request:
                         field.flags = 0
                 elif number == CONTENT_LENGTH:
-                    if self.content_length >= 0 or not self.read_length(field):
-                        return bad
+                    if self.content_length >= 0:
+                        return TWO_LENGTHS
+                    if not self.read_length(field):
+                        return BAD_LENGTH
                 elif number == TRANSFER_ENCODING:
                     codings += 1
-                    cause = BAD_REQUEST if self.minor == 0 else self.read_coding(field)
+                    cause = CODING_IN_1_0 if self.minor == 0 else self.read_coding(field)
                     if cause != OK:
-                        return cause if request else BAD_RESPONSE
+                        return cause
                 elif number == CONNECTION:
                     self.connection = count
                 elif number == UPGRADE:
@@ -509,16 +537,29 @@ cdef class Head:
             count += 1
         self.count = count
         if codings:
-            if codings > 1 or self.content_length >= 0:
-                return bad
+            if codings > 1:
+                return BAD_CODING
+            if self.content_length >= 0:
+                return LENGTH_AND_CODING
             self.chunked = True
         if self.connection >= 0:
-            cause = self.connection_options(request)
+            cause = self.connection_options()
             if cause != OK:
                 return cause
         if self.minor == 0 and not self.keep_alive:
             self.close = True
         return OK
+
+    cdef int name_fault(self, Py_ssize_t start, Py_ssize_t end) noexcept:
+        """Why a line cannot be read that has no name with a colon behind it; ``end`` is where its name broke off."""
+        cdef const unsigned char* p = self.p
+        if p[end] != b" " and p[end] != b"\t":
+            return BAD_FIELD_NAME
+        if end == start:
+            return FOLDED_LINE
+        while p[end] == b" " or p[end] == b"\t":
+            end += 1
+        return SPACE_BEFORE_COLON if p[end] == b":" else BAD_FIELD_NAME
 
     cdef bint grow(self) noexcept:
         cdef Field* fields = <Field*>realloc(self.fields, self.lines * sizeof(Field))
@@ -565,9 +606,9 @@ cdef class Head:
                 start += 1
             if start < length and p[start] != b",":
                 break
-        return BAD_REQUEST
+        return BAD_CODING
 
-    cdef int connection_options(self, bint request) noexcept:
+    cdef int connection_options(self) noexcept:
         """``close``, ``keep-alive``, ``upgrade`` and the names of other fields that end here (RFC 9110 section
         7.6.1).
         """
@@ -603,7 +644,7 @@ cdef class Head:
                     if number in (HOST, CONTENT_LENGTH, AUTHORIZATION, X_FORWARDED_FOR, X_FORWARDED_PROTO,
                                   X_FORWARDED_HOST, X_FORWARDED_PORT):
                         # To drop these would change who is asking, or for what.
-                        return BAD_REQUEST if request else BAD_RESPONSE
+                        return BAD_CONNECTION
                     for j in range(self.count):
                         if self.fields[j].name_length == stop - start and same_text(
                                 self.p + self.fields[j].name, p + start, stop - start):

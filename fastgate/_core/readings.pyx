@@ -2,11 +2,12 @@
 
 Theory of operation
 -------------------
-A path is matched and forwarded in one form (see `router`). Some things in it are read in different ways by servers, all
-of which RFC 3986 allows: ``%2F``, which is part of a segment to some and a slash to those that decode a path before
-they split it (WSGI, ASGI, CGI); and what follows a semicolon in a segment, which servers of Java take away. To these
-``/admin%2Fkeys`` and ``/admin;x/keys`` are ``/admin/keys``, and a route for every path would let them in past the
-rules of ``/admin/*``. Where ``merge_slashes`` is off, the same is true of ``//``.
+A path is matched and forwarded in one form (see `router`). Some things in it are read in different ways by servers,
+all of which RFC 3986 allows: ``%2F``, which is part of a segment to some and a slash to those that decode a path
+before they split it (WSGI, ASGI, CGI); ``%5C``, where a route lets it pass, which is a slash to servers of Windows;
+and what follows a semicolon in a segment, which servers of Java take away. To these ``/admin%2Fkeys`` and
+``/admin;x/keys`` are ``/admin/keys``, and a route for every path would let them in past the rules of ``/admin/*``.
+Where ``merge_slashes`` is off, the same is true of ``//``.
 
 So a path with one of these is also looked up as each of them would read it. When that leads to another route, which
 comes first by its priority or has the more specific path, the request is refused. Where it is the same route, or a
@@ -14,7 +15,7 @@ wider one, nothing is passed by and the path goes on as it is: ``/projects/a%2Fb
 there is a route for the rest. Which of the two is stricter cannot be known; that the more specific one is the exception
 is what routes are for.
 
-Only a path with ``;``, ``%3B``, ``%2F`` or, without ``merge_slashes``, ``//`` pays for this.
+Only a path with ``;``, ``%3B``, ``%2F``, ``%5C`` or, without ``merge_slashes``, ``//`` pays for this.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -30,13 +31,16 @@ def readings(str path not None):
     """What else a path in normal form may be to an upstream; not in normal form themselves."""
     cdef str decoded = path.replace("%2F", "/")
     cdef str bare = without_parameters(path)
-    return {
+    cdef set found = {
         path.replace("//", "/"),                                 # nginx; the rest is done by the normal form
         bare,                                                    # Tomcat, Jetty
         decoded,                                                 # WSGI, ASGI
         without_parameters(decoded.replace("%3B", ";")),         # a proxy that decodes before one of the first
         without_parameters(bare.replace("%3B", ";").replace("%2F", "/")),
-    } - {path}
+    }
+    if "%5C" in path:
+        found |= {each.replace("%5C", "/") for each in found}    # IIS
+    return found - {path}
 
 
 cdef str without_parameters(str path):

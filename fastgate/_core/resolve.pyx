@@ -5,11 +5,19 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.buffer cimport filled, room
 from fastgate._core.causes cimport (
+    ABOVE_ROOT,
     AMBIGUOUS_PATH,
+    BAD_ESCAPE,
     BAD_EXPECTATION,
-    BAD_REQUEST,
+    BAD_HOST,
+    BAD_TARGET,
+    BAD_TARGET_CHARACTER,
     CERTIFICATE_WITHDRAWN,
+    ENCODED_BACKSLASH,
+    ENCODED_NUL,
+    HIDDEN_DOTS,
     MISDIRECTED,
+    NO_HOST,
     NO_METHOD,
     NO_ROUTE,
     OK,
@@ -19,7 +27,18 @@ from fastgate._core.head cimport DROPPED, Head, is_host, is_token, same
 from fastgate._core.hops cimport client_of, read_hops
 from fastgate._core.route cimport Route, Runtime
 from fastgate._core.readings cimport is_stricter_otherwise
-from fastgate._core.router cimport ADDS_READINGS, CHANGED, Entry, Query, normalize_path
+from fastgate._core.router cimport (
+    ADDS_READINGS,
+    CHANGED,
+    HAS_BACKSLASH,
+    PATH_ABOVE_ROOT,
+    PATH_ESCAPE,
+    PATH_HIDES_DOTS,
+    PATH_NUL,
+    Entry,
+    Query,
+    normalize_path,
+)
 
 cdef enum:
     ITSELF = -3                # the target `*`
@@ -65,7 +84,7 @@ cdef int resolve(Exchange x) except -1:
     form = room(&x.engine.buffer, x.path_length)
     changed = normalize_path(x.path, x.path_length, <unsigned char*>form, runtime.merge_slashes, &normal)
     if changed < 0:
-        return BAD_REQUEST
+        return path_fault(changed)
     if changed & CHANGED:
         filled(&x.engine.buffer, form + normal)
         x.path_owner = PyBytes_FromStringAndSize(form, normal)
@@ -86,18 +105,34 @@ cdef int resolve(Exchange x) except -1:
     put_query(x, &query)
     if length == 7 and memcmp(method, b"OPTIONS", 7) == 0:
         if find_preflight(x, &query):
-            return OK
+            return ENCODED_BACKSLASH if changed & HAS_BACKSLASH and not x.route.keeps_backslash else OK
         if goes_no_further(x):
             return answer_allowed(x)
     x.entry = runtime.router.find(&query, &x.found)
     if x.entry is None:
+        if changed & HAS_BACKSLASH:
+            return ENCODED_BACKSLASH
         return NO_METHOD if x.found.method_only else NO_ROUTE
-    if changed & ADDS_READINGS and is_stricter_otherwise(runtime.router, &query, x.entry):
-        return AMBIGUOUS_PATH
+    if changed & ADDS_READINGS:
+        if changed & HAS_BACKSLASH and not (<Route>x.entry.value).keeps_backslash:
+            return ENCODED_BACKSLASH
+        if is_stricter_otherwise(runtime.router, &query, x.entry):
+            return AMBIGUOUS_PATH
     x.route = <Route>x.entry.value
     if length == 5 and memcmp(method, b"TRACE", 5) == 0 and (not x.route.names_trace or goes_no_further(x)):
         return NO_METHOD
     return OK
+
+
+cdef int path_fault(int fault) noexcept:
+    """The cause for which `normalize_path` refuses a path."""
+    if fault == PATH_ESCAPE:
+        return BAD_ESCAPE
+    if fault == PATH_NUL:
+        return ENCODED_NUL
+    if fault == PATH_ABOVE_ROOT:
+        return ABOVE_ROOT
+    return HIDDEN_DOTS if fault == PATH_HIDES_DOTS else BAD_TARGET_CHARACTER
 
 
 cdef bint goes_no_further(Exchange x) except -1:
@@ -170,9 +205,9 @@ cdef int split_target(Exchange x) noexcept:
         x.host = head.p + head.fields[head.host].value
         x.host_length = head.fields[head.host].value_length
         if not is_host(x.host, x.host_length):
-            return BAD_REQUEST
+            return BAD_HOST
     elif head.minor == 1:
-        return BAD_REQUEST
+        return NO_HOST
     if head.method.length == 7 and memcmp(head.p, b"CONNECT", 7) == 0:
         return NO_METHOD
     if p[0] == b"/":
@@ -180,20 +215,20 @@ cdef int split_target(Exchange x) noexcept:
     elif head.target.length == 1 and p[0] == b"*":
         if head.method.length == 7 and memcmp(head.p, b"OPTIONS", 7) == 0:
             return ITSELF
-        return BAD_REQUEST
+        return BAD_TARGET
     else:
         if end - p > 7 and same(p, 7, b"http://", 7):
             p += 7
         elif end - p > 8 and same(p, 8, b"https://", 8):
             p += 8
         else:
-            return BAD_REQUEST
+            return BAD_TARGET
         start = p
         while p < end and p[0] != b"/" and p[0] != b"?":
             p += 1
         # Userinfo fails here too: "@" is no byte of a host.
         if not is_host(start, p - start):
-            return BAD_REQUEST
+            return BAD_HOST
         x.host = start
         x.host_length = p - start
     start = p

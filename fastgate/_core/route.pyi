@@ -152,6 +152,7 @@ class Route:
         browser: Browser | None = None,
         host_header: str = "upstream",
         names_trace: bool = False,
+        encoded_backslash: Literal["refuse", "keep"] = "refuse",
         upgrades: Iterable[str] = ("websocket",),
         half_close: str = "cancel",
         min_rate: int = 0,

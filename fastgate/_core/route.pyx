@@ -187,8 +187,8 @@ cdef class Route:
         retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
         read_request=False, buffer_response=False, request_filters=(), response_filters=(), rewrite=None,
         request_edits=None, response_edits=None, browser=None, host_header="upstream", names_trace=False,
-        upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0, connect_timeout=2.0, read_timeout=60.0,
-        write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
+        encoded_backslash="refuse", upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0,
+        connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
     ):
         self.name = name
         self.upstream = upstream
@@ -220,6 +220,7 @@ cdef class Route:
         self.host_mode = {"upstream": HOST_UPSTREAM, "client": HOST_CLIENT}.get(host_header, HOST_LITERAL)
         self.host = host_header.encode("ascii") if self.host_mode == HOST_LITERAL else None
         self.names_trace = names_trace
+        self.keeps_backslash = encoded_backslash == "keep"
         self.serves_half_closed = half_close == "serve"
         self.min_rate = min_rate
         self.upgrades = tuple(upgrade.lower().encode("ascii") for upgrade in upgrades)

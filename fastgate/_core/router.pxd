@@ -8,11 +8,21 @@ ctypedef int (*field_lookup)(
     void* context, const char* name, Py_ssize_t length, int* at, const char** value, Py_ssize_t* value_length
 ) noexcept
 
+cdef enum PathFault:
+    """Why `normalize_path` refuses a path."""
+    PATH_MALFORMED = -1      # it does not begin with a slash, or has a byte that cannot stand in a path
+    PATH_ESCAPE = -2         # a "%" without two hexadecimal digits
+    PATH_NUL = -3            # "%00"
+    PATH_ABOVE_ROOT = -4
+    PATH_HIDES_DOTS = -5     # a segment that others could read as a dot segment
+
+
 cdef enum:
     MAX_CAPTURES = 32
     MATCH_CAPTURES = 4       # kept inside a Match; more are decoded at once
     CHANGED = 1              # of normalize_path: the form was written
     ADDS_READINGS = 2        # of normalize_path: it has parameters, encoded or double slashes: see readings
+    HAS_BACKSLASH = 4        # of normalize_path: it has an encoded backslash, and ADDS_READINGS with it
     ABSENT = 0xFFFFFFFF  # start of a capture whose named group took no part in the match
 
 cdef struct Query:

@@ -110,7 +110,7 @@ class Router:
         A route without ``methods`` allows GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.
         """
 
-def normalized(path: str, *, merge_slashes: bool = True) -> str:
+def normalized(path: str, *, merge_slashes: bool = True, encoded_backslash: bool = False) -> str:
     """The normal form of a percent-encoded path as ``Router`` matches it (RFC 3986 §6.2.2).
 
     Raises ValueError when the path must be refused: it climbs above the root, has a broken escape, ``%00``, a backslash

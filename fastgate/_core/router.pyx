@@ -541,7 +541,7 @@ cdef class Router:
         return self.allow(&request)
 
 
-cdef str normal_text(str path, bint merge_slashes):
+cdef str normal_text(str path, bint merge_slashes, bint encoded_backslash=False):
     """The normal form of a path given from Python; None when it is refused."""
     cdef Py_ssize_t length, size
     cdef const char* text
@@ -556,14 +556,14 @@ cdef str normal_text(str path, bint merge_slashes):
     verdict = normalize_path(
         <const unsigned char*>text, length, <unsigned char*>PyBytes_AS_STRING(target), merge_slashes, &size
     )
-    if verdict < 0:
+    if verdict < 0 or (verdict & HAS_BACKSLASH and not encoded_backslash):
         return None
     return target[:size].decode("ascii") if verdict & CHANGED else path
 
 
-def normalized(str path not None, *, bint merge_slashes=True):
+def normalized(str path not None, *, bint merge_slashes=True, bint encoded_backslash=False):
     """The normal form of a percent-encoded path as ``Router`` matches it; ValueError when it must be refused."""
-    cdef str result = normal_text(path, merge_slashes)
+    cdef str result = normal_text(path, merge_slashes, encoded_backslash)
     if result is None:
         raise ValueError(f"refused path {path!r}")
     return result

@@ -56,14 +56,14 @@ cdef inline bint dot_ahead(const unsigned char* text, Py_ssize_t left) noexcept:
 
 
 cdef int inspect_path(const unsigned char* source, Py_ssize_t length, bint merge_slashes) noexcept:
-    """0: in normal form, or 2 with `ADDS_READINGS`; -1: refused; 1: may need a change, or hides a dot segment."""
+    """0: in normal form, or 2 with `ADDS_READINGS`; below 0: refused; 1: may need a change, or hides a dot segment."""
     cdef Py_ssize_t i = 0
     cdef int kind, value
     cdef int verdict = 0
     if fg_plain_path(source, length):
         return 0
     if length == 0 or source[0] != c"/":
-        return -1
+        return PATH_MALFORMED
     while i < length:
         kind = BYTE_KIND[source[i]]
         if kind == PLAIN:
@@ -79,9 +79,9 @@ cdef int inspect_path(const unsigned char* source, Py_ssize_t length, bint merge
                     return 1
         elif kind == PERCENT:
             value = escape_at(source + i, length - i)
-            if value <= 0 or value == c"\\":
-                return -1
-            if UNRESERVED[value] or value == c"/" or source[i + 1] >= c"a" or source[i + 2] >= c"a":
+            if value <= 0:
+                return PATH_NUL if value == 0 else PATH_ESCAPE
+            if UNRESERVED[value] or value == c"/" or value == c"\\" or source[i + 1] >= c"a" or source[i + 2] >= c"a":
                 return 1
             if value == c";":
                 verdict = ADDS_READINGS
@@ -90,7 +90,7 @@ cdef int inspect_path(const unsigned char* source, Py_ssize_t length, bint merge
             verdict = ADDS_READINGS
             i += 1
         else:
-            return -1
+            return PATH_MALFORMED
     return verdict
 
 
@@ -103,10 +103,11 @@ cdef int normalize_path(
     ``merge_slashes``, repeated slashes become one. ``target`` needs ``length`` bytes and may be ``source`` itself.
 
     Returns 0 when the path is in that form already (nothing is written), `CHANGED` when the form was written to
-    ``target`` (``out_length`` bytes, never more than ``length``), either with `ADDS_READINGS` added, and -1 when the
-    path must be refused: it does not begin with a slash, climbs above the root, has a broken escape, ``%00``, ``\\``,
-    ``%5C``, ``?``, ``#``, a space, a control or a non-ASCII byte, or a segment that another program could read as a dot
-    segment: ``..%2Fx``, ``..;x``.
+    ``target`` (``out_length`` bytes, never more than ``length``), either with `ADDS_READINGS` added, and with
+    `HAS_BACKSLASH` where there is a ``%5C``, which most routes refuse. Below 0 is a `PathFault`: the path must be
+    refused, because it does not begin with a slash, climbs above the root, has a broken escape, ``%00``, ``\\``,
+    ``?``, ``#``, a space, a control or a non-ASCII byte, or a segment that another program could read as a dot segment:
+    ``..%2Fx``, ``..%5Cx``, ``..;x``.
     """
     cdef int verdict = inspect_path(source, length, merge_slashes)
     if verdict == 1:
@@ -134,39 +135,41 @@ cdef int rewrite_path(
             kind = BYTE_KIND[source[read]]
             if kind == PLAIN or kind == SEMICOLON:
                 if kind == SEMICOLON:
-                    readings = ADDS_READINGS
+                    readings |= ADDS_READINGS
                 target[end] = source[read]
                 end += 1
                 read += 1
             elif kind == PERCENT:
                 value = escape_at(source + read, length - read)
-                if value <= 0 or value == c"\\":
-                    return -1
+                if value <= 0:
+                    return PATH_NUL if value == 0 else PATH_ESCAPE
                 if UNRESERVED[value]:
                     target[end] = value
                     end += 1
                 else:
                     changed = changed or source[read + 1] >= c"a" or source[read + 2] >= c"a"
                     if value == c"/" or value == c";":
-                        readings = ADDS_READINGS
+                        readings |= ADDS_READINGS
+                    elif value == c"\\":
+                        readings |= ADDS_READINGS | HAS_BACKSLASH
                     target[end] = c"%"
                     target[end + 1] = HEX_DIGITS[value >> 4]
                     target[end + 2] = HEX_DIGITS[value & 15]
                     end += 3
                 read += 3
             else:
-                return -1
+                return PATH_MALFORMED
         size = end - begin
         last = read == length
         if size == 0 or (size == 1 and target[begin] == c"."):
             if size == 0 and not last and not merge_slashes:
-                readings = ADDS_READINGS
+                readings |= ADDS_READINGS
             if last or (size == 0 and not merge_slashes):
                 target[write] = c"/"
                 write = begin
         elif size == 2 and target[begin] == c"." and target[begin + 1] == c".":
             if write == 0:
-                return -1
+                return PATH_ABOVE_ROOT
             write -= 1
             while target[write] != c"/":
                 write -= 1
@@ -175,7 +178,7 @@ cdef int rewrite_path(
                 write += 1
         else:
             if hides_dots(target + begin, size):
-                return -1
+                return PATH_HIDES_DOTS
             target[write] = c"/"
             write = end
     out_length[0] = write
@@ -186,7 +189,7 @@ cdef const char* HEX_DIGITS = "0123456789ABCDEF"
 
 
 cdef bint hides_dots(const unsigned char* segment, Py_ssize_t size) noexcept:
-    """Whether a piece of the segment, cut at ``%2F`` and freed of ``;parameters``, is ``.`` or ``..``."""
+    """Whether a piece of the segment, cut at ``%2F`` and ``%5C`` and freed of ``;parameters``, is ``.`` or ``..``."""
     cdef Py_ssize_t i = 0
     cdef Py_ssize_t dots
     cdef int value
@@ -199,9 +202,12 @@ cdef bint hides_dots(const unsigned char* segment, Py_ssize_t size) noexcept:
             if i == size or segment[i] == c";":
                 return True
             value = escape_at(segment + i, size - i)
-            if value == c"/" or value == c";":
+            if value == c"/" or value == c"\\" or value == c";":
                 return True
-        while i < size and escape_at(segment + i, size - i) != c"/":
+        while i < size:
+            value = escape_at(segment + i, size - i)
+            if value == c"/" or value == c"\\":
+                break
             i += 1
         if i == size:
             return False

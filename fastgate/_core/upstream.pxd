@@ -125,6 +125,6 @@ cdef class UpstreamConnection(UpstreamSide):
     cdef int read_body(self, bytes data, Py_ssize_t offset) except -1
     cdef int finished(self) except -1
     cdef int fail(self, int cause) except -1
-    cdef int reject(self, str why) except -1
+    cdef int reject(self, int cause) except -1
     cdef int reserve_for(self, ClientSide client) except -1
     cdef int close(self) except -1

@@ -39,7 +39,7 @@ from fastgate._core.breaker cimport REJECT, Breaker
 from fastgate._core.budget cimport RetryBudget
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex
 from fastgate._core.causes cimport (
-    BAD_RESPONSE,
+    BAD_REQUEST,
     BREAKER_OPEN,
     CONNECT_FAILED,
     IDLE_TIMEOUT,
@@ -49,11 +49,15 @@ from fastgate._core.causes cimport (
     OK,
     POOL_FULL,
     READ_TIMEOUT,
+    RESPONSE_BAD_SWITCH,
     RESPONSE_CUT,
     TLS_FAILED,
     UPSTREAM_RESET,
     UPSTREAM_STALE,
     WRITE_TIMEOUT,
+    in_response,
+    reason_of,
+    said_of,
 )
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.exchange cimport ASK_EVERY, ClientSide, Exchange, Upstream, UpstreamSide
@@ -307,6 +311,7 @@ cdef class UpstreamConnection(UpstreamSide):
         cdef bytes piece = None
         cdef int progress = MORE
         cdef bint bodiless
+        cdef int cause
         if self.tail is not None:
             data = self.tail + data
             self.tail = None
@@ -317,19 +322,19 @@ cdef class UpstreamConnection(UpstreamSide):
                 self.tail = data[offset:] if offset else data
                 return 0
             if size < 0:
-                return self.reject("its head is malformed or over 64 KB")
+                return self.reject(in_response(<int>-size))
             if PyBytes_GET_SIZE(data) - size > 4096:
                 head.data = PyBytes_FromStringAndSize(<const char*>p + offset, size)
                 head.p = <const unsigned char*>PyBytes_AS_STRING(head.data)
             else:
                 head.data = data
-            if head.index(False, 1) != OK:
-                return self.reject(
-                    "a field or the framing of its head is malformed: two lengths, a coding but chunked, folded lines")
+            cause = head.index(False, 1)
+            if cause != OK:
+                return self.reject(in_response(cause))
             bodiless = x.is_head or head.status == 204 or head.status == 304 or head.status < 200
             if not self.engine.accept_response(
                     head, head.data, head.p - <const unsigned char*>PyBytes_AS_STRING(head.data), bodiless):
-                return self.reject("its head is malformed")
+                return self.reject(in_response(BAD_REQUEST))
             offset += size
             if head.status >= 200 or head.status == 101:
                 break
@@ -341,7 +346,7 @@ cdef class UpstreamConnection(UpstreamSide):
                 return 0
         if head.status == 101:
             if not x.upgrading or head.upgrade < 0 or not same_protocol(x.request, head):
-                return self.reject("it switches to a protocol that was not asked for")
+                return self.reject(RESPONSE_BAD_SWITCH)
             self.mode = TUNNEL
             self.reusable = False
             self.engine.wheel.arm(self, x.route.idle_timeout)
@@ -370,7 +375,7 @@ cdef class UpstreamConnection(UpstreamSide):
             self.reusable = False
         piece = take(&self.framing, data, &offset, &progress)
         if progress == BROKEN:
-            return self.reject("its chunked body is malformed")
+            return self.reject(in_response(self.framing.fault))
         if progress == COMPLETE:
             if offset != PyBytes_GET_SIZE(data):
                 self.reusable = False
@@ -384,7 +389,7 @@ cdef class UpstreamConnection(UpstreamSide):
         cdef int progress = MORE
         cdef bytes piece = take(&self.framing, data, &offset, &progress)
         if progress == BROKEN:
-            return self.reject("its chunked body is malformed")
+            return self.reject(in_response(self.framing.fault))
         if progress == COMPLETE:
             if offset != PyBytes_GET_SIZE(data):
                 self.reusable = False
@@ -422,10 +427,12 @@ cdef class UpstreamConnection(UpstreamSide):
             self.transport.abort()
         return x.attempt_failed(cause)
 
-    cdef int reject(self, str why) except -1:
+    cdef int reject(self, int cause) except -1:
         """The response cannot be read in one way only."""
-        self.pool.report(self.target, f"bad response from {self.target.name}: {why}")
-        return self.fail(BAD_RESPONSE)
+        self.pool.report(
+            self.target, f"bad response from {self.target.name} ({reason_of(cause)}): {said_of(cause)}"
+        )
+        return self.fail(cause)
 
     cdef int close(self) except -1:
         if self.mode == IDLE:

@@ -300,6 +300,16 @@ class PolicyKeys(BodyKeys, frozen=True, kw_only=True):
             also=["regex_rewrite", "uri_rewrite"],
         ),
     ] = None
+    encoded_backslash: Annotated[
+        Literal["refuse", "keep"],
+        about(
+            "What becomes of a path with an encoded backslash, `/users/CORP%5Cann`: `refuse` answers 400, `keep` "
+            "matches and forwards it as it is. To servers of Windows it is a slash: keep it only where the upstream "
+            "takes it for a character of a name.",
+            policy=True,
+            also=["allow_encoded_backslash", "encoded_backslashes", "path_with_escaped_slashes_action"],
+        ),
+    ] = "refuse"
     host_header: Annotated[
         HostHeader,
         about(

@@ -180,6 +180,7 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         browser=_browser(route),
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,
+        encoded_backslash=route.encoded_backslash,
         upgrades=route.upgrades,
         half_close=route.half_close,
         min_rate=config.gateway.min_rate if route.min_rate is None else route.min_rate,

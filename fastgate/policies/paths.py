@@ -19,6 +19,7 @@ def compile_path(route: Route) -> Callable[[bytes], bytes | None] | None:
     """
     strip = route.strip_prefix.rstrip("/")
     add = route.add_prefix.rstrip("/")
+    backslash = route.encoded_backslash == "keep"
     rewrite = compile_rewrite(route.rewrite) if route.rewrite is not None else None
     if not strip and not add and rewrite is None:
         return None
@@ -34,7 +35,7 @@ def compile_path(route: Route) -> Callable[[bytes], bytes | None] | None:
         if not path.startswith("/"):
             path = "/" + path
         try:
-            settled = normalized(path, merge_slashes=False) == path
+            settled = normalized(path, merge_slashes=False, encoded_backslash=backslash) == path
         except ValueError:
             return None
         return path.encode("ascii") if settled else None

@@ -29,7 +29,7 @@ class Refused(Exception):
     """The cause."""
 
 
-def lines_of(data: bytes, request: bool, bad: str) -> tuple[dict[str, Any], list[bytes], int] | None:
+def lines_of(data: bytes, request: bool) -> tuple[dict[str, Any], list[bytes], int] | None:
     """The start line, the other lines and the length of the head; None when its end has not come."""
     lines: list[bytes] = []
     head: dict[str, Any] = {}
@@ -43,27 +43,28 @@ def lines_of(data: bytes, request: bool, bad: str) -> tuple[dict[str, Any], list
                 unfinished(data[:end])
             return None
         if data[end : end + 2] != b"\r\n":
-            raise Refused("bad_request")
+            if request and not lines:
+                unfinished(data[:end])
+            raise Refused({10: "bare_lf", 13: "bare_cr"}.get(data[end], "bad_character"))
         if end == at:
             if not lines:
-                raise Refused("bad_request")
+                raise Refused("bad_start_line")
             return head, lines[1:], end + 2
         if not lines:
-            head = start_line(data[:end], request, bad)
+            head = start_line(data[:end], request)
         lines.append(data[at:end])
         at = end + 2
 
 
 def read(data: bytes, *, request: bool, field_names: str = "drop") -> dict[str, Any] | str | None:
     """What a head says, why it is refused, or None when it is not complete. Sizes are not looked at."""
-    bad = "bad_request" if request else "bad_response"
     try:
-        found = lines_of(data, request, bad)
+        found = lines_of(data, request)
         if found is None:
             return None
         head, lines, length = found
         head["length"] = length
-        head.update(what_they_say(lines, request, bad, head["minor"], field_names))
+        head.update(what_they_say(lines, request, head["minor"], field_names))
     except Refused as refused:
         return str(refused)
     return head
@@ -72,19 +73,31 @@ def read(data: bytes, *, request: bool, field_names: str = "drop") -> dict[str, 
 def unfinished(line: bytes) -> None:
     """A request line whose end has not come must begin with what can be a method."""
     if line and re.match(rb"%b{1,64}( |\Z)" % TCHAR, line) is None:
-        raise Refused("bad_request")
+        raise Refused("bad_method")
 
 
-def start_line(line: bytes, request: bool, bad: str) -> dict[str, Any]:
+def what_is_wrong(line: bytes) -> str:
+    """The first rule that a request line breaks, from the left."""
+    if OTHER_VERSION.fullmatch(line):
+        return "bad_version"
+    if re.match(rb"%b{1,64}(?: |\Z)" % TCHAR, line) is None:
+        return "bad_method"
+    target = line.partition(b" ")[2]
+    if re.fullmatch(rb"[\x21\x22\x24-\x5b\x5d-\x7e]*(?: .*)?", target, re.DOTALL) is None:
+        return "bad_target_character"
+    return "bad_start_line"
+
+
+def start_line(line: bytes, request: bool) -> dict[str, Any]:
     if request:
         match = REQUEST_LINE.fullmatch(line)
         if match is None:
-            raise Refused("bad_version" if OTHER_VERSION.fullmatch(line) else bad)
+            raise Refused(what_is_wrong(line))
         minor = int(match[3])
         return {"method": match[1], "target": match[2], "minor": min(minor, 1), "minor_sent": minor}
     match = STATUS_LINE.fullmatch(line)
     if match is None:
-        raise Refused(bad)
+        raise Refused("bad_start_line")
     minor = int(match[1])
     reason = match[3] or b""
     if any(not 0x20 <= byte <= 0x7E for byte in reason):
@@ -92,10 +105,13 @@ def start_line(line: bytes, request: bool, bad: str) -> dict[str, Any]:
     return {"status": int(match[2]), "reason": reason, "minor": min(minor, 1), "minor_sent": minor}
 
 
-def split(line: bytes, bad: str) -> tuple[bytes, bytes]:
+def split(line: bytes) -> tuple[bytes, bytes]:
     match = FIELD.fullmatch(line)
     if match is None:
-        raise Refused(bad)
+        if line[:1] in (b" ", b"\t"):
+            raise Refused("folded_line")
+        spaced = re.match(rb"%b+[ \t]+:" % TCHAR, line)
+        raise Refused("space_before_colon" if spaced else "bad_field_name")
     return match[1], match[2]
 
 
@@ -111,12 +127,12 @@ def coding(value: bytes) -> str | None:
         name = re.match(rb"%b*" % TCHAR, member)
         assert name is not None
         if not name[0]:
-            return "bad_request"
+            return "bad_coding"
         if name[0].lower() != b"chunked":
             return "unknown_coding"
         if name[0] != member:
-            return "bad_request"
-    return "bad_request"
+            return "bad_coding"
+    return "bad_coding"
 
 
 def variable(name: bytes) -> bytes:
@@ -125,7 +141,7 @@ def variable(name: bytes) -> bytes:
 
 
 def what_they_say(
-    lines: list[bytes], request: bool, bad: str, minor: int, field_names: str
+    lines: list[bytes], request: bool, minor: int, field_names: str
 ) -> dict[str, Any]:
     said: dict[str, Any] = {"content_length": None, "host": None, "upgrade": None, "upgrades": 0, "expect": None}
     said["has_forwarded"] = False
@@ -134,12 +150,12 @@ def what_they_say(
     dropped: list[bool] = []
     codings = 0
     for line in lines:
-        name, value = split(line, bad)
+        name, value = split(line)
         fields.append((name, value))
         lower = name.lower()
         odd = request and re.search(rb"[^A-Za-z0-9-]", name) is not None
         if odd and field_names == "reject":
-            raise Refused("bad_request")
+            raise Refused("rejected_field_name")
         hidden = odd and (field_names == "drop" or variable(name) in {variable(each) for each in KNOWN})
         hidden = hidden or (odd and variable(name).startswith(b"x_forwarded_") and len(name) > 12)
         dropped.append(hidden or (lower in DROPPED and (request or lower not in (b"expect", b"proxy"))))
@@ -147,17 +163,19 @@ def what_they_say(
         lower = known[-1][0]
         if lower == b"host":
             if request and said["host"] is not None:
-                raise Refused("bad_request")
+                raise Refused("two_hosts")
             said["host"] = value
         elif lower == b"content-length":
-            if said["content_length"] is not None or re.fullmatch(rb"[0-9]{1,18}", value) is None:
-                raise Refused(bad)
+            if said["content_length"] is not None:
+                raise Refused("two_lengths")
+            if re.fullmatch(rb"[0-9]{1,18}", value) is None:
+                raise Refused("bad_length")
             said["content_length"] = int(value)
         elif lower == b"transfer-encoding":
             codings += 1
-            cause = "bad_request" if minor == 0 else coding(value)
+            cause = "coding_in_http_1_0" if minor == 0 else coding(value)
             if cause is not None:
-                raise Refused(cause if request else bad)
+                raise Refused(cause)
         elif lower == b"upgrade":
             said["upgrades"] += 1
             said["upgrade"] = value if said["upgrades"] == 1 else None
@@ -166,15 +184,17 @@ def what_they_say(
         elif lower in FORWARDED or (lower.startswith(b"x-forwarded-") and len(lower) > 12):
             said["has_forwarded"] = True
     said["upgrades"] = min(said["upgrades"], 2)
-    if codings > 1 or (codings and said["content_length"] is not None):
-        raise Refused(bad)
+    if codings > 1:
+        raise Refused("bad_coding")
+    if codings and said["content_length"] is not None:
+        raise Refused("length_and_coding")
     said["chunked"] = codings == 1
     options = [option.lower() for name, value in known if name == b"connection" for option in members(value)]
     said["keep_alive"] = b"keep-alive" in options
     said["upgrade_named"] = b"upgrade" in options
     named = set(options) - {b"keep-alive", b"close", b"upgrade"}
     if named & NEVER_NOMINATED:
-        raise Refused(bad)
+        raise Refused("bad_connection")
     said["close"] = b"close" in options or (minor == 0 and not said["keep_alive"])
     said["fields"] = [
         (name, value, gone or name.lower() in named, lower in RULED and (request or lower != b"host"))

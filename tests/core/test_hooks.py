@@ -536,7 +536,7 @@ def test_error_hooks_may_answer_and_the_first_wins() -> None:
         sent = client.taken()
         assert status_of(sent) == 200
         assert sent.endswith(b"from the shelf")
-        assert notes == ["first", "bad_response 502 None"]
+        assert notes == ["first", "response_bad_start_line 502 None"]
 
 
 def test_error_hooks_that_wait_or_say_nothing() -> None:

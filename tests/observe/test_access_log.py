@@ -136,10 +136,10 @@ async def test_bytes_of_a_stream_are_counted(path: Path) -> None:
     [
         (b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n", 404, "no_route", True),
         (b"DELETE /all/x HTTP/1.1\r\nHost: x\r\n\r\n", 405, "no_method", True),
-        (b"GET /all/x HTTP/1.1\r\n\r\n", 400, "bad_request", True),
+        (b"GET /all/x HTTP/1.1\r\n\r\n", 400, "no_host", True),
         (b"GET /all/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", 413, "body_too_large", True),
         (b"GET /all/x HTTP/2.0\r\nHost: x\r\n\r\n", 505, "bad_version", True),
-        (b"nonsense\r\n\r\n", 400, "bad_request", False),
+        (b"nonsense\r\n\r\n", 400, "bad_start_line", False),
     ],
 )
 async def test_refusals(path: Path, request_bytes: bytes, status: int, end: str, known: bool) -> None:
