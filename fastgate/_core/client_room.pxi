@@ -168,15 +168,15 @@ cdef object share_of(Engine engine, object transport, object peer):
     Trusted proxies bring connections of many clients, and Unix sockets have no address.
     """
     cdef object address
+    cdef bytes normal
     cdef str host
     if engine.max_per_client == 0:
         return None
     address = peer if peer is not None else transport.get_extra_info("peername")
-    if not isinstance(address, tuple):
+    normal = normal_address(address[0].encode("utf-8", "surrogateescape")) if isinstance(address, tuple) else None
+    if normal is None:
         return None
-    host = address[0].partition("%")[0]
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]
+    host = normal.decode("ascii")
     if engine.runtime.trusted is not None and engine.runtime.trusted(host):
         return None
     return socket.inet_pton(socket.AF_INET6, host)[:8] if ":" in host else host

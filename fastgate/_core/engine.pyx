@@ -133,6 +133,7 @@ cdef class Engine:
         self.runtime = runtime
         self.spare = None
         self.spares = 0
+        self.identify_anew()
 
     def identify_anew(self):
         """What is believed of open connections is asked for again at their next request: a reload may have changed it.

@@ -232,7 +232,6 @@ class Gateway:
             self._changes.use(plugins)
         if self._tls is not None and tls is not None:
             self._tls.take_over(tls)
-        self._engine.identify_anew()
         self._control.changed(self.config)
         loop = asyncio.get_running_loop()
         gone = loop.create_future()
