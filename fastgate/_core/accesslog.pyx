@@ -198,7 +198,8 @@ cdef class AccessLog(Observer):
         cdef tuple unlogged = x.runtime.unlogged
         cdef bytes shown = None            # holds what the spans of `texts` point into
         cdef int64_t at = self.time_of(x)
-        cdef Py_ssize_t most = ROOM
+        cdef Py_ssize_t length = 0
+        cdef Py_ssize_t most
         cdef char* p
         cdef int i
         gather(x, texts)
@@ -229,7 +230,8 @@ cdef class AccessLog(Observer):
                 x.target_name, &texts[UPSTREAM].length
             )
         for i in range(TEXTS):
-            most += JSON_MOST(texts[i].length)
+            length += texts[i].length
+        most = JSON_MOST(length) + TEXTS * JSON_MOST(0) + ROOM
         p = room(&self.buffer, most)
         p = write_text(p, b'{"time":"')
         memcpy(p, self.stamp, self.stamp_length)
@@ -435,6 +437,7 @@ cdef void gather(Exchange x, Text* texts) noexcept:
     cdef bytes client = x.client_ip
     cdef Field* field
     cdef Text* text
+    cdef int missing
     cdef int i
     memset(texts, 0, TEXTS * sizeof(Text))
     if client is None and x.client is not None:
@@ -451,14 +454,16 @@ cdef void gather(Exchange x, Text* texts) noexcept:
         return
     texts[METHOD].start = head.p + head.method.start
     texts[METHOD].length = head.method.length
-    if not head.seen & (1 << USER_AGENT | 1 << REFERER):
-        return
+    missing = (head.seen >> USER_AGENT & 1) + (head.seen >> REFERER & 1)
     for i in range(head.count):
+        if missing == 0:
+            break
         field = &head.fields[i]
         if field.id != USER_AGENT and field.id != REFERER:
             continue
         text = &texts[AGENT if field.id == USER_AGENT else REFERRER]
         if text.start == NULL:             # the first of its name
+            missing -= 1
             text.start = head.p + field.value
             text.length = field.value_length
             if field.id == REFERER:
