@@ -2,7 +2,7 @@
 #
 #   make demo    build, then run the gateway with a built-in upstream and print requests to try
 #   make test    build, then run the tests (ARGS="tests/wire -k expect" for some of them)
-#   make long    build, then run what is slow by nature: fuzzing, soak, large sizes; ARGS as above
+#   make long    build, then run what is slow by nature: soak, large sizes, and on the build of make asan the fuzzer; ARGS as above
 #   make lint    ruff, mypy, cython-lint and the import directions; builds nothing
 #   make bench   measure against the proxies found on this machine
 #   make debug   build with bounds checks, assertions and live counters into build/debug and run the tests on it
@@ -85,7 +85,8 @@ test: $(VENV)/.core $(VENV)/.test
 	@$(BIN)/$(PYTEST) $(ARGS)
 
 long: $(VENV)/.core $(VENV)/.test
-	@$(BIN)/$(PYTEST) -m long --timeout 7200 $(ARGS)
+	@$(BIN)/$(PYTEST) -m long --timeout 7200 $(or $(ARGS),tests --ignore tests/fuzz)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory asan ARGS="-m long --timeout 7200 tests/fuzz")
 
 # All four speak before the first failure ends it.
 lint: $(VENV)/.lint

@@ -1,4 +1,6 @@
-"""Many clients and many targets with the defaults: 1,024 and 4,096 clients at once, 64 targets behind two workers.
+"""Many clients and many targets with the defaults.
+
+1,024 and 4,096 clients at once, then 64 targets behind two workers and behind four.
 
 The load of the plain lane, closed: every connection is busy, so that as many requests are under way as there are
 clients, each of which needs a connection to the origin. The peer keeps as many of those as there can be clients.
@@ -20,6 +22,7 @@ CASES = (
     {"clients": 1024, "targets": 1, "workers": 1},
     {"clients": 4096, "targets": 1, "workers": 1},
     {"clients": 1024, "targets": 64, "workers": 2},
+    {"clients": 1024, "targets": 64, "workers": 4},
 )
 NEEDS = 10_000
 """Open files, for 4,096 clients: two a client."""

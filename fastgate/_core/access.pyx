@@ -24,7 +24,8 @@ cdef class IpRules(Gate):
 
     cdef int enter(self, Exchange x) except -1:
         cdef int mark = self.networks.find(PyBytes_AS_STRING(x.client_ip))
-        if mark == 1 or (mark == NOWHERE and not self.closed):
+        # A client that is not known may be one of those denied.
+        if mark == 1 or (mark == NOWHERE and not self.closed and PyBytes_GET_SIZE(x.client_ip)):
             return PASSED
         x.refuse(IP_DENIED)
         return ENDED
@@ -85,11 +86,13 @@ cdef class ContentTypes(Gate):
         if not has_body(x):
             return PASSED
         if not self.accepts(x):
+            x.refusal_of = BAD_CONTENT_TYPE
             x.refusal_fields = [(b"Accept", self.accept)]
             if head.method.length == 5 and memcmp(head.p, b"PATCH", 5) == 0:
                 # RFC 5789 section 3.1
                 x.refusal_fields.append((b"Accept-Patch", self.accept))
         elif self.plain and head.find(b"content-encoding", 16, 0) >= 0:
+            x.refusal_of = BAD_CONTENT_TYPE
             x.refusal_fields = [(b"Accept-Encoding", b"identity")]
             x.refusal_detail = "A request body is accepted here only without a content coding."
         else:

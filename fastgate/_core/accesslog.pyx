@@ -442,7 +442,7 @@ cdef void gather(Exchange x, Text* texts) noexcept:
     memset(texts, 0, TEXTS * sizeof(Text))
     if client is None and x.client is not None:
         client = x.client.peer_address
-    if client is None:
+    if not client:
         texts[CLIENT].start = <const unsigned char*>b"-"
         texts[CLIENT].length = 1
     else:

@@ -19,7 +19,7 @@ Cost: a rate limit is one hash and one check in shared memory; a concurrency lim
 
 from collections import deque
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_number
 from fastgate._core.causes cimport CONCURRENCY_FULL, FAILED_TIMEOUT, NO_FAILURE, RATE_LIMITED, outcomes
@@ -28,7 +28,16 @@ from fastgate._core.exchange cimport ENDED, PASSED, PHASE_QUEUE, PHASE_REQUEST, 
 from fastgate._core.hooks cimport advance
 from fastgate._core.keys cimport find_key
 from fastgate._core.limiter cimport Verdict
-from fastgate._core.route cimport MAX_LIMITS, ConcurrencyLimit, RateLimit
+from fastgate._core.route cimport (
+    MAX_LIMITS,
+    OWN_QUOTA,
+    OWN_QUOTA_LIMIT,
+    OWN_QUOTA_POLICY,
+    OWN_QUOTA_REMAINING,
+    OWN_QUOTA_RESET,
+    ConcurrencyLimit,
+    RateLimit,
+)
 
 cdef extern from "atomics.h" nogil:
     uint64_t monotonic_ns()
@@ -92,7 +101,7 @@ cdef int64_t seconds(int64_t milliseconds) noexcept:
     return (milliseconds + 999) // 1000 if milliseconds > 1000 else 1
 
 
-cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
+cdef int put_quotas(Exchange x, uint32_t withheld, Buffer* buffer) except -1:
     """RateLimit-Policy and RateLimit, and the older fields for the limit that has least left."""
     cdef RateLimit limit
     cdef int i
@@ -106,16 +115,43 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
         if tightest < 0 or x.quotas[i].remaining < x.quotas[tightest].remaining:
             tightest = i
         legacy |= limit.legacy_headers
+        if withheld & OWN_QUOTA_POLICY:
+            continue
         if begun:
             put(buffer, b", ", 2)
         else:
             put(buffer, b"RateLimit-Policy: ", 18)
             begun = True
         put_bytes(buffer, limit.policy)
-    if not begun:
+    if tightest < 0:
         return 0
-    put(buffer, b"\r\nRateLimit: ", 13)
-    begun = False
+    if begun:
+        put(buffer, b"\r\n", 2)
+    if not withheld & OWN_QUOTA:
+        put_remaining(x, buffer)
+    if legacy:
+        limit = <RateLimit>x.route.limits[tightest]
+        if not withheld & OWN_QUOTA_LIMIT:
+            put(buffer, b"X-RateLimit-Limit: ", 19)
+            put_bytes(buffer, limit.quota)
+            put(buffer, b"\r\n", 2)
+        if not withheld & OWN_QUOTA_REMAINING:
+            put(buffer, b"X-RateLimit-Remaining: ", 23)
+            put_number(buffer, x.quotas[tightest].remaining)
+            put(buffer, b"\r\n", 2)
+        if not withheld & OWN_QUOTA_RESET:
+            put(buffer, b"X-RateLimit-Reset: ", 19)
+            put_number(buffer, (x.quotas[tightest].reset + 999) // 1000)
+            put(buffer, b"\r\n", 2)
+    return 0
+
+
+cdef int put_remaining(Exchange x, Buffer* buffer) except -1:
+    """RateLimit: what each limit has left."""
+    cdef RateLimit limit
+    cdef bint begun = False
+    cdef int i
+    put(buffer, b"RateLimit: ", 11)
     for i in range(x.quota_count):
         limit = <RateLimit>x.route.limits[i]
         if limit.dry_run:
@@ -129,15 +165,6 @@ cdef int put_quotas(Exchange x, Buffer* buffer) except -1:
         put(buffer, b";t=", 3)
         put_number(buffer, (x.quotas[i].reset + 999) // 1000)
     put(buffer, b"\r\n", 2)
-    if legacy:
-        limit = <RateLimit>x.route.limits[tightest]
-        put(buffer, b"X-RateLimit-Limit: ", 19)
-        put_bytes(buffer, limit.quota)
-        put(buffer, b"\r\nX-RateLimit-Remaining: ", 25)
-        put_number(buffer, x.quotas[tightest].remaining)
-        put(buffer, b"\r\nX-RateLimit-Reset: ", 21)
-        put_number(buffer, (x.quotas[tightest].reset + 999) // 1000)
-        put(buffer, b"\r\n", 2)
     return 0
 
 

@@ -26,7 +26,17 @@ from libc.string cimport memcmp, memcpy
 
 from fastgate._core.auth cimport ABSENT, NOT_ALLOWED, REFUSED, Identity
 from fastgate._core.exchange cimport Exchange
-from fastgate._core.head cimport AUTHORIZATION, DROPPED, Field, Head, same
+from fastgate._core.head cimport (
+    AUTHORIZATION,
+    DROPPED,
+    NAMES_PASS,
+    OTHER,
+    Field,
+    Head,
+    folded_name,
+    same,
+    same_variable,
+)
 from fastgate._core.query cimport Parameter, decoded, find_parameter, without_parameter
 
 cdef extern from "atomics.h" nogil:
@@ -191,6 +201,8 @@ cdef class KeyMethod(Method):
                 and other.length == granted.length and memcmp(other.text, granted.text, other.length) == 0
             ):
                 head.fields[fields[place]].flags |= DROPPED
+        if x.runtime.field_names == NAMES_PASS:
+            drop_spellings(head, self.header)
         if self.parameter is not None and x.has_query:
             query = without_parameter(x.query, x.query_length, self.parameter)
             if query is not None:
@@ -199,6 +211,19 @@ cdef class KeyMethod(Method):
                 x.query_length = PyBytes_GET_SIZE(query)
                 x.has_query = x.query_length > 0
         return 0
+
+
+cdef int drop_spellings(Head head, bytes header) except -1:
+    """What an upstream could take for the field of the key that it is not to see."""
+    cdef bytes folded = folded_name(header)
+    cdef Field* field
+    cdef int i
+    for i in range(head.count):
+        field = &head.fields[i]
+        if field.id == OTHER and same_variable(head.p + field.name, field.name_length, folded, len(folded)) \
+                and not same(head.p + field.name, field.name_length, header, len(header)):
+            field.flags |= DROPPED
+    return 0
 
 
 cdef bint find_fields(Head head, bytes header, int* fields) noexcept:

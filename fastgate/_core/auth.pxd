@@ -21,6 +21,7 @@ cdef class Identity:
     cdef readonly object source
     cdef bytes key                     # what limits count by
     cdef tuple fields                  # (name, value) for the upstream
+    cdef tuple client_fields           # (name, value) for the client, with the one answer that this identity leads to
     cdef dict texts                    # claims that were asked for as text, by their paths
 
     cdef bytes claim(self, str path)
@@ -46,7 +47,7 @@ cdef class Method:
 
 cdef bytes claim_text(object claims, str path)
 cdef int take_away(Exchange x, tuple names) except -1
-cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name, Py_ssize_t name_length) noexcept
+cdef tuple comparable(object names)
 
 
 cdef class VerifiedCache:

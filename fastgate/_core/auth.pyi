@@ -8,7 +8,7 @@ class Identity:
     """Who asks, as an authentication method found out; immutable, and shared by the requests of one client.
 
     ``id`` is unique among those of ``method``. ``claims`` are what is known beside it, by name; ``source`` is what the
-    method found it in. ``fields`` are header fields for the upstream.
+    method found it in. ``fields`` are header fields for the upstream, ``client_fields`` for the client.
     """
 
     def __init__(
@@ -19,6 +19,7 @@ class Identity:
         claims: Mapping[str, Any] | None = None,
         source: object = None,
         fields: Iterable[tuple[str, str]] = (),
+        client_fields: Iterable[tuple[str, str]] = (),
     ) -> None: ...
     @property
     def id(self) -> str: ...

@@ -13,9 +13,9 @@ the method's place why not, or raises a `Refusal`; then the loop goes on where i
 is UNAVAILABLE, so that another method may still grant; any other refusal ends it.
 
 Fields that methods send upstream are **owned**: what a client sends under their names is taken away before anything is
-verified, whichever method grants, so that nobody can say who he is by himself. ``_`` and ``-`` are the same in these
-names: behind CGI, WSGI and their like nobody can tell them apart. What a method may have to read first is taken away
-later: where it takes the place of a credential, when the method grants, else when anyone does.
+verified, whichever method grants, so that nobody can say who he is by himself. Every spelling of a name that becomes
+the same variable behind CGI, WSGI and PHP goes with it (`head.same_variable`). What a method may have to read first is
+taken away later: where it takes the place of a credential, when the method grants, else when anyone does.
 
 `VerifiedCache` keeps identities in two dicts: what is asked for moves into the young one, and when that is half full it
 becomes the old one, whose rest is forgotten. So it is bounded, what is in use stays, and nothing is kept in order. A
@@ -33,7 +33,7 @@ from libc.string cimport memcmp, memcpy
 from fastgate._core.causes cimport AUTH_UNAVAILABLE, UNAUTHENTICATED, detail_of
 from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
 from fastgate._core.hashing cimport quick_hash
-from fastgate._core.head cimport DROPPED, Field, Head
+from fastgate._core.head cimport DROPPED, Field, Head, folded_name, same_variable
 from fastgate._core.hooks cimport refuse_for, wait_on
 
 from fastgate._core.refusal import Refusal
@@ -43,13 +43,14 @@ cdef enum:
 
 
 cdef class Identity:
-    def __init__(self, str id, str method, *, claims=None, source=None, fields=()):
+    def __init__(self, str id, str method, *, claims=None, source=None, fields=(), client_fields=()):
         self.id = id
         self.method = method
         self.claims = MappingProxyType(dict(claims) if claims is not None else {})
         self.source = source
         self.key = f"{method}\0{id}".encode("utf-8", "surrogatepass")
         self.fields = tuple((name.encode("ascii"), value.encode()) for name, value in fields)
+        self.client_fields = tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in client_fields)
         self.texts = {}
 
     cdef bytes claim(self, str path):
@@ -246,7 +247,7 @@ cdef class Authentication(Gate):
 
 cdef tuple comparable(object names):
     """Names for `take_away`."""
-    return tuple(sorted({name.lower().replace(b"_", b"-") for name in names}))
+    return tuple(sorted({folded_name(name) for name in names}))
 
 
 cdef bytes claim_text(object claims, str path):
@@ -268,7 +269,7 @@ cdef bytes claim_text(object claims, str path):
 
 
 cdef int take_away(Exchange x, tuple names) except -1:
-    """What the client says under names that are the gateway's own."""
+    """What the client says under names that are the gateway's own, which are `comparable`."""
     cdef Head head = x.request
     cdef Field* field
     cdef bytes name
@@ -276,27 +277,12 @@ cdef int take_away(Exchange x, tuple names) except -1:
     for i in range(head.count):
         field = &head.fields[i]
         for name in names:
-            if is_name(head.p + field.name, field.name_length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
+            if same_variable(
+                head.p + field.name, field.name_length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)
+            ):
                 field.flags |= DROPPED
                 break
     return 0
-
-
-cdef bint is_name(const unsigned char* text, Py_ssize_t length, const char* name, Py_ssize_t name_length) noexcept:
-    """Whether a field has this name, which is in lower case and has no ``_``."""
-    cdef unsigned char c
-    cdef Py_ssize_t i
-    if length != name_length:
-        return False
-    for i in range(length):
-        c = text[i]
-        if 65 <= c <= 90:
-            c |= 32
-        elif c == 95:
-            c = 45
-        if c != <unsigned char>name[i]:
-            return False
-    return True
 
 
 cdef class VerifiedCache:

@@ -26,7 +26,8 @@ from libc.string cimport memcmp
 from fastgate._core.buffer cimport Buffer, put_bytes
 from fastgate._core.causes cimport GATEWAY_ANSWERED
 from fastgate._core.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
-from fastgate._core.head cimport DROPPED, X_FORWARDED_PROTO, Field, Head, is_token, same
+from fastgate._core.head cimport DROPPED, Field, Head, is_token, same
+from fastgate._core.hops cimport Hops
 
 cdef enum:
     MAX_KNOWN = 1024           # origins of which a route remembers whether they suit
@@ -325,19 +326,9 @@ cdef bytes names_line(Exchange x, list extra):
 
 cdef bint came_by_https(Exchange x) noexcept:
     """Whether the client's own connection is secure: this one, or as a trusted proxy says, the one before it."""
-    cdef Head head = x.request
-    cdef Field* field
     cdef bytes scheme = x.client.scheme
-    cdef Py_ssize_t length = 0
-    cdef int i
-    if x.client.trusted and head.seen & (1 << X_FORWARDED_PROTO):
-        for i in range(head.count):
-            field = &head.fields[i]
-            if field.id == X_FORWARDED_PROTO:
-                # Of several the first is the client's own.
-                while length < field.value_length and head.p[field.value + length] != b",":
-                    length += 1
-                return same(head.p + field.value, length, b"https", 5)
+    if x.hops is not None and (<Hops>x.hops).scheme is not None:
+        scheme = (<Hops>x.hops).scheme
     return same(<const unsigned char*>PyBytes_AS_STRING(scheme), PyBytes_GET_SIZE(scheme), b"https", 5)
 
 

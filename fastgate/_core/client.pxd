@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint64_t
 
+from fastgate._core.engine cimport Engine
 from fastgate._core.exchange cimport ClientSide, Exchange
 from fastgate._core.framing cimport Framing
 
@@ -17,9 +18,13 @@ cdef enum Mode:
 
 cdef class ClientConnection(ClientSide):
     cdef object listener
+    cdef object share                  # whose share of connections this one counts in; None: nobody's
     cdef bytes tail                    # bytes that nobody could use yet
     cdef Framing framing               # of the request body
     cdef int mode
+    cdef bint fresh                    # its first request has not begun
+    cdef bint stale                    # who the peer is has to be asked for, again after a reload
+    cdef bint told_peer                # a PROXY protocol header has told `peer_address`
     cdef bint running                  # inside `run`
     cdef bint closing                  # the answer said so
     cdef bint chunked                  # the answer is sent in chunks
@@ -31,6 +36,7 @@ cdef class ClientConnection(ClientSide):
     cdef int64_t dropped               # bytes of a body that were read and dropped
     cdef uint64_t lingers_until        # milliseconds: when an answered client is no longer read
 
+    cdef int begin(self, object transport, uint64_t accepted_at) except -1
     cdef int run(self, bytes data) except -1
     cdef bint read_head(self, bytes data, Py_ssize_t* offset) except -1
     cdef int read_body(self, bytes data, Py_ssize_t* offset) except -1
@@ -46,3 +52,9 @@ cdef class ClientConnection(ClientSide):
     cdef int linger(self) except -1
     cdef int linger_on(self) except -1
     cdef int close(self) except -1
+
+
+cdef bint has_room(Engine engine) except -1
+cdef object share_of(Engine engine, object transport, object peer)
+cdef bint takes_share(Engine engine, object share) except -1
+cdef int leave_share(Engine engine, object share) except -1

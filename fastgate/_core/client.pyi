@@ -14,6 +14,21 @@ class ListenerFacts(Protocol):
     def port(self) -> int:
         """0 for a Unix socket."""
 
+class Arrival(Protocol):
+    """A connection that has not shown yet what it wants."""
+
+    def abort(self) -> None:
+        """Ends it now, for the sake of others."""
+
+class Places:
+    """Counts connections before more is known of them than that they are there."""
+
+    def __init__(self, engine: Engine) -> None: ...
+    def arrived(self, connection: Arrival) -> bool:
+        """Counts a connection whose first bytes are awaited; False: it has to be closed now. `left` must follow."""
+    def left(self, connection: Arrival) -> None:
+        """A connection that had arrived is closed, or counted as another from now on."""
+
 class ClientConnection(ClientSide, asyncio.Protocol):
     """The protocol of one client connection, as asyncio knows it.
 
@@ -33,6 +48,8 @@ class ClientConnection(ClientSide, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None: ...
     def go_on(self) -> None:
         """Takes up pipelined requests that were put aside."""
+    def identify_anew(self) -> None:
+        """What is believed of the peer is asked for again at the next request."""
     def close_idle(self) -> None:
         """Closes the connection if nothing is under way and nothing unread."""
     def abort(self) -> None:

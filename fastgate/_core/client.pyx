@@ -16,7 +16,11 @@ may take is bounded, how much it sends is not. TUNNEL passes bytes.
 An idle connection owns no head, no buffer and no exchange.
 """
 
+import socket
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
 from fastgate._core.answer_head cimport Ending, put_answer_head, put_interim_head, put_tunnel_head
@@ -28,6 +32,7 @@ from fastgate._core.causes cimport (
     HEAD_TIMEOUT,
     OK,
     STOPPED,
+    TURNED_AWAY,
     outcomes,
 )
 from fastgate._core.engine cimport Engine, live
@@ -42,6 +47,7 @@ from fastgate._core.exchange cimport (
 )
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, take
 from fastgate._core.head cimport Head
+from fastgate._core.networks cimport normal_address
 from fastgate._core.resolve cimport identify_client
 from fastgate._core.sockets cimport is_closing, is_reset
 
@@ -57,7 +63,7 @@ cdef enum:
 cdef class ClientConnection(ClientSide):
     """The protocol of one client connection, as asyncio knows it.
 
-    ``listener`` has ``scheme``, ``port`` and ``tls``. ``peer`` and ``local`` are addresses that a PROXY protocol
+    ``listener`` has ``scheme``, ``address`` and ``port``. ``peer`` and ``local`` are addresses that a PROXY protocol
     header told.
     """
 
@@ -66,9 +72,12 @@ cdef class ClientConnection(ClientSide):
         self.listener = listener
         self.mode = IDLE
         self.fd = -1
+        self.fresh = True
+        self.stale = True
+        self.share = None
         if peer is not None:
-            self.peer_address = peer[0].encode("ascii")
-            self.trusted = engine.runtime.trusted is not None and engine.runtime.trusted(peer[0])
+            self.told_peer = True
+            self.peer_address = normal_address(peer[0].encode("ascii"))
             self.local_port = local[1] if local is not None else 0
         live.connections += 1
 
@@ -78,15 +87,25 @@ cdef class ClientConnection(ClientSide):
     # -- asyncio's side
 
     def connection_made(self, transport):
-        self.attach(transport)
+        cdef object peer = (self.peer_address.decode("ascii"),) if self.told_peer else None
+        cdef object share = share_of(self.engine, transport, peer)
         self.engine.slab.accepted += 1
-        if self.engine.max_connections and len(self.engine.connections) >= self.engine.max_connections:
-            self.engine.turned_away()
+        if not has_room(self.engine) or not takes_share(self.engine, share):
+            self.attach(transport)
             self.mode = CLOSED
             transport.abort()
             return
+        self.share = share
+        self.begin(transport, self.engine.wheel.now)
+
+    cdef int begin(self, object transport, uint64_t accepted_at) except -1:
+        """The connection is there, and has been counted; its first request is due, from when it was accepted."""
+        cdef uint64_t now = self.engine.wheel.now
+        cdef uint64_t due = accepted_at + self.engine.runtime.header_timeout
+        self.attach(transport)
         self.engine.connections.add(self)
-        self.engine.wheel.arm(self, self.engine.runtime.keepalive)
+        self.engine.wheel.arm(self, due - now if due > now else 1)
+        return 0
 
     def data_received(self, bytes data):
         cdef Exchange x = self.exchange
@@ -115,7 +134,7 @@ cdef class ClientConnection(ClientSide):
     cdef bint serves_on(self) except -1:
         """Whether a request is under way whose client may have shut its sending side (not with TLS, which cannot)."""
         return self.mode == WAITING and self.exchange.route is not None and self.exchange.route.serves_half_closed \
-            and self.transport.can_write_eof()
+            and self.listener.scheme == "http"
 
     cdef bint ends_here(self) except -1:
         """Whether what a half-closed client has sent is used up, no whole request, or one of a route that cancels."""
@@ -143,6 +162,8 @@ cdef class ClientConnection(ClientSide):
         self.unlink()
         self.engine.connections.discard(self)
         self.engine.slab.closed += 1
+        leave_share(self.engine, self.share)
+        self.share = None
         if x is not None:
             if mode == READING_BODY or mode == READING_HEAD:
                 x.client_gone(CONNECTION_CUT)
@@ -236,7 +257,7 @@ cdef class ClientConnection(ClientSide):
                     self.blank_line = True
                     self.begin_head()
                     return offset[0] < length
-            if self.scheme is None:
+            if self.stale or self.trusted_by is not engine.runtime.trusted:
                 self.identify_peer()
             x = take_exchange(engine)
             x.client = self
@@ -262,7 +283,7 @@ cdef class ClientConnection(ClientSide):
             head.data = data
         self.due = 0
         self.blank_line = False
-        cause = head.index(True, x.runtime.underscores)
+        cause = head.index(True, x.runtime.field_names)
         if cause == OK:
             begin = head.p - <const unsigned char*>PyBytes_AS_STRING(head.data)
             if not engine.accept_request(head, head.data, begin):
@@ -301,7 +322,11 @@ cdef class ClientConnection(ClientSide):
     cdef int begin_head(self) except -1:
         if self.mode == IDLE:
             self.mode = READING_HEAD
-            self.engine.wheel.arm(self, self.engine.runtime.header_timeout)
+            if self.fresh:
+                # Its first request is due since it was accepted.
+                self.fresh = False
+            else:
+                self.engine.wheel.arm(self, self.engine.runtime.header_timeout)
         return 0
 
     cdef int read_body(self, bytes data, Py_ssize_t* offset) except -1:
@@ -332,28 +357,33 @@ cdef class ClientConnection(ClientSide):
         return 0
 
     cdef int identify_peer(self) except -1:
-        """Addresses and TLS facts of the connection; asked for when the first request begins."""
+        """Addresses and TLS facts of the connection; asked for when the first request begins, and again after a
+        reload: whether the peer is believed, and whether its certificate is still good, may have changed.
+        """
         cdef object address, connection
-        cdef str host
+        cdef object trusted = self.engine.runtime.trusted
+        self.stale = False
         self.scheme = b"http"
         if self.listener.scheme == "https":
             self.scheme = b"https"
             connection = self.transport.get_extra_info("ssl_object")
             name = getattr(connection, "sni_name", None)
             self.server_name = name.lower().encode("ascii", "replace") if name else None
-        if self.peer_address is not None:
-            return 0
-        address = self.transport.get_extra_info("peername")
-        if isinstance(address, tuple):
-            host = address[0]
-            if host.startswith("::ffff:") and "." in host:
-                host = host[7:]
-            self.peer_address = host.encode("ascii")
-            if self.engine.runtime.trusted is not None:
-                self.trusted = self.engine.runtime.trusted(host)
+            self.withdrawn = self.transport.get_extra_info("withdrawn", False)
+        if self.peer_address is None:
+            address = self.transport.get_extra_info("peername")
+            if isinstance(address, tuple):
+                self.peer_address = normal_address(address[0].encode("utf-8", "surrogateescape"))
+            if self.peer_address is None:
+                self.peer_address = b"unix:"
+            self.local_port = self.listener.port or 0
+        self.trusted_by = trusted
+        if trusted is None:
+            self.trusted = False
+        elif self.peer_address == b"unix:":
+            self.trusted = trusted(f"unix:{self.listener.address}")
         else:
-            self.peer_address = b"unix:"
-        self.local_port = self.listener.port or 0
+            self.trusted = trusted(self.peer_address.decode("ascii"))
         return 0
 
     # -- the exchange's side
@@ -559,6 +589,10 @@ cdef class ClientConnection(ClientSide):
         if self.mode == IDLE and self.connected and self.tail is None and self.quiet():
             self.close()
 
+    def identify_anew(self):
+        """A reload may have changed what is believed of the peer: it is asked for again at the next request."""
+        self.stale = True
+
     def abort(self):
         """Ends the connection now, because the gateway stops; what was under way is counted and logged as that."""
         cdef Exchange x = self.exchange
@@ -632,3 +666,6 @@ cdef class ClientConnection(ClientSide):
             self.mode = CLOSED
             self.transport.abort()
         return 0
+
+
+include "client_room.pxi"

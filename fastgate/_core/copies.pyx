@@ -63,6 +63,7 @@ cdef Exchange copy_of(Exchange x, Upstream upstream):
     client.scheme = x.client.scheme
     client.local_port = x.client.local_port
     client.trusted = x.client.trusted
+    client.trusted_by = x.client.trusted_by
     client.peer_address = x.client.peer_address
     copy.is_copy = True
     copy.client = client
@@ -83,6 +84,7 @@ cdef Exchange copy_of(Exchange x, Upstream upstream):
     copy.query_length = x.query_length
     copy.has_query = x.has_query
     copy.client_ip = x.client_ip
+    copy.hops = x.hops
     copy.identity = x.identity
     memcpy(copy.id, x.id, x.id_length)
     copy.id_length = x.id_length
@@ -96,6 +98,7 @@ cdef Exchange copy_of(Exchange x, Upstream upstream):
     copy.body_lost = x.body_lost
     copy.body_bytes = x.body_bytes
     copy.request_extra = list(x.request_extra) if x.request_extra is not None else None
+    copy.request_withheld = x.request_withheld
     copy.head_at = x.head_at
     copy.forwarded_at = x.forwarded_at
     x.engine.copies.add(copy)

@@ -2,15 +2,18 @@
 
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
 from fastgate._core.auth cimport Identity, claim_text
 from fastgate._core.bodies cimport begin_request
 from fastgate._core.causes cimport BAD_REQUEST, ROUTE_ANSWERED
 from fastgate._core.exchange cimport PHASE_REQUEST, Answer, Exchange
-from fastgate._core.head cimport DROPPED, RULED, Field, Head
+from fastgate._core.head cimport DROPPED, RULED, Field, Head, is_host
 from fastgate._core.route cimport (
     CLAIM,
     CLIENT_IP,
     KEY_ID,
+    OWN_HOST,
     PARAMETER,
     REQUEST_HOST,
     REQUEST_ID,
@@ -36,8 +39,9 @@ cdef bint alter_request(Exchange x) except -1:
             x.refuse(BAD_REQUEST)
         return False
     if x.route.request_edits is not None:
+        x.request_withheld |= x.route.request_edits.own_of_requests
         x.request_extra = edit(x, x.route.request_edits, x.request, x.request_extra)
-        if x.request_extra is None:
+        if x.request_extra is None or (x.request_withheld & OWN_HOST and edited_host(x) is None):
             x.refuse(BAD_REQUEST)
             return False
     if x.route.rewrite is not None:
@@ -53,18 +57,37 @@ cdef list edit(Exchange x, Edits change, Head head, list extra):
 
     None: a value that the client chose cannot stand in a field, and the request has to be refused.
     """
-    cdef Field* field
-    cdef int i
-    if head is not None and change.removed:
-        for i in range(head.count):
-            field = &head.fields[i]
-            if not field.flags & RULED and change.removes(head.p + field.name, field.name_length):
-                field.flags |= DROPPED
-        if extra is not None:
-            extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]))]
+    cdef bint of_request = head is x.request
+    if head is not None:
+        take_out(head, change, of_request)
+    if extra is not None and change.removed:
+        extra = [pair for pair in extra if not change.removes(pair[0], len(<bytes>pair[0]), of_request)]
     if extra is None:
         extra = []
     return add(x, change.added, extra, False)
+
+
+cdef int take_out(Head head, Edits change, bint of_request) except -1:
+    """Flags the fields of a head that go."""
+    cdef Field* field
+    cdef int i
+    if change.removed:
+        for i in range(head.count):
+            field = &head.fields[i]
+            if not field.flags & RULED and change.removes(
+                head.p + field.name, field.name_length, of_request
+            ):
+                field.flags |= DROPPED
+    return 0
+
+
+cdef bytes edited_host(Exchange x):
+    """The Host that edits have set; None: they have not, or it is none that can be sent."""
+    cdef bytes name, value
+    for name, value in x.request_extra:
+        if len(name) == 4 and name.lower() == b"host":
+            return value if is_host(<const unsigned char*>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)) else None
+    return None
 
 
 cdef list add(Exchange x, tuple fields, list extra, bint in_url):

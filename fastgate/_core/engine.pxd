@@ -18,10 +18,15 @@ cdef class Engine:
     cdef object spare                  # an exchange to use again, which knows the next one
     cdef int spares
     cdef set connections               # of clients
+    cdef object arrivals               # those whose TLS handshake or PROXY header is awaited; the longest first
+    cdef dict shares                   # client address → its connections; only with `max_per_client`
+    cdef uint64_t full_until           # milliseconds: no connection gives way before
+    cdef readonly object tls_failures
     cdef set copies                    # exchanges that no client waits for: mirrors, hedges
     cdef readonly object pools         # upstream.Pool, as long as something else needs them
     cdef dict queues                   # exchanges that wait under a concurrency limit, by key
     cdef public int max_connections    # of clients; 0 = no limit
+    cdef public int max_per_client     # connections of one client address; 0 = no limit
     cdef public bint ready             # what the health path answers
     cdef public bint draining          # every answer says Connection: close
     cdef readonly object log           # log(level, message, **fields)
@@ -38,7 +43,8 @@ cdef class Engine:
     cdef bint stopped                  # nothing is kept for later any more
     cdef uint64_t refused_at           # milliseconds: when that was last logged
 
-    cdef int turned_away(self) except -1
+    cdef int turned_away(self, str reason) except -1
+    cdef int say_full(self, str message) except -1
     cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1
     cdef bint accept_response(self, Head head, bytes data, Py_ssize_t offset, bint bodiless) except -1
     cdef bytes date(self)

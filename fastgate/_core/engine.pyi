@@ -5,6 +5,7 @@ from weakref import WeakSet
 from fastgate._core.exchange import Observer
 from fastgate._core.route import Runtime
 from fastgate._core.shm import Segment
+from fastgate._core.tls_failures import TLSFailures
 from fastgate._core.upstream import Pool
 from fastgate._core.wheel import Wheel
 
@@ -29,6 +30,11 @@ class Engine:
     def runtime(self) -> Runtime: ...
     max_connections: int
     """Of clients; 0 = no limit."""
+    max_per_client: int
+    """Connections of one client address (of one /64 for IPv6); 0 = no limit."""
+    @property
+    def tls_failures(self) -> TLSFailures:
+        """Tells the log of failed handshakes."""
     @property
     def log(self) -> Log: ...
     ready: bool
@@ -47,6 +53,9 @@ class Engine:
         """Stops the wheel and lets go of what was kept for later."""
     def use(self, runtime: Runtime) -> None:
         """New exchanges use this runtime; those under way keep theirs."""
+    def identify_anew(self) -> None:
+        """What is believed of open connections is asked for again at their next request: a reload may have changed it.
+        """
     def close_idle(self) -> None:
         """Closes the client connections on which nothing is under way and nothing unread."""
     def close_idle_upstreams(self, most: int = 64) -> int:

@@ -8,6 +8,7 @@ next one.
 
 import os
 import time
+from collections import OrderedDict
 from weakref import WeakSet
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -23,6 +24,7 @@ from fastgate._core.route cimport Runtime
 from fastgate._core.shm cimport Segment
 from fastgate._core.wheel cimport Wheel
 
+from fastgate._core.tls_failures import TLSFailures
 from fastgate._core.wheel import TICK_MS
 
 cdef char hex_pairs[512]
@@ -83,6 +85,9 @@ cdef class Engine:
         self.log = log
         self.wheel = Wheel(self.timer_failed)
         self.connections = set()
+        self.arrivals = OrderedDict()
+        self.shares = {}
+        self.tls_failures = TLSFailures(log)
         self.copies = set()
         self.pools = WeakSet()
         self.queues = {}
@@ -129,10 +134,18 @@ cdef class Engine:
         self.spare = None
         self.spares = 0
 
+    def identify_anew(self):
+        """What is believed of open connections is asked for again at their next request: a reload may have changed it.
+        """
+        for connection in self.connections:
+            connection.identify_anew()
+
     def close_idle(self):
         """Closes the client connections on which nothing is under way and nothing unread."""
         for connection in list(self.connections):
             connection.close_idle()
+        for connection in list(self.arrivals):
+            connection.abort()
 
     def close_idle_upstreams(self, most=64):
         """Closes some connections to upstreams that have rested longest, because files are needed; says how many."""
@@ -143,7 +156,7 @@ cdef class Engine:
 
     def abort_connections(self):
         """Ends every client connection now, and what no client waits for."""
-        for connection in list(self.connections):
+        for connection in [*self.connections, *self.arrivals]:
             connection.abort()
         for copy in list(self.copies):
             copy.abort()
@@ -151,14 +164,18 @@ cdef class Engine:
     @property
     def open_connections(self):
         """Client connections that are open."""
-        return len(self.connections)
+        return len(self.connections) + len(self.arrivals)
 
-    cdef int turned_away(self) except -1:
-        """Counts a connection above the limit, and says so at most once in ten seconds."""
+    cdef int turned_away(self, str reason) except -1:
+        """Counts a connection above a limit, and says so."""
         self.slab.refused_connections += 1
+        return self.say_full(f"connections are turned away: {reason}")
+
+    cdef int say_full(self, str message) except -1:
+        """Says that there are too many connections, at most once in ten seconds."""
         if self.refused_at == 0 or self.wheel.now - self.refused_at >= 10000:
             self.refused_at = self.wheel.now
-            self.log("warning", f"connections are turned away: {self.max_connections} are open")
+            self.log("warning", message)
         return 0
 
     cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1:

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.engine cimport Engine
 from fastgate._core.head cimport Head
@@ -56,9 +56,11 @@ cdef class ClientSide(Endpoint):
     """The client's end of an exchange, as the exchange sees it."""
     cdef bytes scheme
     cdef int local_port
-    cdef bint trusted                  # its X-Forwarded-* are believed
+    cdef bint trusted                  # its X-Forwarded-* and Forwarded are believed
+    cdef object trusted_by             # what said so: `Runtime.trusted`
     cdef bytes server_name             # from the TLS handshake; None = none
     cdef object certificate            # what authentication made of the client's; None = nobody has asked
+    cdef bint withdrawn                # a reload took away the authority that the client's certificate was verified by
     cdef uint64_t read_at              # milliseconds: when some of a request body last came
     cdef int64_t uploaded              # bytes of it since the beginning of the span in which its rate is watched
     cdef uint64_t upload_until         # milliseconds: the end of that span; 0: none has begun
@@ -166,6 +168,7 @@ cdef class Answer:
     cdef int code                      # the status
     cdef list fields                   # (name, value) as bytes
     cdef bytes content
+    cdef list removed                  # lower-case names that a policy has taken away; None = none
 
 
 cdef enum Phase:
@@ -211,7 +214,8 @@ cdef class Exchange(Timed):
     cdef bytes path_owner
     cdef bytes query_owner
     cdef bytes forward_path            # what the route's path policies made of it; None = as it is
-    cdef bytes client_ip
+    cdef bytes client_ip               # in its normal form; empty: not known, "unix:": behind a Unix socket
+    cdef object hops                   # hops.Hops: what a trusted peer says of the way; None: nothing
     cdef char id[128]
     cdef int id_length
     cdef bint is_head
@@ -229,6 +233,7 @@ cdef class Exchange(Timed):
     cdef bint body_lost                # some of it is no longer kept
     cdef int64_t body_bytes
     cdef list request_extra            # (name, value) fields added by edits and policies
+    cdef uint32_t request_withheld     # OwnField: what of the gateway's own fields is not sent
     cdef object body_waiter
     cdef Py_ssize_t body_wanted
 
@@ -241,6 +246,8 @@ cdef class Exchange(Timed):
     cdef int reframed                  # Reframed
     cdef object filters                # bodies.Chain, while the body passes filters
     cdef list response_extra
+    cdef uint32_t response_withheld    # OwnField
+    cdef list carried                  # (name, value) fields for the client, whatever it is answered; None = none
     cdef list response_body            # pieces that wait for policies
     cdef Py_ssize_t response_kept
     cdef int64_t bytes_out
@@ -261,8 +268,9 @@ cdef class Exchange(Timed):
     cdef unsigned int refused_by       # bit set of the methods that refused
     cdef object pending                # the awaitable of the method that waits
     cdef tuple complaint               # a method that refused, and what it tells the client
-    cdef list refusal_fields           # (name, value) of the problem that is answered
+    cdef list refusal_fields           # (name, value) that the answer to a refusal has
     cdef str refusal_detail            # the sentence for the client; None: that of the cause
+    cdef int refusal_of                # the cause that these are about
 
     # tries
     cdef int tries
@@ -342,6 +350,10 @@ cdef class Exchange(Timed):
 
 cdef Exchange take_exchange(Engine engine)
 cdef Answer answer_of(int code, list fields, bytes content)
+cdef Answer copy_of_answer(Answer answer)
+cdef str refusal_sentence(Exchange x, int cause)
+cdef Answer with_refusal(Exchange x, int cause, Answer answer)
 cdef Answer problem_answer(Exchange x, int cause, int status=*)
 cdef int answer_options(Exchange x) except -1
+cdef int answer_allowed(Exchange x) except -1
 cdef int answer_health(Exchange x) except -1

@@ -62,7 +62,7 @@ from fastgate._core.causes cimport (
 from fastgate._core.admission cimport leave_share
 from fastgate._core.bodies cimport begin_answer, begin_response, filter_request, filter_response
 from fastgate._core.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
-from fastgate._core.edits cimport alter_request, edit
+from fastgate._core.edits cimport alter_request, edit, take_out
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.head cimport ACCEPT, CONTENT_TYPE, Field, Head, same
 from fastgate._core.histogram cimport histogram_record
@@ -123,7 +123,7 @@ cdef class Exchange(Timed):
         self.entry = None
         self.phase = PHASE_HEAD
         self.cause = OK
-        self.path_owner = self.query_owner = self.forward_path = self.client_ip = None
+        self.path_owner = self.query_owner = self.forward_path = self.client_ip = self.hops = None
         self.host_length = self.path_length = self.query_length = 0
         self.has_query = False
         self.id_length = 0
@@ -132,7 +132,8 @@ cdef class Exchange(Timed):
         self.body = None
         self.body_kept = self.body_wanted = 0
         self.body_bytes = self.bytes_out = 0
-        self.request_extra = self.response_extra = self.response_body = None
+        self.request_extra = self.response_extra = self.response_body = self.carried = None
+        self.request_withheld = self.response_withheld = 0
         self.body_waiter = None
         self.status = 0
         self.answer = None
@@ -147,7 +148,7 @@ cdef class Exchange(Timed):
         self.kept_head = None
         self.original = self.hedge = self.mirror = None
         self.identity = self.pending = self.complaint = self.refusal_fields = self.refusal_detail = None
-        self.verdict = self.method_index = 0
+        self.verdict = self.method_index = self.refusal_of = 0
         self.refused_by = 0
         self.quota_count = self.last_cause = 0
         self.queued = False
@@ -420,6 +421,8 @@ cdef class Exchange(Timed):
         """A 1xx lies in ``response``."""
         self.interims += 1
         if self.interims <= MAX_INTERIM and self.request.minor == 1 and not self.response_started:
+            if self.route.response_edits is not None:
+                take_out(self.response, self.route.response_edits, False)
             self.client.send_interim(self)
         return 0
 
@@ -440,6 +443,8 @@ cdef class Exchange(Timed):
         cdef Route route = self.route
         cdef uint64_t generation
         self.response_complete = last
+        if self.carried is not None:
+            self.response_extra = list(self.carried)
         if self.pause is not None or self.hedge is not None:
             self.stop_waiting()
             if self.hedge is not None:
@@ -454,6 +459,8 @@ cdef class Exchange(Timed):
         self.body = None
         self.body_lost = True
         if self.status == 101:
+            if route.response_edits is not None and not edit_response(self):
+                return self.refuse(BAD_REQUEST)
             self.phase = PHASE_TUNNEL
             self.response_started = True
             self.due = 0
@@ -472,10 +479,8 @@ cdef class Exchange(Timed):
             if route.on_response is not None:
                 self.keep_response(piece, last)
                 return run_hooks(self, route.on_response, PHASE_RESPONSE)
-            if route.response_edits is not None:
-                self.response_extra = edit(self, route.response_edits, self.response, None)
-                if self.response_extra is None:
-                    return self.refuse(BAD_REQUEST)
+            if route.response_edits is not None and not edit_response(self):
+                return self.refuse(BAD_REQUEST)
             if route.response_filters is not None:
                 return begin_response(self, piece, last, OK)
         self.phase = PHASE_SENDING
@@ -537,10 +542,8 @@ cdef class Exchange(Timed):
         cdef uint64_t generation = self.generation
         if self.answer is not None:
             return self.respond(self.answer, self.cause or POLICY_ANSWERED)
-        if self.route.response_edits is not None:
-            self.response_extra = edit(self, self.route.response_edits, self.response, self.response_extra)
-            if self.response_extra is None:
-                return self.refuse(BAD_REQUEST)
+        if self.route.response_edits is not None and not edit_response(self):
+            return self.refuse(BAD_REQUEST)
         if self.status_changed and not self.response_complete and (self.status == 304 or self.status == 204):
             # Nobody gets the rest of the body.
             self.drop_attempt()
@@ -581,6 +584,7 @@ cdef class Exchange(Timed):
             leave_share(self)
         self.answer = None
         self.response_extra = None
+        self.response_withheld = 0
         if self.route is not None and self.route.on_error is not None and self.phase != PHASE_ERROR:
             return run_hooks(self, self.route.on_error, PHASE_ERROR)
         return self.answer_problem(cause)
@@ -591,22 +595,21 @@ cdef class Exchange(Timed):
 
     cdef int respond(self, Answer answer, int cause) except -1:
         """An answer that is complete."""
-        cdef Edits edits
+        cdef bint changes = self.route is not None and self.route.alters_response
+        cdef bint given = cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED
         self.drop_attempt()
-        if self.route is not None and self.route.alters_response \
-                and (cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED):
-            if self.phase == PHASE_REQUEST:
-                # Who gave it may give it again: what is changed is a copy.
-                answer = answer_of(answer.code, list(answer.fields), answer.content)
-                if self.route.on_response is not None:
-                    self.answer = answer
-                    self.cause = cause
-                    return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
-            edits = self.route.response_edits
-            if edits is not None:
-                answer.fields = [field for field in answer.fields if not edits.removes(field[0], len(<bytes>field[0]))]
-                answer.fields.extend(edit(self, edits, None, None) or ())
-            if self.route.response_filters is not None:
+        if changes and given and self.phase == PHASE_REQUEST:
+            # Who gave it may give it again: what is changed is a copy.
+            answer = copy_of_answer(answer)
+            if self.route.on_response is not None:
+                self.answer = answer
+                self.cause = cause
+                return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
+        if changes or self.carried is not None:
+            answer = final_answer(self, answer, given)
+            if answer is None:
+                return self.refuse(BAD_REQUEST)
+            if changes and given and self.route.response_filters is not None:
                 return begin_answer(self, answer, cause)
         self.answer = answer
         self.reframed = FRAMED_AS_SENT

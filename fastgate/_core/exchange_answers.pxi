@@ -8,9 +8,78 @@ cdef Answer answer_of(int code, list fields, bytes content):
     return answer
 
 
+cdef Answer copy_of_answer(Answer answer):
+    """The same answer; its fields can be changed without the other's."""
+    cdef Answer copy = answer_of(answer.code, list(answer.fields), answer.content)
+    copy.removed = answer.removed
+    return copy
+
+
+cdef bint edit_response(Exchange x) except -1:
+    """The route's edits of the upstream's answer. False: as `edit`."""
+    x.response_withheld |= x.route.response_edits.own
+    x.response_extra = edit(x, x.route.response_edits, x.response, x.response_extra)
+    return x.response_extra is not None
+
+
+cdef Answer final_answer(Exchange x, Answer answer, bint given):
+    """An answer with what this exchange carries and what the route's edits make of it; None: as `edit`.
+
+    Of an answer that is not ``given`` by the route or its policies, edits concern the gateway's own fields alone: what
+    else is said of an application's answers would be wrong of an error.
+    """
+    cdef Edits edits = x.route.response_edits if x.route is not None else None
+    if edits is not None and not given:
+        edits = edits.own_only
+    if edits is None and x.carried is None:
+        return answer
+    answer = copy_of_answer(answer)
+    if x.carried is not None:
+        answer.fields.extend(x.carried)
+    if edits is not None:
+        x.response_withheld |= edits.own
+        fields = edit(x, edits, None, answer.fields)
+        if fields is None and given:
+            return None
+        answer.fields = fields or []
+    return answer
+
+
+cdef Answer with_refusal(Exchange x, int cause, Answer answer):
+    """An answer to a refusal, with the fields that tell the client what to do about it, unless it says them itself."""
+    cdef list fields = []
+    cdef bytes name
+    cdef tuple pair
+    if answer.code < 400:
+        # No refusal any more, but a redirect to where credentials are given, for one.
+        return answer
+    if cause == NO_METHOD and x.path_length:
+        fields.append((b"Allow", allowed(x)))
+    if outcomes[cause].retry_after:
+        fields.append((b"Retry-After", b"%d" % (x.refused_for or outcomes[cause].retry_after)))
+    if x.refusal_of == cause and x.refusal_fields is not None:
+        fields.extend(x.refusal_fields)
+    if not fields:
+        return answer
+    answer = copy_of_answer(answer)
+    said = {(<bytes>pair[0]).lower() for pair in answer.fields}
+    said.update(answer.removed or ())
+    for pair in fields:
+        name = pair[0]
+        if name.lower() not in said:
+            answer.fields.append(pair)
+    return answer
+
+
 cdef int answer_options(Exchange x) except -1:
     """OPTIONS * (RFC 9110 section 9.3.7)."""
     x.respond(answer_of(204, [(b"Allow", x.runtime.methods)], b""), GATEWAY_ANSWERED)
+    return -2
+
+
+cdef int answer_allowed(Exchange x) except -1:
+    """OPTIONS that is not to go any further (RFC 9110 section 7.6.2)."""
+    x.respond(answer_of(204, [(b"Allow", allowed(x))], b""), GATEWAY_ANSWERED)
     return -2
 
 
@@ -39,12 +108,11 @@ cdef Answer problem_answer(Exchange x, int cause, int status=0):
         for i in range(head.count):
             if head.fields[i].id == ACCEPT and b"text/html" in head.value_of(i):
                 html = True
-    kind, content = problem(status, x.refusal_detail or detail_of(cause), path, request_id, html)
+    kind, content = problem(status, refusal_sentence(x, cause), path, request_id, html)
     fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store")]
-    if cause == NO_METHOD and x.path_length:
-        fields.append((b"Allow", allowed(x)))
-    if outcomes[cause].retry_after:
-        fields.append((b"Retry-After", b"%d" % (x.refused_for or outcomes[cause].retry_after)))
-    if x.refusal_fields is not None:
-        fields.extend(x.refusal_fields)
-    return answer_of(status, fields, content)
+    return with_refusal(x, cause, answer_of(status, fields, content))
+
+
+cdef str refusal_sentence(Exchange x, int cause):
+    """What the client is told of a cause, in one sentence."""
+    return (x.refusal_detail if x.refusal_of == cause else None) or detail_of(cause)

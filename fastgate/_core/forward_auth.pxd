@@ -10,6 +10,7 @@ cdef class ForwardMethod(Method):
     cdef tuple send                    # lower-case names of the client's fields that the service gets
     cdef tuple by                      # (part, name) of the request by which a decision is kept
     cdef bint by_credential            # one of these is a header field or a cookie
+    cdef tuple replaced_names          # `replaced`, as `take_away` compares
     cdef readonly VerifiedCache cache
 
     cdef bytes key(self, Exchange x)

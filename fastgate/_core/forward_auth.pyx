@@ -12,9 +12,10 @@ from hashlib import sha256
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.auth cimport WAITING, Identity, Later, Method, take_away
+from fastgate._core.auth cimport WAITING, Identity, Later, Method, comparable, take_away
 from fastgate._core.exchange cimport Exchange
-from fastgate._core.head cimport COOKIE, DROPPED, X_FORWARDED_PROTO, Head
+from fastgate._core.head cimport COOKIE, DROPPED, Head
+from fastgate._core.hops cimport Hops
 from fastgate._core.wheel cimport clock_us
 
 
@@ -30,6 +31,7 @@ cdef class ForwardMethod(Method):
         self.cache = cache
         self.owned = tuple(name.encode("ascii") for name in owned)
         self.replaced = tuple(name.encode("ascii") for name in replaced)
+        self.replaced_names = comparable(self.replaced)
 
     cdef int verify(self, Exchange x) except -1:
         cdef bytes key = self.key(x) if self.by else None
@@ -43,7 +45,11 @@ cdef class ForwardMethod(Method):
 
     cdef int grant(self, Exchange x, Identity identity) except -1:
         if self.replaced:
-            take_away(x, self.replaced)
+            take_away(x, self.replaced_names)
+        if identity.client_fields:
+            if x.carried is None:
+                x.carried = []
+            x.carried.extend(identity.client_fields)
         return Method.grant(self, x, identity)
 
     def close(self):
@@ -60,6 +66,9 @@ cdef class ForwardMethod(Method):
                 found = values_of(x, name) if part == "header" else cookies_of(x, name)
                 credential = credential or bool(found)
             elif part == "client_ip":
+                if not x.client_ip:
+                    # Who is not known is nobody else.
+                    return None
                 found = [x.client_ip]
             elif part == "method":
                 found = [x.request.p[x.request.method.start:x.request.method.start + x.request.method.length]]
@@ -86,20 +95,19 @@ cdef class ForwardMethod(Method):
         cdef list parts
         if x.has_query:
             uri += b"?" + x.query[:x.query_length]
-        if x.client.trusted and head.seen & (1 << X_FORWARDED_PROTO):
-            for value in values_of(x, b"x-forwarded-proto"):
-                if value.lower() in (b"http", b"https", b"ws", b"wss"):
-                    proto = value.lower()
+        if x.hops is not None and (<Hops>x.hops).scheme is not None:
+            proto = (<Hops>x.hops).scheme
         parts = [
             self.line,
             b"X-Forwarded-Method: ", method,
             b"\r\nX-Forwarded-Proto: ", proto,
             b"\r\nX-Forwarded-Host: ", host,
             b"\r\nX-Forwarded-Uri: ", uri,
-            b"\r\nX-Forwarded-For: ", x.client_ip,
             b"\r\nX-Original-Method: ", method,
             b"\r\nX-Original-URL: ", proto, b"://", host, uri, b"\r\n",
         ]
+        if x.client_ip and x.client_ip != b"unix:":
+            parts += [b"X-Forwarded-For: ", x.client_ip, b"\r\n"]
         if x.runtime.request_id is not None and x.id_length:
             parts += [x.runtime.request_id, b": ", x.id[:x.id_length], b"\r\n"]
         for name in self.send:

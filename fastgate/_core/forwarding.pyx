@@ -1,8 +1,10 @@
 """The request head as the upstream gets it: the client's spans without what ends here, and what the gateway says."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
 
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_length, put_number
+from fastgate._core.edits cimport edited_host
 from fastgate._core.exchange cimport ClientSide, Exchange
 from fastgate._core.head cimport (
     DROPPED,
@@ -11,12 +13,24 @@ from fastgate._core.head cimport (
     X_FORWARDED_FOR,
     X_FORWARDED_HOST,
     X_FORWARDED_PORT,
-    X_FORWARDED_PROTO,
     Field,
     Head,
-    same,
+    same_variable,
 )
-from fastgate._core.route cimport HOST_CLIENT, HOST_LITERAL, Runtime
+from fastgate._core.hops cimport Hops
+from fastgate._core.route cimport (
+    HOST_CLIENT,
+    HOST_LITERAL,
+    OWN_FORWARDED,
+    OWN_FORWARDED_FOR,
+    OWN_FORWARDED_HOST,
+    OWN_FORWARDED_PORT,
+    OWN_FORWARDED_PROTO,
+    OWN_HOST,
+    OWN_REQUEST_ID,
+    OWN_VIA,
+    Runtime,
+)
 
 
 cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
@@ -26,9 +40,11 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef Field* field
     cdef Py_ssize_t begin = -1
     cdef bint trusted = client.trusted
+    cdef Hops hops = <Hops>x.hops
     cdef bint chunked = head.chunked and not x.buffering
     cdef bytes name, value
-    cdef bytes id_name = runtime.request_id_lower
+    cdef bytes id_name = runtime.request_id_variable
+    cdef uint32_t withheld = x.request_withheld
     cdef int i
     cdef bint skip
     # request line
@@ -42,7 +58,9 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         put(buffer, b"?", 1)
         put(buffer, x.query, x.query_length)
     put(buffer, b" HTTP/1.1\r\nHost: ", 17)
-    if x.route.host_mode == HOST_CLIENT and x.host_length:
+    if withheld & OWN_HOST:
+        put_bytes(buffer, edited_host(x))
+    elif x.route.host_mode == HOST_CLIENT and x.host_length:
         put(buffer, x.host, x.host_length)
     elif x.route.host_mode == HOST_LITERAL:
         put_bytes(buffer, x.route.host)
@@ -54,9 +72,11 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         field = &head.fields[i]
         skip = field.flags & (DROPPED | RULED)
         if not skip and X_FORWARDED_FOR <= field.id <= FORWARDED:
-            skip = not trusted or field.id == X_FORWARDED_FOR
+            skip = not trusted or field.id <= X_FORWARDED_HOST or (field.id == FORWARDED and not hops.keeps_forwarded)
         elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(id_name):
-            skip = same(head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length)
+            skip = same_variable(
+                head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length
+            )
         if skip:
             if begin >= 0:
                 put(buffer, head.p + begin, field.name - begin)
@@ -66,38 +86,42 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     if begin >= 0:
         put(buffer, head.p + begin, head.length - 2 - begin)
     # where the request comes from
-    if not trusted or not head.has_forwarded:
-        put(buffer, b"X-Forwarded-For: ", 17)
-        put_bytes(buffer, client.peer_address)
-        put(buffer, b"\r\n", 2)
+    if hops is not None:
+        put_hops(x, hops, buffer)
     else:
-        put_appended(x, buffer)
-    if not trusted or not head.seen & (1 << X_FORWARDED_PROTO):
-        put(buffer, b"X-Forwarded-Proto: ", 19)
-        put_bytes(buffer, client.scheme)
-        put(buffer, b"\r\n", 2)
-    if x.host_length and (not trusted or not head.seen & (1 << X_FORWARDED_HOST)):
-        put(buffer, b"X-Forwarded-Host: ", 18)
-        put(buffer, x.host, x.host_length)
-        put(buffer, b"\r\n", 2)
-    if client.local_port and (not trusted or not head.seen & (1 << X_FORWARDED_PORT)):
-        put(buffer, b"X-Forwarded-Port: ", 18)
-        put_number(buffer, client.local_port)
-        put(buffer, b"\r\n", 2)
-    # Beside an X-Forwarded-For of a trusted peer, a Forwarded that begins here would contradict it.
-    if runtime.forwarded and not (trusted and head.seen & (1 << X_FORWARDED_FOR) and not head.seen & (1 << FORWARDED)):
-        put_forwarded(x, buffer)
-    if runtime.via:
+        if not withheld & OWN_FORWARDED_FOR and is_address(client.peer_address):
+            put(buffer, b"X-Forwarded-For: ", 17)
+            put_bytes(buffer, client.peer_address)
+            put(buffer, b"\r\n", 2)
+        if not withheld & OWN_FORWARDED_PROTO:
+            put(buffer, b"X-Forwarded-Proto: ", 19)
+            put_bytes(buffer, client.scheme)
+            put(buffer, b"\r\n", 2)
+        if x.host_length and not withheld & OWN_FORWARDED_HOST:
+            put(buffer, b"X-Forwarded-Host: ", 18)
+            put(buffer, x.host, x.host_length)
+            put(buffer, b"\r\n", 2)
+        if client.local_port and not withheld & OWN_FORWARDED_PORT:
+            put(buffer, b"X-Forwarded-Port: ", 18)
+            put_number(buffer, client.local_port)
+            put(buffer, b"\r\n", 2)
+        if runtime.forwarded and not withheld & OWN_FORWARDED:
+            put_bytes(buffer, b"Forwarded: %b\r\n" % element_of(
+                client.peer_address, x.host[:x.host_length], client.scheme
+            ))
+    if runtime.via and not withheld & OWN_VIA:
         put(buffer, b"Via: 1.", 7)
         put_number(buffer, head.minor)
         put(buffer, b" fastgate\r\n", 11)
-    if runtime.request_id is not None:
+    if runtime.request_id is not None and not withheld & OWN_REQUEST_ID:
         put_bytes(buffer, runtime.request_id)
         put(buffer, b": ", 2)
         put(buffer, x.id, x.id_length)
         put(buffer, b"\r\n", 2)
     if x.request_extra is not None:
         for name, value in x.request_extra:
+            if withheld & OWN_HOST and len(name) == 4 and name.lower() == b"host":
+                continue
             put_bytes(buffer, name)
             put(buffer, b": ", 2)
             put_bytes(buffer, value)
@@ -117,25 +141,55 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     return 0
 
 
-cdef int put_appended(Exchange x, Buffer* buffer) except -1:
-    """X-Forwarded-For as a trusted peer sent it, and that peer."""
-    cdef Head head = x.request
-    cdef int i
-    put(buffer, b"X-Forwarded-For: ", 17)
-    for i in range(head.count):
-        if head.fields[i].id == X_FORWARDED_FOR:
-            put(buffer, head.p + head.fields[i].value, head.fields[i].value_length)
-            put(buffer, b", ", 2)
-    put_bytes(buffer, x.client.peer_address)
-    put(buffer, b"\r\n", 2)
-    return 0
+cdef inline bint is_address(bytes peer) noexcept:
+    """Whether the peer has one: behind a Unix socket it has none."""
+    return PyBytes_AS_STRING(peer)[0] != c"u"
 
 
-cdef int put_forwarded(Exchange x, Buffer* buffer) except -1:
+cdef int put_hops(Exchange x, Hops hops, Buffer* buffer) except -1:
+    """What a trusted peer told, and that peer: the same in X-Forwarded-* and in Forwarded."""
+    cdef ClientSide client = x.client
+    cdef bytes scheme = hops.scheme if hops.scheme is not None else client.scheme
+    cdef bytes host = hops.host if hops.host is not None else x.host[:x.host_length]
+    cdef bytes node
+    cdef list nodes = [node if node is not None else b"unknown" for node in hops.nodes or ()]
+    cdef list lines = []
+    cdef uint32_t withheld = x.request_withheld
+    if is_address(client.peer_address):
+        nodes.append(client.peer_address)
+    if nodes and not withheld & OWN_FORWARDED_FOR:
+        lines.append(b"X-Forwarded-For: %b\r\n" % b", ".join(nodes))
+    if not withheld & OWN_FORWARDED_PROTO:
+        lines.append(b"X-Forwarded-Proto: %b\r\n" % scheme)
+    if host and not withheld & OWN_FORWARDED_HOST:
+        lines.append(b"X-Forwarded-Host: %b\r\n" % host)
+    if not x.request.seen & (1 << X_FORWARDED_PORT) and not withheld & OWN_FORWARDED_PORT:
+        if hops.scheme is not None or hops.host is not None:
+            lines.append(b"X-Forwarded-Port: %b\r\n" % port_of(host, scheme))
+        elif client.local_port:
+            lines.append(b"X-Forwarded-Port: %d\r\n" % client.local_port)
+    if withheld & OWN_FORWARDED:
+        pass
+    elif not hops.keeps_forwarded:
+        # One that came says something else, if any: it is written anew, in all of its elements.
+        if x.runtime.forwarded:
+            nodes = nodes or [client.peer_address]
+            lines.append(b"Forwarded: %b\r\n" % b", ".join([element_of(node, host, scheme) for node in nodes]))
+    elif is_address(client.peer_address):
+        lines.append(b"Forwarded: %b\r\n" % element_of(client.peer_address, host, scheme))
+    return put_bytes(buffer, b"".join(lines))
+
+
+cdef bytes port_of(bytes host, bytes scheme):
+    """The port that a client asked for, told by host and scheme."""
+    cdef bytes port = host.rpartition(b":")[2] if b":" in host and not host.endswith(b"]") else b""
+    return port or (b"443" if scheme == b"https" or scheme == b"wss" else b"80")
+
+
+cdef bytes element_of(bytes node, bytes host, bytes scheme):
     """One element of RFC 7239."""
-    cdef bytes address = x.client.peer_address
-    cdef bytes node = b'"[' + address + b']"' if b":" in address and address != b"unix:" else \
-        b"_unix" if address == b"unix:" else address
-    cdef bytes host = x.host[:x.host_length]
-    cdef bytes line = b"Forwarded: for=" + node + b";host=\"" + host + b"\";proto=" + x.client.scheme + b"\r\n"
-    return put_bytes(buffer, line)
+    if node == b"unix:":
+        node = b"_unix"
+    elif b":" in node:
+        node = b'"[%b]"' % node
+    return b'for=%b;host="%b";proto=%b' % (node, host, scheme) if host else b"for=%b;proto=%b" % (node, scheme)

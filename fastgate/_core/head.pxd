@@ -34,6 +34,7 @@ cdef enum Name:
     REFERER
     CONTENT_TYPE
     X_REQUEST_ID
+    PROXY                              # a CGI program takes it for the proxy that it is to use
     NAMES
 
 
@@ -42,10 +43,11 @@ cdef enum Flag:
     RULED = 2                          # visible to policies, but the gateway writes it itself (Host, Content-Length)
 
 
-cdef enum Underscores:
-    UNDERSCORES_DROP = 0
-    UNDERSCORES_PASS = 1
-    UNDERSCORES_REJECT = 2
+cdef enum FieldNames:
+    """What happens to request fields whose name has anything but letters, digits and "-"."""
+    NAMES_DROP = 0
+    NAMES_PASS = 1
+    NAMES_REJECT = 2
 
 
 cdef struct Field:
@@ -105,7 +107,7 @@ cdef class Head:
     cdef int unfinished_line(self, Py_ssize_t end) noexcept
     cdef int request_line(self, Py_ssize_t end) noexcept
     cdef int status_line(self, Py_ssize_t end) noexcept
-    cdef int index(self, bint request, int underscores) noexcept
+    cdef int index(self, bint request, int field_names) noexcept
     cdef bint grow(self) noexcept
     cdef bint read_length(self, Field* field) noexcept
     cdef int read_coding(self, Field* field) noexcept
@@ -116,6 +118,10 @@ cdef class Head:
 
 
 cdef bint same(const unsigned char* text, Py_ssize_t length, const char* lower, Py_ssize_t lower_length) noexcept nogil
+cdef bint same_variable(
+    const unsigned char* text, Py_ssize_t length, const char* folded, Py_ssize_t folded_length
+) noexcept nogil
+cdef bytes folded_name(bytes name)
 cdef bint same_text(const unsigned char* one, const unsigned char* other, Py_ssize_t length) noexcept nogil
 cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil

@@ -11,7 +11,9 @@ object for them.
    for it. The start line is read as soon as it is complete.
 2. `index` walks the lines of a complete head: name, colon, value; each becomes a `Field` of 16 bytes with the number
    of its name. The fields that decide about framing, routing and persistence are read on the way. What the rules say
-   must not be passed on is flagged.
+   must not be passed on is flagged. Fields of requests whose name has anything but letters, digits and ``-`` are
+   dropped, unless ``field_names`` says otherwise: CGI, WSGI and PHP make one variable of all of ``X-User``, ``X_User``
+   and ``X.User`` (`same_variable`). Where they pass, other spellings of the names known here are dropped even so.
 3. httptools has its say on the same bytes (`Engine.accept_request`, `accept_response`).
 
 Nothing after this module looks for line ends or parses a header again.
@@ -55,12 +57,14 @@ cdef enum:
     MAX_METHOD = 64
     MAX_RESPONSE_FIELDS = 256
 
-cdef uint8_t TOKEN[256]                # 1: tchar of RFC 9110, 2: the underscore among them
+cdef uint8_t TOKEN[256]                # of the tchar of RFC 9110: 1: letters, digits and "-", 2: the others
 cdef uint8_t LOWER[256]
+cdef uint8_t FOLDED[256]               # as LOWER, with "_" for all but letters and digits
 cdef uint8_t TARGET[256]               # bytes that may stand in a request target
 cdef uint8_t HOST_BYTE[256]
 
-_TOKEN_BYTES = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_NAME_BYTES = b"-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_OTHER_TOKEN_BYTES = b"!#$%&'*+.^_`|~"
 _HOST_BYTES = b"-._~!$&'()*+;=%0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _NAMES = {
@@ -72,6 +76,7 @@ _NAMES = {
     X_FORWARDED_HOST: b"x-forwarded-host", X_FORWARDED_PORT: b"x-forwarded-port", X_REAL_IP: b"x-real-ip",
     FORWARDED: b"forwarded", VIA: b"via", ACCEPT: b"accept", DATE: b"date", SERVER: b"server", COOKIE: b"cookie",
     USER_AGENT: b"user-agent", REFERER: b"referer", CONTENT_TYPE: b"content-type", X_REQUEST_ID: b"x-request-id",
+    PROXY: b"proxy",
 }
 
 # Names by a hash of length, first and last byte; a slot that two share is followed by `name_next`.
@@ -80,6 +85,7 @@ cdef uint8_t name_next[NAMES]
 cdef uint8_t name_flags[NAMES]
 cdef uint8_t name_length[NAMES]
 cdef char name_text[NAMES][24]
+cdef char name_variable[NAMES][24]     # the same, as `same_variable` compares
 
 
 cdef inline int slot_of(int length, int first, int last) noexcept nogil:
@@ -88,17 +94,19 @@ cdef inline int slot_of(int length, int first, int last) noexcept nogil:
 
 cdef int prepare() except -1:
     cdef int i, number, slot
-    cdef bytes text
+    cdef bytes text, folded
     for i in range(256):
         LOWER[i] = i + 32 if 65 <= i <= 90 else i
+        FOLDED[i] = LOWER[i] if 97 <= LOWER[i] <= 122 or 48 <= i <= 57 else 95
         TOKEN[i] = 0
         HOST_BYTE[i] = 0
         # RFC 3986 allows fewer; clients send the others bare. Refused is what has two readings: space, controls,
         # non-ASCII, "#", "\\".
         TARGET[i] = 0x21 <= i <= 0x7E and i != 0x23 and i != 0x5C
-    for i in _TOKEN_BYTES:
+    for i in _NAME_BYTES:
         TOKEN[i] = 1
-    TOKEN[95] = 2
+    for i in _OTHER_TOKEN_BYTES:
+        TOKEN[i] = 2
     for i in _HOST_BYTES:
         HOST_BYTE[i] = 1
     for i in range(256):
@@ -109,10 +117,12 @@ cdef int prepare() except -1:
         name_slot[slot] = number
         name_length[number] = len(text)
         memcpy(name_text[number], <const char*>text, len(text))
+        folded = folded_name(text)
+        memcpy(name_variable[number], <const char*>folded, len(text))
         name_flags[number] = 0
     # RFC 9110 section 7.6.1, and the names that peers still send in its spirit
     for number in (CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-                   HTTP2_SETTINGS, UPGRADE, EXPECT, TRANSFER_ENCODING):
+                   HTTP2_SETTINGS, UPGRADE, EXPECT, TRANSFER_ENCODING, PROXY):
         name_flags[number] = DROPPED
     for number in (HOST, CONTENT_LENGTH):
         name_flags[number] = RULED
@@ -186,6 +196,36 @@ cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil:
             return number
         number = name_next[number]
     return OTHER
+
+
+cdef bint spells_known(const unsigned char* text, Py_ssize_t length) noexcept nogil:
+    """Whether a name becomes the same variable as one that the gateway reads, sends or rules."""
+    cdef int number
+    if length > 12 and same_variable(text, 12, b"x_forwarded_", 12):
+        return True
+    for number in range(1, <int>NAMES):
+        if same_variable(text, length, name_variable[number], name_length[number]):
+            return True
+    return False
+
+
+cdef bint same_variable(
+    const unsigned char* text, Py_ssize_t length, const char* folded, Py_ssize_t folded_length
+) noexcept nogil:
+    """Whether CGI, WSGI and PHP servers make one variable of this name and of one that `folded_name` gave."""
+    cdef Py_ssize_t i
+    if length != folded_length:
+        return False
+    for i in range(length):
+        if FOLDED[text[i]] != <unsigned char>folded[i]:
+            return False
+    return True
+
+
+cdef bytes folded_name(bytes name):
+    """A name as `same_variable` compares it: lower case, everything but letters and digits as ``_``."""
+    cdef unsigned char c
+    return bytes([FOLDED[c] for c in name])
 
 
 cdef int name_flags_of(int number) noexcept nogil:
@@ -382,7 +422,7 @@ cdef class Head:
                 break
         return OK
 
-    cdef int index(self, bint request, int underscores) noexcept:
+    cdef int index(self, bint request, int field_names) noexcept:
         """Reads the fields of a complete head; returns OK or the cause to refuse it with."""
         cdef const unsigned char* p = self.p
         cdef const unsigned char* line_end
@@ -428,10 +468,11 @@ cdef class Head:
             while stop > <Py_ssize_t>field.value and (p[stop - 1] == b" " or p[stop - 1] == b"\t"):
                 stop -= 1
             field.value_length = <uint32_t>(stop - field.value)
-            if kinds & 2 and request and underscores != UNDERSCORES_PASS:
-                if underscores == UNDERSCORES_REJECT:
+            if kinds & 2 and request:
+                if field_names == NAMES_REJECT:
                     return BAD_REQUEST
-                field.flags |= DROPPED
+                if field_names == NAMES_DROP or spells_known(p + field.name, field.name_length):
+                    field.flags |= DROPPED
                 field.id = OTHER
                 number = OTHER
             if number != OTHER:
@@ -463,8 +504,8 @@ cdef class Head:
                         field.flags = 0
                 elif X_FORWARDED_FOR <= number <= FORWARDED:
                     self.has_forwarded = True
-                elif not request and number == PROXY_AUTHORIZATION:
-                    field.flags = DROPPED
+                elif number == PROXY and not request:
+                    field.flags = 0
             count += 1
         self.count = count
         if codings:

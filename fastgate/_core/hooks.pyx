@@ -17,7 +17,7 @@ from functools import partial
 
 from libc.stdint cimport uint64_t
 
-from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, detail_of, outcomes, reason_of
+from fastgate._core.causes cimport POLICY_ANSWERED, POLICY_FAILED, outcomes, reason_of
 from fastgate._core.exchange cimport (
     PASSED,
     PHASE_ERROR,
@@ -26,7 +26,9 @@ from fastgate._core.exchange cimport (
     Answer,
     Exchange,
     Gate,
-    answer_of,
+    copy_of_answer,
+    refusal_sentence,
+    with_refusal,
 )
 from fastgate._core.meters cimport Meter
 from fastgate._core.wheel cimport clock_us
@@ -159,7 +161,7 @@ cdef int prepare_views(Exchange x) except -1:
         x.answer = x.response_view = view
     elif x.phase == PHASE_ERROR:
         x.error = _ExchangeError(
-            reason_of(x.cause), outcomes[x.cause].status, detail_of(x.cause), x.error
+            reason_of(x.cause), outcomes[x.cause].status, refusal_sentence(x, x.cause), x.error
         )
     return 0
 
@@ -269,11 +271,11 @@ cdef int took(Exchange x, object result) except -1:
     if x.phase == PHASE_RESPONSE:
         if result is not x.response_view:
             # A copy, which the hooks that follow may change.
-            x.answer = answer_of((<Answer>result).code, list((<Answer>result).fields), (<Answer>result).content)
+            x.answer = copy_of_answer(<Answer>result)
             prepare_views(x)
         return 0
     x.hooks = ()
-    x.respond(<Answer>result, x.cause)
+    x.respond(with_refusal(x, x.cause, <Answer>result), x.cause)
     return 1
 
 
@@ -335,6 +337,7 @@ cdef int refuse_for(Exchange x, object refusal) except -1:
     """Ends the exchange as a `Refusal` says."""
     if refusal.answer is not None:
         return x.respond(refusal.answer, refusal.cause)
+    x.refusal_of = refusal.cause
     x.refusal_fields = refusal.fields or None
     x.refusal_detail = refusal.detail or None
     x.refused_for = refusal.retry_after

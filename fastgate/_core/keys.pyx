@@ -80,8 +80,10 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
     if kind == KEY_NOTHING:
         return True
     if kind == KEY_CLIENT_IP:
-        value = <const unsigned char*>PyBytes_AS_STRING(x.client_ip)
-        length = PyBytes_GET_SIZE(x.client_ip)
+        # Clients that are not known count together, as the peer that they come from.
+        owner = x.client_ip if x.client_ip else x.client.peer_address
+        value = <const unsigned char*>PyBytes_AS_STRING(owner)
+        length = PyBytes_GET_SIZE(owner)
         if memchr(value, b":", length) != NULL and inet_pton(AF_INET6, <const char*>value, &address) == 1:
             value = <const unsigned char*>&address
             length = 8

@@ -82,7 +82,10 @@ class Request:
         """Parameters of the route's path, percent-decoded."""
     @property
     def client_ip(self) -> str:
-        """Address of the client: the last one that no trusted proxy vouches for. "unix:" behind a Unix socket."""
+        """Address of the client: the last one that no trusted proxy vouches for; "" when it is not known.
+
+        "unix:" behind a Unix socket.
+        """
     @property
     def id(self) -> str:
         """The request id: a trusted proxy's own, else a new one."""

@@ -10,7 +10,19 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from fastgate._core.exchange cimport Answer, Exchange
-from fastgate._core.head cimport DROPPED, Field, Head, is_token, name_flags_of, name_id
+from fastgate._core.head cimport (
+    DROPPED,
+    PROXY_AUTHENTICATE,
+    UPGRADE,
+    Field,
+    Head,
+    folded_name,
+    is_token,
+    name_flags_of,
+    name_id,
+    same_variable,
+)
+from fastgate._core.route cimport own_field, own_variable
 
 
 cdef bytes field_name(object name):
@@ -24,10 +36,14 @@ cdef bytes field_name(object name):
     return text
 
 
-cdef bytes editable(object name):
-    """A field name that policies may change: framing and hop-by-hop fields belong to the gateway."""
+cdef bytes editable(object name, bint of_answer):
+    """A field name that policies may change: framing and hop-by-hop fields belong to the gateway.
+
+    An answer of their own may say what to upgrade to (426), and how to authenticate to a proxy (407).
+    """
     cdef bytes text = field_name(name)
-    if name_flags_of(name_id(<const unsigned char*>text, len(text))):
+    cdef int number = name_id(<const unsigned char*>text, len(text))
+    if name_flags_of(number) and not (of_answer and (number == UPGRADE or number == PROXY_AUTHENTICATE)):
         raise ValueError(f"the header {name!r} is ruled by the gateway")
     return text
 
@@ -151,19 +167,46 @@ cdef class Headers:
     cdef int drop(self, bytes lower) except -1:
         cdef list extra
         cdef int i
-        if self.head is not None:
+        cdef Field* field
+        cdef bytes folded = None
+        if self.of_request:
+            # Also what the upstream may take for the same.
+            folded = folded_name(lower)
+        if self.head is not None and self.of_request:
+            for i in range(self.head.count):
+                field = &self.head.fields[i]
+                if same_variable(self.head.p + field.name, field.name_length, folded, len(folded)):
+                    field.flags |= DROPPED
+        elif self.head is not None:
             i = self.head.find(lower, len(lower), 0)
             while i >= 0:
                 self.head.fields[i].flags |= DROPPED
                 i = self.head.find(lower, len(lower), i + 1)
+        self.withhold(lower)
         extra = self.extra()
         if extra is not None:
-            extra[:] = [pair for pair in extra if (<bytes>pair[0]).lower() != lower]
+            extra[:] = [
+                pair for pair in extra
+                if ((<bytes>pair[0]).lower() != lower if folded is None else folded_name(pair[0]) != folded)
+            ]
+        return 0
+
+    cdef int withhold(self, bytes lower) except -1:
+        """What the gateway would send under this name is not sent either."""
+        cdef Exchange x = self.exchange
+        if self.answer is not None:
+            if self.answer.removed is None:
+                self.answer.removed = []
+            self.answer.removed.append(lower)
+        elif self.of_request:
+            x.request_withheld |= own_variable(lower, x.runtime.request_id_lower)
+        else:
+            x.response_withheld |= own_field(lower, x.runtime.request_id_lower)
         return 0
 
     def add(self, name, value):
         """Appends one more field of this name. Raises ValueError for what cannot be a name or a value."""
-        cdef bytes text = editable(name)
+        cdef bytes text = editable(name, self.answer is not None)
         cdef bytes content = field_value(value)
         self.check()
         if self.answer is not None:
@@ -179,7 +222,7 @@ cdef class Headers:
 
     def set(self, name, value):
         """Replaces every field of this name by one."""
-        cdef bytes text = editable(name)
+        cdef bytes text = editable(name, self.answer is not None)
         field_value(value)
         self.check()
         self.drop(text.lower())
@@ -190,7 +233,7 @@ cdef class Headers:
 
     def remove(self, name):
         """Removes every field of this name; none is no error."""
-        cdef bytes text = editable(name)
+        cdef bytes text = editable(name, self.answer is not None)
         self.check()
         self.drop(text.lower())
 
@@ -297,7 +340,7 @@ cdef class Request:
 
     @property
     def client_ip(self):
-        """Address of the client: the last one that no trusted proxy vouches for."""
+        """Address of the client: the last one that no trusted proxy vouches for; "" when it is not known."""
         cdef Exchange x = self.live()
         return x.client_ip.decode("ascii") if x.client_ip is not None else ""
 

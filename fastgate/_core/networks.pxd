@@ -13,6 +13,9 @@ cdef struct Node:
     int child[2]                       # by the bit after the prefix; 0 = none
 
 
+cdef bytes normal_address(bytes text)
+
+
 cdef class Networks:
     """Networks of both families, each with a mark; immutable once made."""
     cdef Node* nodes                   # the first two are the roots: of IPv4 and of IPv6

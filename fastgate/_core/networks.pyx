@@ -12,7 +12,7 @@ An IPv4 address and its IPv4-mapped IPv6 form (RFC 4291 section 2.5.5.2) are the
 IPv6 that is wider than the mapped range, ``::/0`` say, has no IPv4 address in it. A zone (``fe80::1%eth0``) is ignored.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy, strlen
@@ -21,6 +21,7 @@ from collections.abc import Mapping
 
 cdef extern from "arpa/inet.h" nogil:
     int inet_pton(int family, const char* text, void* address)
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
 
 cdef extern from "sys/socket.h" nogil:
     enum:
@@ -69,7 +70,7 @@ cdef int parse(const char* text, uint64_t* high, uint64_t* low) noexcept nogil:
     cdef const char* zone = <const char*>memchr(text, b"%", length)
     if zone != NULL:
         length = zone - text
-        if length >= LONGEST_TEXT:
+        if length >= LONGEST_TEXT or zone[1] == 0 or memchr(text, b":", length) == NULL:
             return -1
         memcpy(copy, text, length)
         copy[length] = 0
@@ -89,6 +90,35 @@ cdef int parse(const char* text, uint64_t* high, uint64_t* low) noexcept nogil:
         low[0] = 0
         return 0
     return 1
+
+
+cdef bytes normal_address(bytes text):
+    """The one form of an address that everything compares, counts and writes; None: it is none.
+
+    IPv4 where it is an IPv4-mapped address of IPv6, without a zone, as inet_ntop writes it.
+    """
+    cdef uint64_t high = 0
+    cdef uint64_t low = 0
+    cdef unsigned char raw[16]
+    cdef char shown[LONGEST_TEXT]
+    cdef int i
+    cdef int family
+    if PyBytes_GET_SIZE(text) != <Py_ssize_t>strlen(PyBytes_AS_STRING(text)):
+        return None
+    family = parse(PyBytes_AS_STRING(text), &high, &low)
+    if family < 0:
+        return None
+    for i in range(8):
+        raw[i] = <unsigned char>(high >> (56 - 8 * i) & 255)
+        raw[8 + i] = <unsigned char>(low >> (56 - 8 * i) & 255)
+    if inet_ntop(AF_INET if family == 0 else AF_INET6, raw, shown, LONGEST_TEXT) == NULL:
+        return None
+    return shown
+
+
+def normalize_address(str text not None):
+    cdef bytes found = normal_address(text.encode("utf-8", "surrogatepass"))
+    return None if found is None else found.decode("ascii")
 
 
 cdef class Networks:

@@ -14,7 +14,7 @@ def read_head(
     request: bool = True,
     max_bytes: int = 32768,
     limit: int = 100,
-    underscores: Literal["drop", "pass", "reject"] = "drop",
+    field_names: Literal["drop", "pass", "reject"] = "drop",
 ) -> dict[str, Any]:
     """Feeds a head as a connection does: each time with everything that came so far.
 

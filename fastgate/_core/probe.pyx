@@ -78,7 +78,7 @@ cdef bytes span(Head head, Py_ssize_t start, Py_ssize_t length):
     return (<const char*>head.p)[start:start + length]
 
 
-def read_head(pieces, *, bint request=True, Py_ssize_t max_bytes=32768, int limit=100, underscores="drop"):
+def read_head(pieces, *, bint request=True, Py_ssize_t max_bytes=32768, int limit=100, field_names="drop"):
     """Feeds a head as a connection does: each time with everything that came so far.
 
     A dict; see the stub.
@@ -106,7 +106,7 @@ def read_head(pieces, *, bint request=True, Py_ssize_t max_bytes=32768, int limi
     # The empty line ends the head: nothing behind it is looked at.
     data = data[:size]
     head.p = at_the_edge(data)
-    cause = head.index(request, {"drop": 0, "pass": 1, "reject": 2}[underscores])
+    cause = head.index(request, {"drop": 0, "pass": 1, "reject": 2}[field_names])
     if cause != OK:
         shown["cause"] = reason_of(cause)
         return shown

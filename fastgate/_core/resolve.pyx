@@ -1,14 +1,22 @@
 """From a request head to the route: target, host, client address, request id, path, route."""
 
-import ipaddress
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.buffer cimport filled, room
-from fastgate._core.causes cimport AMBIGUOUS_PATH, BAD_EXPECTATION, BAD_REQUEST, MISDIRECTED, NO_METHOD, NO_ROUTE, OK
-from fastgate._core.exchange cimport Exchange, answer_health, answer_options
-from fastgate._core.head cimport DROPPED, X_FORWARDED_FOR, Head, is_host, is_token, same
+from fastgate._core.causes cimport (
+    AMBIGUOUS_PATH,
+    BAD_EXPECTATION,
+    BAD_REQUEST,
+    CERTIFICATE_WITHDRAWN,
+    MISDIRECTED,
+    NO_METHOD,
+    NO_ROUTE,
+    OK,
+)
+from fastgate._core.exchange cimport Exchange, answer_allowed, answer_health, answer_options
+from fastgate._core.head cimport DROPPED, Head, is_host, is_token, same
+from fastgate._core.hops cimport client_of, read_hops
 from fastgate._core.route cimport Route, Runtime
 from fastgate._core.readings cimport is_stricter_otherwise
 from fastgate._core.router cimport ADDS_READINGS, CHANGED, Entry, Query, normalize_path
@@ -66,24 +74,47 @@ cdef int resolve(Exchange x) except -1:
     if head.expect >= 0 and head.minor == 1 and not same(head.p + head.fields[head.expect].value,
                                                          head.fields[head.expect].value_length, b"100-continue", 12):
         return BAD_EXPECTATION
-    if runtime.check_server_name and misdirected(x):
-        return MISDIRECTED
+    if runtime.check_server_name:
+        if x.client.withdrawn:
+            return CERTIFICATE_WITHDRAWN
+        if misdirected(x):
+            return MISDIRECTED
     if runtime.health_path is not None and (x.is_get or x.is_head) \
             and x.path_length == PyBytes_GET_SIZE(runtime.health_path) \
             and memcmp(x.path, PyBytes_AS_STRING(runtime.health_path), x.path_length) == 0:
         return answer_health(x)
     put_query(x, &query)
-    if length == 7 and memcmp(method, b"OPTIONS", 7) == 0 and find_preflight(x, &query):
-        return OK
+    if length == 7 and memcmp(method, b"OPTIONS", 7) == 0:
+        if find_preflight(x, &query):
+            return OK
+        if goes_no_further(x):
+            return answer_allowed(x)
     x.entry = runtime.router.find(&query, &x.found)
     if x.entry is None:
         return NO_METHOD if x.found.method_only else NO_ROUTE
     if changed & ADDS_READINGS and is_stricter_otherwise(runtime.router, &query, x.entry):
         return AMBIGUOUS_PATH
     x.route = <Route>x.entry.value
-    if length == 5 and memcmp(method, b"TRACE", 5) == 0 and not x.route.names_trace:
+    if length == 5 and memcmp(method, b"TRACE", 5) == 0 and (not x.route.names_trace or goes_no_further(x)):
         return NO_METHOD
     return OK
+
+
+cdef bint goes_no_further(Exchange x) except -1:
+    """Counts Max-Forwards down (RFC 9110 section 7.6.2). True: this gateway is the last to get the request."""
+    cdef Head head = x.request
+    cdef int i = head.find(b"max-forwards", 12, 0)
+    cdef bytes value
+    if i < 0:
+        return False
+    value = head.value_of(i)
+    if not value.isdigit():
+        return False
+    if int(value[:9]) == 0:
+        return True
+    head.fields[i].flags |= DROPPED
+    x.request_extra = [(b"Max-Forwards", b"%d" % (int(value[:9]) - 1))]
+    return False
 
 
 cdef bint find_preflight(Exchange x, Query* query) except -1:
@@ -186,23 +217,12 @@ cdef int identify_client(Exchange x) except -1:
     """Client address and request id: from the peer itself, or from what a trusted peer says."""
     cdef Head head = x.request
     cdef int i
-    cdef list hops
-    cdef str hop
     cdef bytes name
     x.client_ip = x.client.peer_address
     if x.client.trusted:
         if head.has_forwarded:
-            hops = []
-            for i in range(head.count):
-                if head.fields[i].id == X_FORWARDED_FOR and not head.fields[i].flags & DROPPED:
-                    hops.extend(head.value_of(i).decode("latin-1").split(","))
-            for hop in reversed(hops):
-                hop = address_of(hop)
-                if hop is None:
-                    break
-                x.client_ip = hop.encode("ascii")
-                if not x.runtime.trusted(hop):
-                    break
+            x.hops = read_hops(x)
+            x.client_ip = client_of(x.hops, x.client.peer_address, x.client.trusted_by)
         if x.runtime.request_id is not None:
             name = x.runtime.request_id_lower
             i = head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
@@ -243,16 +263,3 @@ cdef bint visible(const unsigned char* p, Py_ssize_t length) noexcept nogil:
         if p[i] < 0x21 or p[i] > 0x7E:
             return False
     return True
-
-
-cdef str address_of(str hop):
-    """The address in an element of X-Forwarded-For, without port and brackets; None where there is none."""
-    hop = hop.strip()
-    if hop.startswith("["):
-        hop = hop[1:].partition("]")[0]
-    elif hop.count(":") == 1:
-        hop = hop.partition(":")[0]
-    try:
-        return str(ipaddress.ip_address(hop))
-    except ValueError:
-        return None

@@ -10,11 +10,40 @@ cdef enum:
     MAX_LIMITS = 8                     # rate limits of one route
 
 
+cdef enum OwnField:
+    """Fields that the gateway sends itself: a bit is set for one that an edit has removed or replaced."""
+    OWN_HOST = 1
+    OWN_FORWARDED_FOR = 2
+    OWN_FORWARDED_PROTO = 4
+    OWN_FORWARDED_HOST = 8
+    OWN_FORWARDED_PORT = 16
+    OWN_FORWARDED = 32
+    OWN_VIA = 64
+    OWN_REQUEST_ID = 128
+    OWN_DATE = 256
+    OWN_SERVER = 512
+    OWN_CONTENT_TYPE = 1024            # of answers of its own, where it is one field among others
+    OWN_QUOTA_POLICY = 2048
+    OWN_QUOTA = 4096
+    OWN_QUOTA_LIMIT = 8192
+    OWN_QUOTA_REMAINING = 16384
+    OWN_QUOTA_RESET = 32768
+    OWN_UPGRADE = 65536                # of answers of its own, with the Connection that goes with it
+
+
+cdef uint32_t own_field(bytes lower, bytes request_id) except? 0
+cdef uint32_t own_variable(bytes name, bytes request_id) except? 0
+
+
 cdef class Edits:
     cdef readonly tuple removed        # lower-case names
+    cdef tuple removed_variables       # the same, as `same_variable` compares
     cdef readonly tuple added          # (name, value) or (name, Template)
+    cdef uint32_t own                  # OwnField: those of the gateway's own fields that go, or are replaced
+    cdef uint32_t own_of_requests      # the same, of a request
+    cdef Edits own_only                # what of them concerns these fields; None = nothing
 
-    cdef bint removes(self, const unsigned char* name, Py_ssize_t length) noexcept
+    cdef bint removes(self, const unsigned char* name, Py_ssize_t length, bint of_request) noexcept
 
 
 cdef class Template:
@@ -129,7 +158,7 @@ cdef class Runtime:
     cdef readonly Router router        # None once it was dissolved
     cdef bytes methods                 # what OPTIONS * answers
     cdef bint merge_slashes
-    cdef int underscores
+    cdef int field_names               # FieldNames
     cdef int max_headers
     cdef Py_ssize_t max_header_bytes
     cdef uint32_t keepalive            # milliseconds
@@ -140,6 +169,8 @@ cdef class Runtime:
     cdef bint via
     cdef bytes request_id              # the field's name as it is sent; None = off
     cdef bytes request_id_lower
+    cdef uint32_t request_id_bit       # of that name in ``Head.seen``; 0: it is a name that a head does not know
+    cdef bytes request_id_variable     # as `same_variable` compares
     cdef tuple unlogged                # parameters of queries that the access log leaves out; None = none
     cdef bint html_errors
     cdef bytes server_line             # b"Server: …\r\n" or b""

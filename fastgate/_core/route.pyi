@@ -23,7 +23,14 @@ class Template:
 class Edits:
     """What is done to the fields of a head: ``removed`` names go, ``added`` pairs are appended, in this order."""
 
-    def __init__(self, *, removed: Iterable[str] = (), added: Iterable[tuple[str, bytes | Template]] = ()) -> None: ...
+    def __init__(
+        self,
+        *,
+        removed: Iterable[str] = (),
+        added: Iterable[tuple[str, bytes | Template]] = (),
+        request_id: str = "",
+    ) -> None:
+        """``request_id`` is the name of the field that the gateway has for the id; ``""``: it has none."""
     @property
     def removed(self) -> tuple[bytes, ...]:
         """In lower case."""
@@ -204,7 +211,7 @@ class Runtime:
         router: Router,
         methods: Iterable[str] = (),
         merge_slashes: bool = True,
-        underscore_headers: Literal["drop", "pass", "reject"] = "drop",
+        field_names: Literal["drop", "pass", "reject"] = "drop",
         max_headers: int = 100,
         max_header_bytes: int = 32768,
         keepalive: float = 75.0,

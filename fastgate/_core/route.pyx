@@ -4,7 +4,15 @@ These objects are immutable once built; only a runtime that is no longer in use 
 know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
 """
 
-from fastgate._core.head cimport same
+from fastgate._core.head cimport (
+    NAMES_DROP,
+    NAMES_PASS,
+    NAMES_REJECT,
+    X_REQUEST_ID,
+    folded_name,
+    same,
+    same_variable,
+)
 from fastgate._core.concurrency cimport Concurrency
 from fastgate._core.limiter cimport Limit
 from fastgate._core.retry cimport RetryRule
@@ -12,15 +20,62 @@ from fastgate._core.retry cimport RetryRule
 from fastgate._core.wheel import milliseconds
 
 
+cdef dict _OWN = {
+    b"host": OWN_HOST, b"x-forwarded-for": OWN_FORWARDED_FOR, b"x-forwarded-proto": OWN_FORWARDED_PROTO,
+    b"x-forwarded-host": OWN_FORWARDED_HOST, b"x-forwarded-port": OWN_FORWARDED_PORT, b"forwarded": OWN_FORWARDED,
+    b"via": OWN_VIA, b"date": OWN_DATE, b"server": OWN_SERVER, b"content-type": OWN_CONTENT_TYPE,
+    b"ratelimit-policy": OWN_QUOTA_POLICY, b"ratelimit": OWN_QUOTA, b"x-ratelimit-limit": OWN_QUOTA_LIMIT,
+    b"x-ratelimit-remaining": OWN_QUOTA_REMAINING, b"x-ratelimit-reset": OWN_QUOTA_RESET,
+}
+
+
+cdef uint32_t own_field(bytes lower, bytes request_id) except? 0:
+    """The bit of a field that the gateway sends itself; ``request_id`` is what that field is called, None = off."""
+    cdef uint32_t bit = _OWN.get(lower, 0)
+    return bit | OWN_REQUEST_ID if lower == request_id else bit
+
+
+cdef dict _OWN_VARIABLES = {folded_name(_name): _bit for _name, _bit in _OWN.items()}
+
+
+cdef uint32_t own_variable(bytes name, bytes request_id) except? 0:
+    """The same for a request, whose fields go in every spelling that servers take for the same variable."""
+    cdef bytes folded = folded_name(name)
+    cdef uint32_t bit = _OWN_VARIABLES.get(folded, 0)
+    return bit | OWN_REQUEST_ID if request_id is not None and folded == folded_name(request_id) else bit
+
+
 cdef class Edits:
-    """What is done to the fields of a head: ``removed`` names go, ``added`` pairs are appended, in this order."""
+    """What is done to the fields of a head: ``removed`` names go, ``added`` pairs are appended, in this order.
 
-    def __cinit__(self, *, removed=(), added=()):
+    From a request a name goes in every spelling that servers take for the same variable.
+    """
+
+    def __cinit__(self, *, removed=(), added=(), request_id=""):
+        cdef bytes id_name = request_id.lower().encode("ascii") if request_id else None
         self.removed = tuple(name.lower().encode("ascii") for name in removed)
+        self.removed_variables = tuple(folded_name(name) for name in self.removed)
         self.added = tuple((name.encode("ascii"), value) for name, value in added)
+        own = {name for name in self.removed if own_field(name, id_name)}
+        for name in self.removed:
+            self.own |= own_field(name, id_name)
+            self.own_of_requests |= own_variable(name, id_name)
+        if own == {*self.removed, *(name.lower() for name, _ in self.added)}:
+            self.own_only = self if own else None
+        elif own:
+            self.own_only = Edits(
+                removed=sorted(name.decode() for name in own),
+                added=[(name.decode(), value) for name, value in self.added if name.lower() in own],
+                request_id=request_id,
+            )
 
-    cdef bint removes(self, const unsigned char* name, Py_ssize_t length) noexcept:
+    cdef bint removes(self, const unsigned char* name, Py_ssize_t length, bint of_request) noexcept:
         cdef bytes removed
+        if of_request:
+            for removed in self.removed_variables:
+                if same_variable(name, length, removed, len(removed)):
+                    return True
+            return False
         for removed in self.removed:
             if same(name, length, removed, len(removed)):
                 return True
@@ -183,7 +238,7 @@ cdef class Runtime:
     """A compiled configuration: the router and what holds for every route. Times are seconds."""
 
     def __init__(
-        self, *, router, methods=(), merge_slashes=True, underscore_headers="drop", max_headers=100,
+        self, *, router, methods=(), merge_slashes=True, field_names="drop", max_headers=100,
         max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, min_rate=0, forwarded=False,
         via=False, request_id="x-request-id", error_format="problem", server_header="fastgate", health_path="",
         trusted=None, check_server_name=False, unlogged=()
@@ -191,7 +246,7 @@ cdef class Runtime:
         self.router = router
         self.methods = ", ".join(methods).encode("ascii")
         self.merge_slashes = merge_slashes
-        self.underscores = {"drop": 0, "pass": 1, "reject": 2}[underscore_headers]
+        self.field_names = {"drop": NAMES_DROP, "pass": NAMES_PASS, "reject": NAMES_REJECT}[field_names]
         self.max_headers = max_headers
         self.max_header_bytes = max_header_bytes
         self.keepalive = milliseconds(keepalive)
@@ -202,6 +257,8 @@ cdef class Runtime:
         self.via = via
         self.request_id = request_id.encode("ascii") if request_id else None
         self.request_id_lower = self.request_id.lower() if request_id else None
+        self.request_id_bit = 1 << X_REQUEST_ID if self.request_id_lower == b"x-request-id" else 0
+        self.request_id_variable = folded_name(self.request_id) if request_id else None
         self.html_errors = error_format == "html"
         self.server_line = b"Server: " + server_header.encode("latin-1") + b"\r\n" if server_header else b""
         self.health_path = health_path.encode("ascii") if health_path else None

@@ -3,6 +3,9 @@ from libc.stdint cimport uint64_t
 
 from fastgate._core.histogram cimport HISTOGRAM_WORDS
 
+cdef enum:
+    TLS_FAILURES = 12
+
 # The metrics of one worker slot: written by that worker alone, with plain additions. Every field is 64-bit words.
 cdef struct Slab:
     uint64_t accepted               # client connections
@@ -27,6 +30,8 @@ cdef struct Slab:
     uint64_t rate_exceeded          # that a limit on trial (dry_run) would have refused
     uint64_t concurrency_limited    # refused by a concurrency limit
     uint64_t breaker_refused        # refused because a breaker is open
+    uint64_t given_up               # client connections that were closed to make room for others
+    uint64_t tls_failed[TLS_FAILURES]   # handshakes, by the reason that `tls_failures.REASONS` has at this place
     uint64_t latency[HISTOGRAM_WORDS]
     uint64_t upstream_latency[HISTOGRAM_WORDS]
 

@@ -59,7 +59,17 @@ from fastgate._core.engine cimport Engine, live
 from fastgate._core.exchange cimport ASK_EVERY, ClientSide, Exchange, Upstream, UpstreamSide
 from fastgate._core.forwarding cimport put_request
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
-from fastgate._core.head cimport AUTHORIZATION, DROPPED, Field, Head, same, same_text
+from fastgate._core.head cimport (
+    AUTHORIZATION,
+    DROPPED,
+    OTHER,
+    PROXY_AUTHENTICATE,
+    UPGRADE,
+    Field,
+    Head,
+    same,
+    same_text,
+)
 from fastgate._core.health cimport UpstreamHealth
 from fastgate._core.keys cimport find_steady_key
 from fastgate._core.retry cimport Judgement
@@ -339,8 +349,10 @@ cdef class UpstreamConnection(UpstreamSide):
             if offset < PyBytes_GET_SIZE(data) and self.exchange is x:
                 self.exchange.client.write(data[offset:])
             return 0
-        if (head.status == 401 or head.status == 407) and self.owner is None and asks_for_connection(head):
-            self.reserve_for(x.client)
+        if head.status >= 401:
+            keep_for_status(head)
+            if (head.status == 401 or head.status == 407) and self.owner is None and asks_for_connection(head):
+                self.reserve_for(x.client)
         if head.close:
             self.reusable = False
         head.keep_alive_timeout(&self.keep_seconds)
@@ -467,6 +479,18 @@ cdef bint same_protocol(Head request, Head response) noexcept:
     cdef Field* given = &response.fields[response.upgrade]
     return asked.value_length == given.value_length \
         and same_text(request.p + asked.value, response.p + given.value, asked.value_length)
+
+
+cdef void keep_for_status(Head head) noexcept:
+    """Fields that otherwise end here, and that a response with this status has to have: 426 says what to upgrade to
+    (RFC 9110 section 15.5.22), 407 how to authenticate (section 15.5.8).
+    """
+    cdef int name = UPGRADE if head.status == 426 else PROXY_AUTHENTICATE if head.status == 407 else OTHER
+    cdef int i
+    if name != OTHER:
+        for i in range(head.count):
+            if head.fields[i].id == name:
+                head.fields[i].flags = 0
 
 
 # -- schemes that authenticate the connection and not the request (RFC 4559; NTLM)

@@ -16,6 +16,7 @@ STARTER = """\
 host = "127.0.0.1"            # "0.0.0.0" to be reached from other machines
 port = 8080
 # workers = "auto"            # one for each CPU
+# max_connections_per_client = 200   # of one address in each worker, so that nobody takes all connections
 # trusted_proxies = ["10.0.0.0/8"]   # load balancers in front, whose X-Forwarded-For is believed
 
 # [gateway.tls]

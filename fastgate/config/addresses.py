@@ -104,6 +104,15 @@ def parse_url(text: str) -> tuple[Endpoint, str]:
     return endpoint, target if target.startswith("/") else f"/{target}"
 
 
+def check_authority(text: str) -> str:
+    """What may be sent as Host: a host, with or without a port; ValueError with the reason."""
+    if "/" in text:
+        raise ValueError("a host has no scheme and no path")
+    host, _ = split_port(text)
+    check_host(host)
+    return text
+
+
 def split_port(text: str) -> tuple[str, int | None]:
     """Host (without brackets) and port, None where none is written."""
     if text.startswith("["):

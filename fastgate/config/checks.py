@@ -32,6 +32,8 @@ def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
     _check_plugins(config, reading)
     check_policies(config.defaults, ("defaults",), plugins, reading)
     _check_auth(config.defaults, ("defaults",), config, reading)
+    if isinstance(config.defaults.request_headers, HeaderEdits):
+        _check_proxy(config.defaults.request_headers, ("defaults", "request_headers"), reading)
     for number, route in enumerate(items(config.routes)):
         if isinstance(route, Route):
             keys = ("routes", number)
@@ -214,6 +216,14 @@ def installed_plugins() -> set[str]:
     return {entry.name for entry in entry_points(group="fastgate.policies")}
 
 
+def _check_proxy(edits: Any, keys: PathKeys, reading: Reading) -> None:
+    for action, fields in (("set", edits.set), ("add", edits.add)):
+        for field in fields if isinstance(fields, dict) else ():
+            if field.lower() == "proxy":
+                message = "Proxy is never forwarded: CGI programs take it for the proxy that they are to use"
+                reading.report((*keys, action, field), message)
+
+
 def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
     """``{param.NAME}`` must be a parameter of this route's path, in edits of header fields and in a redirect."""
     if not isinstance(route.path, str):
@@ -229,6 +239,8 @@ def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
         if not isinstance(edits, HeaderEdits):
             continue
         inherited = edits is getattr(defaults, name)
+        if name == "request_headers" and not inherited:
+            _check_proxy(edits, (*keys, name), reading)
         for where, text in edited_values(edits):
             if "{param." not in text:
                 continue

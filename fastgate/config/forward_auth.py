@@ -7,7 +7,7 @@ from msgspec import Meta, field
 
 from fastgate.config.errors import PathKeys
 from fastgate.config.headers import CONNECTION_FIELDS
-from fastgate.config.kinds import Duration, HeaderName, Positive, Wait, about
+from fastgate.config.kinds import Count, Duration, HeaderName, Positive, Wait, about
 from fastgate.config.table import Table
 from fastgate.config.upstreams import UpstreamTLS
 from fastgate.config.words import check_key
@@ -19,7 +19,10 @@ ServiceURL = Annotated[str, Meta(extra={"kind": "service url"})]
 OptionalHeaderName = Annotated[str, Meta(extra={"kind": "optional header name"})]
 DecisionKey = Annotated[str, Meta(extra={"kind": "decision key"})]
 
-_NOT_TO_BE_SET = CONNECTION_FIELDS | {"host", "expect"}
+_NOT_TO_BE_SET = CONNECTION_FIELDS | {"host", "expect", "proxy"}
+_OF_THE_ANSWER = frozenset((
+    "accept-ranges", "age", "date", "etag", "expires", "last-modified", "location", "server", "via",
+))
 
 
 class DecisionPart(NamedTuple):
@@ -89,6 +92,15 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
             also=["auth_response_headers", "authresponseheaders", "copy_headers", "upstream_headers"],
         ),
     ] = field(default_factory=list)
+    client_headers: Annotated[
+        list[HeaderName],
+        about(
+            "Fields of an answer that grants which the client gets, beside those of the upstream's answer, whoever "
+            "then answers the request. The upstream never gets them.",
+            examples=[["set-cookie"]],
+            also=["add_auth_cookies_to_response", "auth_cookies", "allowed_client_headers_on_success", "cookies"],
+        ),
+    ] = field(default_factory=lambda: ["set-cookie"])
     identity_header: Annotated[
         OptionalHeaderName,
         about(
@@ -98,8 +110,13 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
         ),
     ] = ""
     max_connections: Annotated[
-        Positive, about("The most connections to it, in each worker.", also=["connections", "pool"])
-    ] = 64
+        Count,
+        about(
+            "The most connections to it, in each worker; questions beyond it wait for one within `timeout`. 0 is no "
+            "bound but that of open files.",
+            also=["connections", "pool"],
+        ),
+    ] = 0
     cache: Annotated[
         DecisionCache | None,
         about(
@@ -117,7 +134,7 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
         url: Any = self.url
         if self.tls and isinstance(url, str) and url.lower().startswith("http:"):
             yield ("tls",), "is of no use: the url begins with http:"
-        for key in ("request_headers", "response_headers"):
+        for key in ("request_headers", "response_headers", "client_headers"):
             for number, name in enumerate(getattr(self, key)):
                 if not isinstance(name, str):
                     continue
@@ -125,6 +142,10 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
                     yield (key, number), f"{name} belongs to the connection and cannot be passed on"
                 elif key == "request_headers" and name.startswith(("x-forwarded-", "x-original-")):
                     yield (key, number), f"{name} is what the gateway says itself"
+                elif key == "response_headers" and name == "set-cookie":
+                    yield (key, number), "set-cookie is for the client: client_headers passes it on"
+                elif key == "client_headers" and (name in _OF_THE_ANSWER or name.startswith("content-")):
+                    yield (key, number), f"{name} says something of the service's own answer"
         if self.cache:
             yield from self._missing_keys(list(self.cache.by), list(self.request_headers))
 

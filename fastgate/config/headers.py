@@ -1,5 +1,7 @@
 """Header fields in a configuration: names, values, and those that no one may edit."""
 
+import re
+
 from fastgate.config.patterns import check_token
 
 CONNECTION_FIELDS = frozenset(
@@ -18,19 +20,45 @@ CONNECTION_FIELDS = frozenset(
 """Fields that describe one connection or the framing of one message; the gateway writes them itself."""
 
 
+def variable_of(name: str) -> str:
+    """What CGI, WSGI and PHP servers make of a field name: one variable of several spellings."""
+    return re.sub("[^a-z0-9]", "_", name.lower())
+
+
 def check_header_name(text: str) -> str:
     """The name in lower case."""
     return check_token(text, "header name").lower()
 
 
+_REASONS = {
+    **dict.fromkeys(CONNECTION_FIELDS, "belongs to the connection, and each of the two has its own"),
+    **dict.fromkeys(
+        ("content-length", "transfer-encoding", "trailer"), "says where the body ends, which the gateway works out"
+    ),
+    "upgrade": "belongs to the connection: the key upgrades says which protocols may be switched to",
+    "expect": "is answered by the gateway, which forwards none",
+}
+"""Why a field cannot be edited, by its name in lower case."""
+
+
 def check_edited_header(text: str) -> str:
+    """The name as it is; ValueError for one that belongs to the connection, or of which each request has just one."""
+    if text.lower() == "host":
+        raise ValueError("a request has exactly one Host: set it in request_headers, or by host_header")
+    return check_set_header(text)
+
+
+def check_answer_header(text: str) -> str:
+    """As `check_edited_header`; Upgrade, which an answer with 426 must have, is taken too."""
+    return text if text.lower() == "upgrade" else check_edited_header(text)
+
+
+def check_set_header(text: str) -> str:
     """The name as it is; ValueError for one that belongs to the connection."""
     check_token(text, "header name")
-    lower = text.lower()
-    if lower in CONNECTION_FIELDS:
-        raise ValueError(f"{text} belongs to the connection and cannot be edited")
-    if lower == "host":
-        raise ValueError("the Host that is forwarded is set by host_header")
+    reason = _REASONS.get(text.lower())
+    if reason:
+        raise ValueError(f"{text} cannot be edited: it {reason}")
     return text
 
 

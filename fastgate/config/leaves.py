@@ -8,10 +8,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from fastgate.config.addresses import check_host, check_resolver, parse_listen, parse_url, split_port
+from fastgate.config.addresses import check_authority, check_host, check_resolver, parse_listen, parse_url, split_port
 from fastgate.config.basic import check_password_hash, check_realm, check_user_name
 from fastgate.config.forward_auth import check_decision_key
-from fastgate.config.headers import CONNECTION_FIELDS, check_edited_header, check_header_name, check_header_value
+from fastgate.config.headers import (
+    CONNECTION_FIELDS,
+    check_answer_header,
+    check_edited_header,
+    check_header_name,
+    check_header_value,
+    check_set_header,
+)
 from fastgate.config.jwt import check_claim_name, check_key_set_url, check_token_source
 from fastgate.config.origins import check_origin
 from fastgate.config.patterns import (
@@ -67,6 +74,14 @@ def _check_network(text: str) -> str:
     raise ValueError(f'"{text}" has bits set beyond its prefix: did you mean "{loose}"?')
 
 
+def _check_trusted_peer(text: str) -> str:
+    if text.startswith("unix:"):
+        return text if text == "unix:" else str(parse_listen(text, 0))
+    if text == "unix":
+        raise ValueError('the peers of Unix sockets are "unix:", those of one socket "unix:/path"')
+    return _check_network(text)
+
+
 def _check_expression(text: str) -> str:
     check_expression(text)
     return text
@@ -84,11 +99,7 @@ def _check_optional_header_name(text: str) -> str:
 def _check_host_header(text: str) -> str:
     if not text:
         raise ValueError('expected "upstream", "client" or a host')
-    if "/" in text:
-        raise ValueError("a host has no scheme and no path")
-    host, _ = split_port(text)
-    check_host(host)
-    return text
+    return check_authority(text)
 
 
 def _check_protocol(text: str) -> str:
@@ -194,9 +205,12 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "query name": _check_query_name,
     "listen address": _check_listen,
     "network": _check_network,
+    "trusted peer": _check_trusted_peer,
     "header name": check_header_name,
     "optional header name": _check_optional_header_name,
     "edited header": check_edited_header,
+    "set header": check_set_header,
+    "answer header": check_answer_header,
     "header value": check_header_value,
     "header template": _check_template,
     "header condition": check_header_condition,

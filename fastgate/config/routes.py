@@ -1,13 +1,15 @@
 """The keys of ``[[routes]]`` and ``[defaults]``: which requests, what is done with them, and who answers."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
 
+from fastgate.config.addresses import check_authority
 from fastgate.config.bodies import BodyKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import (
+    AnswerHeader,
     Cause,
     Duration,
     EditedHeader,
@@ -24,6 +26,7 @@ from fastgate.config.kinds import (
     Protocol,
     QueryCondition,
     RedirectTarget,
+    SetHeader,
     Share,
     Size,
     StickyKey,
@@ -47,15 +50,24 @@ class HeaderEdits(Table, frozen=True, kw_only=True):
     """
 
     set: Annotated[
-        dict[EditedHeader, HeaderTemplate],
-        about("Fields that have exactly this value, whatever was there.", examples=[{"x-client": "{client_ip}"}]),
+        dict[SetHeader, HeaderTemplate],
+        about(
+            "Fields that have exactly this value, whatever was there, also where the gateway sends them itself. In "
+            "`request_headers` Host may be among them.",
+            examples=[{"x-client": "{client_ip}"}],
+        ),
     ] = field(default_factory=dict)
     add: Annotated[
         dict[EditedHeader, HeaderTemplate | list[HeaderTemplate]],
         about("Fields that are added to those there; a list adds several.", examples=[{"x-tag": ["a", "b"]}]),
     ] = field(default_factory=dict)
     remove: Annotated[
-        list[EditedHeader], about("Fields that are taken away.", examples=[["x-internal"]], also=["delete", "unset"])
+        list[EditedHeader],
+        about(
+            "Fields that are taken away; the gateway does not send them either.",
+            examples=[["x-internal"]],
+            also=["delete", "unset"],
+        ),
     ] = field(default_factory=list)
 
 
@@ -225,13 +237,17 @@ class Respond(Table, frozen=True, kw_only=True):
         ),
     ] = ""
     headers: Annotated[
-        dict[EditedHeader, HeaderValue], about("Its fields.", examples=[{"cache-control": "no-store"}])
+        dict[AnswerHeader, HeaderValue], about("Its fields.", examples=[{"cache-control": "no-store"}])
     ] = field(default_factory=dict)
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
         if self.body and self.status in (204, 205, 304):
             yield ("body",), f"cannot be sent: an answer with status {self.status} has none"
+        headers: Any = self.headers
+        for name in headers if isinstance(headers, dict) else ():
+            if name.lower() == "upgrade" and self.status != 426:
+                yield ("headers", name), "belongs to an answer with status 426"
 
 
 class Redirect(Table, frozen=True, kw_only=True):
@@ -408,10 +424,31 @@ class PolicyKeys(BodyKeys, frozen=True, kw_only=True):
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
         yield from super().faults()
+        yield from self._host_faults()
         names = limit_names(list(self.rate_limit))
         for number, name in enumerate(names):
             if name in names[:number]:
                 yield ("rate_limit", number, "name"), f"{quote(name)} is already the name of another limit here"
+
+
+    def _host_faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """Host is set at one place, and only of requests."""
+        for key in ("request_headers", "response_headers"):
+            edits = getattr(self, key)
+            if not isinstance(edits, HeaderEdits) or not isinstance(edits.set, dict):
+                continue
+            for name, value in edits.set.items():
+                if name.lower() != "host" or not isinstance(value, str):
+                    continue
+                if key == "response_headers":
+                    yield (key, "set", name), "is no field of a response: request_headers can set it"
+                elif self.host_header != "upstream":
+                    yield (key, "set", name), "is said by host_header too: leave one of them out"
+                elif "{" not in value:
+                    try:
+                        check_authority(value)
+                    except ValueError as error:
+                        yield (key, "set", name), str(error)
 
 
 class Route(PolicyKeys, frozen=True, kw_only=True):

@@ -26,13 +26,13 @@ from fastgate.config.kinds import (
     Listen,
     LogPath,
     Mode,
-    Network,
     Path,
     PlainPath,
     PluginClass,
     Positive,
     Size,
     Text,
+    TrustedPeer,
     Wait,
     about,
 )
@@ -229,18 +229,28 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     max_connections: Annotated[
         Count,
         about(
-            "Client connections per worker; above it connections are accepted and closed. 0 derives it from the limit "
-            "of open files.",
+            "Client connections per worker, counted from when they are accepted. When as many are open, those that "
+            "have been idle longest are closed for new ones; when none is idle, new ones are closed. 0 derives it from "
+            "the limit of open files. Files for connections to upstreams are always kept back.",
             also=["worker_connections", "maxconn"],
+        ),
+    ] = 0
+    max_connections_per_client: Annotated[
+        Count,
+        about(
+            "Connections of one client address per worker (of one /64 network for IPv6); above it they are closed. "
+            "Trusted proxies and Unix sockets have no such bound. 0 is none.",
+            also=["max_connections_per_ip", "limit_conn", "per_client"],
         ),
     ] = 0
     socket_mode: Annotated[Mode, about("Permissions of Unix sockets, in octal.", show='"0660"')] = 0o660
     trusted_proxies: Annotated[
-        list[Network],
+        list[TrustedPeer],
         about(
-            "Addresses and networks whose `X-Forwarded-*`, `Forwarded`, request id and PROXY protocol are believed. "
-            "A network that clients can send from lets them choose their own address.",
-            examples=[["10.0.0.0/8", "::1"]],
+            "Addresses and networks whose `X-Forwarded-*`, `Forwarded`, request id and PROXY protocol are believed; "
+            "`unix:` are the peers of every Unix socket, `unix:/path` those of one. A network that clients can send "
+            "from lets them choose their own address.",
+            examples=[["10.0.0.0/8", "::1", "unix:/run/fastgate.sock"]],
             also=["trusted_ips", "set_real_ip_from", "real_ip_from"],
         ),
     ] = field(default_factory=list)
@@ -261,12 +271,14 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     max_headers: Annotated[
         Annotated[int, Meta(ge=1, le=10_000)], about("The most fields in a request head; above it 431.")
     ] = 100
-    underscore_headers: Annotated[
+    field_names: Annotated[
         Literal["drop", "pass", "reject"],
         about(
-            "What happens to request fields with `_` in their name. Many applications cannot tell `x_user` from "
-            "`x-user`, so that `pass` may let clients forge fields.",
-            also=["underscores_in_headers"],
+            "What happens to request fields with anything but letters, digits and `-` in their name: they are dropped, "
+            "passed on, or the request is answered 400. CGI, WSGI and PHP make one variable of `x-user`, `x_user` and "
+            "`x.user`. Names that the gateway sends or removes itself are removed in all of these spellings, with "
+            "`pass` too; for other names `pass` lets clients forge fields behind such servers.",
+            also=["underscore_headers", "underscores_in_headers", "ignore_invalid_headers"],
         ),
     ] = "drop"
     max_body: Annotated[
@@ -275,10 +287,18 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     ] = 32 * 1024 * 1024
     keepalive: Annotated[
         Wait,
-        about("How long a client connection may be idle.", also=["keepalive_timeout", "idle_timeout", "keep_alive"]),
+        about(
+            "How long a client connection may be idle between requests.",
+            also=["keepalive_timeout", "idle_timeout", "keep_alive"],
+        ),
     ] = 75.0
     header_timeout: Annotated[
-        Wait, about("From the first byte of a request head to its end; then 408.", also=["client_header_timeout"])
+        Wait,
+        about(
+            "From the first byte of a request head to its end; then 408. The first head of a connection is due so long "
+            "after the connection was accepted, TLS handshake included.",
+            also=["client_header_timeout"],
+        ),
     ] = 10.0
     body_timeout: Annotated[
         Wait, about("Between two reads of a request body; then 408.", also=["client_body_timeout"])

@@ -32,6 +32,8 @@ UPSTREAM_ONLY = (
 """Policy keys that are about what is sent to an upstream."""
 CHOSEN = ("header", "cookie")
 """Kinds of keys that a client can send anything in."""
+SHARED = ("route", "global")
+"""Kinds of keys that many clients have in common."""
 FEW_CLIENTS = 100
 """Fewer clients than that a sliding log should not have to do with."""
 
@@ -159,7 +161,27 @@ def upstream_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Ite
         yield from _hash_key_warnings(name, upstream, routes)
     if upstream.dns != plain.dns and not any(_has_name(target) for target in upstream.targets):
         yield (*keys, "dns"), "is not used: no target has a name"
+    yield from _pool_warnings(name, upstream, routes)
     yield from _health_warnings(upstream, keys, plain)
+
+
+def _pool_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Iterator[Finding]:
+    """About connections that run out."""
+    bound = upstream.pool.max_connections
+    open_to_one = [route.name for route in routes if name in route.upstreams() and not _bounds_a_client(route, bound)]
+    if bound and open_to_one:
+        which = f"route {quote(open_to_one[0])}" + (f" and {len(open_to_one) - 1} more" if open_to_one[1:] else "")
+        message = f"one client that sends or reads slowly can hold all {bound}"
+        mend = f"add concurrency by client_ip to {which}, or leave it out (0 is no bound)"
+        yield ("upstreams", name, "pool", "max_connections"), f"{message}: {mend}"
+
+
+def _bounds_a_client(route: Route, connections: int) -> bool:
+    """Whether each client has fewer requests under way than there are connections."""
+    limit = route.concurrency
+    if limit is None or limit.max >= connections:
+        return False
+    return all(parse_limit_key(key).kind not in (*CHOSEN, *SHARED, "param") for key in limit.key)
 
 
 def _hash_key_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Iterator[Finding]:

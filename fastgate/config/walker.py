@@ -441,6 +441,7 @@ DISTINCT = (
     "origin",
     "host pattern",
     "network",
+    "trusted peer",
     "upgrade protocol",
     "limit key",
     "cause",

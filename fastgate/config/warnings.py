@@ -41,7 +41,7 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
 def _gateway_warnings(config: GatewayConfig) -> Iterator[Finding]:
     gateway = config.gateway
     for number, network in enumerate(gateway.trusted_proxies):
-        if ipaddress.ip_network(network).prefixlen == 0:
+        if not network.startswith("unix:") and ipaddress.ip_network(network).prefixlen == 0:
             yield (
                 ("gateway", "trusted_proxies", number),
                 f"{network} believes everybody: any client can claim any address",
@@ -50,10 +50,10 @@ def _gateway_warnings(config: GatewayConfig) -> Iterator[Finding]:
         yield ("gateway", "proxy_protocol"), "closes every connection: trusted_proxies is empty"
     if gateway.max_body == 0:
         yield ("gateway", "max_body"), "0 lets clients send bodies without end"
-    if gateway.underscore_headers == "pass":
+    if gateway.field_names == "pass":
         yield (
-            ("gateway", "underscore_headers"),
-            "many applications cannot tell x_user from x-user, so clients may forge fields",
+            ("gateway", "field_names"),
+            "many applications cannot tell x_user and x.user from x-user, so clients may forge fields",
         )
     if not config.routes:
         yield ("routes",), "there are none: every request is answered 404"

@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from weakref import finalize
 
-from fastgate._core.client import ClientConnection
+from fastgate._core.client import ClientConnection, Places
 from fastgate._core.concurrency import merged
 from fastgate._core.engine import Engine
 from fastgate._core.limiter import evictions, lifted
 from fastgate._core.meters import plugin_times
+from fastgate._core.tls import TLSConnection
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.changes import emptied
 from fastgate.gateway.building import Built, build, close
@@ -94,7 +95,7 @@ class Gateway:
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
         engine.use(built.compiled.runtime)
-        engine.max_connections = config.gateway.max_connections or _connections_possible(pools)
+        _bound_connections(config, engine, pools)
         if 0 < engine.max_connections < _FEW_CONNECTIONS and not config.gateway.max_connections:
             _log.warning("the limit of open files (ulimit -n) allows only %d connections", engine.max_connections)
         self._engine = engine
@@ -109,13 +110,14 @@ class Gateway:
             control.watch_upstreams(config, pools.resolved)
             control.watch_key_sets(config, key_sets)
             engine.start()
-            context = self._tls.context if self._tls is not None else None
+            places = Places(engine)
             for listener in self._listeners:
-                await listener.start(loop, self._connection, context)
+                await listener.start(loop, self._connection, places)
         except BaseException:
             await self.close()
             raise
         if self._tls is not None:
+            self._tls.changed = engine.identify_anew
             self._watch = loop.create_task(self._tls.watch())
         control.ready()
 
@@ -222,7 +224,7 @@ class Gateway:
         self._prepared = None
         self._pools.use(plan)
         self._engine.use(self._compiled.runtime)
-        self._engine.max_connections = self.config.gateway.max_connections or _connections_possible(self._pools)
+        _bound_connections(self.config, self._engine, self._pools)
         for listener in self._listeners:
             listener.use(self.config)
         ended = self._plugins.give_way(plugins)
@@ -231,6 +233,7 @@ class Gateway:
             self._changes.use(plugins)
         if self._tls is not None and tls is not None:
             self._tls.take_over(tls)
+        self._engine.identify_anew()
         self._control.changed(self.config)
         loop = asyncio.get_running_loop()
         gone = loop.create_future()
@@ -329,11 +332,15 @@ class Gateway:
             self._tls.reload()
         except ConfigError as error:
             _log.error("the certificates are not replaced: %s", "; ".join(map(str, error.problems)))
+        else:
+            self._tls.changed()
 
     # -- parts
 
-    def _connection(self, listener: Listener, peer: Endpoint | None, local: Endpoint | None) -> ClientConnection:
+    def _connection(self, listener: Listener, peer: Endpoint | None, local: Endpoint | None) -> asyncio.Protocol:
         assert self._engine is not None
+        if self._tls is not None:
+            return TLSConnection(self._engine, self._tls, listener, peer, local)
         return ClientConnection(self._engine, listener, peer, local)
 
     def _open_access_log(self, engine: Engine) -> None:
@@ -348,6 +355,21 @@ class Gateway:
 def _write_log(level: str, message: str, exception: BaseException | None = None) -> None:
     """The core's way to the log."""
     _log.log(_LEVELS[level], message, exc_info=exception)
+
+
+def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools) -> None:
+    """How many connections clients may have: never so many that no files are left for those to upstreams."""
+    wanted, possible = config.gateway.max_connections, _connections_possible(pools)
+    if wanted > possible > 0:
+        _log.warning(
+            "max_connections is %d, and the limit of open files (ulimit -n) allows %d beside those to upstreams: "
+            "%d is used",
+            wanted,
+            possible,
+            possible,
+        )
+    engine.max_connections = min(wanted, possible) if wanted and possible else wanted or possible
+    engine.max_per_client = config.gateway.max_connections_per_client
 
 
 def _connections_possible(pools: Pools) -> int:

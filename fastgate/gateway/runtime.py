@@ -14,7 +14,6 @@ from fastgate._core.engine import Engine
 from fastgate._core.exchange import BodyRule, Gate
 from fastgate._core.hooks import Hook
 from fastgate._core.meters import Meter
-from fastgate._core.networks import Networks
 from fastgate._core.retry import RetryRule
 from fastgate._core.route import RequestKey, Runtime, Split
 from fastgate._core.route import Route as CoreRoute
@@ -30,6 +29,7 @@ from fastgate.gateway.authentication import (
 )
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.slices import Slices
+from fastgate.gateway.trust import TrustedPeers
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
 from fastgate.policies.answers import compile_answer
 from fastgate.policies.body_schema import compile_body_schema
@@ -95,12 +95,12 @@ async def compile_runtime(
         except ValueError as error:
             problems.append(_problem(index, str(error)))
         await slices.rest()
-    trusted = Networks(gateway.trusted_proxies)
+    trusted = TrustedPeers(gateway.trusted_proxies)
     runtime = Runtime(
         router=router,
         methods=sorted(methods),
         merge_slashes=gateway.merge_slashes,
-        underscore_headers=gateway.underscore_headers,
+        field_names=gateway.field_names,
         max_headers=gateway.max_headers,
         max_header_bytes=gateway.max_header_bytes,
         keepalive=gateway.keepalive,
@@ -175,8 +175,8 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         request_filters=[HookFilter(hook, of_request=True) for hook in _hooks(used, "on_request_body")],
         response_filters=_response_filters(route, _hooks(reversed(used), "on_response_body")),
         rewrite=compile_path(route),
-        request_edits=compile_edits(with_plain_answers(route)),
-        response_edits=compile_edits(route.response_headers),
+        request_edits=compile_edits(with_plain_answers(route), config.gateway.request_id),
+        response_edits=compile_edits(route.response_headers, config.gateway.request_id),
         browser=_browser(route),
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,

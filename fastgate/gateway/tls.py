@@ -1,10 +1,14 @@
 """TLS towards clients: several certificates on one listener, chosen by name (SNI), replaced while it runs.
 
-The listener keeps one context for its whole life. Its ``sni_callback`` always moves the handshake to a context of
-the table, also when the client sends no name or the first certificate is meant, so that swapping the table replaces
-everything that a certificate file settles: certificate, key and the authorities that clients are verified by. What
-OpenSSL takes from the listener's own context (`min_version`, whether clients must have a certificate) holds for
-every name alike and is fixed until the listener is opened again.
+Each handshake begins with ``context``, whose ``sni_callback`` always moves it to a context of the table, also when
+the client sends no name or the first certificate is meant, so that swapping the table replaces everything that a
+certificate file settles: certificate, key and the authorities that clients are verified by. What OpenSSL takes from
+the first context (`min_version`, whether clients must have a certificate) holds for every name alike and is fixed
+until the listener is opened again.
+
+A session that is resumed is not verified again, and OpenSSL keeps sessions in the context that a handshake began with.
+So with ``client_auth`` a reload makes that context anew: what was verified by the authorities of before cannot be
+resumed. Open connections know which authorities they rely on (`verified`) and are asked after a reload (`withdrawn`).
 
 Names are the DNS names of each certificate's subjectAltName; ``*.example.com`` stands for one label (RFC 9525
 section 6.3; the common name is not read). An exact name wins over a wildcard, an earlier certificate over a later
@@ -13,8 +17,11 @@ one. A name that no certificate has gets the first.
 
 import asyncio
 import datetime as dt
+import hashlib
 import logging
 import ssl
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from fastgate.config import TLS, ConfigError, Problem
@@ -26,6 +33,10 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _CLIENT_AUTH = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 _EXPIRES_SOON = dt.timedelta(days=7)
+
+_SESSIONS = 20_480  # as many as a context of OpenSSL keeps
+_DER = 2  # _ssl.ENCODING_DER
+_UNKNOWN = frozenset([b""])  # not among any authorities
 
 
 class ServerTLS:
@@ -41,8 +52,11 @@ class ServerTLS:
         self._files = _files_of(tls)
         self._stamp = self._seen = stamp_files(self._files)
         self._table = self._read()
-        self.context: ssl.SSLContext = self._new_context(0)
-        self.context.sni_callback = self._choose
+        self.context: ssl.SSLContext = self._first_context()
+        self.changed: Callable[[], object] = lambda: None
+        """Called when certificates or authorities were replaced, by `watch` and whoever calls `reload` or `poll`."""
+        self._authorities = self._read_authorities()
+        self._sessions: OrderedDict[bytes, frozenset[bytes]] = OrderedDict()
 
     @property
     def names(self) -> list[str]:
@@ -56,8 +70,9 @@ class ServerTLS:
 
     def take_over(self, other: "ServerTLS") -> None:
         """Certificates and authorities of another configuration from now on, for the same listener."""
-        self._tls, self._files, self._table = other._tls, other._files, other._table
+        self._tls, self._files = other._tls, other._files
         self._stamp, self._seen = other._stamp, other._seen
+        self._replace(other._table)
 
     def reload(self) -> None:
         """Reads all files again; new handshakes use them, open connections stay as they are.
@@ -65,8 +80,15 @@ class ServerTLS:
         On failure the old certificates stay and `ConfigError` is raised.
         """
         stamp = stamp_files(self._files)
-        self._table = self._read()
+        self._replace(self._read())
         self._stamp = self._seen = stamp
+
+    def _replace(self, table: "_Table") -> None:
+        self._table = table
+        if self.checks_server_name:
+            self._authorities = self._read_authorities()
+            self._sessions = OrderedDict()
+            self.context = self._first_context()
 
     def poll(self) -> bool:
         """Reloads when a file has changed, and says whether it did; costs one stat a file. May run in any thread.
@@ -93,14 +115,49 @@ class ServerTLS:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(interval)
-            await loop.run_in_executor(None, self.poll)
+            if await loop.run_in_executor(None, self.poll):
+                self.changed()
+
+    # -- certificates of clients
+
+    def verified(self, connection: ssl.SSLObject) -> frozenset[bytes] | None:
+        """What the verification of a client's certificate relies on; None: the client has shown none.
+
+        That is the authority that its chain ends with, and what stands between that it did not send itself.
+        """
+        if not self.checks_server_name or not connection.getpeercert(binary_form=True):
+            return None
+        session = connection.session.id if connection.version() == "TLSv1.2" and connection.session else b""
+        if connection.session_reused:
+            # The chain is not kept with a session.
+            return self._sessions.get(session, _UNKNOWN)
+        chain = _chain(connection, "get_verified_chain")
+        sent = set(_chain(connection, "get_unverified_chain"))
+        relied = _digests([*(each for each in chain[1:-1] if each not in sent), *chain[-1:]])
+        if session:
+            self._sessions[session] = relied
+            if len(self._sessions) > _SESSIONS:
+                self._sessions.popitem(last=False)
+        return relied or _UNKNOWN
+
+    def withdrawn(self, verified: frozenset[bytes]) -> bool:
+        """Whether something that a verification relied on has been taken away since."""
+        return not verified <= self._authorities
+
+    def _read_authorities(self) -> frozenset[bytes]:
+        return _digests(self._table.find(None).get_ca_certs(binary_form=True))
+
+    def _first_context(self) -> ssl.SSLContext:
+        context = self._new_context(0)
+        context.sni_callback = self._choose
+        return context
 
     def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> int | None:
         if name is not None:
             name = name.lower().removesuffix(".")
             if not all(0 < len(label) < 64 for label in name.split(".")):
                 return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
-        # uvloop and asyncio give this very object out as ``ssl_object`` of the transport.
+        # This very object is the ``ssl_object`` of the transport.
         connection.sni_name = name  # type: ignore[union-attr]
         connection.context = self._table.find(name)
         return None
@@ -135,7 +192,7 @@ class ServerTLS:
                 raise fault(f"{self._where}.client_ca", f'is needed with client_auth = "{tls.client_auth}"')
             load_authorities(context, tls.client_ca, f"{self._where}.client_ca")
             context.verify_mode = _CLIENT_AUTH[tls.client_auth]
-            # A resumed session is not verified again, whatever happened to client_ca since.
+            # What a ticket holds cannot be taken back; sessions of TLS 1.2 are: see the module.
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET
         entry = tls.certificates[index]
@@ -186,6 +243,17 @@ def sni_name(connection: object) -> str | None:
     """
     name: str | None = getattr(connection, "sni_name", None)
     return name
+
+
+def _chain(connection: ssl.SSLObject, method: str) -> list[bytes]:
+    """The certificates of a chain, encoded; Python before 3.13 has this one floor below and as objects."""
+    find = getattr(connection, method, None) or getattr(connection._sslobj, method)  # type: ignore[attr-defined]
+    chain = find() or ()
+    return [each if isinstance(each, bytes) else each.public_bytes(_DER) for each in chain]
+
+
+def _digests(certificates: Iterable[bytes]) -> frozenset[bytes]:
+    return frozenset(hashlib.sha256(each).digest() for each in certificates)
 
 
 def _files_of(tls: TLS) -> list[str]:

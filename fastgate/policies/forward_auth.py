@@ -11,6 +11,7 @@ from fastgate._core.messages import Response
 from fastgate._core.refusal import Refusal
 from fastgate.config.addresses import parse_url
 from fastgate.config.forward_auth import CREDENTIALS, ForwardAuth, parse_decision_key
+from fastgate.config.headers import variable_of
 from fastgate.upstreams.service import Place, Reply, Service, ServiceError
 from fastgate.upstreams.tls import client_context, server_name
 
@@ -48,7 +49,7 @@ def compile_forward_auth(settings: ForwardAuth) -> ForwardMethod:
     service = Service(place, max_connections=settings.max_connections)
     taken = {*settings.response_headers, *([settings.identity_header] if settings.identity_header else [])}
     # What the service or another method reads must stay until it has been read.
-    read = {*settings.request_headers, *CREDENTIALS}
+    read = {variable_of(name) for name in (*settings.request_headers, *CREDENTIALS)}
     return ForwardMethod(
         Decisions(settings, service, cache).ask,
         service.close,
@@ -57,8 +58,8 @@ def compile_forward_auth(settings: ForwardAuth) -> ForwardMethod:
         send=settings.request_headers,
         by=[parse_decision_key(each) for each in settings.cache.by] if settings.cache is not None else [],
         cache=cache,
-        owned=taken - read,
-        replaced=[name.replace("_", "-") for name in settings.response_headers if name in read],
+        owned={name for name in taken if variable_of(name) not in read},
+        replaced=[name for name in settings.response_headers if variable_of(name) in read],
     )
 
 
@@ -81,11 +82,11 @@ class Decisions:
     async def ask(self, key: bytes | None, request: bytes) -> Identity | Answer:
         """Who it is, or what the client is told. Raises a Refusal when the service cannot be asked."""
         if key is None:
-            return self._read(await self._reply(request))
+            return self._read(await self._reply(request), for_client=True)
         refused = self._refused.get(key)
         if refused is not None:
             if time.monotonic() < refused[1]:
-                return self._read(refused[0])
+                return self._read(refused[0], for_client=False)
             del self._refused[key]
         question = self._under_way.get(key)
         if question is None:
@@ -99,7 +100,8 @@ class Decisions:
             if not question.waiting and not question.task.done():
                 question.task.cancel()
                 self._forget(question, key)
-        return self._read(reply)
+        first, question.told = not question.told, True
+        return self._read(reply, for_client=first)
 
     async def _ask_and_keep(self, question: "_Question", key: bytes, request: bytes) -> Reply:
         try:
@@ -139,27 +141,33 @@ class Decisions:
             return
         now = time.monotonic()
         if 200 <= reply.status < 300:
-            self._cache.put(key, self._identity(reply), now + cache.ttl)
+            self._cache.put(key, self._identity(reply, for_client=False), now + cache.ttl)
         elif cache.negative_ttl and len(reply.body) <= _BODY_KEPT and not reply.get_all("set-cookie"):
             if len(self._refused) >= _REFUSALS_KEPT:
                 self._refused.clear()
             self._refused[key] = reply, now + cache.negative_ttl
 
-    def _read(self, reply: Reply) -> Identity | Answer:
+    def _read(self, reply: Reply, *, for_client: bool) -> Identity | Answer:
         if 200 <= reply.status < 300:
-            return self._identity(reply)
+            return self._identity(reply, for_client=for_client)
         headers = [(name, value) for name, value in reply.fields if name in _PASSED_ON]
         if not reply.get_all("cache-control"):
             headers.append(("cache-control", "no-store"))
         return Response(reply.status, reply.body, headers=headers)
 
-    def _identity(self, reply: Reply) -> Identity:
-        """Who the service says it is, with the fields that the upstream gets."""
+    def _identity(self, reply: Reply, *, for_client: bool) -> Identity:
+        """Who the service says it is, with the fields that the upstream gets.
+
+        ``for_client``: and with those that the client gets. These are for the one whose question it was, and for
+        nobody who is merely like him: a session is renewed once.
+        """
         settings = self._settings
         values = reply.get_all(settings.identity_header) if settings.identity_header else []
         fields = [(name, _text(value)) for name in settings.response_headers for value in reply.get_all(name)]
         claims = {name: ", ".join(value for key, value in fields if key == name) for name, _ in fields}
-        return Identity(_text(values[0]) if len(values) == 1 else "", "forward", claims=claims, fields=fields)
+        told = [(name, value) for name, value in reply.fields if name in settings.client_headers] if for_client else []
+        who = _text(values[0]) if len(values) == 1 else ""
+        return Identity(who, "forward", claims=claims, fields=fields, client_fields=told)
 
 
 def _text(value: str) -> str:
@@ -177,3 +185,4 @@ class _Question:
 
     def __init__(self) -> None:
         self.waiting = 0  # requests
+        self.told = False  # one of them has the fields for the client

@@ -7,6 +7,7 @@ the answer has come was closed for its age: the question, which must be safe to 
 
 import asyncio
 import ssl
+import sys
 from collections import deque
 from typing import NamedTuple, cast
 
@@ -15,6 +16,7 @@ import httptools
 _HEAD_LIMIT = 32768
 _BODY_LIMIT = 65536
 _GOODBYE = 1.0  # seconds for the end of TLS
+_IDLE = 30.0  # seconds that a connection is kept while it is not needed
 
 
 class Place(NamedTuple):
@@ -47,12 +49,12 @@ class ServiceError(Exception):
 
 
 class Service:
-    """Asks a service, on at most ``max_connections`` connections; questions wait for one in their order."""
+    """Asks a service, on at most ``max_connections`` connections; questions wait for one in order. 0: no bound."""
 
     def __init__(self, place: Place, *, max_connections: int) -> None:
         self._place = place
         self._idle: list[_Connection] = []
-        self._room = max_connections
+        self._room = max_connections or sys.maxsize
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def ask(self, request: bytes, timeout: float) -> Reply:
@@ -97,10 +99,17 @@ class Service:
             connection.cut()
             raise
         if connection.usable:
-            self._idle.append(connection)
+            self._keep(connection)
         else:
             connection.end()
         return reply
+
+    def _keep(self, connection: "_Connection") -> None:
+        """The last one kept is the first to be used, so that those that are not needed are at the front."""
+        connection.kept = now = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+        while self._idle[0].kept < now - _IDLE:
+            self._idle.pop(0).end()
 
     async def _connect(self) -> "_Connection":
         loop, place = asyncio.get_running_loop(), self._place
@@ -146,6 +155,7 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Reply] | None = None
         self._used = False
         self.usable = True
+        self.kept = 0.0
         self._begin()
 
     def _begin(self) -> None:

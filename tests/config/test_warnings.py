@@ -149,6 +149,26 @@ def test_warnings_about_an_upstream(upstream: dict[str, Any], said: str) -> None
     assert line.startswith(f"upstreams.b.{said}")
 
 
+@pytest.mark.parametrize(
+    ("route", "alone"),
+    [
+        ({}, True),
+        ({"concurrency": {"max": 4}}, True),
+        ({"concurrency": {"max": 4, "key": "header:x"}}, True),
+        ({"concurrency": {"max": 8, "key": "client_ip"}}, True),
+        ({"concurrency": {"max": 4, "key": "client_ip"}}, False),
+        ({"concurrency": {"max": 4, "key": "key"}, "auth": {"any": ["key"]}}, False),
+    ],
+)
+def test_a_pool_that_one_client_can_fill(route: dict[str, Any], alone: bool) -> None:
+    upstreams = {"b": {"targets": ["b:80"], "pool": {"max_connections": 8}}}
+    made = [{"name": "r", "path": "/*", "upstream": "b", **route}]
+    said = warnings(upstreams=upstreams, routes=made)
+    about_pools = [line for line in said if line.startswith("upstreams.b.pool.max_connections: one client")]
+    assert len(about_pools) == alone
+    assert not alone or 'can hold all 8: add concurrency by client_ip to route "r"' in about_pools[0]
+
+
 def test_what_a_default_says_is_warned_about_once() -> None:
     said = warnings(
         defaults={"rate_limit": {"rate": 5, "key": "cookie:x"}},
@@ -173,7 +193,7 @@ def test_an_upstream_of_a_split_or_a_mirror_is_used() -> None:
         ({"gateway": {"trusted_proxies": ["0.0.0.0/0"]}}, "gateway.trusted_proxies[0]: 0.0.0.0/0 believes everybody"),
         ({"gateway": {"proxy_protocol": True}}, "gateway.proxy_protocol: closes every connection"),
         ({"gateway": {"max_body": 0}}, "gateway.max_body: 0 lets clients send bodies without end"),
-        ({"gateway": {"underscore_headers": "pass"}}, "gateway.underscore_headers: many applications"),
+        ({"gateway": {"field_names": "pass"}}, "gateway.field_names: many applications"),
         ({}, "routes: there are none"),
         ({"plugins": [{"name": "p", "use": "m:P"}]}, 'plugins[0]: no route uses the plugin "p"'),
         ({"upstreams": {"b": {"targets": ["b:80"]}, "c": {"targets": ["c:1"]}}}, "upstreams.c: no route uses it"),

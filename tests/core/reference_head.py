@@ -11,12 +11,16 @@ FIELD = re.compile(rb"(%b+):[ \t]*(.*?)[ \t]*" % TCHAR, re.DOTALL)
 
 DROPPED = {
     b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
-    b"http2-settings", b"upgrade", b"expect", b"transfer-encoding",
+    b"http2-settings", b"upgrade", b"expect", b"transfer-encoding", b"proxy",
 }
 RULED = {b"host", b"content-length"}
 NEVER_NOMINATED = {
     b"host", b"content-length", b"authorization", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
     b"x-forwarded-port",
+}
+KNOWN = DROPPED | RULED | NEVER_NOMINATED | {
+    b"x-real-ip", b"forwarded", b"via", b"accept", b"date", b"server", b"cookie", b"user-agent", b"referer",
+    b"content-type", b"x-request-id",
 }
 FORWARDED = {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"forwarded"}
 
@@ -50,7 +54,7 @@ def lines_of(data: bytes, request: bool, bad: str) -> tuple[dict[str, Any], list
         at = end + 2
 
 
-def read(data: bytes, *, request: bool, underscores: str = "drop") -> dict[str, Any] | str | None:
+def read(data: bytes, *, request: bool, field_names: str = "drop") -> dict[str, Any] | str | None:
     """What a head says, why it is refused, or None when it is not complete. Sizes are not looked at."""
     bad = "bad_request" if request else "bad_response"
     try:
@@ -59,7 +63,7 @@ def read(data: bytes, *, request: bool, underscores: str = "drop") -> dict[str, 
             return None
         head, lines, length = found
         head["length"] = length
-        head.update(what_they_say(lines, request, bad, head["minor"], underscores))
+        head.update(what_they_say(lines, request, bad, head["minor"], field_names))
     except Refused as refused:
         return str(refused)
     return head
@@ -115,8 +119,13 @@ def coding(value: bytes) -> str | None:
     return "bad_request"
 
 
+def variable(name: bytes) -> bytes:
+    """What a CGI program gets the field as."""
+    return re.sub(rb"[^a-z0-9]", b"_", name.lower())
+
+
 def what_they_say(
-    lines: list[bytes], request: bool, bad: str, minor: int, underscores: str
+    lines: list[bytes], request: bool, bad: str, minor: int, field_names: str
 ) -> dict[str, Any]:
     said: dict[str, Any] = {"content_length": None, "host": None, "upgrade": None, "upgrades": 0, "expect": None}
     said["has_forwarded"] = False
@@ -128,11 +137,13 @@ def what_they_say(
         name, value = split(line, bad)
         fields.append((name, value))
         lower = name.lower()
-        hidden = request and b"_" in name and underscores != "pass"
-        if hidden and underscores == "reject":
+        odd = request and re.search(rb"[^A-Za-z0-9-]", name) is not None
+        if odd and field_names == "reject":
             raise Refused("bad_request")
-        dropped.append(hidden or (lower in DROPPED and (request or lower != b"expect")))
-        known.append((b"" if hidden else lower, value))
+        hidden = odd and (field_names == "drop" or variable(name) in {variable(each) for each in KNOWN})
+        hidden = hidden or (odd and variable(name).startswith(b"x_forwarded_") and len(name) > 12)
+        dropped.append(hidden or (lower in DROPPED and (request or lower not in (b"expect", b"proxy"))))
+        known.append((b"" if odd else lower, value))
         lower = known[-1][0]
         if lower == b"host":
             if request and said["host"] is not None:
@@ -152,7 +163,7 @@ def what_they_say(
             said["upgrade"] = value if said["upgrades"] == 1 else None
         elif lower == b"expect":
             said["expect"] = value
-        elif lower in FORWARDED:
+        elif lower in FORWARDED or (lower.startswith(b"x-forwarded-") and len(lower) > 12):
             said["has_forwarded"] = True
     said["upgrades"] = min(said["upgrades"], 2)
     if codings > 1 or (codings and said["content_length"] is not None):

@@ -447,9 +447,9 @@ def test_a_head_that_takes_too_long() -> None:
 
 
 def test_a_connection_without_a_request_is_closed_without_a_word() -> None:
-    with world(keepalive=75.0) as play:
+    with world(header_timeout=10.0, keepalive=75.0) as play:
         client = play.client()
-        play.pass_time(74)
+        play.pass_time(9)
         assert not client.closed
         play.pass_time(1.2)
         assert (client.taken(), client.closed) == (b"", True)

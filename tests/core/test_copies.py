@@ -28,14 +28,15 @@ def mirrored(play: World, *, sample: float = 1.0, timeout: float = 60.0, **route
 # the answer, and what only policies before the first try look at.
 ITS_OWN = {
     "engine", "runtime", "next_spare", "generation", "client", "over", "phase", "cause", "attempt", "due",
-    "total_due", "started", "connected_at", "response_at", "ended", "upstream", "request", "response",
-    "is_copy", "original", "hedge", "mirror", "share", "share_key", "queued", "quotas", "quota_count",
-    "refused_for", "tries", "replayed", "fresh", "target_name", "tried", "last_cause", "try_due", "pause_for",
-    "pause", "kept_head", "kept_body", "kept_size", "status", "answer", "response_started", "response_complete",
-    "status_changed", "reframed", "filters", "response_extra", "response_body", "response_kept", "bytes_out",
-    "interims", "preflight", "upgrading", "expects_continue", "sending_stopped", "filtering", "body_waiter",
-    "body_wanted", "verdict", "method_index", "refused_by", "pending", "complaint", "refusal_fields",
-    "refusal_detail", "hooks", "step", "task", "awaited", "request_view", "response_view", "error", "state",
+    "total_due", "started", "connected_at", "response_at", "ended", "upstream", "request", "response", "is_copy",
+    "original", "hedge", "mirror", "share", "share_key", "queued", "quotas", "quota_count", "refused_for", "tries",
+    "replayed", "fresh", "target_name", "tried", "last_cause", "try_due", "pause_for", "pause", "kept_head",
+    "kept_body", "kept_size", "status", "answer", "response_started", "response_complete", "status_changed",
+    "reframed", "filters", "response_extra", "response_withheld", "carried", "response_body", "response_kept",
+    "bytes_out", "interims", "preflight", "upgrading", "expects_continue", "sending_stopped", "filtering",
+    "body_waiter", "body_wanted", "verdict", "method_index", "refused_by", "pending", "complaint", "refusal_fields",
+    "refusal_detail", "refusal_of", "hooks", "step", "task", "awaited", "request_view", "response_view", "error",
+    "state",
 }
 
 

@@ -107,8 +107,11 @@ def test_the_client_behind_trusted_proxies() -> None:
 
     for field, address in (
         (b"1.2.3.4", "1.2.3.4"), (b"6.6.6.6, 1.2.3.4, 10.0.0.1", "1.2.3.4"), (b"10.0.0.2, 10.0.0.1", "10.0.0.2"),
-        (b"junk, 10.0.0.1", "10.0.0.1"), (b"[2001:db8::1]:80, 10.0.0.1", "2001:db8::1"), (b"1.2.3.4:555", "1.2.3.4"),
-        (b"", PEER[0]), (b"junk", PEER[0]),
+        (b"junk, 10.0.0.1", ""), (b"6.6.6.6, unknown", ""),
+        (b"[2001:db8::1]:80, 10.0.0.1", "2001:db8::1"), (b"1.2.3.4:555", "1.2.3.4"),
+        (b"", PEER[0]), (b"junk", ""), (b",", PEER[0]), (b"::ffff:1.2.3.4", "1.2.3.4"),
+        (b"fe80::1%eth0", "fe80::1"), (b"FE80:0::1%\xe9", "fe80::1"), (b"1.2.3.4:x", ""), (b"[::1", ""),
+        (b"1.2.3.4%a", ""),
     ):
         seen: list[str] = []
         request = get(b"/", b"X-Forwarded-For: " + field)
@@ -167,7 +170,7 @@ def test_fields_of_a_request() -> None:
 
 RULED = [
     "Host", "host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection", "TE",
-    "Trailer", "Upgrade", "HTTP2-Settings", "Proxy-Authenticate", "Proxy-Authorization",
+    "Trailer", "HTTP2-Settings", "Proxy-Authorization",
 ]
 
 
@@ -181,6 +184,15 @@ def test_what_the_gateway_rules_cannot_be_changed(name: str) -> None:
             headers.remove(name)
         with pytest.raises(ValueError, match="ruled"):
             Response(headers={name: "x"})
+
+
+@pytest.mark.parametrize("name", ["Upgrade", "Proxy-Authenticate"])
+def test_an_answer_may_say_what_to_upgrade_to_and_how_to_authenticate_to_a_proxy(name: str) -> None:
+    answer = Response(headers={name: "x"})
+    answer.headers.add(name, "y")
+    assert answer.headers.get_all(name) == ["x", "y"]
+    answer.headers.remove(name)
+    assert name not in answer.headers
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a:", "a\r\n", "\0", "ä", "a\n", "日本", "(a)"])

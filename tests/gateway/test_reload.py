@@ -27,7 +27,7 @@ from fastgate.testing import (
     start_gateway,
     wait_for,
 )
-from fastgate.upstreams.members import Address
+from fastgate.upstreams.members import Address, question_of
 
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 UPGRADE = (
@@ -316,8 +316,11 @@ async def test_what_a_name_resolves_to_is_kept() -> None:
             await reload(gateway, settings(2))
             assert targets() == [f"127.0.0.1:{upstream.port}"]
             # A name that resolves to another address while a configuration is prepared.
-            await gateway.prepare(GatewayConfig.from_dict(settings(3)))
-            gateway._pools.resolved("backend", {"localhost": [Address("127.0.0.1"), Address("127.0.0.2")]})
+            config = GatewayConfig.from_dict(settings(3))
+            await gateway.prepare(config)
+            backend = config.upstreams["backend"]
+            question = question_of(backend.targets[0], backend.dns)
+            gateway._pools.resolved("backend", {question: [Address("127.0.0.1"), Address("127.0.0.2")]})
             gateway.commit()
             assert targets() == [f"127.0.0.1:{upstream.port}", f"127.0.0.2:{upstream.port}"]
             assert {target.weight for pool in gateway._pools for target in pool.targets} == {3}

@@ -18,6 +18,7 @@ from fastgate.testing import (
     RawClient,
     RecordingUpstream,
     close,
+    pause,
     proxy_config,
     reset,
     respond,
@@ -190,12 +191,12 @@ async def test_the_identity_header_is_taken_away_where_it_is_not_forwarded() -> 
     assert "x-user" not in parts.upstream.requests[0].fields
 
 
-async def test_both_spellings_of_a_name_are_taken_away() -> None:
+async def test_every_spelling_of_a_name_is_taken_away() -> None:
     async with RecordingUpstream(default=GRANTED) as service, RecordingUpstream() as upstream:
         settings = config(upstream.port, service.port, response_headers=["x-user"])
-        settings["gateway"]["underscore_headers"] = "pass"
+        settings["gateway"]["field_names"] = "pass"
         async with start_gateway(settings) as gateway:
-            spoofed = b"X_User: root\r\nx_uSeR: root\r\nX_Users: 1\r\n\r\n"
+            spoofed = b"X_User: root\r\nx_uSeR: root\r\nX.User: root\r\nx~user: root\r\nX_Users: 1\r\n\r\n"
             assert (await ask(gateway, GET[:-2] + spoofed)).status == 200
     assert [name for name in upstream.requests[0].fields.names if "user" in name] == ["x_users", "x-user"]
 
@@ -331,6 +332,21 @@ async def test_connections_are_bounded_and_waited_for_in_order() -> None:
             client.close()
     assert len(parts.service.requests) == 2
     assert len(parts.service.connections) == 1
+
+
+async def test_connections_have_no_bound_that_nobody_set() -> None:
+    go = asyncio.Event()
+    async with running(Answer(wait_for(go), GRANTED)) as parts:
+        clients = [await RawClient(parts.gateway.port).open() for _ in range(100)]
+        for client in clients:
+            await client.send(GET)
+        for number in range(100):
+            await parts.service.request(number)
+        go.set()
+        for client in clients:
+            assert (await client.response()).status == 200
+            client.close()
+    assert len(parts.service.connections) == 100
 
 
 async def test_who_leaves_is_no_longer_asked_about() -> None:
@@ -499,3 +515,77 @@ def test_what_is_said_about_bad_settings(settings: dict[str, Any], said: str) ->
         GatewayConfig.from_dict({**proxy_config(1), "auth": {"forward": settings}})
     assert said in str(caught.value)
     assert len(caught.value.problems) == 1
+
+
+# --- what it has for the client ---
+
+RENEWED = respond(b"", "200 OK", "X-User: alice", "Set-Cookie: s=1; Path=/", "Set-Cookie: t=2", "X-Session: 9")
+
+
+async def test_a_session_that_is_renewed_reaches_the_client_and_never_the_upstream() -> None:
+    async with running(RENEWED, response_headers=["x-user"]) as parts:
+        parts.upstream.script(respond(b"x", "200 OK", "Set-Cookie: app=3"))
+        answer = await ask(parts.gateway)
+        assert sorted(answer.fields.get_all("set-cookie")) == ["app=3", "s=1; Path=/", "t=2"]
+        assert "x-session" not in answer.fields
+        assert not {"set-cookie", "x-session"} & {name.lower() for name in parts.upstream.requests[0].fields.names}
+        # Another request on the same connection of the gateway has none of it.
+        async with RawClient(parts.gateway.port) as client:
+            answer = await client.request(GET.replace(b"GET / ", b"GET /open "))
+            assert answer.fields.get("set-cookie") is None
+
+
+async def test_the_client_gets_it_whoever_answers() -> None:
+    async with RecordingUpstream(default=RENEWED) as service, RecordingUpstream() as upstream:
+        settings = config(upstream.port, service.port, client_headers=["set-cookie", "x-session"])
+        settings["routes"][0:0] = [
+            {"name": "fixed", "path": "/fixed", "respond": {"body": "x"}, "auth": {"any": ["forward"]}},
+            {
+                "name": "strict", "path": "/strict", "upstream": "backend", "auth": {"any": ["forward"]},
+                "content_types": ["a/b"],
+            },
+            {
+                "name": "removed", "path": "/removed", "upstream": "backend", "auth": {"any": ["forward"]},
+                "response_headers": {"remove": ["set-cookie"]},
+            },
+        ]
+        settings["upstreams"]["dead"] = {"targets": ["127.0.0.1:1"]}
+        settings["routes"].insert(0, {**settings["routes"][-2], "name": "dead", "path": "/dead", "upstream": "dead"})
+        async with start_gateway(settings) as gateway:
+            for path, status in (("fixed", 200), ("strict", 415), ("dead", 502), ("other", 200)):
+                request = b"POST /%b HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx" % path.encode()
+                answer = await ask(gateway, request)
+                assert answer.status == status
+                assert answer.fields.get_all("set-cookie") == ["s=1; Path=/", "t=2"], path
+                assert answer.fields.get_all("x-session") == ["9"]
+            answer = await ask(gateway, GET.replace(b"GET / ", b"GET /removed "))
+            assert answer.fields.get_all("set-cookie") == []
+            assert answer.fields.get_all("x-session") == ["9"]
+
+
+async def test_a_decision_that_is_kept_renews_nobodys_session() -> None:
+    async with running(RENEWED, cache=KEPT) as parts:
+        assert (await ask(parts.gateway, ALICE)).fields.get_all("set-cookie") == ["s=1; Path=/", "t=2"]
+        assert (await ask(parts.gateway, ALICE)).fields.get_all("set-cookie") == []
+        assert len(parts.service.requests) == 1
+
+
+async def test_of_those_who_share_a_question_one_gets_the_session() -> None:
+    async with running(Answer(pause(0.3), RENEWED), cache=KEPT) as parts:
+        answers = await asyncio.gather(*(ask(parts.gateway, ALICE) for _ in range(4)))
+        assert [answer.status for answer in answers] == [200] * 4
+        assert sorted(len(answer.fields.get_all("set-cookie")) for answer in answers) == [0, 0, 0, 2]
+        assert len(parts.service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"response_headers": ["Set-Cookie"]}, "set-cookie is for the client: client_headers passes it on"),
+        ({"client_headers": ["content-type"]}, "says something of the service's own answer"),
+        ({"client_headers": ["Connection"]}, "belongs to the connection"),
+    ],
+)
+def test_what_the_client_cannot_get(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        GatewayConfig.from_dict(config(1, 2, **settings))

@@ -98,7 +98,7 @@ def test_prefixes_against_lists_of_segments(strip: list[str], add: list[str], pa
         ({"strip_prefix": "api"}, "strip_prefix"), ({"add_prefix": "v2"}, "add_prefix"),
         ({"strip_prefix": "/api/"}, "strip_prefix"), ({"add_prefix": "/v2/"}, "add_prefix"),
         ({"rewrite": {"pattern": "(", "to": "/"}}, "pattern"), ({"rewrite": {"pattern": "(a)", "to": r"\2"}}, "to"),
-        ({"request_headers": {"set": {"Host": "x"}}}, "Host"), ({"request_headers": {"set": {"a b": "x"}}}, "a b"),
+        ({"response_headers": {"set": {"Host": "x"}}}, "Host"), ({"request_headers": {"set": {"a b": "x"}}}, "a b"),
         ({"request_headers": {"add": {"Content-Length": "x"}}}, "Content-Length"),
         ({"response_headers": {"remove": ["Transfer-Encoding"]}}, "Transfer-Encoding"),
         ({"request_headers": {"set": {"A": "x\r\nB: y"}}}, "A"),

@@ -10,6 +10,7 @@ FRAMING = "test_requests_framing"
 PATHS = "test_requests_paths"
 FLOW = "test_requests_flow"
 FIELDS = "test_forwarded_fields"
+HOPS = "test_hop_by_hop"
 RESPONSES = "test_responses"
 UPGRADES = "test_upgrades"
 LISTENERS = "test_listeners"
@@ -72,8 +73,11 @@ REQUESTS = {
         (PATHS, "test_path_transforms", "test_no_route"),
         (PATHS, "test_method_of_no_route", "test_refused_path_closes_nothing_upstream"),
     ],
-    "header names with _: dropped by default (underscore_headers)": [
-        (HEAD, "test_underscore_headers", "test_underscore_headers_reject"),
+    "header names with anything but letters, digits and -: dropped by default (field_names)": [
+        (HEAD, "test_field_names", "test_field_names_reject", "test_no_spelling_of_the_request_id_passes"),
+    ],
+    "Proxy: never forwarded": [
+        (HEAD, "test_proxy_is_never_forwarded"),
     ],
     "head over max_header_bytes or max_headers: 431; target over 8 KB: 414; both before the head is complete": [
         (HEAD, "test_head_too_large", "test_head_just_small_enough", "test_default_limits"),
@@ -113,12 +117,21 @@ REQUESTS = {
     ],
     "limits of the listener: keepalive, max_connections, health_path": [
         (FLOW, "test_idle_connection_is_closed_after_keepalive", "test_max_connections", "test_health_path"),
+        (FLOW, "test_the_first_request_is_due_within_the_time_of_a_head"),
     ],
 }
 
 FORWARDED = {
     "a body belongs to the request that its fields frame": [
         (FRAMING, "test_chunked_bodies_are_framed_anew", "test_a_body_belongs_to_any_method"),
+    ],
+    "426 keeps Upgrade and 407 Proxy-Authenticate; Max-Forwards of OPTIONS and TRACE is counted down": [
+        (HOPS, "test_a_426_says_what_to_upgrade_to", "test_a_426_without_it_stays_without"),
+        (HOPS, "test_a_426_to_a_client_of_http_1_0", "test_other_responses_have_no_upgrade"),
+        (HOPS, "test_a_407_says_how_to_authenticate", "test_answers_of_ones_own"),
+        (HOPS, "test_an_upgrade_on_another_answer_is_an_error_of_the_configuration"),
+        (HOPS, "test_max_forwards_is_counted_down", "test_a_request_that_may_go_no_further_is_answered_here"),
+        (HOPS, "test_other_methods_do_not_count"),
     ],
     "hop-by-hop fields are removed in both directions; what Connection must not name: 400": [
         (FIELDS, "test_hop_by_hop_fields_of_requests", "test_fields_that_connection_names_in_requests"),

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from wire.support import AFTER, GET, check_problem, chunked, deliver, head, post, served
+from wire.support import AFTER, GET, check_problem, chunked, deliver, eventually, head, post, served
 
 from fastgate.testing import Answer, respond, stall, wait_for
 
@@ -241,8 +241,17 @@ async def test_idle_connection_is_closed_after_keepalive(stand):
     client = await stand.start(gateway={"keepalive": 0.3})
     await served(client, GET)
     assert await client.wait_closed() == "eof"
-    silent = await stand.client()
-    assert await silent.wait_closed() == "eof"
+
+
+async def test_the_first_request_is_due_within_the_time_of_a_head(stand):
+    client = await stand.start(gateway={"keepalive": 60, "header_timeout": 0.4})
+    assert await client.wait_closed() == "eof"
+    slow = await stand.client()
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(0.3)
+    await slow.send(b"GET /")
+    assert (await slow.response()).status == 408
+    assert asyncio.get_running_loop().time() - began < 0.65
 
 
 async def test_health_path(stand):
@@ -253,15 +262,26 @@ async def test_health_path(stand):
 
 async def test_max_connections(stand):
     first = await stand.start(gateway={"max_connections": 2})
-    await served(first, GET)
-    await served(await stand.client(), GET)
+    go = asyncio.Event()
+    stand.upstream.script(Answer(wait_for(go), respond(b"late")), Answer(wait_for(go), respond(b"late")))
+    second = await stand.client()
+    for client in (first, second):
+        await client.send(GET)
+    await eventually(lambda: len(stand.upstream.requests) == 2)
     try:
         third = await stand.client()
         await third.wait_closed()
     except ConnectionResetError:
         pass
-    await served(first, GET)
-    first.close()
+    go.set()
+    for client in (first, second):
+        assert (await client.response()).body == b"late"
+    await asyncio.sleep(0.15)
+    await served(second, GET)
+    fourth = await stand.client()
+    await served(fourth, GET)
+    assert await first.wait_closed() == "eof", "it was idle for longest"
+    fourth.close()
 
     async def again() -> bool:
         client = await stand.client()

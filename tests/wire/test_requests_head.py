@@ -116,7 +116,7 @@ async def test_malformed_first_field(stand, delivery):
 
 
 async def test_fields_that_are_fine_pass_unchanged(stand, delivery):
-    client = await stand.start()
+    client = await stand.start(gateway={"field_names": "pass"})
     await deliver(
         client, head("Empty:", "Tab: a\tb", "Latin: \xe4\xff", "OWS: \t x \t ", "!#$%&'*+-.^`|~: 1"), delivery
     )
@@ -300,25 +300,45 @@ async def test_options_of_a_path_is_an_ordinary_request(stand):
     assert stand.upstream.requests[0].start == b"OPTIONS /a HTTP/1.1"
 
 
-UNDERSCORE = ("X_User: admin", "Content_Length: 5", "Keep: 1", "_: 2")
+ODD = ("X_User: admin", "X.User: admin", "Content_Length: 5", "Keep: 1", "_: 2", "Transfer.Encoding: chunked")
+SENT_HERE = ("X_Forwarded.For: 1.2.3.4", "X-Forwarded_Other: 1", "x.request-id: mine", "X_Request_Id: mine", "V_ia: 1")
 
 
 @pytest.mark.parametrize(
-    ("mode", "kept"), [(None, {"Keep"}), ("drop", {"Keep"}), ("pass", {"X_User", "Content_Length", "Keep", "_"})]
+    ("mode", "kept"),
+    [(None, {"Keep"}), ("drop", {"Keep"}), ("pass", {"X_User", "X.User", "Keep", "_", "V_ia"})],
 )
-async def test_underscore_headers(stand, delivery, mode, kept):
-    """header names with `_` → dropped by default (`underscore_headers`)"""
-    client = await stand.start(gateway={"underscore_headers": mode} if mode else None)
-    await deliver(client, head(*UNDERSCORE), delivery)
+async def test_field_names(stand, delivery, mode, kept):
+    """header names with anything but letters, digits and `-` → dropped by default (`field_names`)"""
+    client = await stand.start(gateway={"field_names": mode} if mode else None)
+    await deliver(client, head(*ODD, *SENT_HERE), delivery)
     assert (await client.response()).status == 200
     assert {name for name, _ in stand.forwarded()} == kept
 
 
-async def test_underscore_headers_reject(stand, delivery):
-    client = await stand.start(gateway={"underscore_headers": "reject"})
-    await deliver(client, head(*UNDERSCORE), delivery)
+@pytest.mark.parametrize("name", ["X_User", "X.User", "X~User", "a!"])
+async def test_field_names_reject(stand, delivery, name):
+    client = await stand.start(gateway={"field_names": "reject"})
+    await deliver(client, head(f"{name}: admin"), delivery)
     check_problem(await client.response(), 400)
     assert all(request.target == "/after" for request in stand.upstream.requests)
+
+
+@pytest.mark.parametrize("name", ["x-trace", "X_Trace"])
+async def test_no_spelling_of_the_request_id_passes(stand, delivery, name):
+    client = await stand.start(gateway={"field_names": "pass", "request_id": name})
+    await deliver(client, head("X_Trace: a", "x.trace: b", "X-Trace: c"), delivery)
+    assert (await client.response()).status == 200
+    (sent,) = [value for given, value in stand.upstream.requests[0].fields.pairs if "trace" in given.lower()]
+    assert len(sent) == 32
+
+
+@pytest.mark.parametrize("mode", ["drop", "pass"])
+async def test_proxy_is_never_forwarded(stand, mode):
+    """`Proxy` → never forwarded"""
+    client = await stand.start(gateway={"field_names": mode})
+    await served(client, head("Proxy: http://evil.test", "PROXY: b", "Proxy-Other: 1"))
+    assert stand.forwarded() == [("Proxy-Other", "1")]
 
 
 LIMITS = {"max_header_bytes": 2048, "max_headers": 20}

@@ -1,0 +1,207 @@
+"""Room for connections of clients: how many there may be in this worker, whose they are, and which give way.
+
+Theory of operation
+-------------------
+A connection counts from the moment it was accepted, also while its TLS handshake or its PROXY protocol header is
+awaited (``Engine.arrivals``). When as many are open as may be, some that nothing is under way on are closed for the new
+one. There are three kinds of these: idle ones (between requests, or answered and lingering), arrivals, and those whose
+request head is not complete. Of the largest kind the ones that have waited longest give way, so that normally it is
+idle keep-alive connections, and in a flood of connections that send nothing the flood itself.
+
+Nothing of this is kept up to date while requests pass: deadlines say since when a connection waits, and all connections
+are looked at when room is needed. Then a part of all gives way at once, so that one look pays for several.
+"""
+
+cdef enum:
+    GIVE_AT_ONCE = 32          # connections that give way at once, at most; and a 32nd of all that may be
+    YOUNG = 500                # milliseconds that a connection has to show what it wants
+    FULL_FOR = 50              # milliseconds before others are asked again, when none could give way
+
+
+cdef bint has_room(Engine engine) except -1:
+    """Whether one more connection may be open. False: it must be closed, because no other gives way."""
+    if engine.max_connections == 0 or len(engine.connections) + len(engine.arrivals) < engine.max_connections:
+        return True
+    if make_room(engine):
+        return True
+    engine.turned_away(f"{engine.max_connections} are open and under way")
+    return False
+
+
+cdef class Places:
+    """Counts connections before more is known of them than that they are there."""
+    cdef Engine engine
+
+    def __cinit__(self, Engine engine not None):
+        self.engine = engine
+
+    def arrived(self, connection):
+        """Counts a connection whose first bytes are awaited; False: it has to be closed now."""
+        if not has_room(self.engine):
+            return False
+        self.engine.arrivals[connection] = self.engine.wheel.now
+        return True
+
+    def left(self, connection):
+        """A connection that had arrived is closed, or counted as another from now on."""
+        self.engine.arrivals.pop(connection, None)
+
+
+cdef bint make_room(Engine engine) except -1:
+    cdef ClientConnection connection
+    cdef Py_ssize_t idle = 0
+    cdef Py_ssize_t asking = 0
+    cdef Py_ssize_t closed = 0
+    cdef int most = max(1, min(<int>GIVE_AT_ONCE, engine.max_connections // 32))
+    if engine.wheel.now < engine.full_until:
+        return False
+    for connection in engine.connections:
+        if connection.mode == IDLE or connection.mode == LINGERING:
+            idle += 1
+        elif connection.mode == READING_HEAD:
+            asking += 1
+    for _, kind in sorted(((-idle, 0), (-len(engine.arrivals), 1), (-asking, 2))):
+        closed = end_arrivals(engine, most) if kind == 1 else end_longest(engine, kind == 0, most)
+        if closed:
+            engine.slab.given_up += closed
+            most = engine.max_connections
+            engine.say_full(f"{most} connections are open: the longest idle ones are closed for new ones")
+            return True
+        if kind:
+            # The flood has only just come: idle connections do not pay for it.
+            break
+    engine.full_until = engine.wheel.now + FULL_FOR
+    return False
+
+
+cdef Py_ssize_t end_arrivals(Engine engine, int most) except -1:
+    cdef list chosen = []
+    cdef Py_ssize_t closed = 0
+    for connection, since in engine.arrivals.items():
+        if len(chosen) == most or <uint64_t>since + YOUNG > engine.wheel.now:
+            break
+        chosen.append(connection)
+    for connection in chosen:
+        del engine.arrivals[connection]
+        connection.abort()
+        closed += 1
+    return closed
+
+
+cdef Py_ssize_t end_longest(Engine engine, bint idle, int most) except -1:
+    """Of the idle connections, or of those whose head is awaited, the ones that have waited longest."""
+    cdef PyObject* longest[GIVE_AT_ONCE]
+    cdef uint64_t times[GIVE_AT_ONCE]
+    cdef ClientConnection connection
+    cdef uint64_t since
+    cdef int count = 0
+    cdef int place
+    cdef Py_ssize_t closed = 0
+    for connection in engine.connections:
+        since = idle_since(connection) if idle else asking_since(connection)
+        if since == 0 or (count == most and since >= times[count - 1]):
+            continue
+        place = count if count < most else count - 1
+        while place > 0 and times[place - 1] > since:
+            times[place] = times[place - 1]
+            longest[place] = longest[place - 1]
+            place -= 1
+        times[place] = since
+        longest[place] = <PyObject*>connection
+        if count < most:
+            count += 1
+    # The set holds them until here.
+    for each in [<object>longest[place] for place in range(count)]:
+        if give_way(each):
+            closed += 1
+    return closed
+
+
+cdef uint64_t idle_since(ClientConnection connection) noexcept:
+    """Milliseconds: since when nothing is under way; 0: something is, or it has only just come."""
+    cdef Engine engine = connection.engine
+    cdef uint64_t since
+    if connection.mode == IDLE and connection.tail is None and not connection.write_paused:
+        if not connection.fresh:
+            return max(<uint64_t>1, connection.due - min(connection.due, engine.runtime.keepalive))
+        since = connection.due - min(connection.due, engine.runtime.header_timeout)
+    elif connection.mode == LINGERING:
+        since = connection.lingers_until - LINGER_TIME
+    else:
+        return 0
+    return max(<uint64_t>1, since) if since + YOUNG <= engine.wheel.now else 0
+
+
+cdef uint64_t asking_since(ClientConnection connection) noexcept:
+    """Milliseconds: since when the rest of a request head is awaited; 0: it is not, or not for long."""
+    cdef uint64_t since
+    if connection.mode != READING_HEAD or connection.held or connection.write_paused:
+        return 0
+    since = connection.due - min(connection.due, connection.engine.runtime.header_timeout)
+    return max(<uint64_t>1, since) if since + YOUNG <= connection.engine.wheel.now else 0
+
+
+cdef bint give_way(ClientConnection connection) except -1:
+    """Ends a connection for the sake of a new one. False: it has just become busy."""
+    cdef Exchange x = connection.exchange
+    if not connection.connected or (connection.mode == IDLE and not connection.quiet()):
+        return False
+    if connection.mode == IDLE and not connection.transport.get_write_buffer_size():
+        connection.close()
+    else:
+        connection.mode = CLOSED
+        connection.tail = None
+        if x is not None:
+            identify_client(x)
+            x.client_gone(TURNED_AWAY)
+        if connection.connected:
+            connection.transport.abort()
+    connection.engine.connections.discard(connection)
+    return True
+
+
+# -- shares by address
+
+cdef object share_of(Engine engine, object transport, object peer):
+    """The client whose connections this one counts among: an address, or a network of 64 bits. None: nobody's.
+
+    Trusted proxies bring connections of many clients, and Unix sockets have no address.
+    """
+    cdef object address
+    cdef str host
+    if engine.max_per_client == 0:
+        return None
+    address = peer if peer is not None else transport.get_extra_info("peername")
+    if not isinstance(address, tuple):
+        return None
+    host = address[0].partition("%")[0]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    if engine.runtime.trusted is not None and engine.runtime.trusted(host):
+        return None
+    return socket.inet_pton(socket.AF_INET6, host)[:8] if ":" in host else host
+
+
+cdef bint takes_share(Engine engine, object share) except -1:
+    """Counts one more connection of a client. False: it has as many as it may."""
+    cdef Py_ssize_t count
+    if share is None:
+        return True
+    count = engine.shares.get(share, 0)
+    if count >= engine.max_per_client:
+        name = share if isinstance(share, str) else f"{socket.inet_ntop(socket.AF_INET6, share + bytes(8))}/64"
+        engine.turned_away(f"{name} has {count} (max_connections_per_client)")
+        return False
+    engine.shares[share] = count + 1
+    return True
+
+
+cdef int leave_share(Engine engine, object share) except -1:
+    cdef Py_ssize_t count
+    if share is not None:
+        count = engine.shares.get(share, 0)
+        if count > 1:
+            engine.shares[share] = count - 1
+        else:
+            engine.shares.pop(share, None)
+    return 0

@@ -1,0 +1,104 @@
+"""Why TLS handshakes of clients fail, in words: for the log, where they are few however many fail, and for counters."""
+
+import ssl
+from collections.abc import Callable
+
+REASONS = (
+    "plain_http",
+    "no_certificate",
+    "unknown_authority",
+    "expired_certificate",
+    "bad_certificate",
+    "protocol_version",
+    "no_shared_cipher",
+    "bad_server_name",
+    "refused_by_client",
+    "timeout",
+    "cut",
+    "malformed",
+)
+"""Their words; the counter of each is ``tls_failed_`` and the word."""
+
+_SENTENCES = {
+    "plain_http": "it speaks plain HTTP, and this port TLS",
+    "no_certificate": "it shows no certificate, and client_auth requires one",
+    "unknown_authority": "its certificate is of an authority that client_ca does not have",
+    "expired_certificate": "its certificate is out of its time",
+    "bad_certificate": "its certificate is not accepted",
+    "protocol_version": "it speaks no version of TLS that is allowed here (min_version)",
+    "no_shared_cipher": "it has no cipher suite, group or signature in common with the gateway",
+    "bad_server_name": "the server name that it asks for is not a valid host name",
+    "refused_by_client": "it refuses what the gateway shows or speaks",
+    "timeout": "the handshake was not complete within header_timeout",
+    "cut": "it closed the connection before the handshake was complete",
+    "malformed": "what it sends is not a valid TLS handshake",
+}
+_QUIET = frozenset({"timeout", "cut"})  # port scans and health checks: counted, and in the log at level debug
+
+# OpenSSL's own words; what is not here is malformed.
+_BY_LIBRARY = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no_certificate",
+    "HTTP_REQUEST": "plain_http",
+    "HTTPS_PROXY_REQUEST": "plain_http",
+    "UNSUPPORTED_PROTOCOL": "protocol_version",
+    "VERSION_TOO_LOW": "protocol_version",
+    "VERSION_TOO_HIGH": "protocol_version",
+    "WRONG_SSL_VERSION": "protocol_version",
+    "INAPPROPRIATE_FALLBACK": "protocol_version",
+    "NO_PROTOCOLS_AVAILABLE": "protocol_version",
+    "NO_SHARED_CIPHER": "no_shared_cipher",
+    "NO_SUITABLE_KEY_SHARE": "no_shared_cipher",
+    "NO_SUITABLE_GROUPS": "no_shared_cipher",
+    "NO_SHARED_GROUPS": "no_shared_cipher",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": "no_shared_cipher",
+    "NO_SHARED_SIGNATURE_ALGORITHMS": "no_shared_cipher",
+    "CALLBACK_FAILED": "bad_server_name",
+    "CLIENTHELLO_TLSEXT": "bad_server_name",
+    "UNEXPECTED_EOF_WHILE_READING": "cut",
+}
+
+# X509_V_ERR_… of OpenSSL, which the module ssl has no names for.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 24, 27, 28})
+_OUT_OF_ITS_TIME = frozenset({9, 10})
+
+_SPAN = 10_000  # milliseconds
+_LINES = 20  # in a span
+
+
+def explain(error: ssl.SSLError) -> tuple[str, str]:
+    """The word for a failed handshake, and what OpenSSL says beside it; the latter may be empty."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _UNKNOWN_AUTHORITY:
+            return "unknown_authority", ""
+        said = str(error.verify_message)
+        return "expired_certificate" if error.verify_code in _OUT_OF_ITS_TIME else "bad_certificate", said
+    reason = error.reason or ""
+    said = reason.lower().replace("_", " ")
+    if "_ALERT_" in reason:
+        return "refused_by_client", f"alert: {said.partition(' alert ')[2]}"
+    word = _BY_LIBRARY.get(reason, "malformed")
+    return word, said if word == "malformed" else ""
+
+
+class TLSFailures:
+    """Tells of failed handshakes: one line for each reason and address within 10 seconds, and 20 lines in all."""
+
+    def __init__(self, log: Callable[[str, str], object]) -> None:
+        self._log = log
+        self._began = 0
+        self._told: set[tuple[str, str]] = set()
+        self._untold = 0
+
+    def tell(self, word: str, address: str, said: str, now: int) -> None:
+        """One has failed, at this time in milliseconds."""
+        if now - self._began >= _SPAN:
+            if self._untold:
+                self._log("info", f"{self._untold} more TLS handshakes of clients failed; not all of them are told")
+            self._began, self._untold = now, 0
+            self._told.clear()
+        if (word, address) in self._told or len(self._told) >= _LINES:
+            self._untold += 1
+            return
+        self._told.add((word, address))
+        level = "debug" if word in _QUIET else "info"
+        self._log(level, f"TLS with {address} failed: {_SENTENCES[word]}{f' ({said})' if said else ''}")
