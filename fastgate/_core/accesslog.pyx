@@ -8,12 +8,13 @@ the line is the sum of what these same spans need at most, and of `ROOM` for wha
 is written in one go. No Python object is made for it. A line that was begun is finished: `filled` is the last step, so
 that an error on the way leaves no half of one.
 
-Lines stand one behind the other in a block of memory. A block of `BLOCK` bytes is handed to the writer
-(`append(lines, count) -> bool`), whose thread does all input and output. What does not fill a
-block is fetched by that thread with `collect`: the first line after a collection calls the writer's `wake`, the others
-cost nothing. Formatting calls nothing that could let go of the GIL, so that `collect` finds whole lines only. A line
-costs O(its length), about an instruction a byte; the block's memory is kept. The time of day is read once a second: in
-between it is the monotonic clock, which the exchange has read already.
+Lines stand one behind the other in a block of memory. A block of `BLOCK` bytes is written at once where the writer
+has a `descriptor` that is good for that, and what it does not take is handed over with `left`; else a copy of it is
+handed to the writer (`append(lines, count) -> bool`), whose thread does all input and output. What does not fill a
+block is fetched by the writer with `collect`, in the loop's turn or from its thread: the first line after a
+collection calls its `wake`, the others cost nothing. Formatting calls nothing that could let go of the GIL, so that
+`collect` finds whole lines only. A line costs O(its length), about an instruction a byte; the block's memory is kept.
+The time of day is read once a second: in between it is the monotonic clock, which the exchange has read already.
 
 Phases, each in milliseconds, null where the exchange did not get there, after the timers of HAProxy:
 
@@ -36,6 +37,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcpy, memset, strlen
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from posix.unistd cimport write
 
 from fastgate._core.auth cimport Identity
 from fastgate._core.buffer cimport Buffer, filled, free_buffer, room, write_number
@@ -77,6 +79,7 @@ cdef enum:
     BLOCK = 65536
     ROOM = 1024                # of a line, beside its texts: names of keys, numbers, the time, the word of the cause
     SECOND = 1000000           # microseconds
+    SLOW = 50                  # milliseconds for a write, from which on the writer's thread does it
 
 cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 
@@ -163,8 +166,25 @@ cdef class AccessLog(Observer):
         return self.random < self.threshold
 
     cdef int hand_over(self) except -1:
-        cdef bytes lines = PyBytes_FromStringAndSize(self.buffer.data, self.buffer.length)
+        cdef const char* data = self.buffer.data
+        cdef Py_ssize_t length = self.buffer.length
+        cdef Py_ssize_t written = 0
         cdef int count = self.lines
+        cdef int fd = self.writer.descriptor
+        cdef bytes lines
+        cdef uint64_t began
+        if fd >= 0:
+            # In the loop's turn: nothing is put into the block meanwhile.
+            self.buffer.length = 0
+            self.lines = 0
+            began = milliseconds()
+            with nogil:
+                written = max(write(fd, data, length), 0)
+            if written < length or milliseconds() - began > SLOW:
+                lines = PyBytes_FromStringAndSize(data + written, length - written)
+                self.writer.left(lines, written > 0 and data[written - 1] != c"\n")
+            return 0
+        lines = PyBytes_FromStringAndSize(data, length)
         # From here on another thread may run: this block is no longer there for it.
         self.buffer.length = 0
         self.lines = 0
@@ -178,7 +198,8 @@ cdef class AccessLog(Observer):
         cdef tuple unlogged = x.runtime.unlogged
         cdef bytes shown = None            # holds what the spans of `texts` point into
         cdef int64_t at = self.time_of(x)
-        cdef Py_ssize_t most = ROOM
+        cdef Py_ssize_t length = 0
+        cdef Py_ssize_t most
         cdef char* p
         cdef int i
         gather(x, texts)
@@ -209,7 +230,8 @@ cdef class AccessLog(Observer):
                 x.target_name, &texts[UPSTREAM].length
             )
         for i in range(TEXTS):
-            most += JSON_MOST(texts[i].length)
+            length += texts[i].length
+        most = JSON_MOST(length) + TEXTS * JSON_MOST(0) + ROOM
         p = room(&self.buffer, most)
         p = write_text(p, b'{"time":"')
         memcpy(p, self.stamp, self.stamp_length)
@@ -415,6 +437,7 @@ cdef void gather(Exchange x, Text* texts) noexcept:
     cdef bytes client = x.client_ip
     cdef Field* field
     cdef Text* text
+    cdef int missing
     cdef int i
     memset(texts, 0, TEXTS * sizeof(Text))
     if client is None and x.client is not None:
@@ -431,18 +454,26 @@ cdef void gather(Exchange x, Text* texts) noexcept:
         return
     texts[METHOD].start = head.p + head.method.start
     texts[METHOD].length = head.method.length
-    if not head.seen & (1 << USER_AGENT | 1 << REFERER):
-        return
+    missing = (head.seen >> USER_AGENT & 1) + (head.seen >> REFERER & 1)
     for i in range(head.count):
+        if missing == 0:
+            break
         field = &head.fields[i]
         if field.id != USER_AGENT and field.id != REFERER:
             continue
         text = &texts[AGENT if field.id == USER_AGENT else REFERRER]
         if text.start == NULL:             # the first of its name
+            missing -= 1
             text.start = head.p + field.value
             text.length = field.value_length
             if field.id == REFERER:
                 text.length = shown_length(text.start, text.length, x.runtime.unlogged)
+
+
+cdef uint64_t milliseconds() noexcept:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <uint64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
 
 
 cdef Py_ssize_t before_query(const unsigned char* target, Py_ssize_t length) noexcept:

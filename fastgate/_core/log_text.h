@@ -211,14 +211,13 @@ static inline char *write_word(char *at, const unsigned char *text, Py_ssize_t l
 
 /* At least two or three decimal digits, of numbers that have no more. */
 static inline char *write_two(char *at, unsigned int number) {
-    *at++ = (char)('0' + number / 10 % 10);
-    *at++ = (char)('0' + number % 10);
-    return at;
+    memcpy(at, BUFFER_PAIRS + 2 * (number % 100), 2);
+    return at + 2;
 }
 
 static inline char *write_three(char *at, unsigned int number) {
     *at++ = (char)('0' + number / 100 % 10);
-    return write_two(at, number % 100);
+    return write_two(at, number);
 }
 
 #define MILLISECONDS_MOST (BUFFER_DIGITS + 4)
@@ -227,8 +226,14 @@ static inline char *write_three(char *at, unsigned int number) {
 static inline char *write_milliseconds(char *at, uint64_t begin, uint64_t end) {
     uint64_t time = end - begin;
 
-    if (begin == 0 || end == 0 || end < begin)
+    if (begin == 0 || end < begin) /* no time is before 0 */
         return write_text(at, "null");
+    if (time == 0)
+        return write_text(at, "0.000");
+    if (time < 1000) {
+        memcpy(at, "0.", 2);
+        return write_three(at + 2, (unsigned int)time);
+    }
     at = write_number(at, time / 1000);
     *at++ = '.';
     return write_three(at, (unsigned int)(time % 1000));

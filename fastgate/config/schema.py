@@ -177,7 +177,12 @@ class Log(Table, frozen=True, kw_only=True):
 
 
 class AccessLog(Table, frozen=True, kw_only=True):
-    """One line a request. Never blocks a request: when the disk is too slow, lines are dropped and counted."""
+    """One line a request, many in one write, on their way within a second.
+
+    No pipe and no file system of a network holds up a request: a thread writes to them, and when they are too slow,
+    lines are dropped and counted. A file on a local disk is written to without one, until a write has taken 50 ms or
+    has failed.
+    """
 
     path: Annotated[LogPath, about('A file, `"-"` for standard output, `""` for none. Reopened on SIGUSR1.')] = "-"
     format: Annotated[

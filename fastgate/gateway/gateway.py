@@ -176,6 +176,7 @@ class Gateway:
         await self._plugins.stop(self)
         self._plugins = Plugins()
         if self._access_log is not None:
+            self._access_log.leave_loop()
             await asyncio.to_thread(self._access_log.close)
 
     # -- reload
@@ -346,7 +347,7 @@ class Gateway:
         if settings.path:
             from fastgate._core.accesslog import AccessLog
 
-            self._access_log = LogWriter(settings.path)
+            self._access_log = LogWriter(settings.path, loop=engine.loop)
             engine.finished = AccessLog(self._access_log, settings.format, settings.sample)
 
 

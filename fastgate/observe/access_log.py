@@ -1,7 +1,17 @@
-"""Where access log lines go: memory first, then a thread that writes them, so that no disk or pipe holds up a request.
+"""Where access log lines go: memory first, then many of them in one write, so that no disk or pipe holds up a request.
 
-The worker appends whole lines; the thread writes them in the order in which they came, in batches, at most
-`FLUSH_INTERVAL` seconds later. At most ``capacity`` bytes wait; what does not fit is dropped and counted. What holds:
+There are two ways, and a writer that was given a loop begins with the first where it can:
+
+* **In the loop's own turn**, for a file on a local disk: whoever gathers the lines writes to ``descriptor`` by itself.
+  A write of many lines is a copy into the kernel's memory there, some microseconds for a block; a thread beside the
+  loop costs every request more, since a process with threads pays for locks, for cancellation points and for its open
+  files what one without them does not. A place that has once been slow, or has not taken all, is left to the thread
+  (`left`).
+* **By a thread**, for everything else: pipes, terminals, sockets, file systems that are not on a disk of this machine
+  (network, FUSE, memory), and what was too slow. The worker appends whole lines; the thread writes them in the order in
+  which they came, in batches. At most ``capacity`` bytes wait; what does not fit is dropped and counted.
+
+Lines are on their way at most `FLUSH_INTERVAL` seconds after they came. What holds in both ways:
 
 * Only whole lines are dropped, and whole lines are written in one call where the system allows it: files are opened
   for appending, so that several workers can share one; pipes and sockets get pieces of at most PIPE_BUF bytes, which
@@ -17,6 +27,7 @@ import logging
 import os
 import select
 import stat
+import sys
 import threading
 import time
 from collections import deque
@@ -25,6 +36,7 @@ from typing import TYPE_CHECKING
 from fastgate.config import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
 CAPACITY = 8 * 1024 * 1024
@@ -37,14 +49,24 @@ _log = logging.getLogger("fastgate.access_log")
 
 
 class LogWriter:
-    """Writes lines to a file, or to standard output for ``"-"``, from a thread of its own.
+    """Writes lines to a file, or to standard output for ``"-"``: in the turns of ``loop`` or from a thread of its own.
 
-    ``collect`` is called in that thread before each flush, for lines that are gathered elsewhere: it appends them.
-    Whoever gathers calls `wake` with the first. Raises `ConfigError` when the file cannot be opened.
+    ``collect`` is called before each flush, for lines that are gathered elsewhere: it appends them. Whoever gathers
+    calls `wake` with the first. With a ``loop`` all calls are made in its thread, but for `close` after `leave_loop`.
+    Raises `ConfigError` when the file cannot be opened.
     """
 
-    def __init__(self, path: str, *, capacity: int = CAPACITY, where: str = "gateway.access_log.path") -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        capacity: int = CAPACITY,
+        where: str = "gateway.access_log.path",
+        loop: "AbstractEventLoop | None" = None,
+    ) -> None:
         self.path = path
+        self.descriptor = -1
+        """Of a file that is written to in the loop's turn; -1: `append` takes the lines."""
         self.dropped = 0
         """Lines that were not written, for want of room or because their file went away in the middle of one."""
         self.collect: Callable[[], object] | None = None
@@ -69,8 +91,12 @@ class LogWriter:
         except OSError as error:
             if error.errno != errno.ENXIO:  # a FIFO without a reader may get one later
                 raise ConfigError([Problem(path=where, message=f"cannot open {path}: {error.strerror}")]) from error
+        self._loop = loop
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-        self._thread.start()
+        if loop is not None and self._output is not None:
+            self.descriptor = self._output.quick_descriptor()
+        if self.descriptor < 0:
+            self._thread.start()
 
     def append(self, lines: bytes, count: int = 1) -> bool:
         """Takes ``count`` whole lines, each with its line feed. False: there is no room, they are dropped."""
@@ -87,36 +113,73 @@ class LogWriter:
 
     def wake(self) -> None:
         """Says that ``collect`` has something to append."""
+        if self.descriptor >= 0:
+            assert self._loop is not None
+            self._loop.call_later(FLUSH_INTERVAL, self._collect)
+            return
         with self._changed:
             self._signalled = True
             self._changed.notify()
 
     def reopen(self) -> None:
         """Opens the path again, after the file was renamed. Until that works the old file goes on being used."""
+        if self.descriptor >= 0:
+            self._collect()
+        if self.descriptor >= 0:
+            self._stale = not self._open()
+            assert self._output is not None
+            self.descriptor = self._output.quick_descriptor()
+            if self._stale or self.descriptor < 0:
+                self.left(b"")
+            return
         with self._changed:
             self._reopen = True
             self._changed.notify()
 
+    def leave_loop(self) -> None:
+        """The loop is about to end: another thread may call `close`, which writes what is still there."""
+        self.descriptor = -1
+
     def close(self, timeout: float = 2.0) -> None:
         """Writes what waits and closes the file; gives up after ``timeout`` seconds on a place that takes nothing."""
-        if self.collect is not None:
-            self.collect()
+        self.leave_loop()
+        self._collect()
         with self._changed:
             self._give_up_at = time.monotonic() + timeout
             self._closing = True
             self._changed.notify()
+        if self._thread.ident is None:
+            self._thread.start()
         self._thread.join(timeout + 0.5)
 
-    # --- in the thread ---
+    def left(self, lines: bytes, torn: bool = False) -> None:
+        """Takes what was not written to `descriptor`, and leaves all that comes to the thread from now on.
+
+        ``torn``: the first of them is the rest of a line.
+        """
+        self.descriptor = -1
+        self._rest = memoryview(lines)
+        self._size += len(lines)
+        self._torn = torn
+        self._signalled = True
+        self._thread.start()
+
+    def _collect(self) -> None:
+        if self.collect is not None:
+            self.collect()
+
+    # --- in the thread; `_open` also in the loop's turn, as long as there is no thread ---
 
     def _run(self) -> None:
-        while not self._closing:
+        closing = False
+        while not closing:
             self._wait()
+            closing = self._closing
             if self._reopen or self._stale:
                 self._reopen = False
                 self._stale = not self._open()
-            if self.collect is not None and not self._closing:
-                self.collect()
+            if not closing:
+                self._collect()
             self._flush()
             self._report_dropped()
         lost = self._lines_left()
@@ -219,7 +282,9 @@ class _Output:
             self._fd = os.open(path, flags, 0o644)
         else:
             self._fd = 1
-        self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        status = os.fstat(self._fd)
+        self._is_file = stat.S_ISREG(status.st_mode)
+        self._is_quick = self._is_file and is_local(status.st_dev)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
 
@@ -238,6 +303,15 @@ class _Output:
         except BlockingIOError:
             return 0
 
+    def quick_descriptor(self) -> int:
+        """Where a write ends in the kernel's memory and nobody else has to answer first; else -1."""
+        return self._fd if self._is_quick else -1
+
     def close(self) -> None:
         if self._owned:
             os.close(self._fd)
+
+
+def is_local(device: int) -> bool:
+    """Whether a file system lies on a disk of this machine: those of networks and programs have no device driver."""
+    return sys.platform == "linux" and os.major(device) != 0

@@ -161,6 +161,8 @@ def configuration() -> GatewayConfig:
 class Lines:
     """Where the access log goes."""
 
+    descriptor = -1
+
     def __init__(self) -> None:
         self.collect: Callable[[], object] | None = None
         self.data: list[bytes] = []

@@ -30,6 +30,8 @@ COMBINED = re.compile(
 class Lines:
     """The writer of a log: keeps what it is given."""
 
+    descriptor = -1
+
     def __init__(self) -> None:
         self.collect: Any = None
         self.blocks: list[bytes] = []
