@@ -100,7 +100,7 @@ def test_the_words_of_the_access_log_are_words_of_the_code() -> None:
     known = set(SENTENCES)
     said = {word for row in rows for word in words_of(row[1]) if word != "end"}
     assert said <= known
-    upstreams = re.compile(r"connect|tls|upstream_|pool_|read_|try_|no_target|breaker")
+    upstreams = re.compile(r"connect|tls_failed|upstream_|pool_|read_|try_|no_target|breaker")
     assert {word for word in known if upstreams.match(word)} <= said
 
 
