@@ -36,7 +36,8 @@ def lines_of(data: bytes, request: bool) -> tuple[dict[str, Any], list[bytes], i
     at = 0
     while True:
         end = at
-        while end < len(data) and (data[end] >= 0x20 or (data[end] == 9 and lines)) and data[end] != 0x7F:
+        tab = -1 if request and not lines else 9
+        while end < len(data) and (data[end] >= 0x20 or data[end] == tab) and data[end] != 0x7F:
             end += 1
         if end == len(data) or data[end:] == b"\r":
             if request and not lines:
