@@ -273,15 +273,17 @@ cdef int take_away(Exchange x, tuple names) except -1:
     cdef Head head = x.request
     cdef Field* field
     cdef bytes name
+    cdef const char* start
+    cdef Py_ssize_t length
     cdef int i
-    for i in range(head.count):
-        field = &head.fields[i]
-        for name in names:
-            if same_variable(
-                head.p + field.name, field.name_length, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)
-            ):
+    for name in names:
+        start = PyBytes_AS_STRING(name)
+        length = PyBytes_GET_SIZE(name)
+        for i in range(head.count):
+            field = &head.fields[i]
+            # Most are of another length, for which nothing has to be called.
+            if field.name_length == length and same_variable(head.p + field.name, length, start, length):
                 field.flags |= DROPPED
-                break
     return 0
 
 
