@@ -80,25 +80,40 @@ def explain(error: ssl.SSLError) -> tuple[str, str]:
     return word, said if word == "malformed" else ""
 
 
-class TLSFailures:
-    """Tells of failed handshakes: one line for each reason and address within 10 seconds, and 20 lines in all."""
+class FewLines:
+    """Lines of what can happen as often as anybody likes: one of each kind within 10 seconds, and 20 in all.
 
-    def __init__(self, log: Callable[[str, str], object]) -> None:
+    ``more`` is the line about those that are not told, with a ``%d``.
+    """
+
+    def __init__(self, log: Callable[[str, str], object], more: str) -> None:
         self._log = log
+        self._more = more
         self._began = 0
         self._told: set[tuple[str, str]] = set()
         self._untold = 0
 
-    def tell(self, word: str, address: str, said: str, now: int) -> None:
-        """One has failed, at this time in milliseconds."""
+    def tell(self, kind: tuple[str, str], level: str, line: str, now: int) -> None:
+        """It has happened, at this time in milliseconds."""
         if now - self._began >= _SPAN:
             if self._untold:
-                self._log("info", f"{self._untold} more TLS handshakes of clients failed; not all of them are told")
+                self._log("info", self._more % self._untold)
             self._began, self._untold = now, 0
             self._told.clear()
-        if (word, address) in self._told or len(self._told) >= _LINES:
+        if kind in self._told or len(self._told) >= _LINES:
             self._untold += 1
             return
-        self._told.add((word, address))
-        level = "debug" if word in _QUIET else "info"
-        self._log(level, f"TLS with {address} failed: {_SENTENCES[word]}{f' ({said})' if said else ''}")
+        self._told.add(kind)
+        self._log(level, line)
+
+
+class TLSFailures:
+    """Tells of failed handshakes."""
+
+    def __init__(self, log: Callable[[str, str], object]) -> None:
+        self._lines = FewLines(log, "%d more TLS handshakes of clients failed; not all of them are told")
+
+    def tell(self, word: str, address: str, said: str, now: int) -> None:
+        """One has failed, at this time in milliseconds."""
+        line = f"TLS with {address} failed: {_SENTENCES[word]}{f' ({said})' if said else ''}"
+        self._lines.tell((word, address), "debug" if word in _QUIET else "info", line, now)

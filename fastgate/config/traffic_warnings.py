@@ -1,6 +1,7 @@
 """What is allowed and suspicious in limits, retries, splits, and in how targets are chosen and left out."""
 
 import ipaddress
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -161,14 +162,18 @@ def upstream_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Ite
         yield from _hash_key_warnings(name, upstream, routes)
     if upstream.dns != plain.dns and not any(_has_name(target) for target in upstream.targets):
         yield (*keys, "dns"), "is not used: no target has a name"
-    yield from _pool_warnings(name, upstream, routes)
     yield from _health_warnings(upstream, keys, plain)
 
 
-def _pool_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Iterator[Finding]:
+def pool_warnings(name: str, upstream: Upstream, config: GatewayConfig) -> Iterator[Finding]:
     """About connections that run out."""
     bound = upstream.pool.max_connections
-    open_to_one = [route.name for route in routes if name in route.upstreams() and not _bounds_a_client(route, bound)]
+    routes = [route for route in config.routes if name in route.upstreams()]
+    gateway = config.gateway
+    workers = gateway.workers if isinstance(gateway.workers, int) else os.cpu_count() or 1
+    if 0 < gateway.max_connections_per_client * workers < bound:
+        return
+    open_to_one = [route.name for route in routes if not _bounds_a_client(route, bound)]
     if bound and open_to_one:
         which = f"route {quote(open_to_one[0])}" + (f" and {len(open_to_one) - 1} more" if open_to_one[1:] else "")
         message = f"one client that sends or reads slowly can hold all {bound}"

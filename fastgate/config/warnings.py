@@ -13,7 +13,7 @@ from fastgate.config.overlap import covers
 from fastgate.config.routes import CHECKED_BODY
 from fastgate.config.schema import GatewayConfig, Route
 from fastgate.config.suggest import nearest
-from fastgate.config.traffic_warnings import Finding, answer_warnings, limit_warnings, upstream_warnings
+from fastgate.config.traffic_warnings import Finding, answer_warnings, limit_warnings, pool_warnings, upstream_warnings
 from fastgate.config.units import format_size
 
 MANY_VALUES = 1_000_000
@@ -106,6 +106,7 @@ def _upstream_warnings(config: GatewayConfig) -> Iterator[Finding]:
             if not any(target.tls for target in upstream.targets):
                 yield ("upstreams", name, "tls"), "is never used: every target is written with http://"
         yield from upstream_warnings(name, upstream, config.routes)
+        yield from pool_warnings(name, upstream, config)
 
 
 def unreachable_routes(routes: list[Route]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from fastgate._core.client import Places
+from fastgate._core.tls_failures import FewLines
 from fastgate.config import GatewayConfig
 from fastgate.gateway.proxy_protocol import Endpoint, ProxyHeader, ProxyHeaderError
 from fastgate.gateway.sockets import Listening, TCPAddress, url_of
@@ -48,6 +49,7 @@ class Listener:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._factory: Factory | None = None
         self._places: Places | None = None
+        self._refusals = FewLines(_say, "%d more connections were closed for want of a PROXY protocol header")
 
     def use(self, config: GatewayConfig) -> None:
         """What may change while it listens: whom it believes, and how long it waits for a PROXY protocol header."""
@@ -172,13 +174,13 @@ class _ProxyHeader(asyncio.Protocol):
         listener, self.transport = self.listener, cast(asyncio.Transport, transport)
         assert listener._loop is not None
         if not listener.expects_header_from(transport):
-            self._leave("it is not among trusted_proxies")
+            self._refuse("it is not among trusted_proxies, from which alone a PROXY protocol header is taken")
         elif listener._places is not None and not listener._places.arrived(self):
             self.transport.abort()
         else:
             listener._headers.add(self)
             self.timer = listener._loop.call_later(
-                listener._header_timeout, self._leave, "no PROXY protocol header in time"
+                listener._header_timeout, self._refuse, "it has sent no PROXY protocol header within header_timeout"
             )
 
     def data_received(self, data: bytes) -> None:
@@ -188,7 +190,7 @@ class _ProxyHeader(asyncio.Protocol):
         try:
             taken = self.header.take(data)
         except ProxyHeaderError as error:
-            self._leave(str(error))
+            self._refuse(f"it has sent no valid PROXY protocol header ({error})")
             return
         if not self.header.complete:
             return
@@ -205,7 +207,7 @@ class _ProxyHeader(asyncio.Protocol):
 
     def abort(self) -> None:
         """Ends the connection now."""
-        self._leave("the listener stopped, or the room is needed")
+        self._leave()
 
     def _forget(self) -> None:
         if self.timer is not None:
@@ -215,8 +217,20 @@ class _ProxyHeader(asyncio.Protocol):
         if self.listener._places is not None:
             self.listener._places.left(self)
 
-    def _leave(self, reason: str) -> None:
+    def _refuse(self, reason: str) -> None:
+        assert self.transport is not None
+        assert self.listener._loop is not None
+        address = self.transport.get_extra_info("peername")
+        peer = address[0] if isinstance(address, tuple) else "unix:"
+        now = int(self.listener._loop.time() * 1000)
+        self.listener._refusals.tell((reason, peer), "info", f"connection of {peer} closed: {reason}", now)
+        self._leave()
+
+    def _leave(self) -> None:
         self._forget()
-        _log.debug("connection closed: %s", reason)
         if self.transport is not None:
             self.transport.abort()
+
+
+def _say(level: str, line: str) -> None:
+    _log.log(logging.getLevelNamesMapping()[level.upper()], "%s", line)

@@ -166,6 +166,8 @@ def test_a_pool_that_one_client_can_fill(route: dict[str, Any], alone: bool) -> 
     said = warnings(upstreams=upstreams, routes=made)
     about_pools = [line for line in said if line.startswith("upstreams.b.pool.max_connections: one client")]
     assert len(about_pools) == alone
+    bounded = warnings(upstreams=upstreams, routes=made, gateway={"max_connections_per_client": 7})
+    assert not any("one client" in line for line in bounded)
     assert not alone or 'can hold all 8: add concurrency by client_ip to route "r"' in about_pools[0]
 
 

@@ -222,6 +222,23 @@ async def test_without_a_proxy_protocol_header_the_connection_is_closed(data: by
         assert made == []
 
 
+async def test_why_a_connection_is_closed_for_want_of_a_header_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with listening(config(proxy_protocol=True, trusted_proxies=["127.0.0.1"])) as (listener, _):
+        for _ in range(3):
+            await refuses(listener, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with listening(config(proxy_protocol=True, trusted_proxies=["10.0.0.0/8"])) as (listener, _):
+        await refuses(listener, HEADER)
+    said = [record.getMessage() for record in caplog.records if record.name == "fastgate.listeners"]
+    assert said == [
+        f"connection of 127.0.0.1 closed: it {reason}"
+        for reason in (
+            "has sent no valid PROXY protocol header (not a PROXY protocol header)",
+            "is not among trusted_proxies, from which alone a PROXY protocol header is taken",
+        )
+    ]
+
+
 async def test_a_proxy_protocol_header_has_the_time_of_a_request_head() -> None:
     settings = config(proxy_protocol=True, trusted_proxies=["127.0.0.1"], header_timeout="50ms")
     async with listening(settings) as (listener, made):
