@@ -33,6 +33,8 @@ cdef class Engine:
     cdef public object finished        # an Observer told of every exchange that ended, or None
     cdef object sink
     cdef object request_parser
+    cdef bint request_first            # nothing was shown to it yet
+    cdef bint response_first
     cdef object response_parser
     cdef object feed_request
     cdef object feed_response
@@ -46,6 +48,8 @@ cdef class Engine:
     cdef int turned_away(self, str reason) except -1
     cdef int say_full(self, str message) except -1
     cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1
+    cdef int show_request(self, Head head, bytes data, Py_ssize_t offset) except -1
+    cdef int show_response(self, Head head, bytes data, Py_ssize_t offset, bint whole) except -1
     cdef bint accept_response(self, Head head, bytes data, Py_ssize_t offset, bint bodiless) except -1
     cdef bytes date(self)
     cdef void make_id(self, char* target) noexcept

@@ -12,14 +12,14 @@ from collections import OrderedDict
 from weakref import WeakSet
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from fastgate._core.admission cimport serve_queue, serve_queues
 from fastgate._core.buffer cimport free_buffer
-from fastgate._core.head cimport Head
+from fastgate._core.head cimport PROXY_CONNECTION, Head
 from fastgate._core.route cimport Runtime
 from fastgate._core.shm cimport Segment
 from fastgate._core.wheel cimport Wheel
@@ -70,6 +70,13 @@ def tune_allocator():
 def live_counts():
     """How many client connections, exchanges and upstream connections of this process are alive."""
     return {"connections": live.connections, "exchanges": live.exchanges, "upstreams": live.upstreams}
+
+
+# What httptools made of a head.
+cdef enum Verdict:
+    REFUSED
+    READ                       # and is ready for the next, unless more of the message was to come
+    BEFORE_MORE                # and is not ready for the next
 
 
 cdef class Engine:
@@ -179,59 +186,82 @@ cdef class Engine:
             self.log("warning", message)
         return 0
 
+    # One parser of each kind sees the heads of all connections. What it made of one must not be held against the next:
+    # where it does not begin again by itself it is made anew, and what it refuses while it may still have the message
+    # before in mind is shown to it once more as the first that it sees.
+
     cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1:
         """httptools' verdict on a complete request head that begins at ``offset``."""
+        cdef int verdict
+        cdef bint first = self.request_first
+        self.request_first = False
+        verdict = self.show_request(head, data, offset)
+        if verdict == REFUSED and not first:
+            self.request_parser.__init__(self.sink)
+            verdict = self.show_request(head, data, offset)
+        if verdict != READ or head.chunked or head.content_length > 0 or head.close or head.upgrade != -1 \
+                or head.seen & (<uint32_t>1 << PROXY_CONNECTION):
+            self.request_parser.__init__(self.sink)
+            self.request_first = True
+        return verdict != REFUSED
+
+    cdef int show_request(self, Head head, bytes data, Py_ssize_t offset) except -1:
         cdef const char* p = PyBytes_AS_STRING(data) + offset
-        cdef bint done = True
-        cdef bytes method = None
+        cdef bytes method
         try:
             if head.minor_sent > 1 or not (
                 memcmp(p, b"GET ", 4) == 0 or memcmp(p, b"POST ", 5) == 0 or memcmp(p, b"PUT ", 4) == 0
                 or memcmp(p, b"HEAD ", 5) == 0 or p[:head.method.length] in _METHODS
             ):
-                done = False
                 method = p[:head.method.length]
                 self.feed_request(method if method in _METHODS else b"POST")
                 self.feed_request(p[head.method.length:head.target.start + head.target.length + 1])
                 self.feed_request(b"HTTP/1.1" if head.minor else b"HTTP/1.0")
                 self.feed_request(p[head.target.start + head.target.length + 9:head.length])
-            elif offset == 0 and PyBytes_GET_SIZE(data) == head.length:
+                return BEFORE_MORE
+            if offset == 0 and PyBytes_GET_SIZE(data) == head.length:
                 self.feed_request(data)
             else:
                 self.feed_request(PyBytes_FromStringAndSize(p, head.length))
         except HttpParserUpgrade:
-            done = False
+            return BEFORE_MORE
         except HttpParserError:
-            self.request_parser.__init__(self.sink)
-            return False
-        if not done or head.chunked or head.content_length > 0 or head.close or head.upgrade != -1:
-            self.request_parser.__init__(self.sink)
-        return True
+            return REFUSED
+        return READ
 
     cdef bint accept_response(self, Head head, bytes data, Py_ssize_t offset, bint bodiless) except -1:
         """httptools' verdict on a complete response head. ``bodiless``: the parser may believe that nothing follows."""
+        cdef int verdict
+        cdef bint first = self.response_first
+        # The whole message lies there: shown whole, the parser is ready for the next one by itself.
+        cdef bint whole = head.minor_sent <= 1 and not bodiless and head.content_length > 0 and not head.close \
+            and not head.chunked and offset == 0 and PyBytes_GET_SIZE(data) == head.length + head.content_length
+        self.response_first = False
+        verdict = self.show_response(head, data, offset, whole)
+        if verdict == REFUSED and not first:
+            self.response_parser.__init__(self.sink)
+            verdict = self.show_response(head, data, offset, whole)
+        if verdict != READ or head.seen & (<uint32_t>1 << PROXY_CONNECTION) \
+                or (not whole and (head.close or head.chunked or head.content_length != 0)):
+            self.response_parser.__init__(self.sink)
+            self.response_first = True
+        return verdict != REFUSED
+
+    cdef int show_response(self, Head head, bytes data, Py_ssize_t offset, bint whole) except -1:
         cdef const char* p = PyBytes_AS_STRING(data) + offset
         try:
             if head.minor_sent > 1:
                 self.feed_response(b"HTTP/1.1")
                 self.feed_response(p[8:head.length])
-            elif not bodiless and head.content_length > 0 and not head.close and not head.chunked and offset == 0 \
-                    and PyBytes_GET_SIZE(data) == head.length + head.content_length:
-                # The whole message lies there: shown whole, the parser is ready for the next one by itself.
-                self.feed_response(data)
-                return True
-            elif offset == 0 and PyBytes_GET_SIZE(data) == head.length:
+            elif whole or (offset == 0 and PyBytes_GET_SIZE(data) == head.length):
                 self.feed_response(data)
             else:
                 self.feed_response(PyBytes_FromStringAndSize(p, head.length))
         except HttpParserUpgrade:
-            pass
+            return BEFORE_MORE
         except HttpParserError:
-            self.response_parser.__init__(self.sink)
-            return False
-        if head.close or head.chunked or head.content_length != 0:
-            self.response_parser.__init__(self.sink)
-        return True
+            return REFUSED
+        return READ
 
     cdef bytes date(self):
         """``Date: …`` with its line end, made once a second (RFC 9110 section 6.6.1)."""

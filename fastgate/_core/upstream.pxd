@@ -116,6 +116,7 @@ cdef class UpstreamConnection(UpstreamSide):
     cdef bint forgotten                # no longer counted in Target.open
     cdef bint reusable
     cdef bint answered                 # bytes of the answer have come
+    cdef bint carried_body             # with the last request
     cdef int requests
     cdef int64_t keep_seconds          # what the upstream's Keep-Alive says; -1 = nothing
 

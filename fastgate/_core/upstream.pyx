@@ -205,6 +205,7 @@ cdef class UpstreamConnection(UpstreamSide):
         self.requests += 1
         self.answered = False
         self.reusable = True
+        self.carried_body = x.request.chunked or x.request.content_length > 0
         self.tail = None
         if x.request.seen & (1 << AUTHORIZATION) and not self.authenticated and authenticates_connection(x.request):
             self.authenticated = True

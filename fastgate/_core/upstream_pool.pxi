@@ -440,12 +440,14 @@ cdef class Pool(Upstream):
         """A connection that has rested and can carry this request; None: there is none.
 
         This is the one place that decides it, for requests that come and for those that have waited. A request that
-        can be sent again needs no look at the socket: if the connection turns out to have ended, it is.
+        can be sent again needs no look at the socket: if the connection turns out to have ended, it is. But where the
+        request before had a body, there is a look: an upstream that has not read it as one, but as a request, sends an
+        answer too many, which would be given to this client.
         """
         cdef UpstreamConnection connection
         while target.idle:
             connection = target.wake()
-            if (x.idempotent and x.request_complete) or connection.quiet():
+            if (x.idempotent and x.request_complete and not connection.carried_body) or connection.quiet():
                 x.attempt.reused = True
                 self.engine.slab.upstream_reuses += 1
                 return connection

@@ -156,6 +156,12 @@ class Transport:
         assert self._pair is not None
         self._pair[1].close()
 
+    def send_unseen(self, data: bytes) -> None:
+        """This lies in the socket, and nobody has been told yet."""
+        assert self._pair is not None or self.get_extra_info("socket")
+        assert self._pair is not None
+        self._pair[1].send(data)
+
     def stop_taking(self) -> None:
         """The peer takes no more bytes."""
         self._protocol.pause_writing()

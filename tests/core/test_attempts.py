@@ -283,6 +283,25 @@ def test_a_request_whose_body_may_not_be_kept_takes_no_connection_that_is_known_
         assert client.taken() == answer(b"ok")
 
 
+@pytest.mark.parametrize("field", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])
+def test_an_answer_too_many_behind_a_body_is_nobody_elses(field: bytes) -> None:
+    """An upstream that takes the body of a request for another request answers twice."""
+    body = b"5\r\nabcde\r\n0\r\n\r\n" if field.startswith(b"T") else b"abcde"
+    with world() as play:
+        one, two = play.client(), play.client()
+        one.send(get(b"/1", field, method=b"POST") + body)
+        first = play.upstream
+        first.taken()
+        first.send(answer(b"1"))
+        first.send_unseen(answer(b"evil"))
+        assert one.taken() == answer(b"1")
+        two.send(get(b"/2"))
+        assert play.upstream is not first
+        assert first.taken() == b""
+        play.upstream.send(answer(b"2"))
+        assert two.taken() == answer(b"2")
+
+
 def test_neither_open_nor_idle_connections_have_a_bound_by_default() -> None:
     with world() as play:
         clients = [play.client() for _ in range(1100)]
