@@ -5,7 +5,7 @@ has a check sum, so that one which was mutated is none.
 
 What holds: what an upstream gets are requests that can be read in one way, what a client gets are answers to what it
 asked for, in their order; no tag of one client reaches another; what may be sent once is sent once; each exchange has a
-line in the access log; nothing is left when all is closed; nothing raises.
+line in the access log; whoever asks for something plain gets it; nothing is left when all is closed; nothing raises.
 """
 
 import re
@@ -68,6 +68,7 @@ class Course:
         self.gateway = FuzzedGateway(CONFIG, seed)
         self.messages = 0
         self.number = 0
+        self.neighbours = 0
         self.clients: list[Client] = []
         self.closed: list[Client] = []
         self.requests: dict[Transport, Requests] = defaultdict(Requests)
@@ -85,7 +86,7 @@ class Course:
         random = self.random
         acts = {
             self.ask: 30, self.answer: 40, self.go_on: 10, self.wait: 12, self.tick: 2,
-            self.leave: 2, self.close_upstream: 5, self.press: 3, self.connect: 1,
+            self.leave: 2, self.close_upstream: 5, self.press: 3, self.connect: 1, self.neighbour: 2,
         }  # fmt: skip
         random.choices(list(acts), list(acts.values()))[0]()
         self.gateway.loop.run()
@@ -221,6 +222,16 @@ class Course:
             future = self.gateway.loop.create_future()
             connecting.append(future)
             self.gateway.waiting.append(future)
+
+    def neighbour(self) -> None:
+        """Somebody else's plain request, which none of all this is held against."""
+        self.neighbours += 1
+        self.messages += 1
+        client = self.gateway.client(f"203.0.{self.neighbours >> 8}.{self.neighbours & 255}")
+        client.send(b"GET /own/ HTTP/1.1\r\nHost: h\r\n\r\n")
+        got = client.taken()
+        assert got.startswith(b"HTTP/1.1 200 OK\r\n"), f"a plain request got {got[:200]!r}"
+        client.lose()
 
     def wait(self) -> None:
         self.gateway.pass_time(self.random.choice((10, 60, 120, 300, 1100)))
