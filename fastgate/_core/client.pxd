@@ -22,6 +22,7 @@ cdef class ClientConnection(ClientSide):
     cdef bytes tail                    # bytes that nobody could use yet
     cdef Framing framing               # of the request body
     cdef int mode
+    cdef public uint64_t accepted_at   # milliseconds; 0: when the transport is given
     cdef bint fresh                    # its first request has not begun
     cdef bint stale                    # who the peer is has to be asked for, again after a reload
     cdef bint told_peer                # a PROXY protocol header has told `peer_address`

@@ -26,6 +26,8 @@ class Places:
     def __init__(self, engine: Engine) -> None: ...
     def arrived(self, connection: Arrival) -> bool:
         """Counts a connection whose first bytes are awaited; False: it has to be closed now. `left` must follow."""
+    def handed_on(self, connection: Arrival, protocol: asyncio.Protocol) -> None:
+        """``protocol`` is the next of a connection that had arrived: its time began when that was accepted."""
     def left(self, connection: Arrival) -> None:
         """A connection that had arrived is closed, or counted as another from now on."""
 
@@ -42,6 +44,8 @@ class ClientConnection(ClientSide, asyncio.Protocol):
         peer: tuple[str, int] | None = None,
         local: tuple[str, int] | None = None,
     ) -> None: ...
+    accepted_at: int
+    """Milliseconds, of the engine's clock, before `connection_made`; 0: then."""
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
     def data_received(self, data: bytes) -> None: ...
     def eof_received(self) -> None: ...

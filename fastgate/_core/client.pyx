@@ -26,10 +26,13 @@ from libc.string cimport memcmp
 from fastgate._core.answer_head cimport Ending, put_answer_head, put_interim_head, put_tunnel_head
 from fastgate._core.buffer cimport Buffer, put, put_bytes, put_hex
 from fastgate._core.causes cimport (
+    BAD_HOST,
     BAD_REQUEST,
+    BAD_TARGET,
     CLIENT_GONE,
     CONNECTION_CUT,
     HEAD_TIMEOUT,
+    NO_HOST,
     OK,
     PROXY_NOT_SPOKEN,
     STOPPED,
@@ -50,7 +53,7 @@ from fastgate._core.exchange cimport (
 from fastgate._core.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, take
 from fastgate._core.head cimport Head, is_host
 from fastgate._core.networks cimport normal_address
-from fastgate._core.resolve cimport identify_client
+from fastgate._core.resolve cimport identify_client, split_target
 from fastgate._core.sockets cimport is_closing, is_reset
 
 cdef enum:
@@ -108,7 +111,7 @@ cdef class ClientConnection(ClientSide):
             transport.abort()
             return
         self.share = share
-        self.begin(transport, self.engine.wheel.now)
+        self.begin(transport, self.accepted_at or self.engine.wheel.now)
 
     cdef int begin(self, object transport, uint64_t accepted_at) except -1:
         """The connection is there, and has been counted; its first request is due, from when it was accepted."""
@@ -299,7 +302,10 @@ cdef class ClientConnection(ClientSide):
         if cause == OK:
             begin = head.p - <const unsigned char*>PyBytes_AS_STRING(head.data)
             if not engine.accept_request(head, head.data, begin):
-                cause = BAD_REQUEST
+                # Where one of our own rules is broken too, that is the one to name.
+                cause = split_target(x)
+                if cause != BAD_TARGET and cause != BAD_HOST and cause != NO_HOST:
+                    cause = BAD_REQUEST
         if cause != OK:
             if head.host >= 0 and is_host(head.p + head.fields[head.host].value, head.fields[head.host].value_length):
                 # For the log.

@@ -42,6 +42,10 @@ cdef class Places:
         self.engine.arrivals[connection] = self.engine.wheel.now
         return True
 
+    def handed_on(self, connection, protocol):
+        """``protocol`` is the next of a connection that had arrived: its time began when that was accepted."""
+        protocol.accepted_at = self.engine.arrivals.get(connection, 0)
+
     def left(self, connection):
         """A connection that had arrived is closed, or counted as another from now on."""
         self.engine.arrivals.pop(connection, None)

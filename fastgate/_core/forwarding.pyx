@@ -11,8 +11,8 @@ from fastgate._core.head cimport (
     FORWARDED,
     RULED,
     X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
     X_FORWARDED_PORT,
+    X_REAL_IP,
     Field,
     Head,
     same_variable,
@@ -47,6 +47,7 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef uint32_t withheld = x.request_withheld
     cdef int i
     cdef bint skip
+    cdef bint tells_real_ip = False
     # request line
     put(buffer, head.p, head.method.length)
     put(buffer, b" ", 1)
@@ -72,9 +73,12 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         field = &head.fields[i]
         skip = field.flags & (DROPPED | RULED)
         if not skip and X_FORWARDED_FOR <= field.id <= FORWARDED:
-            skip = not trusted or field.id <= X_FORWARDED_HOST or (
+            skip = not trusted or field.id <= X_FORWARDED_PORT or (
                 field.id == FORWARDED and (hops is None or not hops.keeps_forwarded)
             )
+            if trusted and field.id == X_REAL_IP and hops is not None and hops.nodes is not None:
+                # Another form of the same, of which not every proxy knows whether to believe it.
+                skip = tells_real_ip = True
         elif not skip and runtime.request_id is not None and field.name_length == PyBytes_GET_SIZE(id_name):
             skip = same_variable(
                 head.p + field.name, field.name_length, PyBytes_AS_STRING(id_name), field.name_length
@@ -90,6 +94,10 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     # where the request comes from
     if hops is not None:
         put_hops(x, hops, buffer)
+        if tells_real_ip and x.client_ip:
+            put(buffer, b"X-Real-IP: ", 11)
+            put_bytes(buffer, x.client_ip)
+            put(buffer, b"\r\n", 2)
     else:
         if not withheld & OWN_FORWARDED_FOR and is_address(client.peer_address):
             put(buffer, b"X-Forwarded-For: ", 17)
@@ -165,8 +173,10 @@ cdef int put_hops(Exchange x, Hops hops, Buffer* buffer) except -1:
         lines.append(b"X-Forwarded-Proto: %b\r\n" % scheme)
     if host and not withheld & OWN_FORWARDED_HOST:
         lines.append(b"X-Forwarded-Host: %b\r\n" % host)
-    if not x.request.seen & (1 << X_FORWARDED_PORT) and not withheld & OWN_FORWARDED_PORT:
-        if hops.scheme is not None or hops.host is not None:
+    if not withheld & OWN_FORWARDED_PORT:
+        if hops.port is not None:
+            lines.append(b"X-Forwarded-Port: %b\r\n" % hops.port)
+        elif hops.scheme is not None or hops.host is not None:
             lines.append(b"X-Forwarded-Port: %b\r\n" % port_of(host, scheme))
         elif client.local_port:
             lines.append(b"X-Forwarded-Port: %d\r\n" % client.local_port)

@@ -115,6 +115,8 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
                     framing.state = EXTENSION
                 elif c == b" " or c == b"\t":
                     framing.state = SIZE_SPACE
+                elif c == b"\n":
+                    return broken(framing, BAD_CHUNK_LINE)
                 else:
                     return broken(framing, BAD_CHUNK_SIZE)
                 continue

@@ -20,6 +20,7 @@ from fastgate._core.head cimport (
     FORWARDED,
     X_FORWARDED_FOR,
     X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
     X_FORWARDED_PROTO,
     Field,
     Head,
@@ -64,6 +65,8 @@ cdef Hops read_hops(Exchange x):
             scheme = scheme_of(value.partition(b",")[0])
         elif field.id == X_FORWARDED_HOST and host is None:
             host = host_of(value.partition(b",")[0])
+        elif field.id == X_FORWARDED_PORT and hops.port is None:
+            hops.port = port_in(value.partition(b",")[0])
         elif field.id == FORWARDED:
             if elements is None:
                 elements = []
@@ -118,6 +121,12 @@ cdef bytes client_of(Hops hops, bytes peer, object trusted):
         return peer
     i = place_of_client(hops.nodes, trusted)
     return (hops.nodes[i] if i >= 0 else None) or b""
+
+
+cdef bytes port_in(bytes text):
+    """The port that this is; None: it is none."""
+    text = text.strip(b" \t")
+    return b"%d" % int(text) if text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536 else None
 
 
 cdef bytes address_of(bytes hop):

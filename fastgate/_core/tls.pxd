@@ -30,7 +30,7 @@ cdef class TLSConnection(Timed):
     cdef object encrypt
     cdef ClientConnection client       # None until the handshake is complete
     cdef object verified               # what `server` knows of the client's certificate; None: it showed none
-    cdef uint64_t accepted_at
+    cdef public uint64_t accepted_at   # milliseconds; 0: when the transport is given
     cdef int stage
     cdef bint heard                    # a byte has come
     cdef bint broken                   # nothing can be encrypted any more

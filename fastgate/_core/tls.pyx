@@ -67,6 +67,7 @@ cdef class TLSConnection(Timed):
     def connection_made(self, transport):
         cdef Engine engine = self.engine
         cdef object share = share_of(engine, transport, self.peer)
+        cdef uint64_t due
         self.transport = transport
         engine.slab.accepted += 1
         if not has_room(engine) or not takes_share(engine, share):
@@ -74,9 +75,11 @@ cdef class TLSConnection(Timed):
             transport.abort()
             return
         self.share = share
-        self.accepted_at = engine.wheel.now
+        if self.accepted_at == 0:
+            self.accepted_at = engine.wheel.now
         engine.arrivals[self] = self.accepted_at
-        engine.wheel.arm(self, engine.runtime.header_timeout)
+        due = self.accepted_at + engine.runtime.header_timeout
+        engine.wheel.arm(self, due - engine.wheel.now if due > engine.wheel.now else 1)
         self.incoming = MemoryBIO()
         self.outgoing = MemoryBIO()
         self.feed = self.incoming.write
@@ -93,7 +96,7 @@ cdef class TLSConnection(Timed):
         elif self.stage == SHAKING_HANDS:
             if not self.heard:
                 self.heard = True
-                if is_letter(PyBytes_AS_STRING(data)[0]):
+                if begins_text(PyBytes_AS_STRING(data)[0]):
                     self.answer_plain()
                     return
             self.feed(data)
@@ -345,6 +348,6 @@ cdef class TLSConnection(Timed):
         return self.transport.get_extra_info(name, default)
 
 
-cdef inline bint is_letter(char byte) noexcept:
-    """TLS never begins with one, HTTP always does."""
-    return b"A" <= byte <= b"Z" or b"a" <= byte <= b"z"
+cdef inline bint begins_text(char byte) noexcept:
+    """TLS never begins with a letter; HTTP always does, or with the empty line that is forgiven."""
+    return b"A" <= byte <= b"Z" or b"a" <= byte <= b"z" or byte == b"\r" or byte == b"\n"

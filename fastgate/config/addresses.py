@@ -49,7 +49,19 @@ def parse_listen(text: str, port: int) -> Address:
     host, own = split_port(text)
     if host == "*":
         raise ValueError('"*" is no address; "0.0.0.0" is every IPv4 address, "::" every IPv6 address')
-    return Address(check_host(host), port if own is None else own)
+    host = check_host(host)
+    mapped = _mapped(host)
+    if mapped:
+        raise ValueError(f'"{host}" is the IPv4 address "{mapped}", which is to be written so')
+    return Address(host, port if own is None else own)
+
+
+def _mapped(host: str) -> str:
+    """The IPv4 address that an IPv6 address stands for; empty: it is none of these."""
+    try:
+        return str(ipaddress.IPv6Address(host).ipv4_mapped or "")
+    except ValueError:
+        return ""
 
 
 def parse_target(text: str) -> Endpoint:

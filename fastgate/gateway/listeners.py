@@ -194,9 +194,11 @@ class _ProxyHeader(asyncio.Protocol):
             return
         if not self.header.complete:
             return
-        self._forget()
         assert self.listener._factory is not None
         protocol = self.listener._factory(self.listener, self.header.source, self.header.destination)
+        if self.listener._places is not None:
+            self.listener._places.handed_on(self, protocol)
+        self._forget()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if len(data) > taken and not transport.is_closing():

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fastgate.config import Address, GatewayConfig, Target
+from fastgate.config import Address, ConfigError, GatewayConfig, Target
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,11 @@ from fastgate.config import Address, GatewayConfig, Target
 )
 def test_listen_addresses(host: Any, addresses: list[Address]) -> None:
     assert GatewayConfig.from_dict({"gateway": {"host": host}}).gateway.listen_addresses() == addresses
+
+
+def test_an_ipv4_address_in_ipv6_clothes_is_written_as_what_it_is() -> None:
+    with pytest.raises(ConfigError, match=r'is the IPv4 address "127\.0\.0\.3"'):
+        GatewayConfig.from_dict({"gateway": {"host": "[::ffff:127.0.0.3]:80"}})
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,26 @@ async def test_what_is_said_of_a_response(tmp_path: Path, caplog: pytest.LogCapt
         assert len(re.findall(r"[a-z)]\.(?: |\Z)", said.partition("): ")[2])) <= 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "word"),
+    [
+        *((get(target=target), "bad_target") for target in ("a", "a/b", "?x", "h:80", "http:", ".", "x:/", "ftp://a/")),
+        (get(target="http://a b.test/"), "bad_start_line"),
+        (get(target="http://[::g]/"), "bad_host"),
+        (POST.format("5\nhello\r\n0\r\n\r\n"), "bad_chunk_line"),
+    ],
+)
+async def test_the_word_is_that_of_the_rule_whoever_finds_it_broken(tmp_path: Path, sent: str, word: str) -> None:
+    log = tmp_path / "access.log"
+    async with RecordingUpstream() as upstream:
+        async with gateway_to(upstream.port, gateway={"access_log": {"path": str(log)}}) as running:
+            async with RawClient(running.port) as client:
+                await client.send(sent.encode())
+                assert (await client.response()).status == 400
+    (line,) = lines(log)
+    assert line["end"] == word
+
+
 async def test_the_client_is_not_told_which_rule_an_upstream_broke() -> None:
     said = {SENTENCES[word] for word in RESPONSES}
     assert said == {"The upstream's answer is not well-formed."}

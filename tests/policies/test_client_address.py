@@ -224,11 +224,30 @@ async def test_a_port_goes_with_what_is_told() -> None:
         for lines in (
             ["Forwarded: for=1.2.3.4;proto=https"], ["Forwarded: for=1.2.3.4;host=b.test"],
             ["X-Forwarded-Host: b.test:81"], ["X-Forwarded-Port: 5", "X-Forwarded-Proto: https"],
-            ["X-Forwarded-For: 1.2.3.4"],
+            ["X-Forwarded-For: 1.2.3.4"], ["X-Forwarded-Port: 7, 8", "X-Forwarded-Port: 9"], ["X-Forwarded-Port: no"],
+            ["X-Forwarded-Port: 0"], ["X-Forwarded-Port: 70000", "X-Forwarded-Proto: https"],
         ):
             await ask(gateway, *lines)
         port = str(gateway.port)
-    assert [each.fields["x-forwarded-port"] for each in upstream.requests] == ["443", "80", "81", "5", port]
+    assert [each.fields["x-forwarded-port"] for each in upstream.requests] == [
+        "443", "80", "81", "5", port, "7", port, port, "443",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"),
+    [
+        (["X-Real-IP: 6.6.6.6", "X-Forwarded-For: 1.2.3.4"], ["1.2.3.4"]),
+        (["X-Real-IP: 6.6.6.6", "X-Real-IP: 7.7.7.7", "Forwarded: for=1.2.3.4"], ["1.2.3.4"]),
+        (["X-Real-IP: 6.6.6.6", "X-Forwarded-For: unknown"], []),
+        (["X-Real-IP: 6.6.6.6"], ["6.6.6.6"]),  # nothing else is told
+        (["X-Forwarded-For: 1.2.3.4"], []),
+    ],
+)
+async def test_a_real_ip_says_the_same(told: list[str], sent: list[str]) -> None:
+    async with RecordingUpstream() as upstream, gateway_to(upstream.port, gateway=TRUSTED) as gateway:
+        await ask(gateway, *told)
+    assert upstream.requests[0].fields.get_all("x-real-ip") == sent
 
 
 # -- Unix sockets

@@ -172,7 +172,11 @@ async def test_a_client_that_refuses_the_gateways_certificate(files: Files, capl
 
 
 @pytest.mark.parametrize(
-    "data", [GET, b"POST / HTTP/1.1\r\n", b"BREW / HTTP/1.1\r\n", b"CONNECT a:1 HTTP/1.1\r\n", b"PRI * HTTP/2.0"]
+    "data",
+    [
+        GET, b"\r\n" + GET, b"POST / HTTP/1.1\r\n", b"BREW / HTTP/1.1\r\n", b"CONNECT a:1 HTTP/1.1\r\n",
+        b"PRI * HTTP/2.0",
+    ],
 )
 async def test_plain_http_is_answered_in_plain_http(
     files: Files, caplog: pytest.LogCaptureFixture, data: bytes

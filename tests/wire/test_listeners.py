@@ -105,17 +105,33 @@ async def test_a_silent_peer_does_not_hold_up_others(stand):
     assert (await client.request(HEADERS["v1"][0] + GET, "GET")).status == 200
 
 
-async def test_proxy_protocol_then_tls(stand, tmp_path):
-    """(with TLS where configured)"""
+def certified(folder):
+    """The table of TLS for ``example.test``, and the context of a client that trusts it."""
     trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     certificate = authority.issue_cert("example.test")
-    cert, key = tmp_path / "a.pem", tmp_path / "a.key"
+    cert, key = folder / "a.pem", folder / "a.key"
     cert.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
     key.write_bytes(certificate.private_key_pem.bytes())
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
-    tls = {"certificates": [{"cert": str(cert), "key": str(key)}]}
+    return {"certificates": [{"cert": str(cert), "key": str(key)}]}, trust
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+async def test_the_time_of_a_head_begins_before_the_header_of_the_proxy_protocol(stand, tmp_path, secure):
+    tls = {"tls": certified(tmp_path)[0]} if secure else {}
+    client = await stand.start(gateway={**TRUSTED, **tls, "header_timeout": 0.5})
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(0.3)
+    await client.send(HEADERS["v1"][0])
+    await client.wait_closed()
+    assert asyncio.get_running_loop().time() - began < 0.75
+
+
+async def test_proxy_protocol_then_tls(stand, tmp_path):
+    """(with TLS where configured)"""
+    tls, trust = certified(tmp_path)
     for pause in (0.05, None):
         client = await stand.start(gateway={**TRUSTED, "tls": tls})
         await client.send(HEADERS["v2"][0])
