@@ -190,6 +190,7 @@ FORWARDED = {
         (LISTENERS, "test_proxy_protocol", "test_without_a_proxy_header", "test_proxy_header_of_an_untrusted_peer"),
         (LISTENERS, "test_proxy_header_that_does_not_come", "test_a_silent_peer_does_not_hold_up_others"),
         (LISTENERS, "test_proxy_protocol_then_tls"),
+        (LISTENERS, "test_the_time_of_a_head_begins_before_the_header_of_the_proxy_protocol"),
     ],
     "Unix sockets, IPv6 and names, on both sides": [
         (LISTENERS, "test_unix_socket_of_the_gateway", "test_unix_socket_of_the_upstream", "test_ipv6_on_both_sides"),
