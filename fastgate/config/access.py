@@ -104,6 +104,14 @@ class BodySchema(Table, frozen=True, kw_only=True):
             also=["max_items", "max_elements", "max_nodes"],
         ),
     ] = 100_000
+    max_depth: Annotated[
+        Annotated[int, Meta(ge=0, le=128)],
+        about(
+            "How deep arrays and objects of a body may be nested; above it 413. 0 is 128, or less where the schema "
+            "refers to itself in such a way that a check could take twice the time for each level.",
+            also=["depth", "max_nesting"],
+        ),
+    ] = 0
 
 
 class AccessKeys(AuthKeys, frozen=True, kw_only=True):

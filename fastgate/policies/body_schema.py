@@ -10,11 +10,16 @@ without the interpreter lock: how deep it is nested, and how many values it has.
 objects, and in each process one long body is checked at a time. The lock is held while objects are made and validated,
 so that ``max_values`` also bounds how long other requests wait; a body of ordinary size has few. All the errors of a
 body are looked for only where it has few values, because each costs more than a value does; else the first one is told.
+
+A schema that refers to itself can make a small body expensive (see `schema_cost`): it bounds how deep a body may be. And
+the library looks for errors in all alternatives at every level, in time that is exponential in the levels: of a body
+with more than a few, nothing is told of them.
 """
 
 import codecs
 import functools
 import json
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -25,10 +30,14 @@ from fastgate._core.access import BodyCheck, measure
 from fastgate._core.exchange import Gate
 from fastgate._core.refusal import Refusal
 from fastgate.config import BodySchema, Route
+from fastgate.policies.schema_cost import depth_for, refers_to_itself
+
+_log = logging.getLogger("fastgate")
 
 MAX_SCHEMA = 1024 * 1024  # bytes of a file
 MAX_DEPTH = 128  # of arrays and objects in a body
 FEW_VALUES = 100  # of a body whose errors are all looked for
+FEW_LEVELS = 5  # of a body whose errors are looked for by a schema that refers to itself
 TOLD = 3  # errors
 LONGEST = 200  # characters of a place, and of what is wrong there
 
@@ -47,6 +56,7 @@ def _executor() -> ThreadPoolExecutor:
 def body_check(settings: BodySchema) -> Callable[[bytes], None]:
     """A function that raises a `Refusal` of a body that is not valid by a schema, or has too many values."""
     path, most = settings.file, settings.max_values
+    levels = settings.max_depth
     try:
         import jsonschema_rs
     except ImportError:
@@ -59,15 +69,30 @@ def body_check(settings: BodySchema) -> Callable[[bytes], None]:
     except (jsonschema_rs.ValidationError, ValueError) as error:
         raise ValueError(f"body_schema: {path} {_why(error)}") from None
 
+    if not levels:
+        levels = depth_for(schema, MAX_DEPTH)
+        if levels < MAX_DEPTH:
+            _log.warning(
+                "body_schema: %s refers to itself in several ways at one place, so that each level of a body can"
+                " double the time of a check: bodies may be nested %d deep (max_depth says otherwise)",
+                path,
+                levels,
+            )
+    bottomless = refers_to_itself(schema)
+
     def check(body: bytes) -> None:
         try:
-            values = _values(body, most)
+            depth, values = _measure(body, most)
             if values > most:
                 raise Refusal("body_too_large", f"The request body has more than {most} values.")
+            if depth > levels:
+                raise Refusal("body_too_large", f"The request body is nested deeper than {levels}.")
             value = parse(body)
             if validator.is_valid(value):
                 return
-            errors = find_errors(value, every=values <= FEW_VALUES)
+            errors = []
+            if depth <= FEW_LEVELS or not bottomless:
+                errors = find_errors(value, every=values <= FEW_VALUES)
         except UnicodeEncodeError:
             raise Refusal("bad_json", "The request body is not JSON: a string has half of a surrogate pair.") from None
         except ValueError as error:
@@ -86,14 +111,17 @@ def body_check(settings: BodySchema) -> Callable[[bytes], None]:
     return check
 
 
-def _values(body: bytes, most: int) -> int:
-    """How many values it has, ``most + 1`` standing for more. ValueError when it is empty or nested too deeply."""
+def _measure(body: bytes, most: int) -> tuple[int, int]:
+    """How deep it is nested, and how many values it has, ``most + 1`` standing for more.
+
+    ValueError when it is empty or deeper than anybody reads.
+    """
     if not body:
         raise ValueError("it is empty")
     depth, values = measure(body, MAX_DEPTH, most)
     if depth > MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
-    return values
+    return depth, values
 
 
 def parse(body: bytes) -> Any:
@@ -139,7 +167,7 @@ def _read_schema(path: str) -> Any:
         raise ValueError(f"body_schema: {path} has more than {MAX_SCHEMA} bytes")
     text = text.removeprefix(codecs.BOM_UTF8)
     try:
-        _values(text, MAX_SCHEMA)
+        _measure(text, MAX_SCHEMA)
         schema = parse(text)
     except ValueError as error:
         raise ValueError(f"body_schema: {path} is not JSON: {error}") from None
