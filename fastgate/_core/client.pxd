@@ -55,7 +55,6 @@ cdef class ClientConnection(ClientSide):
     cdef int close(self) except -1
 
 
-cdef bint has_room(Engine engine) except -1
 cdef object share_of(Engine engine, object transport, object peer)
-cdef bint takes_share(Engine engine, object share) except -1
+cdef bint admitted(Engine engine, object share) except -1
 cdef int leave_share(Engine engine, object share) except -1

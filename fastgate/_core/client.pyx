@@ -105,7 +105,7 @@ cdef class ClientConnection(ClientSide):
         cdef object peer = (self.peer_address.decode("ascii"),) if self.told_peer else None
         cdef object share = share_of(self.engine, transport, peer)
         self.engine.slab.accepted += 1
-        if not has_room(self.engine) or not takes_share(self.engine, share):
+        if not admitted(self.engine, share):
             self.attach(transport)
             self.mode = CLOSED
             transport.abort()

@@ -24,7 +24,18 @@ cdef bint has_room(Engine engine) except -1:
         return True
     if make_room(engine):
         return True
-    engine.turned_away(f"{engine.max_connections} are open and under way")
+    engine.turned_away("full", f"{engine.max_connections} are open and under way")
+    return False
+
+
+cdef bint admitted(Engine engine, object share) except -1:
+    """Counts a connection among those of its client, and finds room for it. False: it has to be closed now."""
+    # In this order: who has his share already makes nobody give way.
+    if not takes_share(engine, share):
+        return False
+    if has_room(engine):
+        return True
+    leave_share(engine, share)
     return False
 
 
@@ -69,7 +80,7 @@ cdef bint make_room(Engine engine) except -1:
         if closed:
             engine.slab.given_up += closed
             most = engine.max_connections
-            engine.say_full(f"{most} connections are open: the longest idle ones are closed for new ones")
+            engine.say_full("given up", f"{most} connections are open: the longest idle ones are closed for new ones")
             return True
         if kind:
             # The flood has only just come: idle connections do not pay for it.
@@ -194,7 +205,7 @@ cdef bint takes_share(Engine engine, object share) except -1:
     count = engine.shares.get(share, 0)
     if count >= engine.max_per_client:
         name = share if isinstance(share, str) else f"{socket.inet_ntop(socket.AF_INET6, share + bytes(8))}/64"
-        engine.turned_away(f"{name} has {count} (max_connections_per_client)")
+        engine.turned_away("share", f"{name} has {count} (max_connections_per_client)")
         return False
     engine.shares[share] = count + 1
     return True

@@ -43,10 +43,10 @@ cdef class Engine:
     cdef uint64_t id_state[2]
     cdef object timer
     cdef bint stopped                  # nothing is kept for later any more
-    cdef uint64_t refused_at           # milliseconds: when that was last logged
+    cdef dict said_at                  # milliseconds: when each kind of that was last logged
 
-    cdef int turned_away(self, str reason) except -1
-    cdef int say_full(self, str message) except -1
+    cdef int turned_away(self, str kind, str reason) except -1
+    cdef int say_full(self, str kind, str message) except -1
     cdef bint accept_request(self, Head head, bytes data, Py_ssize_t offset) except -1
     cdef int show_request(self, Head head, bytes data, Py_ssize_t offset) except -1
     cdef int show_response(self, Head head, bytes data, Py_ssize_t offset, bint whole) except -1

@@ -94,6 +94,7 @@ cdef class Engine:
         self.connections = set()
         self.arrivals = OrderedDict()
         self.shares = {}
+        self.said_at = {}
         self.tls_failures = TLSFailures(log)
         self.copies = set()
         self.pools = WeakSet()
@@ -174,15 +175,15 @@ cdef class Engine:
         """Client connections that are open."""
         return len(self.connections) + len(self.arrivals)
 
-    cdef int turned_away(self, str reason) except -1:
+    cdef int turned_away(self, str kind, str reason) except -1:
         """Counts a connection above a limit, and says so."""
         self.slab.refused_connections += 1
-        return self.say_full(f"connections are turned away: {reason}")
+        return self.say_full(kind, f"connections are turned away: {reason}")
 
-    cdef int say_full(self, str message) except -1:
-        """Says that there are too many connections, at most once in ten seconds."""
-        if self.refused_at == 0 or self.wheel.now - self.refused_at >= 10000:
-            self.refused_at = self.wheel.now
+    cdef int say_full(self, str kind, str message) except -1:
+        """Says that there are too many connections, of each kind at most once in ten seconds."""
+        if kind not in self.said_at or self.wheel.now - self.said_at[kind] >= 10000:
+            self.said_at[kind] = self.wheel.now
             self.log("warning", message)
         return 0
 

@@ -27,7 +27,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from ssl import MemoryBIO, SSLError, SSLWantReadError
 
-from fastgate._core.client cimport ClientConnection, has_room, leave_share, share_of, takes_share
+from fastgate._core.client cimport ClientConnection, admitted, leave_share, share_of
 from fastgate._core.engine cimport Engine, live
 from fastgate._core.shm cimport TLS_FAILURES
 from fastgate._core.wheel cimport Timed
@@ -70,7 +70,7 @@ cdef class TLSConnection(Timed):
         cdef uint64_t due
         self.transport = transport
         engine.slab.accepted += 1
-        if not has_room(engine) or not takes_share(engine, share):
+        if not admitted(engine, share):
             self.stage = ENDED
             transport.abort()
             return

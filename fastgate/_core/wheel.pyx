@@ -29,8 +29,8 @@ TICK_MS = TICK
 
 
 def milliseconds(seconds):
-    """Whole milliseconds; anything above zero is at least one."""
-    return max(1, round(seconds * 1000)) if seconds > 0 else 0
+    """Whole milliseconds; anything above zero is at least one, and anything above 49 days is that."""
+    return min(max(1, round(seconds * 1000)), 0xFFFFFFFF) if seconds > 0 else 0
 
 
 cdef uint64_t clock_us() noexcept nogil:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastgate.config.addresses import normalize_host
 from fastgate.config.errors import PathKeys, quote
+from fastgate.config.headers import variable_of
 from fastgate.config.patterns import check_expression, parse_replacement, path_parameters
 from fastgate.config.routes import PolicyKeys
 from fastgate.config.schema import AuthRule, HeaderEdits, Plugin, PolicyUse, Route, Upstream
@@ -23,6 +24,7 @@ def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
     """Reports every contradiction between keys."""
     _check_gateway(config, reading)
     _check_methods(config, data, reading)
+    _check_request_id(config, reading)
     _check_upstreams(config, reading)
     _check_keys(config, data, reading)
     _check_names(config.plugins, "plugins", reading)
@@ -46,6 +48,21 @@ def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
             _check_limit_keys(route, keys, config.defaults, data, reading)
             _check_identity(route, keys, config.defaults, reading)
             _check_buffering(route, keys, config, reading)
+
+
+def _check_request_id(config: Any, reading: Reading) -> None:
+    """The field of the request id says nothing else."""
+    name, auth = getattr(config.gateway, "request_id", None), config.auth
+    if not isinstance(name, str) or not name:
+        return
+    claims = getattr(getattr(auth, "jwt", None), "claims_to_headers", None)
+    forward = getattr(auth, "forward", None)
+    for claim, header in claims.items() if isinstance(claims, dict) else ():
+        if isinstance(header, str) and variable_of(header) == variable_of(name):
+            reading.report(("auth", "jwt", "claims_to_headers", claim), f"{header} is the field of the request id")
+    for number, header in enumerate(items(getattr(forward, "response_headers", None))):
+        if isinstance(header, str) and variable_of(header) == variable_of(name):
+            reading.report(("auth", "forward", "response_headers", number), f"{header} is the field of the request id")
 
 
 def items(value: object) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import Meta, field
 
 from fastgate.config.errors import PathKeys
-from fastgate.config.headers import CONNECTION_FIELDS
+from fastgate.config.headers import CONNECTION_FIELDS, meaning_of
 from fastgate.config.kinds import Count, Duration, HeaderName, Positive, Wait, about
 from fastgate.config.table import Table
 from fastgate.config.upstreams import UpstreamTLS
@@ -142,6 +142,8 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
                     yield (key, number), f"{name} belongs to the connection and cannot be passed on"
                 elif key == "request_headers" and name.startswith(("x-forwarded-", "x-original-")):
                     yield (key, number), f"{name} is what the gateway says itself"
+                elif key == "response_headers" and meaning_of(name):
+                    yield (key, number), f"{name} {meaning_of(name)}"
                 elif key == "response_headers" and name == "set-cookie":
                     yield (key, number), "set-cookie is for the client: client_headers passes it on"
                 elif key == "client_headers" and (name in _OF_THE_ANSWER or name.startswith("content-")):

@@ -62,6 +62,39 @@ def check_set_header(text: str) -> str:
     return text
 
 
+_SAID = {
+    **dict.fromkeys(
+        ("date", "forwarded", "host", "server", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
+         "x-forwarded-proto", "x-real-ip"),
+        "is what the gateway says itself",
+    ),
+    "content-type": "says what the body is",
+    "proxy": "is never forwarded: CGI programs take it for the proxy that they are to use",
+}  # fmt: skip
+"""Fields that mean something already, by what servers make of their names."""
+_SAID = {variable_of(name): reason for name, reason in _SAID.items()}
+
+
+def meaning_of(name: str) -> str:
+    """Why no value of the configuration's choice can be sent under this name; empty: one can."""
+    return _SAID.get(variable_of(name), "")
+
+
+def check_free_header(text: str) -> str:
+    """The name as it is; ValueError for one under which something is said already."""
+    check_set_header(text)
+    if reason := meaning_of(text):
+        raise ValueError(f"{text} {reason}")
+    return text
+
+
+def check_request_id_header(text: str) -> str:
+    """The same, or nothing at all; nor one that has a client's credentials in it."""
+    if text.lower() in ("authorization", "cookie", "set-cookie"):
+        raise ValueError(f"{text} is where credentials are")
+    return check_free_header(text) if text else text
+
+
 def check_header_value(text: str) -> str:
     """The value as it is: RFC 9110, 5.5, without leading or trailing white space."""
     for character in text:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, field
 
 from fastgate.config.errors import PathKeys
-from fastgate.config.kinds import Count, Duration, EditedHeader, Path, Secret, Text, Wait, about
+from fastgate.config.kinds import Count, Duration, FreeHeader, Path, Secret, Text, Wait, about
 from fastgate.config.patterns import check_token
 from fastgate.config.table import Table
 
@@ -117,7 +117,7 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=lambda: ["header:authorization"], name="from")
     claims_to_headers: Annotated[
-        dict[ClaimName, EditedHeader],
+        dict[ClaimName, FreeHeader],
         about(
             "Fields that tell the upstream what the token says. `a.b` is the claim `b` in `a`. What clients send under "
             "these names is removed.",

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-Duration = Annotated[float, Meta(ge=0, extra={"kind": "duration"})]
-"""Seconds, 0 or more."""
-Wait = Annotated[float, Meta(gt=0, extra={"kind": "duration"})]
-"""Seconds, more than 0."""
+Duration = Annotated[float, Meta(ge=0, le=366 * 86400, extra={"kind": "duration"})]
+"""Seconds, 0 or more; a year at most."""
+Wait = Annotated[float, Meta(gt=0, le=366 * 86400, extra={"kind": "duration"})]
+"""Seconds, more than 0; a year at most."""
 Size = Annotated[int, Meta(ge=0, extra={"kind": "size"})]
 """Bytes."""
 Count = Annotated[int, Meta(ge=0)]
@@ -36,6 +36,8 @@ TrustedPeer = Annotated[str, Meta(extra={"kind": "trusted peer"})]
 HeaderName = Annotated[str, Meta(extra={"kind": "header name"})]
 EditedHeader = Annotated[str, Meta(extra={"kind": "edited header"})]
 AnswerHeader = Annotated[str, Meta(extra={"kind": "answer header"})]
+FreeHeader = Annotated[str, Meta(extra={"kind": "free header"})]
+"""One under which nothing is said yet."""
 SetHeader = Annotated[str, Meta(extra={"kind": "set header"})]
 """The same, or Host."""
 HeaderValue = Annotated[str, Meta(extra={"kind": "header value"})]

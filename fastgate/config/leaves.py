@@ -15,8 +15,10 @@ from fastgate.config.headers import (
     CONNECTION_FIELDS,
     check_answer_header,
     check_edited_header,
+    check_free_header,
     check_header_name,
     check_header_value,
+    check_request_id_header,
     check_set_header,
 )
 from fastgate.config.jwt import check_claim_name, check_key_set_url, check_token_source
@@ -209,6 +211,8 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "header name": check_header_name,
     "optional header name": _check_optional_header_name,
     "edited header": check_edited_header,
+    "free header": check_free_header,
+    "request id header": check_request_id_header,
     "set header": check_set_header,
     "answer header": check_answer_header,
     "header value": check_header_value,

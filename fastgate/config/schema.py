@@ -29,7 +29,6 @@ from fastgate.config.kinds import (
     Path,
     PlainPath,
     PluginClass,
-    Positive,
     Size,
     Text,
     TrustedPeer,
@@ -212,7 +211,7 @@ class GatewayTable(Table, frozen=True, kw_only=True):
         about("The port of every address that names none. 0 takes a free one.", also=["listen_port"]),
     ] = 8080
     workers: Annotated[
-        Positive | Literal["auto"],
+        Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"],
         about(
             "Worker processes. `auto` is the number of CPUs that this process may use (affinity and cgroup). "
             "`--workers` wins over it.",
@@ -224,7 +223,8 @@ class GatewayTable(Table, frozen=True, kw_only=True):
         about("A worker that gives no sign of life for so long is stopped, with a traceback in the log, and replaced."),
     ] = 30.0
     backlog: Annotated[
-        Positive, about("Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.")
+        Annotated[int, Meta(ge=1, le=1_000_000)],
+        about("Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`."),
     ] = 4096
     max_connections: Annotated[
         Count,
@@ -337,7 +337,7 @@ class GatewayTable(Table, frozen=True, kw_only=True):
         bool, about("Send the `Via` field. With it nginx upstreams stop compressing (`gzip_proxied off`).")
     ] = False
     request_id: Annotated[
-        Annotated[str, Meta(extra={"kind": "optional header name"})],
+        Annotated[str, Meta(extra={"kind": "request id header"})],
         about(
             'The field that carries the request id: taken from trusted proxies, else generated. `""` is none.',
             also=["request_id_header"],

@@ -211,6 +211,23 @@ def test_a_client_has_its_share_and_others_theirs() -> None:
         assert play.metrics()["refused_connections"] == 3
 
 
+def test_who_has_his_share_makes_nobody_give_way() -> None:
+    with world() as play:
+        play.engine.max_per_client = 2
+        play.engine.max_connections = 4
+        others = [client_of(play, f"192.0.2.{number}") for number in (7, 8)]
+        mine = [client_of(play, "192.0.2.1") for _ in range(2)]
+        for client in others:
+            served(play, client)
+        play.pass_time(1)
+        assert all(client_of(play, "192.0.2.1").closed for _ in range(5))
+        assert not any(client.closed for client in (*others, *mine))
+        assert play.metrics()["given_up"] == 0
+        # One that is refused for want of room has taken nothing of its share; each kind of line is said.
+        assert not client_of(play, "192.0.2.9").closed
+        assert [line.partition(":")[2].split()[0] for _, line in play.logged] == ["192.0.2.1", "the"]
+
+
 def test_a_network_of_64_bits_is_one_client() -> None:
     with world() as play:
         play.engine.max_per_client = 1

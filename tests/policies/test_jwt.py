@@ -378,7 +378,7 @@ PEM = public_pem(private_key("RSA"))
         ({**PLAIN, "from": ["body:token"]}, ['from[0]: expected "header:NAME"']),
         ({**PLAIN, "from": ["cookie:"]}, ["from[0]: the name is missing"]),
         ({**PLAIN, "from": []}, ["from: is an empty list"]),
-        ({**PLAIN, "claims_to_headers": {"sub": "host"}}, ["claims_to_headers.sub: a request has exactly one Host"]),
+        ({**PLAIN, "claims_to_headers": {"sub": "host"}}, ["claims_to_headers.sub: host is what the gateway says"]),
         ({**PLAIN, "claims_to_headers": {"a": "x", "b": "X"}}, ['claims_to_headers.b: is the field of "a" too']),
         (
             {**PLAIN, "from": ["header:x-t"], "claims_to_headers": {"sub": "x-t"}},

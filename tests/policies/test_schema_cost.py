@@ -9,7 +9,7 @@ import pytest
 from fastgate._core.refusal import Refusal
 from fastgate.config import BodySchema
 from fastgate.policies.body_schema import FEW_LEVELS, MAX_DEPTH, body_check
-from fastgate.policies.schema_cost import WORK, depth_for, most_ways, refers_to_itself
+from fastgate.policies.body_schema.cost import WORK, depth_for, most_ways, refers_to_itself
 
 ROOT = {"$ref": "#"}
 LIST = {"type": "array", "items": ROOT}

@@ -11,9 +11,9 @@ objects, and in each process one long body is checked at a time. The lock is hel
 so that ``max_values`` also bounds how long other requests wait; a body of ordinary size has few. All the errors of a
 body are looked for only where it has few values, because each costs more than a value does; else the first one is told.
 
-A schema that refers to itself can make a small body expensive (see `schema_cost`): it bounds how deep a body may be. And
-the library looks for errors in all alternatives at every level, in time that is exponential in the levels: of a body
-with more than a few, nothing is told of them.
+A schema that refers to itself can make a small body expensive (see `cost`): it bounds how deep a body may be. And the
+library looks for errors in all alternatives at every level, in time that is exponential in the levels: of a body with
+more than a few, nothing is told of them.
 """
 
 import codecs
@@ -30,7 +30,7 @@ from fastgate._core.access import BodyCheck, measure
 from fastgate._core.exchange import Gate
 from fastgate._core.refusal import Refusal
 from fastgate.config import BodySchema, Route
-from fastgate.policies.schema_cost import depth_for, refers_to_itself
+from fastgate.policies.body_schema.cost import depth_for, refers_to_itself
 
 _log = logging.getLogger("fastgate")
 
