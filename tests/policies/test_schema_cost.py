@@ -8,8 +8,8 @@ import pytest
 
 from fastgate._core.refusal import Refusal
 from fastgate.config import BodySchema
-from fastgate.policies.body_schema import FEW_LEVELS, MAX_DEPTH, body_check
-from fastgate.policies.body_schema.cost import WORK, depth_for, most_ways, refers_to_itself
+from fastgate.policies.body_schema import FEW_WAYS, MANY_WAYS, MAX_DEPTH, body_check
+from fastgate.policies.body_schema.cost import levels_within, most_ways
 
 ROOT = {"$ref": "#"}
 LIST = {"type": "array", "items": ROOT}
@@ -55,9 +55,13 @@ FILTER = {
 )
 def test_in_how_many_ways_a_level_can_be_entered(schema: Any, ways: int) -> None:
     assert most_ways(schema) == ways
-    assert refers_to_itself(schema) == (ways > 0)
-    depth = depth_for(schema, MAX_DEPTH)
-    assert depth == MAX_DEPTH if ways < 2 else ways**depth <= WORK < ways ** (depth + 1)
+
+
+@pytest.mark.parametrize("ways", range(40))
+@pytest.mark.parametrize("work", [FEW_WAYS, MANY_WAYS])
+def test_how_many_levels_there_may_be(ways: int, work: int) -> None:
+    levels = levels_within(ways, work, MAX_DEPTH)
+    assert levels == MAX_DEPTH if ways < 2 else ways**levels <= work < ways ** (levels + 1)
 
 
 def test_a_schema_of_many_references_is_gone_through_once() -> None:
@@ -66,7 +70,16 @@ def test_a_schema_of_many_references_is_gone_through_once() -> None:
     assert most_ways({"$ref": "#/$defs/n0", "$defs": defs}) == 1
 
 
-@pytest.mark.parametrize("schema", [FILTER, alternatives("and", "or"), {"properties": {"a": {"anyOf": [ROOT, ROOT]}}}])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        FILTER,
+        alternatives("and", "or"),
+        {"properties": {"a": {"anyOf": [ROOT, ROOT]}}},
+        {"anyOf": [{"properties": {"a": ROOT, "k": {"const": kind}}, "required": ["k"]} for kind in range(30)]},
+        {"anyOf": [{"properties": {"and": LIST, "k": {"const": kind}}, "required": ["k"]} for kind in range(30)]},
+    ],
+)
 def test_no_body_takes_a_check_of_exponential_length(tmp_path: Path, schema: Any) -> None:
     """If one did, this would not end."""
     path = tmp_path / "schema.json"
@@ -86,7 +99,7 @@ def test_how_deep_a_body_may_be_is_the_configurations_to_say(tmp_path: Path, cap
         return ('{"and":[' * depth + '"x"' + "]}" * depth).encode()
 
     check = body_check(BodySchema(file=str(path)))
-    assert "refers to itself in several ways at one place" in caplog.text
+    assert "refers to itself in 2 ways at one place" in caplog.text
     assert "may be nested 19 deep" in caplog.text
     check(nested(9))
     with pytest.raises(Refusal) as caught:
@@ -101,11 +114,12 @@ def test_how_deep_a_body_may_be_is_the_configurations_to_say(tmp_path: Path, cap
     assert caught.value.detail == "The request body is nested deeper than 40."
 
 
-def test_errors_are_told_of_bodies_of_few_levels(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("schema", "levels"), [(alternatives("and", "or"), MAX_DEPTH - 2), (FILTER, 8)])
+def test_errors_are_told_where_there_are_few_ways(tmp_path: Path, schema: Any, levels: int) -> None:
     path = tmp_path / "schema.json"
-    path.write_text(json.dumps(alternatives("and", "or")))
+    path.write_text(json.dumps(schema))
     check = body_check(BodySchema(file=str(path)))
-    for depth, told in ((FEW_LEVELS // 2, True), (FEW_LEVELS, False)):
+    for depth, told in ((levels, True), (levels + 2, levels > 100)):
         with pytest.raises(Refusal) as caught:
-            check(('{"and":[' * depth + '{"x":1}' + "]}" * depth).encode())
+            check(('{"and":[' * (depth // 2) + "5" + "]}" * (depth // 2)).encode())
         assert bool(caught.value.detail) is told

@@ -5,16 +5,12 @@ and from there to themselves again, the work doubles with each level of the valu
 words of automata: the schema is one that reads the path to a place, and what counts is in how many ways it can.
 
 `most_ways` is a bound of that per level, without a proof that all of these ways are gone: a validator may see by a
-``const`` that an alternative does not apply. So `depth_for` is a default that the configuration can change.
+``const`` that an alternative does not apply, or remember what it has found out about a place.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-
-WORK = 1_000_000
-"""So many ways through one body are fine: some tens of milliseconds."""
 
 _HERE = ("not", "if", "then", "else")
 _HERE_EACH = ("allOf", "anyOf", "oneOf")
@@ -32,20 +28,20 @@ class _Step(NamedTuple):
     target: int
 
 
-def refers_to_itself(schema: Any) -> bool:
-    """Whether values of any depth can be valid by what the schema says of them."""
-    return bool(_Graph(schema).circling)
-
-
 def most_ways(schema: Any) -> int:
-    """In how many ways, at most, a validator comes from one place of a value to one below it and can go on for ever."""
+    """In how many ways, at most, a validator comes from one place of a value to one below it and can go on for ever.
+
+    0: nothing leads in a circle.
+    """
     return _Graph(schema).most_ways()
 
 
-def depth_for(schema: Any, most: int) -> int:
-    """How deep a body may be so that the ways through it stay within bounds; at most ``most``."""
-    ways = most_ways(schema)
-    return most if ways <= 1 else min(most, int(math.log(WORK) / math.log(ways)))
+def levels_within(ways: int, work: int, most: int) -> int:
+    """How many levels a body may have so that there are at most ``work`` ways through it; ``most`` where any may."""
+    levels = most
+    while ways > 1 and ways**levels > work:
+        levels -= 1
+    return levels
 
 
 class _Graph:
