@@ -10,7 +10,7 @@ from typing import Any
 
 from fastgate.config.addresses import normalize_host
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.headers import variable_of
+from fastgate.config.headers import meaning_of, variable_of
 from fastgate.config.patterns import check_expression, parse_replacement, path_parameters
 from fastgate.config.routes import PolicyKeys
 from fastgate.config.schema import AuthRule, HeaderEdits, Plugin, PolicyUse, Route, Upstream
@@ -240,8 +240,7 @@ def _check_proxy(edits: Any, keys: PathKeys, reading: Reading) -> None:
     for action, fields in (("set", edits.set), ("add", edits.add)):
         for field in fields if isinstance(fields, dict) else ():
             if field.lower() == "proxy":
-                message = "Proxy is never forwarded: CGI programs take it for the proxy that they are to use"
-                reading.report((*keys, action, field), message)
+                reading.report((*keys, action, field), f"Proxy {meaning_of(field)}")
 
 
 def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:

@@ -64,15 +64,14 @@ def check_set_header(text: str) -> str:
 
 _SAID = {
     **dict.fromkeys(
-        ("date", "forwarded", "host", "server", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
-         "x-forwarded-proto", "x-real-ip"),
+        ("date", "forwarded", "host", "server", "via", "x_forwarded_for", "x_forwarded_host", "x_forwarded_port",
+         "x_forwarded_proto", "x_real_ip"),
         "is what the gateway says itself",
     ),
-    "content-type": "says what the body is",
+    "content_type": "says what the body is",
     "proxy": "is never forwarded: CGI programs take it for the proxy that they are to use",
 }  # fmt: skip
-"""Fields that mean something already, by what servers make of their names."""
-_SAID = {variable_of(name): reason for name, reason in _SAID.items()}
+"""What is meant already by fields, by what servers make of their names."""
 
 
 def meaning_of(name: str) -> str:
