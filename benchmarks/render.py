@@ -515,7 +515,8 @@ def _reload_line(result: Result) -> str:
 
 def _many_line(result: Result) -> str:
     ratios = [
-        f"{ratio(row['cpu_ratio'])} × nginx with {case['clients']:,} clients and {_plural(case['targets'], 'target')}"
+        f"{ratio(row['cpu_ratio'])} × nginx with {case['clients']:,} clients, "
+        f"{_plural(case['targets'], 'target')} and {_plural(case['workers'], 'worker')}"
         for case in result["cases"]
         for row in case["rows"]
         if row["label"] == "fastgate"

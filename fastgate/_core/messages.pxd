@@ -12,7 +12,7 @@ cdef class Headers:
     cdef list extra(self)
     cdef int check(self) except -1
     cdef int drop(self, bytes lower) except -1
-    cdef int withhold(self, bytes lower) except -1
+    cdef int drop_variable(self, bytes folded) except -1
 
 
 cdef class Request:

@@ -165,43 +165,40 @@ cdef class Headers:
         return isinstance(name, str) and self.get(name) is not None
 
     cdef int drop(self, bytes lower) except -1:
+        """Takes every field of this name away, and what the gateway would send under it."""
+        cdef Exchange x = self.exchange
         cdef list extra
         cdef int i
-        cdef Field* field
-        cdef bytes folded = None
         if self.of_request:
-            # Also what the upstream may take for the same.
-            folded = folded_name(lower)
-        if self.head is not None and self.of_request:
-            for i in range(self.head.count):
-                field = &self.head.fields[i]
-                if same_variable(self.head.p + field.name, field.name_length, folded, len(folded)):
-                    field.flags |= DROPPED
-        elif self.head is not None:
+            return self.drop_variable(folded_name(lower))
+        if self.head is not None:
             i = self.head.find(lower, len(lower), 0)
             while i >= 0:
                 self.head.fields[i].flags |= DROPPED
                 i = self.head.find(lower, len(lower), i + 1)
-        self.withhold(lower)
-        extra = self.extra()
-        if extra is not None:
-            extra[:] = [
-                pair for pair in extra
-                if ((<bytes>pair[0]).lower() != lower if folded is None else folded_name(pair[0]) != folded)
-            ]
-        return 0
-
-    cdef int withhold(self, bytes lower) except -1:
-        """What the gateway would send under this name is not sent either."""
-        cdef Exchange x = self.exchange
-        if self.answer is not None:
+        if self.answer is None:
+            x.response_withheld |= own_field(lower, x.runtime.request_id_lower)
+        else:
             if self.answer.removed is None:
                 self.answer.removed = []
             self.answer.removed.append(lower)
-        elif self.of_request:
-            x.request_withheld |= own_variable(lower, x.runtime.request_id_lower)
-        else:
-            x.response_withheld |= own_field(lower, x.runtime.request_id_lower)
+        extra = self.extra()
+        if extra:
+            extra[:] = [pair for pair in extra if (<bytes>pair[0]).lower() != lower]
+        return 0
+
+    cdef int drop_variable(self, bytes folded) except -1:
+        """The same for a request: also what the upstream may take for the same."""
+        cdef Exchange x = self.exchange
+        cdef Field* field
+        cdef int i
+        for i in range(self.head.count):
+            field = &self.head.fields[i]
+            if same_variable(self.head.p + field.name, field.name_length, folded, len(folded)):
+                field.flags |= DROPPED
+        x.request_withheld |= own_variable(folded, x.runtime.request_id_variable)
+        if x.request_extra:
+            x.request_extra[:] = [pair for pair in x.request_extra if folded_name(pair[0]) != folded]
         return 0
 
     def add(self, name, value):

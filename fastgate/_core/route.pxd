@@ -32,7 +32,7 @@ cdef enum OwnField:
 
 
 cdef uint32_t own_field(bytes lower, bytes request_id) except? 0
-cdef uint32_t own_variable(bytes name, bytes request_id) except? 0
+cdef uint32_t own_variable(bytes folded, bytes request_id) except? 0
 
 
 cdef class Edits:

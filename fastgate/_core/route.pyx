@@ -38,11 +38,13 @@ cdef uint32_t own_field(bytes lower, bytes request_id) except? 0:
 cdef dict _OWN_VARIABLES = {folded_name(_name): _bit for _name, _bit in _OWN.items()}
 
 
-cdef uint32_t own_variable(bytes name, bytes request_id) except? 0:
-    """The same for a request, whose fields go in every spelling that servers take for the same variable."""
-    cdef bytes folded = folded_name(name)
+cdef uint32_t own_variable(bytes folded, bytes request_id) except? 0:
+    """The same for a request, whose fields go in every spelling that servers take for the same variable.
+
+    Both names as `folded_name` gives them.
+    """
     cdef uint32_t bit = _OWN_VARIABLES.get(folded, 0)
-    return bit | OWN_REQUEST_ID if request_id is not None and folded == folded_name(request_id) else bit
+    return bit | OWN_REQUEST_ID if folded == request_id else bit
 
 
 cdef class Edits:
@@ -53,13 +55,15 @@ cdef class Edits:
 
     def __cinit__(self, *, removed=(), added=(), request_id=""):
         cdef bytes id_name = request_id.lower().encode("ascii") if request_id else None
+        cdef bytes id_variable = folded_name(id_name) if request_id else None
         self.removed = tuple(name.lower().encode("ascii") for name in removed)
         self.removed_variables = tuple(folded_name(name) for name in self.removed)
         self.added = tuple((name.encode("ascii"), value) for name, value in added)
         own = {name for name in self.removed if own_field(name, id_name)}
         for name in self.removed:
             self.own |= own_field(name, id_name)
-            self.own_of_requests |= own_variable(name, id_name)
+        for name in self.removed_variables:
+            self.own_of_requests |= own_variable(name, id_variable)
         if own == {*self.removed, *(name.lower() for name, _ in self.added)}:
             self.own_only = self if own else None
         elif own:

@@ -57,13 +57,16 @@ class NameServer:
 
         while True:
             self._tcp = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            # Bound here: uvloop leaves a transport behind where the port is taken, and warns of it at any later time.
+            datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             try:
-                self._udp, _ = await loop.create_datagram_endpoint(
-                    Datagrams, local_addr=self._tcp.sockets[0].getsockname(), family=socket.AF_INET
-                )
+                datagrams.bind(self._tcp.sockets[0].getsockname())
             except OSError:
+                datagrams.close()
                 self._tcp.close()
+                await self._tcp.wait_closed()
                 continue
+            self._udp, _ = await loop.create_datagram_endpoint(Datagrams, sock=datagrams)
             return self
 
     async def __aexit__(self, *_: object) -> None:
