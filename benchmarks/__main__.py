@@ -35,7 +35,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--before",
         type=Path,
         metavar="FOLDER",
-        help="a checkout of an earlier commit, built there with `make build`: takes part in the lanes log and chain",
+        help="a checkout of an earlier commit, built there with `make build`: takes part in log, chain and cost",
     )
     parser.add_argument("--no-render", action="store_true", help="write the JSON only")
     chosen = parser.parse_args(arguments)

@@ -23,7 +23,13 @@ class Place:
 
 
 class Profile(dict[Place, int]):
-    """Instructions by place, each counted where it was executed, not where that was called from."""
+    """Instructions by place, each counted where it was executed, not where that was called from.
+
+    Attributes:
+        calls: How often each place was called.
+    """
+
+    calls: Counter[Place]
 
     @property
     def total(self) -> int:
@@ -44,7 +50,9 @@ def parse(lines: Iterable[str]) -> Profile:
     """
     names: dict[tuple[str, str], str] = {}
     counts: Counter[Place] = Counter()
+    calls: Counter[Place] = Counter()
     where = {"ob": "", "fn": ""}
+    callee = {"ob": "", "fn": ""}
     skip = False
     for line in lines:
         if line[:1] in "0123456789+-*":
@@ -58,6 +66,8 @@ def parse(lines: Iterable[str]) -> Profile:
             continue
         if key == "calls":
             skip = True
+            calls[Place(callee["ob"], callee["fn"])] += int(value.split()[0])
+            callee["ob"] = where["ob"]
         elif key in ("ob", "cob", "fn", "cfn"):
             kind = key.removeprefix("c")
             match = re.match(r"\((\d+)\)(?: (.*))?$", value)
@@ -65,9 +75,14 @@ def parse(lines: Iterable[str]) -> Profile:
                 if match[2] is not None:
                     names[kind, match[1]] = match[2]
                 value = names[kind, match[1]]
-            if key in where:
-                where[key] = Path(value).name.partition(".cpython")[0] if key == "ob" else value
-    return Profile(counts)
+            if kind == "ob":
+                value = Path(value).name.partition(".cpython")[0]
+            (where if key == kind else callee)[kind] = value
+            if key == "ob":
+                callee["ob"] = value  # a callee without an object is in that of its caller
+    profile = Profile(counts)
+    profile.calls = calls
+    return profile
 
 
 def run(command: list[str], output: Path) -> Profile:

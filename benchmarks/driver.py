@@ -8,6 +8,7 @@ turns. The loop does not run meanwhile. At the end the last answer and the gatew
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections import deque
@@ -37,15 +38,21 @@ class Transport:
         self.closed = False
         self.written: deque[bytes] = deque(maxlen=1)
         self.write: Callable[[bytes], None] = self.written.append
+        # The gateway looks at the socket of a connection whose last request had a body: this one is always quiet.
+        self.socket, self.other = socket.socketpair()
+        self.socket.setblocking(False)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Addresses, as a socket of the loopback would give them."""
-        return {"peername": ("127.0.0.1", 40000), "sockname": ("127.0.0.1", 8080)}.get(name, default)
+        """Addresses, as a socket of the loopback would give them, and a socket on which nothing happens."""
+        known = {"peername": ("127.0.0.1", 40000), "sockname": ("127.0.0.1", 8080), "socket": self.socket}
+        return known.get(name, default)
 
     def close(self) -> None:
         """The connection is lost at once."""
         if not self.closed:
             self.closed = True
+            self.socket.close()
+            self.other.close()
             self.protocol.connection_lost(None)
 
     abort = close
@@ -102,6 +109,19 @@ ROUTE_FEATURES: dict[str, dict[str, Any]] = {
     "retry": {"retry": {"attempts": 3, "on": ["connect", "reset", "timeout", "5xx"]}},
 }
 LOG = str(WORK / "driver.log")
+MEGABYTE = b"x" * 1_048_576
+READ = 65_536
+"""Bytes of one read of the fake transports, as an event loop would deliver them."""
+
+# Shapes of a message: fields and body of the request, then fields and body of the answer.
+SHAPES: dict[str, tuple[str, bytes, str, bytes]] = {
+    "download": ("GET", b"", "Content-Length: 1048576", MEGABYTE),
+    "upload": ("PUT", MEGABYTE, "", BODY),
+    "chunked": ("PUT", b"400\r\n" + b"x" * 1024 + b"\r\n0\r\n\r\n", "Transfer-Encoding: chunked",
+                b"400\r\n" + b"x" * 1024 + b"\r\n0\r\n\r\n"),
+    "post": ("POST", b"x" * 10_240, "", BODY),
+}  # fmt: skip
+"""What a feature sends in place of the small GET: 1 MB each way, chunks both ways, a POST of 10 KB."""
 GATEWAY_FEATURES: dict[str, dict[str, Any]] = {
     "log_json": {"access_log": {"path": LOG}},
     "log_combined": {"access_log": {"path": LOG, "format": "combined"}},
@@ -139,28 +159,61 @@ def configuration(features: Sequence[str] = ()) -> GatewayConfig:
     )
 
 
-async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
-    """One exchange that connects, then ``requests`` that find the connection in the pool."""
-    loop.connected = loop.create_future()
+def messages(features: Sequence[str]) -> tuple[bytes, bytes]:
+    """The request and the answer of these features, as their bytes."""
     fields: dict[str, str] = {}
     for feature in features:
         fields.update(policy_features.FIELDS.get(feature, {}))
-    request = request_head(**fields)
+    shape = next((SHAPES[feature] for feature in features if feature in SHAPES), None)
+    if shape is None:
+        return request_head(**fields), RESPONSE
+    method, sent, answer_field, answered = shape
+    if sent and answer_field.startswith("Transfer-Encoding"):
+        fields["transfer_encoding"] = "chunked"
+    elif sent:
+        fields["content_length"] = str(len(sent))
+    answer = RESPONSE
+    if answer_field:
+        head, _, _ = RESPONSE.partition(b"\r\n\r\n")
+        answer = head.replace(b"Content-Length: %d" % len(BODY), answer_field.encode()) + b"\r\n\r\n" + answered
+    return request_head(method, **fields) + sent, answer
+
+
+def reads(message: bytes) -> list[bytes]:
+    """A message as an event loop delivers it."""
+    return [message[start : start + READ] for start in range(0, len(message), READ)]
+
+
+async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
+    """One exchange that connects, then ``requests`` that find the connection in the pool."""
+    loop.connected = loop.create_future()
+    request, response = messages(features)
+    requested, answered = reads(request), reads(response)
     async with Gateway(configuration(features)) as gateway:
         # The listener's own way to a protocol; nothing connects to it.
         client: Any = gateway._connection(gateway._listeners[0], None, None)
         transport = Transport(client)
         client.connection_made(transport)
-        client.data_received(request)
+        for piece in requested:
+            client.data_received(piece)
         upstream = await loop.connected
         await asyncio.sleep(0)  # the gateway's own turn: it sends the request
-        upstream.data_received(RESPONSE)
+        for piece in answered:
+            upstream.data_received(piece)
         feed, answer = client.data_received, upstream.data_received
-        for _ in range(requests):
-            feed(request)
-            answer(RESPONSE)
+        if len(requested) == len(answered) == 1:
+            for _ in range(requests):
+                feed(request)
+                answer(response)
+        else:
+            for _ in range(requests):
+                for piece in requested:
+                    feed(piece)
+                for piece in answered:
+                    answer(piece)
         last = transport.written[-1]
-        if not last.startswith(b"HTTP/1.1 200 OK\r\n") or not last.endswith(BODY):
+        whole = last.startswith(b"HTTP/1.1 200 OK\r\n") or len(answered) > 1
+        if not whole or not last.endswith(response[-64:] if len(answered) > 1 else response.partition(b"\r\n\r\n")[2]):
             raise SystemExit(f"the last answer is not right: {last!r}")
         counted = gateway.metrics()["requests"]
         if counted != requests + 1:
@@ -170,7 +223,8 @@ async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
 def main(requests: int, features: Sequence[str]) -> None:
     """Drive ``requests`` requests through a route with these features."""
     ours = {*policy_features.FIELDS, *policy_features.ROUTE, *policy_features.OTHER_ROUTE}
-    unknown = set(features) - ours - ROUTE_FEATURES.keys() - UPSTREAM_FEATURES.keys() - GATEWAY_FEATURES.keys()
+    ours |= {*ROUTE_FEATURES, *UPSTREAM_FEATURES, *GATEWAY_FEATURES, *SHAPES}
+    unknown = set(features) - ours
     if unknown:
         raise SystemExit(f"no such feature: {', '.join(sorted(unknown))}")
     loop = Loop()

@@ -288,6 +288,32 @@ def _policy_name(features: list[str]) -> str:
     return " + ".join(names.get(feature, feature.replace("_", " ")) for feature in features)
 
 
+def cost(result: Result) -> str:
+    """Instructions and objects of each kind of request, beside those of the commit of ``--before``."""
+    compared = bool(result["options"]["before"])
+    before = ["before", "change", "objects before"] if compared else []
+    return grid(
+        ["request", "instructions (min–max)", "objects", *before],
+        (
+            [
+                " + ".join(row["features"]).replace("_", " ") or "plain",
+                ranged(row["now"]["instructions"]),
+                f"{row['now']['objects']:.1f}",
+                *(
+                    [
+                        ranged(row["before"]["instructions"]),
+                        f"{row['change']:+.2%}",
+                        f"{row['before']['objects']:.1f}",
+                    ]
+                    if compared
+                    else []
+                ),
+            ]
+            for row in result["rows"]
+        ),
+    )
+
+
 def reload(result: Result) -> str:
     """Latency with and without reloads, then what became of everything else."""
     table = grid(
@@ -386,6 +412,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "many": many,
     "log": logged,
     "chain": logged,
+    "cost": cost,
 }
 
 

@@ -20,6 +20,7 @@ NAMES = (
     "many",
     "log",
     "chain",
+    "cost",
 )
 
 

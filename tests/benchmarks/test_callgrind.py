@@ -44,6 +44,7 @@ def test_every_instruction_is_counted_where_it_was_executed():
     profile = parse(PROFILE.splitlines(keepends=True))
     assert profile == {scan: 180, Place("libc.so.6", "memcpy"): 420, Place("head", "other"): 1}
     assert profile.total == 601
+    assert profile.calls == {Place("libc.so.6", "memcpy"): 4}
 
 
 def test_the_difference_of_two_runs():

@@ -72,6 +72,21 @@ def test_the_table_with_a_log():
     assert "| access log | 2,000 | 900 |" in text
 
 
+def test_the_cost_of_each_kind_of_request():
+    counted = {"instructions": {"median": 22850.0, "min": 22840.0, "max": 22860.0}, "objects": 7.0}
+    result = {
+        **plain(),
+        "lane": "cost",
+        "title": "What each kind of request costs",
+        "options": {"before": "0123456789ab"},
+        "rows": [{"features": ["post", "retry"], "now": counted, "before": counted, "change": 0.0}],
+    }
+    text = render.markdown(json.loads(json.dumps(result)))
+    assert "| post + retry | 22,850 (22,840–22,860) | 7.0 | 22,850 (22,840–22,860) | +0.00% | 7.0 |" in text
+    result["options"]["before"] = ""
+    assert "| post + retry | 22,850 (22,840–22,860) | 7.0 |" in render.markdown(result)
+
+
 def test_a_disturbed_run_says_so():
     assert "**Disturbed**: other processes had 40% of a core" in render.markdown(plain(0.4))
 
