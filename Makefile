@@ -22,7 +22,7 @@ ARGS ?=
 PYTEST := pytest -n 2 --dist loadgroup
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
-CORE := $(foreach kind,pyx pxd pxi h,$(wildcard fastgate/_core/*.$(kind)))
+CORE := $(shell find fastgate/_core -name "*.pyx" -o -name "*.pxd" -o -name "*.pxi" -o -name "*.h")
 PYTHON_SOURCES = $(shell find fastgate -name '*.py' -o -name '*.pyi')
 
 help:
@@ -132,5 +132,5 @@ docs: $(VENV)/.core
 
 clean:
 	rm -rf build dist fastgate.egg-info $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -f fastgate/_core/*.so fastgate/_core/*.c fastgate/_core/*.html
+	find fastgate/_core -name "*.so" -o -name "*.c" -o -name "*.html" | xargs -r rm -f
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

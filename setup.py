@@ -1,4 +1,4 @@
-"""Builds the compiled core: one extension module for each ``fastgate/_core/*.pyx``.
+"""Builds the compiled core: one extension module for each ``.pyx`` below ``fastgate/_core``.
 
 ``FASTGATE_DEBUG=1`` (see ``make debug``) builds with bounds checks, assertions, live counters and symbols.
 ``FASTGATE_ASAN=1`` (see ``make asan``) builds what is shipped, with AddressSanitizer and UndefinedBehaviorSanitizer.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 
 DEBUG = os.environ.get("FASTGATE_DEBUG") == "1"
 ASAN = os.environ.get("FASTGATE_ASAN") == "1"
@@ -42,21 +43,22 @@ else:
         COMPILE += ["-O2"]
 
 CORE = Path("fastgate", "_core")
+PROBES = "fastgate._core.probes"
 
 
 def extensions() -> list[Extension]:
     """One extension for each module of the core. A declaration, an included part or a header rebuilds them all."""
     return [
         Extension(
-            f"fastgate._core.{source.stem}",
+            ".".join(source.with_suffix("").parts),
             [str(source)],
-            depends=sorted(str(part) for kind in ("pxd", "pxi", "h") for part in CORE.glob(f"*.{kind}")),
+            depends=sorted(str(part) for kind in ("pxd", "pxi", "h") for part in CORE.rglob(f"*.{kind}")),
             include_dirs=[str(CORE)],
             extra_compile_args=COMPILE,
             extra_link_args=LINK,
             define_macros=[("FASTGATE_DEBUG", "1")] if DEBUG else [],
         )
-        for source in sorted(CORE.glob("*.pyx"))
+        for source in sorted(CORE.rglob("*.pyx"))
     ]
 
 
@@ -74,7 +76,19 @@ def modules() -> list[Extension]:
     )
 
 
+class Wheel(bdist_wheel):
+    """A wheel without what only tests load."""
+
+    def run(self) -> None:
+        """Build it from the other packages alone."""
+        packages, extensions = self.distribution.packages, self.distribution.ext_modules
+        self.distribution.packages = [name for name in packages if not name.startswith(PROBES)]
+        self.distribution.ext_modules = [each for each in extensions if not each.name.startswith(PROBES)]
+        super().run()
+
+
 setup(
     ext_modules=modules(),
+    cmdclass={"bdist_wheel": Wheel},
     options={"build_ext": {"parallel": os.cpu_count()}},
 )

@@ -114,8 +114,13 @@ def readable(function: str) -> str:
         names.append(name)
         rest = after[1:]
     names.append(re.sub(r"(\.\w+\.\d+|'\d+)+$", "", rest))
-    return ".".join(name for name in names if name and name not in ("fastgate", "_core"))
+    for package in ({"fastgate"}, {"_core"}, ROOMS, {"h1"}):
+        if len(names) > 1 and names[0] in package:
+            del names[0]
+    return ".".join(name for name in names if name)
 
+
+ROOMS = {"memory", "routing", "exchange", "wire", "delivery", "limits", "auth", "policies", "observe", "probes"}
 
 PARTS: tuple[tuple[str, str, str], ...] = (
     ("head", r"scan", "head: scan"),
@@ -123,7 +128,7 @@ PARTS: tuple[tuple[str, str, str], ...] = (
     ("parser", r".", "httptools"),
     ("router", r".", "router"),
     ("resolve", r".", "target, client and path"),
-    ("edits", r".", "header edits"),
+    ("header_edits", r".", "header edits"),
     ("browser", r".", "CORS and security headers"),
     ("forwarding", r".", "assembling the request"),
     ("client", r"send_response|put_fields|put_out", "assembling the response"),
@@ -132,19 +137,19 @@ PARTS: tuple[tuple[str, str, str], ...] = (
     ("client", r".", "client connection"),
     ("exchange", r"polic|hook|advance", "policies"),
     ("exchange", r".", "exchange"),
-    ("engine", r"make_id", "request id"),
-    ("engine", r"accept_", "calling httptools"),
-    ("engine", r".", "engine"),
-    ("wheel", r".", "timers"),
+    ("worker", r"make_id", "request id"),
+    ("worker", r"accept_", "calling httptools"),
+    ("worker", r".", "worker"),
+    ("timers", r".", "timers"),
     ("histogram", r".", "metrics"),
-    ("shm", r".", "metrics"),
+    ("segment", r".", "metrics"),
     ("balancer", r".", "balancer"),
     ("framing", r".", "framing"),
-    ("accesslog", r".", "access log"),
-    ("auth|tokens|apikeys|basic", r".", "authentication"),
-    ("admission|keys|limiter|concurrency|budget", r".", "limits"),
+    ("access_log", r".", "access log"),
+    ("gate|bearer|api_key|basic", r".", "authentication"),
+    ("gates|request_key|rate|concurrency|budget", r".", "limits"),
     ("answer_head", r".", "assembling the response"),
-    ("hooks", r".", "policies"),
+    ("chain", r".", "policies"),
     (r"python3.*|libpython.*", r"_PyEval_EvalFrame|_PyEval_Vector", "the driver's own loop"),
     (r"python3.*|libpython.*", r".", "Python objects (make, call, free)"),
     (r"libc|ld-linux.*|libpthread|vgpreload.*", r".", "C library (copy, compare, allocate)"),

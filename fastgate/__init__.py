@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastgate._core.limiter import FixedWindow, SlidingWindowLog, TokenBucket
-    from fastgate._core.router import Router
+    from fastgate._core.limits.rate import FixedWindow, SlidingWindowLog, TokenBucket
+    from fastgate._core.routing.router import Router
     from fastgate.config import GatewayConfig
     from fastgate.gateway import Gateway, Policy, Request, Response
     from fastgate.server import GatewayServer
@@ -29,16 +29,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FixedWindow": "fastgate._core.limiter",
+    "FixedWindow": "fastgate._core.limits.rate",
     "Gateway": "fastgate.gateway",
     "GatewayConfig": "fastgate.config",
     "GatewayServer": "fastgate.server",
     "Policy": "fastgate.gateway",
     "Request": "fastgate.gateway",
     "Response": "fastgate.gateway",
-    "Router": "fastgate._core.router",
-    "SlidingWindowLog": "fastgate._core.limiter",
-    "TokenBucket": "fastgate._core.limiter",
+    "Router": "fastgate._core.routing.router",
+    "SlidingWindowLog": "fastgate._core.limits.rate",
+    "TokenBucket": "fastgate._core.limits.rate",
 }
 
 

@@ -11,7 +11,7 @@ They are those of the gateway, and loading them loads nothing else of it::
 A balancer is for one process and one thread.
 """
 
-from fastgate._core.balancer import (
+from fastgate._core.delivery.balancer import (
     Balancer,
     IPHash,
     LeastConnections,
@@ -20,7 +20,7 @@ from fastgate._core.balancer import (
     RoundRobin,
     SmoothWeightedRoundRobin,
 )
-from fastgate._core.ring import ConsistentHash
+from fastgate._core.delivery.ring import ConsistentHash
 
 __all__ = [
     "Balancer",

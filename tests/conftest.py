@@ -29,7 +29,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 def live_counts() -> dict[str, int]:
     """Live objects of the core by kind; nothing as long as no test of this process has loaded it."""
-    engine = sys.modules.get("fastgate._core.engine")
+    engine = sys.modules.get("fastgate._core.exchange.worker")
     return dict(engine.live_counts()) if engine is not None else {}
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from benchmarks.arithmetic import spread
 from benchmarks.contest import Options, say
 from benchmarks.machine import cores
-from fastgate._core.limiter import FixedWindow, Limit, SlidingWindowLog, TokenBucket, evictions
-from fastgate._core.limits_probe import measure, measure_overhead
+from fastgate._core.limits.rate import FixedWindow, Limit, SlidingWindowLog, TokenBucket, evictions
+from fastgate._core.probes.limits import measure, measure_overhead
 
 TITLE = "Rate limits: one check"
 WIDTH = 16

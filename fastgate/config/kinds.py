@@ -59,7 +59,7 @@ LimitKey = Annotated[str, Meta(extra={"kind": "limit key"})]
 LimitName = Annotated[str, Meta(min_length=1, max_length=64, extra={"kind": "limit name"})]
 StickyKey = Annotated[str, Meta(extra={"kind": "sticky key"})]
 Cause = Annotated[str, Meta(extra={"kind": "cause"})]
-"""Why a try failed; `fastgate._core.retry.Judgement` reads the words."""
+"""Why a try failed; `fastgate._core.delivery.retry.Judgement` reads the words."""
 Status = Annotated[str, Meta(extra={"kind": "status"})]
 """A status or a class of them: see `fastgate.config.words.parse_statuses`."""
 MediaRange = Annotated[str, Meta(extra={"kind": "media range"})]

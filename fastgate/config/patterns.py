@@ -6,7 +6,7 @@ Only what can be said without a router: a pattern that passes here is one that t
 import re
 from urllib.parse import quote, unquote
 
-from fastgate._core.expressions import Expression, compile_expression
+from fastgate._core.routing.expressions import Expression, compile_expression
 from fastgate.config.addresses import check_host, normalize_literal, split_port
 from fastgate.config.suggest import did_you_mean
 

@@ -6,9 +6,9 @@ A method is made once for a configuration and shared by the routes that name it.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastgate._core.auth import Authentication, Method
-from fastgate._core.engine import Engine
-from fastgate._core.upstream import Pool
+from fastgate._core.auth.gate import Authentication, Method
+from fastgate._core.exchange.worker import Engine
+from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Route
 from fastgate.config.forward_auth import CREDENTIALS
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastgate._core.engine import Engine
+from fastgate._core.exchange.worker import Engine
 from fastgate.config import ConfigError, GatewayConfig, Plugin, Problem
 from fastgate.config.errors import PathKeys, render_path
 from fastgate.gateway.plugins import Plugins

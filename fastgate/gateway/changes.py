@@ -5,8 +5,8 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 
-from fastgate._core.events import EventRing
-from fastgate._core.shm import Segment
+from fastgate._core.memory.events import EventRing
+from fastgate._core.memory.segment import Segment
 from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.policy import HealthChange, defines
 from fastgate.gateway.pools import Pools

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from fastgate._core.shm import Segment
+from fastgate._core.memory.segment import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import open_listening

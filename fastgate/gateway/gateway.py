@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from weakref import finalize
 
-from fastgate._core.client import ClientConnection, Places
-from fastgate._core.concurrency import merged
-from fastgate._core.engine import Engine
-from fastgate._core.limiter import evictions, lifted
-from fastgate._core.meters import plugin_times
-from fastgate._core.tls import TLSConnection
+from fastgate._core.exchange.worker import Engine
+from fastgate._core.limits.concurrency import merged
+from fastgate._core.limits.rate import evictions, lifted
+from fastgate._core.memory.plugin_times import plugin_times
+from fastgate._core.wire.h1.client import ClientConnection, Places
+from fastgate._core.wire.tls import TLSConnection
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.changes import emptied
 from fastgate.gateway.building import Built, build, close
@@ -345,7 +345,7 @@ class Gateway:
     def _open_access_log(self, engine: Engine) -> None:
         settings = self.config.gateway.access_log
         if settings.path:
-            from fastgate._core.accesslog import AccessLog
+            from fastgate._core.observe.access_log import AccessLog
 
             self._access_log = LogWriter(settings.path, loop=engine.loop)
             engine.finished = AccessLog(self._access_log, settings.format, settings.sample)

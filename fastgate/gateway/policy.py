@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from msgspec import Struct
 
-from fastgate._core.messages import ExchangeError, Request, Response
+from fastgate._core.exchange.views import ExchangeError, Request, Response
 
 if TYPE_CHECKING:
     from fastgate.gateway.gateway import Gateway

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from fastgate._core.balancer import (
+from fastgate._core.delivery.balancer import (
     Balancer,
     IPHash,
     LeastConnections,
@@ -19,14 +19,14 @@ from fastgate._core.balancer import (
     RoundRobin,
     SmoothWeightedRoundRobin,
 )
-from fastgate._core.breaker import Breaker
-from fastgate._core.engine import Engine
-from fastgate._core.events import EventRing
-from fastgate._core.health import UpstreamHealth
-from fastgate._core.retry import Judgement
-from fastgate._core.ring import ConsistentHash
-from fastgate._core.route import RequestKey
-from fastgate._core.upstream import Pool, Target
+from fastgate._core.delivery.breaker import Breaker
+from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.delivery.retry import Judgement
+from fastgate._core.delivery.ring import ConsistentHash
+from fastgate._core.exchange.route import RequestKey
+from fastgate._core.exchange.worker import Engine
+from fastgate._core.memory.events import EventRing
+from fastgate._core.wire.h1.upstream import Pool, Target
 from fastgate.config import ConfigError, Problem, Upstream
 from fastgate.config.errors import render_path
 from fastgate.gateway.slices import Slices

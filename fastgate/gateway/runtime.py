@@ -6,19 +6,19 @@ This is the only place where names of the configuration meet names of the core.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from fastgate._core.admission import ConcurrencyGate, RateLimits
-from fastgate._core.bodies import HookFilter, HookRule
-from fastgate._core.browser import Browser, PreflightGate
-from fastgate._core.copies import Mirror
-from fastgate._core.engine import Engine
-from fastgate._core.exchange import BodyRule, Gate
-from fastgate._core.hooks import Hook
-from fastgate._core.meters import Meter
-from fastgate._core.retry import RetryRule
-from fastgate._core.route import RequestKey, Runtime, Split
-from fastgate._core.route import Route as CoreRoute
-from fastgate._core.router import Router
-from fastgate._core.upstream import Pool
+from fastgate._core.delivery.copies import Mirror
+from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.exchange import BodyRule, Gate
+from fastgate._core.exchange.filters import HookFilter, HookRule
+from fastgate._core.exchange.route import RequestKey, Runtime, Split
+from fastgate._core.exchange.route import Route as CoreRoute
+from fastgate._core.exchange.worker import Engine
+from fastgate._core.limits.gates import ConcurrencyGate, RateLimits
+from fastgate._core.memory.plugin_times import Meter
+from fastgate._core.policies.browser import Browser, PreflightGate
+from fastgate._core.routing.router import Router
+from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.authentication import (
     Methods,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fastgate._core.networks import Networks
+from fastgate._core.routing.networks import Networks
 
 
 class TrustedPeers:

@@ -3,9 +3,9 @@
 import json
 import math
 
-from fastgate._core.access import ContentTypes, IpRules
-from fastgate._core.access import Maintenance as MaintenanceGate
-from fastgate._core.exchange import Gate
+from fastgate._core.exchange.exchange import Gate
+from fastgate._core.policies.access import ContentTypes, IpRules
+from fastgate._core.policies.access import Maintenance as MaintenanceGate
 from fastgate.config import Maintenance, Route
 
 JSON = ("application/json", "application/*+json")

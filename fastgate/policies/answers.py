@@ -1,6 +1,6 @@
 """Answers without an upstream: ``respond`` and ``redirect``."""
 
-from fastgate._core.route import FixedAnswer
+from fastgate._core.exchange.route import FixedAnswer
 from fastgate.config import Route
 from fastgate.gateway.templates import compile_value
 

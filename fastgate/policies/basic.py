@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 
-from fastgate._core.auth import Identity, VerifiedCache
-from fastgate._core.basic import BasicMethod
-from fastgate._core.refusal import Refusal
+from fastgate._core.auth.basic import BasicMethod
+from fastgate._core.auth.gate import Identity, VerifiedCache
+from fastgate._core.exchange.refusal import Refusal
 from fastgate.config import ConfigError, Problem
 from fastgate.config.basic import Basic, read_users
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
-from fastgate._core.compression import Coding, Compression
+from fastgate._core.policies.compression import Coding, Compression
 from fastgate.config.bodies import Compression as CompressionConfig
 
 WINDOW = 19

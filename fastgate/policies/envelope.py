@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from fastgate._core.envelope import Envelope
+from fastgate._core.policies.envelope import Envelope
 from fastgate.config import HeaderEdits, Route
 from fastgate.config.bodies import Envelope as EnvelopeConfig
 

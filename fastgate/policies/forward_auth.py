@@ -4,11 +4,11 @@ import asyncio
 import logging
 import time
 
-from fastgate._core.auth import Identity, VerifiedCache
-from fastgate._core.exchange import Answer
-from fastgate._core.forward_auth import ForwardMethod
-from fastgate._core.messages import Response
-from fastgate._core.refusal import Refusal
+from fastgate._core.auth.forward import ForwardMethod
+from fastgate._core.auth.gate import Identity, VerifiedCache
+from fastgate._core.exchange.exchange import Answer
+from fastgate._core.exchange.refusal import Refusal
+from fastgate._core.exchange.views import Response
 from fastgate.config.addresses import parse_url
 from fastgate.config.forward_auth import CREDENTIALS, ForwardAuth, parse_decision_key
 from fastgate.config.headers import variable_of

@@ -1,6 +1,6 @@
 """Header transforms: ``request_headers`` and ``response_headers``, compiled into edits that the core applies."""
 
-from fastgate._core.route import Edits, Template
+from fastgate._core.exchange.route import Edits, Template
 from fastgate.config import HeaderEdits
 from fastgate.gateway.templates import compile_value
 

@@ -2,10 +2,10 @@
 
 import math
 
-from fastgate._core.concurrency import Concurrency
-from fastgate._core.limiter import FixedWindow, Limit, SlidingWindowLog, TokenBucket
-from fastgate._core.route import ConcurrencyLimit, RateLimit, RequestKey
-from fastgate._core.shm import Segment
+from fastgate._core.exchange.route import ConcurrencyLimit, RateLimit, RequestKey
+from fastgate._core.limits.concurrency import Concurrency
+from fastgate._core.limits.rate import FixedWindow, Limit, SlidingWindowLog, TokenBucket
+from fastgate._core.memory.segment import Segment
 from fastgate.config import Concurrency as ConcurrencyConfig
 from fastgate.config import RateLimit as RateLimitConfig
 from fastgate.config import Route

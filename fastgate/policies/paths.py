@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from urllib.parse import quote
 
-from fastgate._core.expressions import compile_expression
-from fastgate._core.router import normalized
+from fastgate._core.routing.expressions import compile_expression
+from fastgate._core.routing.router import normalized
 from fastgate.config import Rewrite, Route
 from fastgate.config.patterns import parse_replacement
 

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from fastgate._core.shm import Segment
+from fastgate._core.memory.segment import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import Listening

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
 
-    from fastgate._core.shm import Segment
+    from fastgate._core.memory.segment import Segment
     from fastgate.policies.jwt.fetching import KeySetControl
     from fastgate.server.maintenance import Change
     from fastgate.server.operator import OperatorSocket

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from fastgate._core.shm import Segment
+from fastgate._core.memory.segment import Segment
 from fastgate.server.slots import Slot
 
 _log = logging.getLogger("fastgate.supervisor")

@@ -20,7 +20,7 @@ import sys
 import msgspec
 import uvloop
 
-from fastgate._core.engine import tune_allocator
+from fastgate._core.exchange.worker import tune_allocator
 from fastgate.config import GatewayConfig, GatewayTable
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.channel import Channel

@@ -1,9 +1,9 @@
 """The shared memory of one host: made once, by whoever starts the workers, and cleaned of what a dead one held."""
 
-from fastgate._core.concurrency import prepare_shares, release_slot, shares_size
-from fastgate._core.limiter import limits_size, logs_size, prepare
-from fastgate._core.meters import plugins_size
-from fastgate._core.shm import Segment
+from fastgate._core.limits.concurrency import prepare_shares, release_slot, shares_size
+from fastgate._core.limits.rate import limits_size, logs_size, prepare
+from fastgate._core.memory.plugin_times import plugins_size
+from fastgate._core.memory.segment import Segment
 from fastgate.config import GatewayConfig
 
 

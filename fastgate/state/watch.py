@@ -5,9 +5,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from fastgate._core.concurrency import merged
-from fastgate._core.limiter import lifted
-from fastgate._core.shm import Segment
+from fastgate._core.limits.concurrency import merged
+from fastgate._core.limits.rate import lifted
+from fastgate._core.memory.segment import Segment
 
 _log = logging.getLogger("fastgate")
 

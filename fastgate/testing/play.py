@@ -133,7 +133,7 @@ class Play:
     # -- life
 
     def __enter__(self) -> Self:
-        from fastgate._core.client import ClientConnection
+        from fastgate._core.wire.h1.client import ClientConnection
         from fastgate.config import GatewayConfig
         from fastgate.gateway import Gateway
         from fastgate.gateway.control import LocalControl

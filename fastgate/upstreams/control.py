@@ -11,11 +11,11 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable
 
-from fastgate._core.breaker import Breaker
-from fastgate._core.budget import RetryBudget
-from fastgate._core.events import EventRing, StateEvent
-from fastgate._core.health import UpstreamHealth
-from fastgate._core.shm import Segment
+from fastgate._core.delivery.breaker import Breaker
+from fastgate._core.delivery.budget import RetryBudget
+from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.memory.events import EventRing, StateEvent
+from fastgate._core.memory.segment import Segment
 from fastgate.config import ActiveHealth, ConfigError, GatewayConfig, Route, Upstream
 from fastgate.upstreams.dns import Question, Resolver
 from fastgate.upstreams.members import Address, Found, Member, is_awaited, members_of, question_of

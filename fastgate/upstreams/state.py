@@ -6,10 +6,10 @@ target.
 
 from collections.abc import Iterable
 
-from fastgate._core.breaker import Breaker
-from fastgate._core.events import EventRing
-from fastgate._core.health import UpstreamHealth
-from fastgate._core.shm import Segment
+from fastgate._core.delivery.breaker import Breaker
+from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.memory.events import EventRing
+from fastgate._core.memory.segment import Segment
 from fastgate.config import Breaker as BreakerConfig
 from fastgate.config import Upstream
 

@@ -13,7 +13,7 @@ summary: 1000
 
 ob=(1) /usr/lib/head.cpython-311-x86_64-linux-gnu.so
 fl=(1) head.c
-fn=(1) __pyx_f_8fastgate_5_core_4head_4Head_scan
+fn=(1) __pyx_f_8fastgate_5_core_8exchange_4head_4Head_scan
 10 100
 +2 50
 fi=(2) inlined.h
@@ -40,7 +40,7 @@ fn=(3) other
 
 
 def test_every_instruction_is_counted_where_it_was_executed():
-    scan = Place("head", "__pyx_f_8fastgate_5_core_4head_4Head_scan")
+    scan = Place("head", "__pyx_f_8fastgate_5_core_8exchange_4head_4Head_scan")
     profile = parse(PROFILE.splitlines(keepends=True))
     assert profile == {scan: 180, Place("libc.so.6", "memcpy"): 420, Place("head", "other"): 1}
     assert profile.total == 601
@@ -57,13 +57,13 @@ def test_the_difference_of_two_runs():
 @pytest.mark.parametrize(
     ("symbol", "name"),
     [
-        ("__pyx_f_8fastgate_5_core_4head_4Head_scan", "head.Head.scan"),
-        ("__pyx_f_8fastgate_5_core_4head_name_id", "head.name_id"),
+        ("__pyx_f_8fastgate_5_core_8exchange_4head_4Head_scan", "head.Head.scan"),
+        ("__pyx_f_8fastgate_5_core_8exchange_4head_name_id", "head.name_id"),
         (
-            "__pyx_pw_8fastgate_5_core_6client_16ClientConnection_9data_received",
+            "__pyx_pw_8fastgate_5_core_4wire_2h1_6client_16ClientConnection_9data_received",
             "client.ClientConnection.data_received",
         ),
-        ("__pyx_f_8fastgate_5_core_6client_10put_fields.isra.0", "client.put_fields"),
+        ("__pyx_f_8fastgate_5_core_4wire_2h1_6client_10put_fields.isra.0", "client.put_fields"),
         ("_PyEval_EvalFrameDefault'2", "_PyEval_EvalFrameDefault"),
         ("llhttp__internal__run", "llhttp__internal__run"),
     ],
@@ -75,12 +75,12 @@ def test_symbols_become_readable(symbol, name):
 @pytest.mark.parametrize(
     ("place", "part"),
     [
-        (Place("head", "__pyx_f_8fastgate_5_core_4head_4Head_scan"), "head: scan"),
-        (Place("head", "__pyx_f_8fastgate_5_core_4head_4Head_index"), "head: index"),
+        (Place("head", "__pyx_f_8fastgate_5_core_8exchange_4head_4Head_scan"), "head: scan"),
+        (Place("head", "__pyx_f_8fastgate_5_core_8exchange_4head_4Head_index"), "head: index"),
         (Place("parser", "llhttp__internal__run"), "httptools"),
-        (Place("upstream", "__pyx_f_8fastgate_5_core_8upstream_4Pool_acquire"), "pool"),
+        (Place("upstream", "__pyx_f_8fastgate_5_core_4wire_2h1_8upstream_4Pool_acquire"), "pool"),
         (
-            Place("forwarding", "__pyx_f_8fastgate_5_core_10forwarding_put_request"),
+            Place("forwarding", "__pyx_f_8fastgate_5_core_4wire_2h1_10forwarding_put_request"),
             "assembling the request",
         ),
         (Place("libpython3.11.so.1.0", "_PyEval_EvalFrameDefault'2"), "the driver's own loop"),

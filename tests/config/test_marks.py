@@ -8,7 +8,7 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fastgate._core.refusal import Refusal
+from fastgate._core.exchange.refusal import Refusal
 from fastgate.config import BodySchema, ConfigError, GatewayConfig, UpstreamTLS
 from fastgate.config.basic import Basic, read_users
 from fastgate.policies.body_schema import body_check

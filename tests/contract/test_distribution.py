@@ -13,7 +13,9 @@ import pytest
 pytestmark = pytest.mark.xdist_group("distribution")
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(path.stem for path in (ROOT / "fastgate" / "_core").glob("*.pyx"))
+CORE = ROOT / "fastgate" / "_core"
+MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in CORE.rglob("*.pyx"))
+PROBES = "fastgate/_core/probes/"
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +53,9 @@ def test_the_source_archive_has_the_sources_and_nothing_generated(sdist: Path) -
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for module in MODULES:
-        assert {f"fastgate/_core/{module}{kind}" for kind in (".pyx", ".pxd", ".pyi")} <= names
-    parts = [path for kind in ("h", "pxi", "pxd") for path in (ROOT / "fastgate" / "_core").glob(f"*.{kind}")]
-    assert {f"fastgate/_core/{path.name}" for path in parts} <= names
+        assert {f"{module}{kind}" for kind in (".pyx", ".pxd", ".pyi")} <= names
+    parts = [path for kind in ("h", "pxi", "pxd") for path in CORE.rglob(f"*.{kind}")]
+    assert {path.relative_to(ROOT).as_posix() for path in parts} <= names
     assert {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "setup.py", "pyproject.toml"} <= names
     assert {"fastgate/py.typed", "tests/conftest.py", ".ci/run"} <= names
     assert [name for name in names if name.endswith((".so", ".pyc"))] == []
@@ -73,11 +75,13 @@ def test_the_source_archive_builds_a_wheel_that_works(sdist: Path, tmp_path: Pat
         names = set(archive.namelist())
         archive.extractall(tmp_path / "installed")
     for module in MODULES:
-        assert {f"fastgate/_core/{module}{kind}" for kind in (".pxd", ".pyi")} <= names
-        assert any(name.startswith(f"fastgate/_core/{module}.") and name.endswith(".so") for name in names)
+        if not module.startswith(PROBES):
+            assert {f"{module}{kind}" for kind in (".pxd", ".pyi")} <= names
+            assert any(name.startswith(f"{module}.") and name.endswith(".so") for name in names)
+    assert [name for name in names if name.startswith(PROBES)] == []
     assert "fastgate/py.typed" in names
     python = {f"fastgate/{path.relative_to(ROOT / 'fastgate')}" for path in (ROOT / "fastgate").rglob("*.py")}
-    assert python <= names
+    assert {name for name in python if not name.startswith(PROBES)} <= names
     foreign = {name.partition("/")[0] for name in names} - {"fastgate"}
     assert all(name.endswith(".dist-info") for name in foreign), foreign
     assert [name for name in names if name.endswith((".c", ".pyx", ".pyc", ".html"))] == []

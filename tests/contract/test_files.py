@@ -48,14 +48,14 @@ def test_no_source_file_is_longer_than_a_reader_bears() -> None:
 
 @pytest.mark.parametrize("kind", [".pyi", ".pxd"])
 def test_every_compiled_module_is_described(kind: str) -> None:
-    modules = sorted(CORE.glob("*.pyx"))
+    modules = sorted(CORE.rglob("*.pyx"))
     assert modules
     assert [module.name for module in modules if not module.with_suffix(kind).exists()] == []
 
 
 def test_every_compiled_module_begins_with_its_theory() -> None:
     lacking = []
-    for module in CORE.glob("*.pyx"):
+    for module in CORE.rglob("*.pyx"):
         code = [line for line in module.read_text().splitlines() if line.strip() and not line.startswith("#")]
         if not code or not code[0].startswith(('"""', 'r"""')):
             lacking.append(module.name)

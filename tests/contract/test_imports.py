@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 
 CORE = Path(__file__).resolve().parents[2] / "fastgate" / "_core"
-MODULES = sorted(path.stem for suffix in ("pyx", "py") for path in CORE.glob(f"[!_]*.{suffix}"))
+MODULES = sorted(
+    ".".join(path.relative_to(CORE).with_suffix("").parts)
+    for suffix in ("pyx", "py")
+    for path in CORE.rglob(f"[!_]*.{suffix}")
+)
 
 # A process for each would take 0.1 s for each; a child of one that has nothing of the core takes less.
 EACH_ALONE = """

@@ -82,11 +82,11 @@ def functions(path: Path) -> Iterator[Function]:
 def module_of(path: Path) -> tuple[Path, ...]:
     """The files that are compiled together with this one, as far as they declare its names."""
     if path.suffix == ".pxi":
-        owner = next(each for each in CORE.glob("*.pyx") if f'include "{path.name}"' in each.read_text())
+        owner = next(each for each in path.parent.glob("*.pyx") if f'include "{path.name}"' in each.read_text())
         return module_of(owner)
     parts = [each for each in (path.with_suffix(".pyx"), path.with_suffix(".pxd"), path) if each.exists()]
     if path.suffix == ".pyx":
-        parts += [CORE / name for name in re.findall(r'^include "(.+)"', path.read_text(), re.MULTILINE)]
+        parts += [path.parent / name for name in re.findall(r'^include "(.+)"', path.read_text(), re.MULTILINE)]
     return tuple(dict.fromkeys(parts))
 
 
@@ -97,7 +97,7 @@ def declared(text: str) -> set[str]:
 @cache
 def attributes() -> frozenset[str]:
     """Names of pointers and arrays that other modules may have of an object."""
-    return frozenset().union(*(declared(path.read_text()) for path in CORE.glob("*.pxd")))
+    return frozenset().union(*(declared(path.read_text()) for path in CORE.rglob("*.pxd")))
 
 
 def writes(path: Path) -> dict[str, list[str]]:
@@ -143,8 +143,8 @@ def table() -> dict[tuple[str, str], str]:
 
 def test_the_table_has_a_row_for_each_function_that_writes_by_a_length() -> None:
     found = {
-        (path.name, name): lines
-        for path in sorted(CORE.iterdir())
+        (path.relative_to(CORE).as_posix(), name): lines
+        for path in sorted(CORE.rglob("*"))
         if path.suffix in SUFFIXES
         for name, lines in writes(path).items()
     }
@@ -158,16 +158,21 @@ def test_the_table_has_a_row_for_each_function_that_writes_by_a_length() -> None
 
 def test_what_writes_is_found() -> None:
     """The search itself, on functions that it has to find."""
-    found = {(path.name, name) for path in CORE.iterdir() if path.suffix in SUFFIXES for name in writes(path)}
+    found = {
+        (path.relative_to(CORE).as_posix(), name)
+        for path in CORE.rglob("*")
+        if path.suffix in SUFFIXES
+        for name in writes(path)
+    }
     assert found >= {
-        ("buffer.h", "buffer_put"),
-        ("log_text.h", "copy_plain"),
-        ("accesslog.pyx", "AccessLog.put_json_line"),
-        ("framing.pyx", "take"),
-        ("head.pyx", "Head.index"),
-        ("router_path.pxi", "rewrite_path"),
-        ("sha256.h", "sha256"),
-        ("limiter_log.pxi", "claim_head"),
+        ("memory/buffer.h", "buffer_put"),
+        ("observe/log_text.h", "copy_plain"),
+        ("observe/access_log.pyx", "AccessLog.put_json_line"),
+        ("wire/h1/framing.pyx", "take"),
+        ("exchange/head.pyx", "Head.index"),
+        ("routing/router_path.pxi", "rewrite_path"),
+        ("auth/sha256.h", "sha256"),
+        ("limits/rate_log.pxi", "claim_head"),
     }
 
 
@@ -177,7 +182,7 @@ LITERAL = re.compile(r'\bput\(\w+, b"((?:[^"\\]|\\.)*)", (\d+)\)')
 def test_lengths_of_literals_are_right() -> None:
     """`put` is told the length of a text that stands beside it."""
     wrong = []
-    for path in [*CORE.glob("*.pyx"), *CORE.glob("*.px[di]")]:
+    for path in [*CORE.rglob("*.pyx"), *CORE.rglob("*.px[di]")]:
         for text, length in LITERAL.findall(path.read_text()):
             if len(text.encode().decode("unicode_escape")) != int(length):
                 wrong.append(f"{path.name}: {text!r} has not {length} bytes")

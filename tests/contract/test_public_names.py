@@ -58,7 +58,8 @@ def test_importing_the_router_loads_the_router_alone() -> None:
     assert {name for name in loaded if name.startswith("fastgate")} == {
         "fastgate",
         "fastgate._core",
-        "fastgate._core.router",
+        "fastgate._core.routing",
+        "fastgate._core.routing.router",
     }
     others = {name.partition(".")[0] for name in loaded}
     assert not others & HEAVY
@@ -67,7 +68,7 @@ def test_importing_the_router_loads_the_router_alone() -> None:
 @pytest.mark.parametrize("name", ["TokenBucket", "FixedWindow", "SlidingWindowLog"])
 def test_importing_a_limit_loads_what_limits_need(name: str) -> None:
     loaded = modules_after(f"from fastgate import {name}; {name}(5).take('a')")
-    core = {"histogram", "limiter", "shm"}
+    core = {"limits", "limits.rate", "memory", "memory.histogram", "memory.segment"}
     assert {each for each in loaded if each.startswith("fastgate")} <= {
         "fastgate", "fastgate._core", *(f"fastgate._core.{each}" for each in core)
     }
@@ -77,14 +78,15 @@ def test_importing_a_limit_loads_what_limits_need(name: str) -> None:
 def test_importing_the_balancers_loads_the_balancers_alone() -> None:
     loaded = modules_after("from fastgate.balancing import LeastConnections; LeastConnections('ab').choose()")
     assert {each for each in loaded if each.startswith("fastgate")} == {
-        "fastgate", "fastgate.balancing", "fastgate._core", "fastgate._core.balancer", "fastgate._core.ring"
+        "fastgate", "fastgate.balancing", "fastgate._core",
+        *(f"fastgate._core.delivery{each}" for each in ("", ".balancer", ".ring")),
     }
     assert not {each.partition(".")[0] for each in loaded} & HEAVY
 
 
 def test_every_balancer_of_the_configuration_is_there() -> None:
     from fastgate import balancing
-    from fastgate._core.balancer import Balancer
+    from fastgate._core.delivery.balancer import Balancer
 
     kinds = {each for each in vars(balancing).values() if isinstance(each, type) and issubclass(each, Balancer)}
     assert {each.__name__ for each in kinds} == set(balancing.__all__)

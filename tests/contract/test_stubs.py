@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).resolve().parents[2] / "fastgate" / "_core"
-MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))
+MODULES = sorted(".".join(path.relative_to(CORE).with_suffix("").parts) for path in CORE.rglob("*.pyx"))
 
 
 def declared(body: list[ast.stmt]) -> dict[str, ast.stmt]:
@@ -36,7 +36,7 @@ def is_for_types_only(statement: ast.stmt) -> bool:
 @pytest.mark.parametrize("name", MODULES)
 def test_the_stub_and_the_module_have_the_same_names(name: str) -> None:
     module = importlib.import_module(f"fastgate._core.{name}")
-    stub = declared(ast.parse((CORE / f"{name}.pyi").read_text()).body)
+    stub = declared(ast.parse(CORE.joinpath(*name.split(".")).with_suffix(".pyi").read_text()).body)
     said = public(key for key, statement in stub.items() if not is_for_types_only(statement))
     assert said - set(vars(module)) == set(), "declared, but not there"
 

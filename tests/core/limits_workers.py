@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fastgate._core.shm import Segment
+from fastgate._core.memory.segment import Segment
 
 ROOM = 1 << 20
 
@@ -21,10 +21,10 @@ class Worker:
         os.ftruncate(self.file, ROOM)
         head = (
             "import mmap, sys\n"
-            "from fastgate._core.concurrency import Concurrency\n"
-            "from fastgate._core.limiter import FixedWindow, SlidingWindowLog, TokenBucket\n"
-            "from fastgate._core.limits_probe import die_with_every_lock, flood, flood_shares, take_numbers\n"
-            "from fastgate._core.shm import Segment\n"
+            "from fastgate._core.limits.concurrency import Concurrency\n"
+            "from fastgate._core.limits.rate import FixedWindow, SlidingWindowLog, TokenBucket\n"
+            "from fastgate._core.probes.limits import die_with_every_lock, flood, flood_shares, take_numbers\n"
+            "from fastgate._core.memory.segment import Segment\n"
             f"segment = Segment.attach({segment.fd})\n"
             f"admitted = mmap.mmap({self.file}, {ROOM})\n"
             f"board = mmap.mmap({board}, 4096)\n"

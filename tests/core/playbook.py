@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from fastgate._core.balancer import RoundRobin
-from fastgate._core.client import ClientConnection
-from fastgate._core.engine import Engine
-from fastgate._core.health import UpstreamHealth
-from fastgate._core.hooks import Hook
-from fastgate._core.meters import Meter, plugins_size
-from fastgate._core.probe import HandWheel
-from fastgate._core.route import Route, Runtime
-from fastgate._core.router import Router
-from fastgate._core.shm import Segment
-from fastgate._core.upstream import Pool, Target
+from fastgate._core.delivery.balancer import RoundRobin
+from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.route import Route, Runtime
+from fastgate._core.exchange.worker import Engine
+from fastgate._core.memory.plugin_times import Meter, plugins_size
+from fastgate._core.memory.segment import Segment
+from fastgate._core.probes.core import HandWheel
+from fastgate._core.routing.router import Router
+from fastgate._core.wire.h1.client import ClientConnection
+from fastgate._core.wire.h1.upstream import Pool, Target
 
 PEER = ("203.0.113.7", 5555)
 FORWARDED = (

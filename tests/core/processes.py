@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 
-from fastgate._core.shm import Segment
+from fastgate._core.memory.segment import Segment
 
 
 def start(segment: Segment, program: str) -> "subprocess.Popen[str]":
     """Runs a program with ``segment`` attached; what it writes comes through its pipes."""
-    text = f"import os\nfrom fastgate._core.shm import Segment\nsegment = Segment.attach({segment.fd})\n{program}"
+    opening = "import os\nfrom fastgate._core.memory.segment import Segment\n"
+    text = f"{opening}segment = Segment.attach({segment.fd})\n{program}"
     return subprocess.Popen(
         [sys.executable, "-c", text],
         pass_fds=[segment.fd],

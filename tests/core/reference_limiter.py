@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
 
-from fastgate._core.limiter import FixedWindow
+from fastgate._core.limits.rate import FixedWindow
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -13,8 +13,8 @@ from core.playbook import Transport, World, answer, get, post, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.messages import Response
-from fastgate._core.retry import RetryRule
+from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.exchange.views import Response
 
 RULE = {"attempts": 3, "budget": 1.0, "backoff": 0.05, "on": ["connect", "reset", "timeout", "5xx"]}
 KINDS = ["hedge", "hedge", "hedge", "retry", "late", "slow", "pay"]

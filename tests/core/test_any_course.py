@@ -8,7 +8,7 @@ from core.playbook import Transport, World, get, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.messages import Request, Response
+from fastgate._core.exchange.views import Request, Response
 
 # What a client and an upstream may send at any time, sensible or not.
 CLIENT = [

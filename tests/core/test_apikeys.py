@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.apikeys import KeyEntry, KeyMethod, KeyTable
-from fastgate._core.auth import Identity
-from fastgate._core.probe import sha_256
+from fastgate._core.auth.api_key import KeyEntry, KeyMethod, KeyTable
+from fastgate._core.auth.gate import Identity
+from fastgate._core.probes.core import sha_256
 
 
 def entry(name: str) -> KeyEntry:

@@ -7,7 +7,7 @@ import ssl
 import pytest
 from core.playbook import answer, asked, chunks, closes, get, head, post, status_of, world
 
-from fastgate._core.retry import Judgement
+from fastgate._core.delivery.retry import Judgement
 
 
 def rest(play, body: bytes = b"ok") -> None:  # type: ignore[no-untyped-def]

@@ -13,7 +13,7 @@ from core.reference_balancers import Least, Smooth, Turns
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.balancer import (
+from fastgate._core.delivery.balancer import (
     Balancer,
     IPHash,
     LeastConnections,
@@ -23,9 +23,9 @@ from fastgate._core.balancer import (
     SmoothWeightedRoundRobin,
     nanoseconds_per_pick,
 )
-from fastgate._core.probe import SharedCounts, use_members
-from fastgate._core.ring import ConsistentHash
-from fastgate._core.shm import Segment
+from fastgate._core.delivery.ring import ConsistentHash
+from fastgate._core.memory.segment import Segment
+from fastgate._core.probes.core import SharedCounts, use_members
 
 KINDS: list[Any] = [
     Balancer, RoundRobin, SmoothWeightedRoundRobin, LeastConnections, Random, PowerOfTwoChoices, IPHash, ConsistentHash,
@@ -326,7 +326,7 @@ def test_counts_are_those_of_all_workers() -> None:
     assert [balancer.in_flight(target) for target in "abc"] == [1, 0, 3]
     assert [balancer.choose() for _ in range(2)] == ["b", "b"]
     other_worker = (
-        "import sys; from fastgate._core.shm import Segment\n"
+        "import sys; from fastgate._core.memory.segment import Segment\n"
         "segment = Segment.attach(int(sys.argv[1])); segment.add_in_flight(0, 1, 2); segment.add_in_flight(5, 1, 4)"
     )
     command = [sys.executable, "-c", other_worker, str(segment.fd)]

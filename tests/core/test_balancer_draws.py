@@ -9,7 +9,7 @@ from core.reference_balancers import candidates, hash_of, mix, redrawn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.balancer import IPHash, PowerOfTwoChoices, Random
+from fastgate._core.delivery.balancer import IPHash, PowerOfTwoChoices, Random
 
 weights = st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(any)
 words = st.integers(0, (1 << 64) - 1)

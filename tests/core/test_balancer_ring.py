@@ -11,7 +11,7 @@ from core.reference_balancers import Ring, hash_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.ring import ConsistentHash
+from fastgate._core.delivery.ring import ConsistentHash
 
 members = st.dictionaries(st.text(max_size=5), st.integers(1, 3), min_size=1, max_size=6)
 keys = st.integers(1, (1 << 64) - 1)

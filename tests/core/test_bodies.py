@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from core.playbook import World, chunks, get, head, world
 
-from fastgate._core.compression import Coding, Compression
+from fastgate._core.policies.compression import Coding, Compression
 
 SLICE = 65536
 KIND = b"Content-Type: text/plain"

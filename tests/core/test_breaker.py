@@ -11,10 +11,10 @@ from core.processes import kill, output_of, release, start, wait_ready
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.breaker import Breaker
-from fastgate._core.events import EventRing, StateEvent
-from fastgate._core.health import UpstreamHealth
-from fastgate._core.shm import Segment
+from fastgate._core.delivery.breaker import Breaker
+from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.memory.events import EventRing, StateEvent
+from fastgate._core.memory.segment import Segment
 
 T0 = 1_000_000
 REJECT, ADMIT, PROBE = 0, 1, 2
@@ -429,7 +429,7 @@ def test_panic_over_targets_that_are_down_waits_for_one_that_is_up_behind_its_br
 # --- between processes -----------------------------------------------------------------------------------------------
 
 PROGRAM = """
-from fastgate._core.breaker import Breaker
+from fastgate._core.delivery.breaker import Breaker
 each = Breaker(segment, "backend", {options})
 print("ready", flush=True)
 input()
@@ -530,7 +530,7 @@ for now in count(1_000_000):
 def test_a_change_waits_for_a_lock_that_is_held_and_requests_do_not() -> None:
     segment = Segment.create(targets=64)
     program = """
-from fastgate._core.health import UpstreamHealth
+from fastgate._core.delivery.health import UpstreamHealth
 UpstreamHealth(segment, "backend", "a")._hold()
 print("ready", flush=True)
 input()

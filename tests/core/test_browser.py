@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.browser import Browser, CrossOrigin, SecurityFields
+from fastgate._core.policies.browser import Browser, CrossOrigin, SecurityFields
 from fastgate.config import CORS, Route
 from fastgate.config.origins import check_origin, takes_any, wildcard_ends
 from fastgate.policies.cors import compile_cors

@@ -9,8 +9,8 @@ from core.processes import kill, output_of, release, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.budget import RetryBudget, _count_first_tries  # type: ignore[attr-defined]
-from fastgate._core.shm import Segment
+from fastgate._core.delivery.budget import RetryBudget, _count_first_tries  # type: ignore[attr-defined]
+from fastgate._core.memory.segment import Segment
 
 T0 = 1_000_000
 
@@ -202,7 +202,7 @@ def test_mistakes_are_refused() -> None:
 # --- between processes -----------------------------------------------------------------------------------------------
 
 PROGRAM = """
-from fastgate._core.budget import RetryBudget, _count_first_tries  # type: ignore[attr-defined]
+from fastgate._core.delivery.budget import RetryBudget, _count_first_tries  # type: ignore[attr-defined]
 each = RetryBudget(segment, "backend", 0.2, now=1_000_000)
 print("ready", flush=True)
 input()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.probe import Block
+from fastgate._core.probes.core import Block
 
 NUMBERS = st.one_of(
     st.integers(0, 2**64 - 1), st.integers(0, 20).flatmap(lambda digits: st.sampled_from([10**digits - 1, 10**digits]))
@@ -73,7 +73,7 @@ def test_a_length_that_cannot_be_is_refused(size: int) -> None:
 def test_who_writes_more_than_was_asked_for_is_ended(beyond: int) -> None:
     """The block is larger than what was asked for, so that nothing else would show it."""
     steps = f"b = Block(); b.reserve(5000); b.fill(100, bytes({100 + beyond}))"
-    program = f"from fastgate._core.probe import Block; {steps}"
+    program = f"from fastgate._core.probes.core import Block; {steps}"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.compression import choose_coding
+from fastgate._core.policies.compression import choose_coding
 
 OURS = (b"zstd", b"br", b"gzip")
 PLAIN, NOTHING = -1, -2

@@ -12,8 +12,8 @@ from core.limits_workers import workers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.concurrency import Concurrency, Share, merged, prepare_shares, release_slot, shares_size
-from fastgate._core.shm import Segment, SegmentError
+from fastgate._core.limits.concurrency import Concurrency, Share, merged, prepare_shares, release_slot, shares_size
+from fastgate._core.memory.segment import Segment, SegmentError
 
 S = 1_000_000_000
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from core.playbook import World, answer, chunks, get, head, post, status_of, world
 
-from fastgate._core.balancer import RoundRobin
-from fastgate._core.copies import Mirror
-from fastgate._core.health import UpstreamHealth
-from fastgate._core.retry import RetryRule
-from fastgate._core.route import Edits
-from fastgate._core.upstream import Pool, Target
+from fastgate._core.delivery.balancer import RoundRobin
+from fastgate._core.delivery.copies import Mirror
+from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.exchange.route import Edits
+from fastgate._core.wire.h1.upstream import Pool, Target
 
 
 def mirrored(play: World, *, sample: float = 1.0, timeout: float = 60.0, **route: Any) -> Pool:
@@ -42,11 +42,12 @@ ITS_OWN = {
 
 def test_a_copy_takes_over_every_field_that_decides_about_a_try() -> None:
     core = Path(__file__).parents[2] / "fastgate" / "_core"
-    declared = (core / "exchange.pxd").read_text().partition("cdef class Exchange(Timed):")[2]
+    declared = (core / "exchange" / "exchange.pxd").read_text().partition("cdef class Exchange(Timed):")[2]
     pattern = r"^    cdef (?:readonly |const |unsigned )*[\w*]+ ?\*?(?:char )?\*?(\w+)(?:\[\w+\])? *(?:#.*)?$"
     fields = re.findall(pattern, declared, re.MULTILINE)
     assert {"identity", "client_ip", "path", "id", "quotas", "generation", "refused_by"} <= set(fields)
-    made = (core / "copies.pyx").read_text().partition("cdef Exchange copy_of")[2].partition("return copy")[0]
+    source = (core / "delivery" / "copies.pyx").read_text()
+    made = source.partition("cdef Exchange copy_of")[2].partition("return copy")[0]
     copied = set(re.findall(r"copy\.(\w+)\b", made))
     assert sorted(set(fields) - copied - ITS_OWN) == []
 

@@ -7,8 +7,8 @@ from core.processes import output_of, release, start
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.events import EventRing, StateEvent
-from fastgate._core.shm import Segment
+from fastgate._core.memory.events import EventRing, StateEvent
+from fastgate._core.memory.segment import Segment
 
 PLACES = 1024
 
@@ -110,7 +110,7 @@ def test_an_event_needs_a_kind_and_states_that_exist() -> None:
 def test_processes_that_append_at_once_lose_nothing_and_keep_their_own_order() -> None:
     segment = Segment.create(targets=8)
     program = """
-from fastgate._core.events import EventRing
+from fastgate._core.memory.events import EventRing
 ring = EventRing(segment)
 print("ready", flush=True)
 input()
@@ -130,7 +130,7 @@ for value in range(250): ring.append("health", {0}, "up", "down", value)
 def test_what_is_read_while_others_write_is_never_torn() -> None:
     segment = Segment.create(targets=8)
     program = """
-from fastgate._core.events import EventRing
+from fastgate._core.memory.events import EventRing
 ring = EventRing(segment)
 print("ready", flush=True)
 input()

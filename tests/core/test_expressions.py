@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.expressions import MAX_SIZE, Captures, Spans, compile_expression, matchers
+from fastgate._core.routing.expressions import MAX_SIZE, Captures, Spans, compile_expression, matchers
 
 # -- agreement with Python: expressions of the syntax that both have
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.probe import Decoder
+from fastgate._core.probes.core import Decoder
 
 Read = tuple[str, int, bytes]
 

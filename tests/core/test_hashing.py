@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fastgate._core.limits_probe import siphash_13
+from fastgate._core.probes.limits import siphash_13
 
 pytestmark = pytest.mark.skipif(sys.hash_info.algorithm != "siphash13", reason="this Python hashes otherwise")
 

@@ -8,7 +8,7 @@ from core.reference_head import read
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.probe import host, known_name, read_head, token
+from fastgate._core.probes.core import host, known_name, read_head, token
 
 COMPARED = (
     "method", "target", "status", "reason", "minor", "minor_sent", "fields", "content_length", "chunked", "close",

@@ -13,9 +13,9 @@ from core.processes import kill, output_of, release, start, wait_ready
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.events import EventRing, StateEvent
-from fastgate._core.health import NEVER, TargetHealth, UpstreamHealth
-from fastgate._core.shm import Segment
+from fastgate._core.delivery.health import NEVER, TargetHealth, UpstreamHealth
+from fastgate._core.memory.events import EventRing, StateEvent
+from fastgate._core.memory.segment import Segment
 
 T0 = 1_000_000
 
@@ -502,7 +502,7 @@ def test_an_upstream_without_targets_has_no_weights() -> None:
 # --- between processes -----------------------------------------------------------------------------------------------
 
 PROGRAM = """
-from fastgate._core.health import UpstreamHealth
+from fastgate._core.delivery.health import UpstreamHealth
 upstream = UpstreamHealth(segment, "backend", {targets!r}, failures={failures}, eject={eject}, max_ejected=0.5)
 print("ready", flush=True)
 input()

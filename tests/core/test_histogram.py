@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.histogram import Histogram
+from fastgate._core.memory.histogram import Histogram
 
 RANGE = 1 << 36
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from core.playbook import World, answer, asked, chunks, closes, get, head, post, status_of, world
 
-from fastgate._core.messages import ExchangeError, Headers, Request, Response
-from fastgate._core.meters import plugin_times
+from fastgate._core.exchange.views import ExchangeError, Headers, Request, Response
+from fastgate._core.memory.plugin_times import plugin_times
 
 Hook = Callable[..., Any]
 

@@ -6,7 +6,7 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.probe import host, host_form
+from fastgate._core.probes.core import host, host_form
 
 NAME = re.compile(rb"[!$%&'()*+;=_~0-9A-Za-z-]+(\.[!$%&'()*+;=_~0-9A-Za-z-]+)*\.?")
 PORT = re.compile(rb"(:[0-9]{0,5})?")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from core.playbook import Transport, World, answer, get, post, status_of, world
 
-from fastgate._core.messages import Request, Response
-from fastgate._core.retry import RetryRule
+from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.exchange.views import Request, Response
 
 
 def hedging(**rule: Any) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from core.reference_limiter import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.limiter import (
+from fastgate._core.limits.rate import (
     Decision,
     FixedWindow,
     Limit,
@@ -33,7 +33,7 @@ from fastgate._core.limiter import (
     logs_size,
     prepare,
 )
-from fastgate._core.shm import Segment, SegmentError
+from fastgate._core.memory.segment import Segment, SegmentError
 
 KINDS = [TokenBucket, FixedWindow, SlidingWindowLog]
 

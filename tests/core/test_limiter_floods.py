@@ -12,7 +12,7 @@ from core.test_limiter import said, shared
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.limiter import (
+from fastgate._core.limits.rate import (
     FixedWindow,
     Limit,
     SlidingWindowLog,
@@ -23,7 +23,7 @@ from fastgate._core.limiter import (
     logs_size,
     prepare,
 )
-from fastgate._core.shm import Segment
+from fastgate._core.memory.segment import Segment
 
 HOUR, DAY = 3600, 86400
 UNIT = 16 * MS

@@ -9,7 +9,7 @@ import pytest
 from core.limits_workers import workers
 from core.reference_limiter import S, border_of, excess_over_bucket, most_in_a_window
 
-from fastgate._core.limiter import (
+from fastgate._core.limits.rate import (
     FixedWindow,
     Limit,
     SlidingWindowLog,
@@ -19,7 +19,7 @@ from fastgate._core.limiter import (
     logs_size,
     prepare,
 )
-from fastgate._core.shm import Segment
+from fastgate._core.memory.segment import Segment
 
 FLOOD = """
 until = int(input())

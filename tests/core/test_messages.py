@@ -8,7 +8,7 @@ from core.playbook import PEER, answer, asked, get, head, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.messages import ExchangeError, Headers, Request, Response
+from fastgate._core.exchange.views import ExchangeError, Headers, Request, Response
 
 
 def looked_at(look: Callable[[Request], None], request: bytes, route: str = "/*", **options: Any) -> bytes:

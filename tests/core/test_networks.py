@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.networks import Networks
+from fastgate._core.routing.networks import Networks
 
 v4 = st.ip_addresses(v=4)
 v6 = st.ip_addresses(v=6)

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.histogram import Histogram
-from fastgate._core.shm import Segment, SegmentError
+from fastgate._core.memory.histogram import Histogram
+from fastgate._core.memory.segment import Segment, SegmentError
 
 
 def run_with(segment: Segment, program: str) -> "subprocess.Popen[str]":
     """Another process that runs this program with ``segment`` attached."""
-    text = f"import os\nfrom fastgate._core.shm import Segment\nsegment = Segment.attach({segment.fd})\n{program}"
+    opening = "import os\nfrom fastgate._core.memory.segment import Segment\n"
+    text = f"{opening}segment = Segment.attach({segment.fd})\n{program}"
     return subprocess.Popen(
         [sys.executable, "-c", text],
         pass_fds=[segment.fd],

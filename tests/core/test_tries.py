@@ -6,9 +6,9 @@ from email.utils import formatdate
 import pytest
 from core.playbook import World, answer, get, post, status_of, world
 
-from fastgate._core.balancer import Random
-from fastgate._core.breaker import Breaker
-from fastgate._core.retry import Judgement, RetryRule
+from fastgate._core.delivery.balancer import Random
+from fastgate._core.delivery.breaker import Breaker
+from fastgate._core.delivery.retry import Judgement, RetryRule
 
 BUSY = b"503 Service Unavailable"
 

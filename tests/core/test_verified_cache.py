@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.auth import Identity, VerifiedCache
+from fastgate._core.auth.gate import Identity, VerifiedCache
 
 # Credentials that share beginnings and ends, on both sides of every step in which they are read.
 KEYS = st.one_of(

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.probe import Alarm, HandWheel
-from fastgate._core.wheel import TICK_MS
+from fastgate._core.exchange.timers import TICK_MS
+from fastgate._core.probes.core import Alarm, HandWheel
 
 HORIZON = 512 * TICK_MS
 

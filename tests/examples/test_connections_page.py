@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgate._core.causes import cause_of
+from fastgate._core.exchange.causes import cause_of
 from fastgate.config import GatewayConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "connections.md").read_text(encoding="utf-8")

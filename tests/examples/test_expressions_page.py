@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgate._core.expressions import MAX_MEMORY, MAX_SIZE, compile_expression
+from fastgate._core.routing.expressions import MAX_MEMORY, MAX_SIZE, compile_expression
 from fastgate.config import GatewayConfig
 from fastgate.config.warnings import find_warnings
 

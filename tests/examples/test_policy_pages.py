@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgate._core.causes import cause_of
+from fastgate._core.exchange.causes import cause_of
 from fastgate.config import GatewayConfig
 from fastgate.config.routes import Route
 from fastgate.config.warnings import find_warnings

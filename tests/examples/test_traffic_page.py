@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fastgate._core.causes import SENTENCES
-from fastgate._core.events import KINDS, STATES
+from fastgate._core.exchange.causes import SENTENCES
+from fastgate._core.memory.events import KINDS, STATES
 from fastgate.config import GatewayConfig
 from fastgate.config.changes import SETTLED_AT_START
 from fastgate.config.schema import Concurrency, Hedge, Mirror, RateLimit, Redirect, Respond, Retry, Split, Upstream

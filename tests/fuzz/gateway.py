@@ -13,10 +13,10 @@ from typing import Any
 from core.playbook import Loop, Transport
 
 from fastgate import Policy, Request, Response
-from fastgate._core.accesslog import AccessLog
-from fastgate._core.client import ClientConnection
-from fastgate._core.engine import Engine
-from fastgate._core.probe import HandWheel, seed_random
+from fastgate._core.exchange.worker import Engine
+from fastgate._core.observe.access_log import AccessLog
+from fastgate._core.probes.core import HandWheel, seed_random
+from fastgate._core.wire.h1.client import ClientConnection
 from fastgate.config import GatewayConfig, Problem
 from fastgate.gateway.control import LocalControl
 from fastgate.gateway.pools import Pools

@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from fastgate._core.concurrency import Concurrency, prepare_shares, shares_size
-from fastgate._core.limiter import TokenBucket, limits_size, logs_size, prepare
-from fastgate._core.shm import Segment
+from fastgate._core.limits.concurrency import Concurrency, prepare_shares, shares_size
+from fastgate._core.limits.rate import TokenBucket, limits_size, logs_size, prepare
+from fastgate._core.memory.segment import Segment
 from fastgate.state.watch import SAY_EVERY, LimitWatch
 
 

@@ -13,7 +13,7 @@ from policies import plugins
 from tls.authorities import Files
 
 from fastgate import Gateway, GatewayConfig
-from fastgate._core.route import Route
+from fastgate._core.exchange.route import Route
 from fastgate.config import ConfigError
 from fastgate.gateway.plugins import PluginError
 from fastgate.testing import (

@@ -13,7 +13,7 @@ from core.playbook import World, world
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.accesslog import AccessLog
+from fastgate._core.observe.access_log import AccessLog
 
 Format: TypeAlias = Literal["json", "combined"]
 KEYS = [

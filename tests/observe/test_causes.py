@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fastgate._core.causes import SENTENCES
+from fastgate._core.exchange.causes import SENTENCES
 from fastgate.testing import Answer, RawClient, RecordingUpstream, gateway_to
 
 PAGE = Path(__file__).parents[2] / "docs" / "causes.md"

@@ -281,7 +281,7 @@ async def test_many_wrong_tokens_are_not_remembered() -> None:
 def stand_method(stand: Stand) -> Any:
     import gc
 
-    from fastgate._core.tokens import TokenMethod
+    from fastgate._core.auth.bearer import TokenMethod
 
     (method,) = [each for each in gc.get_objects() if isinstance(each, TokenMethod)]
     return method

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fastgate._core.limiter import TokenBucket, limits_size, logs_size, prepare
-from fastgate._core.shm import Segment
+from fastgate._core.limits.rate import TokenBucket, limits_size, logs_size, prepare
+from fastgate._core.memory.segment import Segment
 from fastgate.config import GatewayConfig, RateLimit
 from fastgate.policies.limits import compile_limits
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to

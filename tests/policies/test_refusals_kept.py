@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fastgate import Policy, Request, Response
-from fastgate._core.refusal import Refusal
+from fastgate._core.exchange.refusal import Refusal
 from fastgate.testing import RawClient, RecordingUpstream, start_gateway
 from fastgate.testing.messages import RecordedResponse
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fastgate._core.refusal import Refusal
+from fastgate._core.exchange.refusal import Refusal
 from fastgate.config import BodySchema
 from fastgate.policies.body_schema import FEW_WAYS, MANY_WAYS, MAX_DEPTH, body_check
 from fastgate.policies.body_schema.cost import levels_within, most_ways

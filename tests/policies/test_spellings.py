@@ -8,8 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from fastgate._core.readings import readings
-from fastgate._core.router import normalized
+from fastgate._core.routing.ambiguity import readings
+from fastgate._core.routing.router import normalized
 from fastgate.testing import RawClient, RecordingUpstream, start_gateway
 
 PAGE = Path(__file__).parents[2] / "docs" / "policies" / "access.md"

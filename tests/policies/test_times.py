@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fastgate import Gateway, GatewayConfig, Policy, Request, testing
-from fastgate._core.meters import Meter, plugin_times, plugins_size
-from fastgate._core.shm import Segment
+from fastgate._core.memory.plugin_times import Meter, plugin_times, plugins_size
+from fastgate._core.memory.segment import Segment
 
 
 class Slow(Policy):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastgate._core.router import Router
+from fastgate._core.routing.router import Router
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from fastgate._core.router import Match, Router
+from fastgate._core.routing.router import Match, Router
 
 
 def found(router: Router, path: str, method: str = "GET", **request: object) -> object:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from router.reference import NaiveRouter, Route
 
-from fastgate._core.router import Router
+from fastgate._core.routing.router import Router
 
 LITERALS = [
     "a",

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from router.reference import normalize
 
-from fastgate._core.router import Router, normalized
+from fastgate._core.routing.router import Router, normalized
 
 TABLE = {
     "/": "/",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastgate._core.router import Router
+from fastgate._core.routing.router import Router
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from server.harness import Server, environment
 
-from fastgate._core.shm import Segment
+from fastgate._core.memory.segment import Segment
 
 TARGET = Path(__file__).with_name("target_process.py")
 

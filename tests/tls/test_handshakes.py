@@ -15,7 +15,7 @@ import pytest
 import trustme
 from tls.authorities import Files
 
-from fastgate._core.tls_failures import REASONS, TLSFailures
+from fastgate._core.wire.tls_failures import REASONS, TLSFailures
 from fastgate.gateway import Gateway
 from fastgate.testing import Answer, RawClient, RecordingUpstream, gateway_to, respond
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastgate._core.events import StateEvent
+from fastgate._core.memory.events import StateEvent
 from fastgate.config import GatewayConfig
 from fastgate.testing import Answer, RawClient, RecordingUpstream, gateway_to, reset
 from fastgate.upstreams.control import describe, retry_budgets

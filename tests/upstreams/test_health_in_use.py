@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fastgate import Gateway
-from fastgate._core.health import TargetHealth, UpstreamHealth
+from fastgate._core.delivery.health import TargetHealth, UpstreamHealth
 from fastgate.testing import Answer, RawClient, RecordingUpstream, UpstreamExchange, gateway_to
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 import pytest
 from wire.support import DELIVERIES, Stand
 
-pytest.importorskip("fastgate._core.engine")
+pytest.importorskip("fastgate._core.exchange.worker")
 
 
 @pytest.fixture(autouse=True, scope="session")

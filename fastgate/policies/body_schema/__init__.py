@@ -26,9 +26,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fastgate._core.access import BodyCheck, measure
-from fastgate._core.exchange import Gate
-from fastgate._core.refusal import Refusal
+from fastgate._core.exchange.exchange import Gate
+from fastgate._core.exchange.refusal import Refusal
+from fastgate._core.policies.access import BodyCheck, measure
 from fastgate.config import BodySchema, Route
 from fastgate.policies.body_schema.cost import levels_within, most_ways
 

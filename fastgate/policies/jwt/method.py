@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeAlias
 
-from fastgate._core.auth import Identity, VerifiedCache
-from fastgate._core.tokens import TokenMethod
+from fastgate._core.auth.bearer import TokenMethod
+from fastgate._core.auth.gate import Identity, VerifiedCache
 from fastgate.config import ConfigError, Problem
 from fastgate.config.jwt import JWT
 from fastgate.policies.jwt.key_sets import KeySets

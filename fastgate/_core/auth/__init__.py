@@ -1,0 +1,1 @@
+"""Who is asking: keys, tokens, passwords, certificates, another server."""

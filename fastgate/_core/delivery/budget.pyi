@@ -1,0 +1,24 @@
+from fastgate._core.memory.segment import Segment
+
+class RetryBudget:
+    """How many retries an upstream may get from all workers together: a share ``budget`` of its first tries.
+
+    It starts with 3, a first try adds ``budget``, a retry takes 1, and it holds what the first tries of 10 seconds
+    add, never less than 3. ``now`` is milliseconds of ``Segment.now()``.
+    """
+
+    name: str
+    row: int
+    def __init__(self, segment: Segment, upstream: str, budget: float = 0.2, *, now: int | None = None) -> None: ...
+    def take(self, now: int) -> bool:
+        """Takes one retry, if there is one."""
+    def settle(self, now: int) -> None:
+        """Books the first tries so far. For the control plane, once a second; without it the books are less exact."""
+    def add_first_tries(self, slot: int, count: int = 1) -> None:
+        """Counts first tries of the worker of this slot; only that worker may. Raises IndexError for a wrong slot."""
+    @property
+    def first_tries(self) -> int:
+        """The first tries of all workers so far, modulo 2**34."""
+    @property
+    def tokens(self) -> float:
+        """The retries that may be taken, as of the last ``take()`` or ``settle()``."""

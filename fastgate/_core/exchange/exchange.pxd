@@ -1,0 +1,359 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastgate._core.exchange.worker cimport Engine
+from fastgate._core.exchange.head cimport Head
+from fastgate._core.exchange.route cimport MAX_LIMITS, Route, Runtime
+from fastgate._core.routing.router cimport Entry, Found
+from fastgate._core.exchange.timers cimport Timed
+
+
+cdef enum Hold:
+    """Why an endpoint is not read: each reason is set and taken away by one place."""
+    HOLD_SINK = 1                      # the other side takes no more
+    HOLD_WAIT = 2                      # nobody can take it yet: policies, connecting, buffering
+    HOLD_PIPELINE = 4                  # later requests wait for this one
+
+
+cdef enum:
+    FLUSH_TIME = 10000                 # milliseconds that a closing connection may go without a byte taken
+    RATE_SPAN = 10000                  # milliseconds over which a peer's rate is averaged
+    WRITE_TIME = 60000                 # milliseconds without a byte taken, where no route says it
+    ASK_EVERY = 1000                   # milliseconds between looks at a connection that is not read or takes no more
+
+
+cdef class Endpoint(Timed):
+    cdef Engine engine
+    cdef readonly object transport
+    cdef Exchange exchange
+    cdef int held                      # Hold
+    cdef bint write_paused
+    cdef bint connected
+    cdef int fd
+    cdef int64_t written               # bytes so far
+    cdef int64_t taken                 # of these, what the peer had taken when that was last looked at
+    cdef uint64_t progress_at          # milliseconds: when it last took a byte
+    cdef int64_t span_from             # what it had taken at the beginning of the span in which its rate is watched
+    cdef uint64_t span_until           # milliseconds; 0: no span has begun
+    cdef bytes peer_address
+
+    cdef int attach(self, object transport) except -1
+    cdef int hold(self, int reason) except -1
+    cdef int release(self, int reason) except -1
+    cdef int rearm(self) except -1
+    cdef int restart(self) except -1
+    cdef int write(self, bytes data) except -1
+    cdef bint stalled(self, uint64_t limit) except -1
+    cdef bint too_slow(self, int64_t rate) except -1
+    cdef int descriptor(self) except -2
+    cdef bint peer_gone(self) except -1
+    cdef bint quiet(self) except -1
+    cdef int flush_and_close(self) except -1
+    cdef int abort_if_stalled(self) except -1
+    cdef int reset(self) except -1
+
+
+cdef class ClientSide(Endpoint):
+    """The client's end of an exchange, as the exchange sees it."""
+    cdef bytes scheme
+    cdef int local_port
+    cdef bint trusted                  # its X-Forwarded-* and Forwarded are believed
+    cdef object trusted_by             # what said so: `Runtime.trusted`
+    cdef bytes server_name             # from the TLS handshake; None = none
+    cdef object certificate            # what authentication made of the client's; None = nobody has asked
+    cdef bint withdrawn                # a reload took away the authority that the client's certificate was verified by
+    cdef uint64_t read_at              # milliseconds: when some of a request body last came
+    cdef int64_t uploaded              # bytes of it since the beginning of the span in which its rate is watched
+    cdef uint64_t upload_until         # milliseconds: the end of that span; 0: none has begun
+    cdef list reserved                 # connections to upstreams that this client has authenticated; None = none
+
+    cdef int send_response(self, Exchange x, bytes piece, bint last) except -1
+    cdef int send_body(self, Exchange x, bytes piece, bint last) except -1
+    cdef int send_interim(self, Exchange x) except -1
+    cdef int send_continue(self, Exchange x) except -1
+    cdef int cut(self, Exchange x) except -1
+    cdef int open_tunnel(self, Exchange x) except -1
+    cdef int settled(self, Exchange x) except -1
+    cdef int end_reserved(self) except -1
+    cdef int await_body(self, Exchange x, Py_ssize_t more) except -1
+    cdef uint64_t body_due(self, Exchange x, uint64_t now) noexcept
+    cdef int body_late(self, Exchange x) except -1
+    cdef int answer_late(self, Exchange x) except -1
+
+
+cdef class UpstreamSide(Endpoint):
+    """A connection to an upstream, as the exchange sees it."""
+    cdef int start(self, Exchange x) except -1
+    cdef int send_body(self, bytes piece, bint last) except -1
+    cdef int send_raw(self, bytes data) except -1
+    cdef int stop_sending(self) except -1
+    cdef int abandon(self) except -1
+    cdef int disown(self) except -1
+
+
+cdef class Upstream:
+    """Where a route's requests go: targets and the connections to them."""
+    cdef readonly str name
+
+    cdef int acquire(self, Exchange x) except -1
+    cdef int leave(self, Exchange x) except -1
+    cdef int judge(self, Exchange x, int failure) except -1
+    cdef int leave_unjudged(self, Exchange x) except -1
+    cdef bint has_untried(self, Exchange x) except -1
+    cdef bint affords_retry(self, double ratio) except -1
+
+
+cdef enum Passage:
+    """What a gate says of a request."""
+    PASSED = 0                         # on to the next
+    ENDED = 1                          # it was answered or refused, or it waits and comes back by `hooks.advance`
+
+
+cdef class Gate:
+    """A built-in policy on the request side, compiled into the chain of a route."""
+    cdef int enter(self, Exchange x) except -1
+
+
+cdef class BodyFilter:
+    """What one policy does to a body while it passes."""
+    cdef readonly str name             # as the log calls it
+    cdef bint slow                     # takes at most a slice in one turn of the loop; the last of its chain
+
+    cdef bytes feed(self, Exchange x, bytes piece, bint last, bint more)
+
+
+cdef class BodyRule:
+    """A policy on response bodies, compiled into a route: it looks at the head and says what is done to the body."""
+    cdef readonly str name
+
+    cdef BodyFilter open(self, Exchange x, bytes piece, bint last)
+
+
+cdef enum Reframed:
+    """Whose framing a response has."""
+    FRAMED_AS_SENT = 0                 # the upstream's length, where it gave one
+    FRAMED_WHOLE = 1                   # the body is there: its own length
+    FRAMED_ANEW = 2                    # the length is not known: chunks, or until close
+
+
+cdef class Attempt:
+    """One try of an exchange with one target."""
+    cdef object target
+    cdef UpstreamSide connection
+    cdef object connecting             # the task that connects
+    cdef bint waiting                  # in the pool's queue
+    cdef bint reused
+    cdef bint judged                   # health and breakers know how it went
+    cdef int admitted                  # what the upstream's breaker let it in as
+    cdef int target_admitted           # the same of the target's own breaker
+    cdef long long* in_flight
+
+    cdef void clear(self) noexcept
+
+
+cdef class Observer:
+    """Told once of each exchange that is over, while its heads can still be read."""
+    cdef int exchange_finished(self, Exchange x) except -1
+
+
+# What is left of one rate limit, for the fields of the answer.
+cdef struct Quota:
+    uint64_t key
+    bint taken                         # it counts this request
+    int64_t remaining
+    int64_t reset                      # milliseconds
+
+
+cdef class Answer:
+    """A response that does not come from an upstream."""
+    cdef int code                      # the status
+    cdef list fields                   # (name, value) as bytes
+    cdef bytes content
+    cdef list removed                  # lower-case names that a policy has taken away; None = none
+
+
+cdef enum Phase:
+    PHASE_HEAD = 0
+    PHASE_QUEUE = 8                    # waits for its turn under a concurrency limit
+    PHASE_REQUEST = 1                  # policies, request side
+    PHASE_BODY = 2                     # the body is being read for buffering
+    PHASE_UPSTREAM = 3
+    PHASE_KEEPING = 9                  # an answer that may not be the last is kept while its body comes
+    PHASE_PAUSE = 10                   # between two tries
+    PHASE_RESPONSE = 4                 # policies, response side
+    PHASE_SENDING = 5
+    PHASE_FILTERING = 11               # the same, and the body passes filters: see bodies
+    PHASE_ERROR = 6
+    PHASE_TUNNEL = 7
+
+
+cdef class Exchange(Timed):
+    cdef Engine engine
+    cdef Exchange next_spare           # while it waits to be used again
+    cdef Runtime runtime
+    cdef ClientSide client
+    cdef readonly Head request
+    cdef readonly Head response
+    cdef Route route
+    cdef Entry entry
+    cdef Found found
+    cdef Upstream upstream             # of the route, or what its split chose
+    cdef Attempt attempt
+    cdef int phase
+    cdef int cause
+    cdef bint over
+    cdef uint64_t generation           # moves on with each use and each wait; what comes back late knows an older one
+
+    # the request
+    cdef const unsigned char* host
+    cdef Py_ssize_t host_length
+    cdef const unsigned char* path     # normalised, percent-encoded
+    cdef Py_ssize_t path_length
+    cdef const unsigned char* query    # without "?"
+    cdef Py_ssize_t query_length
+    cdef bint has_query
+    cdef bytes path_owner
+    cdef bytes query_owner
+    cdef bytes forward_path            # what the route's path policies made of it; None = as it is
+    cdef bytes client_ip               # in its normal form; empty: not known, "unix:": behind a Unix socket
+    cdef object hops                   # hops.Hops: what a trusted peer says of the way; None: nothing
+    cdef char id[128]
+    cdef int id_length
+    cdef bint is_head
+    cdef bint preflight                # of CORS, and the route is the one that it asks about
+    cdef bint is_get
+    cdef bint idempotent
+    cdef bint upgrading
+    cdef bint expects_continue
+    cdef bint request_complete
+    cdef bint sending_stopped          # the upstream answered before it had the whole body
+    cdef bint buffering                # the whole body is kept before it goes on
+    cdef bint filtering                # the body passes the route's filters
+    cdef list body                     # pieces that can be sent (again)
+    cdef Py_ssize_t body_kept
+    cdef bint body_lost                # some of it is no longer kept
+    cdef int64_t body_bytes
+    cdef list request_extra            # (name, value) fields added by edits and policies
+    cdef uint32_t request_withheld     # OwnField: what of the gateway's own fields is not sent
+    cdef object body_waiter
+    cdef Py_ssize_t body_wanted
+
+    # the response
+    cdef readonly int status
+    cdef Answer answer
+    cdef bint response_started         # something of it went to the client
+    cdef bint response_complete        # the upstream has sent all of it
+    cdef bint status_changed
+    cdef int reframed                  # Reframed
+    cdef object filters                # bodies.Chain, while the body passes filters
+    cdef list response_extra
+    cdef uint32_t response_withheld    # OwnField
+    cdef list carried                  # (name, value) fields for the client, whatever it is answered; None = none
+    cdef list response_body            # pieces that wait for policies
+    cdef Py_ssize_t response_kept
+    cdef int64_t bytes_out
+    cdef int interims
+
+    # limits
+    cdef Quota quotas[MAX_LIMITS]
+    cdef int quota_count               # of the route's limits that were asked
+    cdef bint queued                   # waits under a concurrency limit
+    cdef int64_t* share                # this worker's count under a concurrency limit that includes this request
+    cdef uint64_t share_key
+    cdef int64_t refused_for           # seconds that our own answer asks the client to wait; 0 = as the cause says
+
+    # who asks, and how our own refusal says it
+    cdef object identity               # `auth.Identity`, or what a policy has put in its place
+    cdef int verdict                   # of authentication so far, and where it stands: see auth
+    cdef int method_index
+    cdef unsigned int refused_by       # bit set of the methods that refused
+    cdef object pending                # the awaitable of the method that waits
+    cdef tuple complaint               # a method that refused, and what it tells the client
+    cdef list refusal_fields           # (name, value) that the answer to a refusal has
+    cdef str refusal_detail            # the sentence for the client; None: that of the cause
+    cdef int refusal_of                # the cause that these are about
+
+    # tries
+    cdef int tries
+    cdef bint replayed
+    cdef bint fresh                    # no pooled connection for this try
+    cdef readonly str target_name
+    cdef list tried                    # targets, once there was more than one try
+    cdef int last_cause                # why the try before this one failed
+    cdef uint64_t try_due              # milliseconds on the wheel: this try has to have its answer
+    cdef int64_t pause_for             # milliseconds to the next try, decided when the answer was kept
+    cdef object pause                  # the loop's timer for the next try, or for a hedge
+    cdef Head kept_head                # the last answer of the upstream, should no other come
+    cdef list kept_body
+    cdef Py_ssize_t kept_size
+
+    # copies: a hedge is one of the request to a second target, a mirror one to another upstream
+    cdef bint is_copy
+    cdef Exchange original             # of a hedge
+    cdef Exchange hedge
+    cdef Exchange mirror
+
+    # policies
+    cdef tuple hooks
+    cdef int step
+    cdef object task
+    cdef bint awaited                  # by that task, or by one that was cancelled and does not know it yet
+    cdef object request_view
+    cdef object response_view
+    cdef object error
+    cdef dict state
+
+    # microseconds on CLOCK_MONOTONIC; 0 = never came
+    cdef uint64_t started              # first byte of the head
+    cdef uint64_t head_at
+    cdef uint64_t forwarded_at         # policies passed
+    cdef uint64_t connected_at
+    cdef uint64_t response_at          # response head complete
+    cdef uint64_t ended
+    cdef uint64_t total_due            # milliseconds on the wheel
+
+    # driven by the client's connection
+    cdef int open(self, bytes piece, bint complete) except -1
+    cdef int open_broken(self, bytes piece, int fault) except -1
+    cdef int broke_off(self, bytes piece, int fault) except -1
+    cdef int request_body(self, bytes piece, bint complete) except -1
+    cdef int client_gone(self, int cause) except -1
+    cdef int client_bytes(self, bytes data) except -1
+
+    # driven by the upstream's connection
+    cdef int connected(self, UpstreamSide connection) except -1
+    cdef int attempt_failed(self, int cause) except -1
+    cdef int response_interim(self) except -1
+    cdef int response_arrived(self, bytes piece, bint last) except -1
+    cdef int response_piece(self, bytes piece, bint last) except -1
+
+    cdef int refuse(self, int cause) except -1
+    cdef int finish(self, int cause) except -1
+
+    cdef void reuse(self) noexcept
+    cdef bint exceeds(self, bytes piece) noexcept
+    cdef int begin(self) except -1
+    cdef int policies_passed(self) except -1
+    cdef int dispatch(self) except -1
+    cdef int wait(self, uint64_t delay) except -1
+    cdef int drop_attempt(self) except -1
+    cdef int stop_waiting(self) except -1
+    cdef int stop_reading_body(self) except -1
+    cdef int end_copies(self) except -1
+    cdef int pass_on(self, bytes piece, bint last) except -1
+    cdef int keep(self, bytes piece) except -1
+    cdef int keep_response(self, bytes piece, bint last) except -1
+    cdef int hooks_done(self) except -1
+    cdef int deliver(self) except -1
+    cdef int respond(self, Answer answer, int cause) except -1
+    cdef int answer_problem(self, int cause) except -1
+
+
+cdef Exchange take_exchange(Engine engine)
+cdef Answer answer_of(int code, list fields, bytes content)
+cdef Answer copy_of_answer(Answer answer)
+cdef str refusal_sentence(Exchange x, int cause)
+cdef Answer with_refusal(Exchange x, int cause, Answer answer)
+cdef Answer problem_answer(Exchange x, int cause, int status=*)
+cdef int answer_options(Exchange x) except -1
+cdef int answer_allowed(Exchange x) except -1
+cdef int answer_health(Exchange x) except -1

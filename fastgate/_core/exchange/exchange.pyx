@@ -1,0 +1,690 @@
+"""One request and its answer, from the first byte to the settling of accounts. It does not know the wire.
+
+Theory of operation
+-------------------
+An `Exchange` stands between two endpoints. The `ClientSide` tells it: a request head is complete (`open`), here is a
+piece of its body (`request_body`), the client is gone. The `UpstreamSide` tells it: connected, here is the response
+head, a piece, the end, or it failed. It tells them: send this, stop reading, let go. HTTP/1.1 lives in `client` and
+`upstream`; several exchanges could share a connection.
+
+The way of a request is a sequence of phases, each begun by the one before::
+
+    open → resolve (target, path, route) → policies (`advance`) → [whole body] → try → connected
+         → response_arrived → policies (`advance`) → deliver → pieces → finish
+
+Nothing here waits: each phase ends by calling the next one or by returning to the loop. Only a policy that returns an
+awaitable makes a task, and it comes back through the same `advance`.
+
+Invariants
+* `finish` runs exactly once for each exchange and is the only place that counts, logs and lets go. `refuse` and
+  `respond` lead there.
+* An `Attempt` is one try with one target. Dropping it never ends the exchange; finishing the exchange always drops it.
+  What follows a try that failed is said in `tries`; limits are in `admission`, mirrors and hedges in `copies`, what
+  changes bodies on their way in `bodies`.
+* Body pieces are kept until the upstream answers, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond
+  that the body is lost for repetition. While nobody can take the body the client is held (`HOLD_WAIT`).
+* After `finish` nothing may touch the exchange: it may already serve another request. ``generation`` tells: it moves
+  on when a use of the exchange ends, and with everything that is waited for (a pause, a hedge, a policy's task). A
+  timer or a task takes the number along and does nothing when it has changed; code that calls something that may end
+  the exchange compares it afterwards. What ends with a try ends in `drop_attempt`.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
+
+from fastgate._core.exchange.causes cimport (
+    BAD_VALUE,
+    BODY_TIMEOUT,
+    BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
+    CLIENT_GONE,
+    CLIENT_STALLED,
+    CLIENT_TOO_SLOW,
+    CONNECT_TIMEOUT,
+    FAILED_TIMEOUT,
+    GATEWAY_ANSWERED,
+    NO_FAILURE,
+    NO_METHOD,
+    NO_TARGET,
+    OK,
+    POLICY_ANSWERED,
+    POOL_TIMEOUT,
+    QUEUE_TIMEOUT,
+    RESPONSE_TOO_LARGE,
+    ROUTE_ANSWERED,
+    STOPPED,
+    TOTAL_TIMEOUT,
+    TRY_TIMEOUT,
+    detail_of,
+    outcomes,
+)
+from fastgate._core.limits.gates cimport leave_share
+from fastgate._core.exchange.filters cimport begin_answer, begin_response, filter_request, filter_response
+from fastgate._core.delivery.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
+from fastgate._core.policies.header_edits cimport alter_request, edit, take_out
+from fastgate._core.exchange.worker cimport Engine, live
+from fastgate._core.exchange.head cimport ACCEPT, CONTENT_TYPE, Field, Head, same
+from fastgate._core.memory.histogram cimport histogram_record
+from fastgate._core.exchange.chain cimport body_of, run_hooks, wake_body
+from fastgate._core.exchange.resolve cimport allowed, resolve
+from fastgate._core.exchange.route cimport Edits, Route
+from fastgate._core.wire.sockets cimport is_closing, is_quiet, reset_on_close, unacknowledged
+from fastgate._core.delivery.split cimport choose
+from fastgate._core.delivery.tries cimport begin_try, keep_answer, keep_piece, keeps, try_failed
+from fastgate._core.exchange.timers cimport Timed, clock_us
+
+from fastgate._core.exchange.problem import problem
+
+cdef enum:
+    KEPT_BODY = 65536          # bytes of a request body that are kept for another try
+    SPARE = 256                # exchanges kept for later
+    MAX_INTERIM = 8
+
+include "exchange_sides.pxi"
+include "exchange_answers.pxi"
+
+
+cdef Exchange take_exchange(Engine engine):
+    """An exchange whose request has begun to arrive."""
+    cdef Exchange x
+    if engine.spare is not None:
+        x = <Exchange>engine.spare
+        engine.spare = x.next_spare
+        engine.spares -= 1
+        x.next_spare = None
+    else:
+        x = Exchange.__new__(Exchange, engine)
+    x.runtime = engine.runtime
+    x.over = False
+    x.started = clock_us()
+    live.exchanges += 1
+    return x
+
+
+cdef class Exchange(Timed):
+    def __cinit__(self, Engine engine):
+        self.engine = engine
+        self.runtime = engine.runtime
+        self.request = Head.__new__(Head, engine.runtime.max_headers)
+        self.response = Head.__new__(Head)
+        self.attempt = Attempt.__new__(Attempt)
+        self.over = True
+        self.reuse()
+
+    cdef void reuse(self) noexcept:
+        """Back to how it was before the first byte."""
+        self.request.release()
+        self.response.release()
+        self.attempt.clear()
+        self.client = None
+        self.route = None
+        self.upstream = None
+        self.entry = None
+        self.phase = PHASE_HEAD
+        self.cause = OK
+        self.path_owner = self.query_owner = self.forward_path = self.client_ip = self.hops = None
+        self.host_length = self.path_length = self.query_length = 0
+        self.has_query = False
+        self.id_length = 0
+        self.preflight = self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = False
+        self.request_complete = self.sending_stopped = self.buffering = self.filtering = self.body_lost = False
+        self.body = None
+        self.body_kept = self.body_wanted = 0
+        self.body_bytes = self.bytes_out = 0
+        self.request_extra = self.response_extra = self.response_body = self.carried = None
+        self.request_withheld = self.response_withheld = 0
+        self.body_waiter = None
+        self.status = 0
+        self.answer = None
+        self.response_started = self.response_complete = self.status_changed = False
+        self.response_kept = self.reframed = 0
+        self.filters = None
+        self.interims = self.tries = 0
+        self.replayed = self.fresh = self.is_copy = False
+        self.target_name = None
+        self.tried = self.kept_body = None
+        self.pause = None
+        self.kept_head = None
+        self.original = self.hedge = self.mirror = None
+        self.identity = self.pending = self.complaint = self.refusal_fields = self.refusal_detail = None
+        self.verdict = self.method_index = self.refusal_of = 0
+        self.refused_by = 0
+        self.quota_count = self.last_cause = 0
+        self.queued = False
+        self.share = NULL
+        self.refused_for = 0
+        self.try_due = 0
+        self.hooks = None
+        self.step = 0
+        self.awaited = False
+        self.task = self.request_view = self.response_view = self.error = None
+        self.state = None
+        self.started = self.head_at = self.forwarded_at = self.connected_at = self.response_at = self.ended = 0
+        self.due = self.total_due = 0
+
+    # -- driven by the client's connection
+
+    cdef int open(self, bytes piece, bint complete) except -1:
+        """The head is complete and accepted; ``piece`` is what came of the body with it."""
+        cdef int cause
+        self.head_at = clock_us()
+        self.engine.slab.requests += 1
+        self.request_complete = complete
+        if piece is not None:
+            self.keep(piece)
+        cause = resolve(self)
+        if cause != OK:
+            return self.refuse(cause) if cause > 0 else 0
+        return self.begin()
+
+    cdef int open_broken(self, bytes piece, int fault) except -1:
+        """The head is accepted, but what came of the body with it is malformed: nothing of it goes anywhere."""
+        cdef int cause
+        self.engine.slab.requests += 1
+        cause = resolve(self)
+        if cause != OK:
+            return self.refuse(cause) if cause > 0 else 0
+        return self.broke_off(piece, fault)
+
+    cdef int broke_off(self, bytes piece, int fault) except -1:
+        """The body is malformed after this piece; ``fault`` is the rule that was broken."""
+        return self.refuse(BODY_TOO_LARGE if piece is not None and self.exceeds(piece) else fault)
+
+    cdef bint exceeds(self, bytes piece) noexcept:
+        """Whether the body is longer with this piece than the route accepts."""
+        if self.route is None or self.route.max_body == 0:
+            return False
+        return self.body_bytes + PyBytes_GET_SIZE(piece) > self.route.max_body
+
+    cdef int begin(self) except -1:
+        """The route is known: its policies, limits among them."""
+        cdef Head head = self.request
+        cdef Route route = self.route
+        cdef const unsigned char* asked
+        cdef bytes kind
+        if route.total_timeout:
+            self.total_due = self.engine.wheel.now + route.total_timeout
+            self.engine.wheel.arm(self, route.total_timeout)
+        if route.max_body and (head.content_length > route.max_body or self.body_bytes > route.max_body):
+            return self.refuse(BODY_TOO_LARGE)
+        self.buffering = route.buffer_request and not self.request_complete
+        if head.upgrade >= 0 and head.upgrade_named and self.is_get and head.minor == 1 \
+                and head.content_length < 0 and not head.chunked:
+            asked = head.p + head.fields[head.upgrade].value
+            for kind in route.upgrades:
+                if same(asked, head.fields[head.upgrade].value_length, PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind)):
+                    self.upgrading = True
+        if route.on_request is None:
+            return self.policies_passed()
+        return run_hooks(self, route.on_request, PHASE_REQUEST)
+
+    cdef int policies_passed(self) except -1:
+        if self.buffering and not self.request_complete:
+            self.phase = PHASE_BODY
+            if self.expects_continue:
+                self.client.send_continue(self)
+            return 0
+        return self.dispatch()
+
+    cdef int dispatch(self) except -1:
+        """Everything is ready for the upstream: the route's edits, then the first try."""
+        self.forwarded_at = clock_us() if self.hooks is not None or self.phase != PHASE_HEAD else self.head_at
+        if self.route.alters_request and not alter_request(self):
+            return 0
+        self.upstream = <Upstream>self.route.upstream if self.route.split is None else choose(self, self.route.split)
+        if self.route.mirror is not None:
+            return begin_mirrored(self)
+        return begin_try(self)
+
+    cdef int request_body(self, bytes piece, bint complete) except -1:
+        """More of the body, perhaps its end."""
+        self.request_complete = complete
+        if piece is not None:
+            if self.exceeds(piece):
+                self.body_bytes += PyBytes_GET_SIZE(piece)
+                return self.refuse(BODY_TOO_LARGE)
+            if self.sending_stopped:
+                self.body_bytes += PyBytes_GET_SIZE(piece)
+                return 0
+        if self.filtering and not self.sending_stopped:
+            piece = filter_request(self, piece, complete)
+            if piece is None or not (piece or complete):
+                return 0
+        if piece is not None:
+            self.keep(piece)
+        if self.mirror is not None:
+            feed_mirror(self, piece, complete)
+        if self.sending_stopped:
+            return 0
+        if self.body_waiter is not None:
+            wake_body(self)
+        if self.phase == PHASE_BODY:
+            return self.dispatch() if complete else 0
+        if self.attempt.connection is not None:
+            return self.attempt.connection.send_body(piece, complete)
+        if self.body_kept > KEPT_BODY and not self.buffering and (self.body_waiter is None or self.body_wanted >= 0):
+            self.client.hold(HOLD_WAIT)
+        return 0
+
+    cdef int keep(self, bytes piece) except -1:
+        """Counts a piece and keeps it for the next try, or until somebody can take it."""
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(piece)
+        self.body_bytes += length
+        if self.body_lost:
+            return 0
+        if self.attempt.connection is not None and self.body_kept + length > KEPT_BODY and not self.buffering:
+            # It has been sent or is about to be; too much to keep for a second time.
+            self.body_lost = True
+            self.body = None
+            self.body_kept = 0
+            return 0
+        if self.body is None:
+            self.body = [piece]
+        else:
+            self.body.append(piece)
+        self.body_kept += length
+        return 0
+
+    cdef int client_gone(self, int cause) except -1:
+        """The client left, or stopped taking bytes: the upstream need not go on."""
+        if self.over:
+            return 0
+        if cause == CLIENT_GONE:
+            self.engine.slab.client_gone += 1
+        if not self.response_started:
+            self.status = outcomes[cause].status
+        return self.finish(cause)
+
+    cdef int client_bytes(self, bytes data) except -1:
+        """Tunnel bytes from the client."""
+        self.body_bytes += PyBytes_GET_SIZE(data)
+        if self.attempt.connection is not None:
+            self.attempt.connection.send_raw(data)
+        return 0
+
+    # -- tries
+
+    cdef int wait(self, uint64_t delay) except -1:
+        """Sets the deadline: so many milliseconds from now (0 = none), never beyond that of the whole exchange."""
+        cdef uint64_t now = self.engine.wheel.now
+        if self.total_due and (delay == 0 or now + delay >= self.total_due):
+            if now >= self.total_due:
+                self.due = self.total_due
+                return 0
+            delay = self.total_due - now
+        self.engine.wheel.arm(self, delay)
+        return 0
+
+    cdef int connected(self, UpstreamSide connection) except -1:
+        """A connection is there: the request goes out."""
+        self.attempt.connection = connection
+        self.attempt.connecting = None
+        self.attempt.waiting = False
+        self.connected_at = clock_us() if not self.attempt.reused else self.forwarded_at
+        if self.try_due:
+            self.wait(self.try_due - self.engine.wheel.now if self.try_due > self.engine.wheel.now else 1)
+        else:
+            self.wait(0)
+        if self.expects_continue:
+            self.client.send_continue(self)
+        connection.start(self)
+        if not self.request_complete:
+            if self.client.held & HOLD_WAIT:
+                self.client.release(HOLD_WAIT)
+            if self.body_kept > KEPT_BODY and not self.buffering:
+                self.body_lost = True
+                self.body = None
+                self.body_kept = 0
+        return 0
+
+    cdef int attempt_failed(self, int cause) except -1:
+        """The try came to nothing before the client saw anything of an answer, or the answer broke off."""
+        if self.over:
+            return 0
+        return try_failed(self, cause)
+
+    cdef int drop_attempt(self) except -1:
+        """Lets go of target and connection, whatever state the try is in."""
+        cdef Attempt attempt = self.attempt
+        cdef UpstreamSide connection = attempt.connection
+        if self.pause is not None or self.task is not None:
+            self.stop_waiting()
+        if attempt.in_flight != NULL:
+            attempt.in_flight[0] -= 1
+        if attempt.admitted | attempt.target_admitted and not attempt.judged:
+            self.upstream.leave_unjudged(self)
+        if attempt.waiting or attempt.connecting is not None:
+            self.upstream.leave(self)
+        attempt.clear()
+        if connection is not None:
+            connection.abandon()
+        return 0
+
+    def abort(self):
+        """Ends a copy: the gateway stops."""
+        self.client_gone(STOPPED)
+
+    def next_try(self, uint64_t generation):
+        """The pause between two tries is over."""
+        if self.generation == generation:
+            self.pause = None
+            begin_try(self)
+
+    def hedge_now(self, uint64_t generation):
+        """No answer yet: a second target is asked too."""
+        if self.generation == generation:
+            self.pause = None
+            if self.phase == PHASE_UPSTREAM:
+                begin_hedge(self)
+
+    cdef int stop_waiting(self) except -1:
+        """Ends the pause, the wait for a hedge or a policy's task; nothing that still comes of it counts."""
+        self.generation += 1
+        if self.pause is not None:
+            self.pause.cancel()
+            self.pause = None
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+        return 0
+
+    cdef int stop_reading_body(self) except -1:
+        """No policy gets the body any more."""
+        if self.body_waiter is not None:
+            self.body_waiter.cancel()
+            self.body_waiter = None
+        return 0
+
+    cdef int expired(self) except -1:
+        """Connecting, waiting, a try or the whole exchange took too long."""
+        if self.over:
+            return 0
+        if self.total_due and self.engine.wheel.now + 1 >= self.total_due:
+            if self.phase == PHASE_UPSTREAM and self.attempt.connection is not None and not self.is_copy:
+                # The target had its time, all that there was.
+                self.upstream.judge(self, FAILED_TIMEOUT)
+            return self.refuse(TOTAL_TIMEOUT)
+        if self.phase == PHASE_QUEUE:
+            return self.refuse(QUEUE_TIMEOUT)
+        if self.attempt.waiting:
+            return self.attempt_failed(NO_TARGET if self.attempt.target is None else POOL_TIMEOUT)
+        if self.attempt.connecting is not None:
+            return self.attempt_failed(CONNECT_TIMEOUT)
+        if self.try_due and self.phase == PHASE_UPSTREAM and self.attempt.connection is not None:
+            return self.attempt_failed(TRY_TIMEOUT)
+        return 0
+
+    # -- driven by the upstream's connection
+
+    cdef int response_interim(self) except -1:
+        """A 1xx lies in ``response``."""
+        self.interims += 1
+        if self.interims <= MAX_INTERIM and self.request.minor == 1 and not self.response_started:
+            if self.route.response_edits is not None:
+                take_out(self.response, self.route.response_edits, False)
+            self.client.send_interim(self)
+        return 0
+
+    cdef int response_arrived(self, bytes piece, bint last) except -1:
+        """The final response head lies in ``response``; ``piece`` is what came of the body with it."""
+        if self.original is not None:
+            return adopt(self, piece, last)
+        self.response_at = clock_us()
+        self.status = self.response.status
+        if self.attempt.target is not None:
+            self.upstream.judge(self, NO_FAILURE)
+        if self.route.retry is not None and self.route.retry.on.statuses[self.status] and keeps(self):
+            return keep_answer(self, piece, last)
+        return self.pass_on(piece, last)
+
+    cdef int pass_on(self, bytes piece, bint last) except -1:
+        """The answer in ``response`` is the one that the client gets."""
+        cdef Route route = self.route
+        cdef uint64_t generation
+        self.response_complete = last
+        if self.carried is not None:
+            self.response_extra = list(self.carried)
+        if self.pause is not None or self.hedge is not None:
+            self.stop_waiting()
+            if self.hedge is not None:
+                self.hedge.client_gone(STOPPED)
+                self.hedge = None
+        generation = self.generation
+        if not self.request_complete and self.status != 101:
+            self.sending_stopped = True
+            if self.attempt.connection is not None:
+                self.attempt.connection.stop_sending()
+            self.client.release(HOLD_SINK | HOLD_WAIT)
+        self.body = None
+        self.body_lost = True
+        if self.status == 101:
+            if route.response_edits is not None and not edit_response(self):
+                return self.refuse(BAD_VALUE)
+            self.phase = PHASE_TUNNEL
+            self.response_started = True
+            self.due = 0
+            return self.client.open_tunnel(self)
+        if self.try_due:
+            self.try_due = 0
+            self.wait(0)
+        if route.alters_response and not self.is_copy:
+            if route.buffer_response:
+                self.phase = PHASE_RESPONSE
+                self.reframed = FRAMED_WHOLE
+                self.keep_response(piece, last)
+                if not last or self.generation != generation:
+                    return 0
+                return run_hooks(self, route.on_response, PHASE_RESPONSE)
+            if route.on_response is not None:
+                self.keep_response(piece, last)
+                return run_hooks(self, route.on_response, PHASE_RESPONSE)
+            if route.response_edits is not None and not edit_response(self):
+                return self.refuse(BAD_VALUE)
+            if route.response_filters is not None:
+                return begin_response(self, piece, last, OK)
+        self.phase = PHASE_SENDING
+        self.response_started = True
+        self.client.send_response(self, piece, last)
+        if last and self.generation == generation:
+            self.finish(OK)
+        return 0
+
+    cdef int response_piece(self, bytes piece, bint last) except -1:
+        """More of the response body, perhaps its end."""
+        cdef uint64_t generation = self.generation
+        if self.phase == PHASE_SENDING:
+            self.client.send_body(self, piece, last)
+            if last and self.generation == generation:
+                self.response_complete = True
+                self.finish(OK)
+            return 0
+        if self.phase == PHASE_FILTERING:
+            return filter_response(self, piece, last)
+        if self.phase == PHASE_KEEPING:
+            return keep_piece(self, piece, last)
+        self.keep_response(piece, last)
+        if last and self.generation == generation and self.route.buffer_response and self.phase == PHASE_RESPONSE \
+                and self.hooks is not self.route.on_response:
+            return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
+        return 0
+
+    cdef int keep_response(self, bytes piece, bint last) except -1:
+        """Keeps a piece while policies look at the head, or until they can look at the whole body."""
+        if last:
+            self.response_complete = True
+        if piece is None:
+            return 0
+        if self.response_body is None:
+            self.response_body = []
+        self.response_body.append(piece)
+        self.response_kept += PyBytes_GET_SIZE(piece)
+        if self.route.buffer_response:
+            if self.route.max_body and self.response_kept > self.route.max_body:
+                self.refuse(RESPONSE_TOO_LARGE)
+        elif self.response_kept > KEPT_BODY and self.attempt.connection is not None:
+            self.attempt.connection.hold(HOLD_WAIT)
+        return 0
+
+    # -- policies: see hooks
+
+    cdef int hooks_done(self) except -1:
+        if self.phase == PHASE_REQUEST:
+            return self.policies_passed()
+        if self.phase == PHASE_RESPONSE:
+            return self.deliver()
+        return self.answer_problem(self.cause)
+
+    cdef int deliver(self) except -1:
+        """The response side of the policies is through: what they left goes to the client."""
+        cdef bytes piece
+        cdef UpstreamSide connection = self.attempt.connection
+        cdef uint64_t generation = self.generation
+        if self.answer is not None:
+            return self.respond(self.answer, self.cause or POLICY_ANSWERED)
+        if self.route.response_edits is not None and not edit_response(self):
+            return self.refuse(BAD_VALUE)
+        if self.status_changed and not self.response_complete and (self.status == 304 or self.status == 204):
+            # Nobody gets the rest of the body.
+            self.drop_attempt()
+            connection = None
+            self.response_complete = True
+        piece = b"".join(self.response_body) if self.response_body is not None else None
+        self.response_body = None
+        if self.route.response_filters is not None:
+            return begin_response(self, piece, self.response_complete, OK)
+        self.phase = PHASE_SENDING
+        self.response_started = True
+        self.client.send_response(self, piece, self.response_complete)
+        if self.generation != generation:
+            return 0
+        if self.response_complete:
+            return self.finish(OK)
+        if connection is not None:
+            connection.release(HOLD_WAIT)
+        return 0
+
+    # -- answers of our own
+
+    cdef int refuse(self, int cause) except -1:
+        """Ends the exchange for a cause from the table: an answer where one can still be given, a cut where not."""
+        if self.over:
+            return 0
+        if self.response_started:
+            self.client.cut(self)
+            return self.finish(cause)
+        if self.is_copy:
+            return copy_failed(self, cause)
+        self.cause = cause
+        self.stop_waiting()
+        self.stop_reading_body()
+        self.drop_attempt()
+        if self.queued:
+            # Its turn must not come while policies look at the error.
+            leave_share(self)
+        self.answer = None
+        self.response_extra = None
+        self.response_withheld = 0
+        if self.route is not None and self.route.on_error is not None and self.phase != PHASE_ERROR:
+            return run_hooks(self, self.route.on_error, PHASE_ERROR)
+        return self.answer_problem(cause)
+
+    cdef int answer_problem(self, int cause) except -1:
+        self.cause = cause
+        return self.respond(problem_answer(self, cause), cause)
+
+    cdef int respond(self, Answer answer, int cause) except -1:
+        """An answer that is complete."""
+        cdef bint changes = self.route is not None and self.route.alters_response
+        cdef bint given = cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED
+        self.drop_attempt()
+        if changes and given and self.phase == PHASE_REQUEST:
+            # Who gave it may give it again: what is changed is a copy.
+            answer = copy_of_answer(answer)
+            if self.route.on_response is not None:
+                self.answer = answer
+                self.cause = cause
+                return run_hooks(self, self.route.on_response, PHASE_RESPONSE)
+        if changes or self.carried is not None:
+            answer = final_answer(self, answer, given)
+            if answer is None:
+                return self.refuse(BAD_VALUE)
+            if changes and given and self.route.response_filters is not None:
+                return begin_answer(self, answer, cause)
+        self.answer = answer
+        self.reframed = FRAMED_AS_SENT
+        self.status = answer.code
+        self.phase = PHASE_SENDING
+        self.response_started = True
+        self.cause = cause
+        self.client.send_response(self, answer.content, True)
+        return self.finish(cause)
+
+    def read_body(self, bint whole):
+        """The request body, or its first 16 KB. For `Request.body`."""
+        return body_of(self, whole)
+
+    # -- the end
+
+    cdef int end_copies(self) except -1:
+        """The part of `finish` for exchanges with copies, and for copies, which are counted and logged nowhere."""
+        if self.hedge is not None:
+            self.hedge.original = None
+            self.hedge.client_gone(STOPPED)
+            self.hedge = None
+        if self.mirror is not None:
+            # It has no use for half a body.
+            if not self.request_complete:
+                self.mirror.client_gone(STOPPED)
+            self.mirror = None
+        self.engine.copies.discard(self)
+        return 0
+
+    cdef int finish(self, int cause) except -1:
+        """Settles the exchange: exactly once, whatever happened."""
+        cdef ClientSide client = self.client
+        cdef Engine engine = self.engine
+        cdef uint64_t micros
+        if self.over:
+            return 0
+        self.over = True
+        self.cause = cause
+        self.ended = clock_us()
+        self.due = 0
+        live.exchanges -= 1
+        self.stop_waiting()
+        self.stop_reading_body()
+        self.drop_attempt()
+        if self.share != NULL:
+            leave_share(self)
+        if self.hedge is not None or self.mirror is not None or self.is_copy:
+            self.end_copies()
+            if self.is_copy:
+                self.reuse()
+                return client.settled(self)
+        engine.slab.responses[self.status // 100 if 100 <= self.status < 600 else 0] += 1
+        micros = self.ended - self.started
+        histogram_record(engine.slab.latency, micros)
+        if self.response_at:
+            histogram_record(engine.slab.upstream_latency, self.response_at - self.connected_at)
+        try:
+            if engine.finished is not None:
+                (<Observer>engine.finished).exchange_finished(self)
+        finally:
+            if self.request_view is not None or self.awaited:
+                # Views and tasks may outlive the exchange: they are told, and this object is not used again.
+                if self.request_view is not None:
+                    self.request_view.end()
+                if self.response_view is not None:
+                    self.response_view.end()
+                self.request_view = self.response_view = self.error = self.filters = None
+                self.attempt.clear()
+                self.body = self.response_body = None
+                self.client = None
+            else:
+                self.reuse()
+                if engine.spares < SPARE and not engine.stopped and self.runtime is engine.runtime:
+                    self.next_spare = engine.spare
+                    engine.spare = self
+                    engine.spares += 1
+            client.settled(self)
+        return 0

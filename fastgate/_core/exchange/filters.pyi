@@ -1,0 +1,18 @@
+from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.exchange import BodyFilter, BodyRule
+
+class Chain:
+    """The filters of one response body. Made by the exchange only."""
+
+    def go_on(self) -> None:
+        """The next slice of a large piece."""
+
+class HookFilter(BodyFilter):
+    """Calls a hook of a plugin for each piece of a body."""
+
+    def __init__(self, hook: Hook, *, of_request: bool) -> None: ...
+
+class HookRule(BodyRule):
+    """Puts a hook of a plugin on every response body of a route."""
+
+    def __init__(self, hook: Hook) -> None: ...

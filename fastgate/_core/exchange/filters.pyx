@@ -1,0 +1,438 @@
+"""Filters: what policies do to bodies while they stream past.
+
+Theory of operation
+-------------------
+**Requests.** The filters of a route are the same for every exchange. What has come of a body when the policies are
+through passes them before the first try, every later piece when it comes; what they make of it is what is kept for
+another try, and what mirrors get. So a filter sees each byte once. Before that, bodies are kept as they came: a
+policy that reads one reads what the client sent.
+
+**Responses.** A route has `BodyRule`s, in the order of the built-in policies. When the head is there and all hooks are
+through, a `Chain` is made: the first rule looks at the head, edits it and may give a `BodyFilter`. The next one looks
+when the first has let something through, so that it sees what the one before made of head and body; the head goes out
+when the last has looked. A filter that withholds a piece (None) so withholds the head, and can still change all of it,
+or refuse. From then on each piece passes the chain in the call that brought it, and is written at once.
+
+A filter that is slow (compression) stands last. It takes `SLICE` bytes; the rest of a large piece waits for the next
+turns of the loop (`Chain.go_on`), with the upstream held. So no piece, however large, keeps the loop for longer than
+one slice takes, and no more than one piece and what one read brings is in memory beside it.
+
+The length of a body that is changed is not known: unless it is there at once, it is sent in chunks, or until close
+(`Exchange.reframed`). What goes wrong in a filter ends the exchange: with 500 while nothing was sent, else with a cut.
+
+A route without filters has no chain, and its exchanges are in another phase (SENDING, not FILTERING).
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
+
+from fastgate._core.exchange.causes cimport POLICY_FAILED, STOPPED
+from fastgate._core.exchange.exchange cimport (
+    FRAMED_ANEW,
+    FRAMED_AS_SENT,
+    FRAMED_WHOLE,
+    HOLD_WAIT,
+    PHASE_FILTERING,
+    PHASE_RESPONSE,
+    Answer,
+    BodyFilter,
+    BodyRule,
+    Exchange,
+)
+from fastgate._core.exchange.head cimport DROPPED, Head
+from fastgate._core.exchange.chain cimport Hook, prepare_views, refuse_for
+from fastgate._core.exchange.timers cimport clock_us
+
+from fastgate._core.exchange.refusal import Refusal
+
+cdef enum:
+    SLICE = 65536              # bytes that a slow filter takes in one turn of the loop
+
+cdef tuple _DIGESTS = (b"accept-ranges", b"content-digest", b"content-md5", b"digest", b"repr-digest")
+
+
+# -- requests
+
+cdef bint begin_request(Exchange x) except -1:
+    """What is there of the body passes the filters. False: that ended the exchange."""
+    cdef Head head = x.request
+    cdef bytes piece
+    if not head.chunked and head.content_length <= 0:
+        return True
+    x.filtering = True
+    if x.body is not None or x.request_complete:
+        piece = b"".join(x.body) if x.body is not None else b""
+        x.body = None
+        x.body_kept = 0
+        # `keep` counts it again.
+        x.body_bytes -= PyBytes_GET_SIZE(piece)
+        piece = filter_request(x, piece, x.request_complete)
+        if piece is None:
+            return False
+        if piece:
+            x.keep(piece)
+    if x.request_complete:
+        # Sent with the length that it has now.
+        x.buffering = True
+    else:
+        head.chunked = True
+    return True
+
+
+cdef bytes filter_request(Exchange x, bytes piece, bint last):
+    """What goes on of a piece, maybe nothing. None: a filter failed, and the exchange must not be touched.
+
+    The difference in length goes to ``body_bytes``, which counts what the client sent.
+    """
+    cdef BodyFilter filter = None
+    cdef bytes made = piece if piece is not None else b""
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(made)
+    try:
+        for filter in x.route.request_filters:
+            made = filter.feed(x, made, last, False)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # Nothing more of it is of use, to nobody.
+        x.sending_stopped = True
+        if x.mirror is not None:
+            x.mirror.client_gone(STOPPED)
+            x.mirror = None
+        filter_failed(x, filter.name, error)
+        return None
+    x.body_bytes += length - PyBytes_GET_SIZE(made)
+    return made
+
+
+# -- responses
+
+@cython.final
+cdef class Chain:
+    def go_on(self):
+        """The next slice of a large piece."""
+        cdef Exchange x = self.exchange
+        self.exchange = None
+        if alive(x, self):
+            take_slice(x, self)
+
+
+cdef bint alive(Exchange x, Chain chain) noexcept:
+    """Whether the exchange still sends this body: it may be over, or serve another request already."""
+    return x.filters is chain and x.phase == PHASE_FILTERING and not x.over
+
+
+cdef int begin_response(Exchange x, bytes piece, bint last, int cause) except -1:
+    """The head is final: from here on the rules have it. ``cause`` is how the exchange ends with the body."""
+    cdef Chain chain = Chain.__new__(Chain)
+    chain.rules = x.route.response_filters
+    chain.filters = []
+    chain.cause = cause
+    x.filters = chain
+    x.phase = PHASE_FILTERING
+    if last:
+        x.response_complete = True
+    pass_piece(x, chain, piece if piece is not None else b"", last)
+    if alive(x, chain) and chain.rest is None and x.attempt.connection is not None:
+        # Policies may have held it while they looked at the head.
+        x.attempt.connection.release(HOLD_WAIT)
+    return 0
+
+
+cdef int begin_answer(Exchange x, Answer answer, int cause) except -1:
+    """The same for an answer that comes from a policy or the route, which is this exchange's own."""
+    x.answer = answer
+    x.status = answer.code
+    x.cause = cause
+    x.reframed = FRAMED_AS_SENT
+    return begin_response(x, answer.content, True, cause)
+
+
+cdef int filter_response(Exchange x, bytes piece, bint last) except -1:
+    """More of the body, perhaps its end."""
+    cdef Chain chain = <Chain>x.filters
+    if last:
+        x.response_complete = True
+    if piece is None:
+        piece = b""
+    if chain.rest is None:
+        return pass_piece(x, chain, piece, last)
+    if chain.waiting is None:
+        chain.waiting = []
+    chain.waiting.append((piece, last))
+    return 0
+
+
+cdef int pass_piece(Exchange x, Chain chain, bytes piece, bint last) except -1:
+    try:
+        piece = through(x, chain, piece, last)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return filter_failed(x, chain.working, error)
+    if piece is None or not alive(x, chain):
+        return 0
+    if chain.slow is None:
+        return send(x, chain, piece, last)
+    chain.rest = piece
+    chain.offset = 0
+    chain.rest_last = last
+    return take_slice(x, chain)
+
+
+cdef bytes through(Exchange x, Chain chain, bytes piece, bint last):
+    """A piece through all filters but the slow one. None: it is withheld, or the exchange was refused."""
+    cdef BodyFilter filter
+    cdef BodyRule rule
+    for filter in chain.filters:
+        chain.working = filter.name
+        piece = filter.feed(x, piece, last, False)
+        if piece is None:
+            return None
+    while chain.opened < len(chain.rules):
+        rule = chain.rules[chain.opened]
+        chain.opened += 1
+        chain.working = rule.name
+        filter = rule.open(x, piece, last)
+        if not alive(x, chain):
+            return None
+        if filter is None:
+            continue
+        if filter.slow:
+            chain.slow = filter
+            continue
+        chain.filters.append(filter)
+        piece = filter.feed(x, piece, last, False)
+        if piece is None:
+            return None
+    return piece
+
+
+cdef int take_slice(Exchange x, Chain chain) except -1:
+    """One slice through the slow filter; the next in another turn, so that others get theirs."""
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(chain.rest)
+    cdef bytes piece = chain.rest
+    cdef bint done = length - chain.offset <= SLICE
+    cdef bint last = chain.rest_last and done
+    if chain.offset or not done:
+        piece = piece[chain.offset:chain.offset + SLICE]
+    chain.offset += SLICE
+    chain.working = chain.slow.name
+    try:
+        piece = chain.slow.feed(x, piece, last, not done)
+    except Exception as error:
+        return filter_failed(x, chain.working, error)
+    send(x, chain, piece, last)
+    if not alive(x, chain):
+        return 0
+    if done:
+        chain.rest = None
+        if chain.waiting is None:
+            if x.attempt.connection is not None:
+                x.attempt.connection.release(HOLD_WAIT)
+            return 0
+        piece, last = chain.waiting.pop(0)
+        if not chain.waiting:
+            chain.waiting = None
+        return pass_piece(x, chain, piece, last)
+    if x.attempt.connection is not None:
+        x.attempt.connection.hold(HOLD_WAIT)
+    chain.exchange = x
+    x.engine.loop.call_soon(chain.go_on)
+    return 0
+
+
+cdef int send(Exchange x, Chain chain, bytes piece, bint last) except -1:
+    """To the client, the head before the first piece."""
+    if not x.response_started:
+        if last and x.reframed == FRAMED_ANEW and not bodiless(x):
+            x.reframed = FRAMED_WHOLE
+        x.response_started = True
+        x.client.send_response(x, piece, last)
+    elif last or piece:
+        x.client.send_body(x, piece, last)
+    if last and alive(x, chain):
+        return x.finish(chain.cause)
+    return 0
+
+
+cdef int filter_failed(Exchange x, str name, object error) except -1:
+    """A filter raised: logged here, once, and the exchange ends."""
+    if isinstance(error, Refusal):
+        return refuse_for(x, error)
+    x.engine.slab.policy_errors += 1
+    text = f"policy {name} on route {x.route.name!r} raised {type(error).__name__}: {error}"
+    x.engine.log("error", text, exception=error)
+    x.error = error
+    return x.refuse(POLICY_FAILED)
+
+
+# -- what plugins do to bodies
+
+# Not in the .pxd: `exchange`, which has the base class, imports this module, and with it all that stands there.
+cdef class HookFilter(BodyFilter):
+    cdef Hook hook
+    cdef bint of_request
+
+    def __init__(self, Hook hook, *, of_request):
+        self.hook = hook
+        self.of_request = of_request
+        self.name = getattr(hook.call, "__qualname__", "?")
+
+    cdef bytes feed(self, Exchange x, bytes piece, bint last, bint more):
+        cdef object made
+        cdef uint64_t began
+        if not piece and not last:
+            # Another filter swallowed it.
+            return piece
+        if x.request_view is None:
+            prepare_views(x)
+        began = clock_us() if self.hook.meter is not None else 0
+        try:
+            if self.of_request:
+                made = self.hook.call(x.request_view, piece, last)
+            else:
+                made = self.hook.call(x.request_view, x.response_view, piece, last)
+        finally:
+            if self.hook.meter is not None:
+                self.hook.ran(x, began)
+        if made is None:
+            return piece
+        if not isinstance(made, bytes):
+            if hasattr(made, "close"):
+                made.close()
+            what = "an awaitable: it runs while the body streams and cannot wait" \
+                if hasattr(made, "__await__") else f"a {type(made).__name__}"
+            raise TypeError(f"{self.name} must return bytes or None, not {what}")
+        return made
+
+
+cdef class HookRule(BodyRule):
+    cdef HookFilter filter
+
+    def __init__(self, Hook hook):
+        self.filter = HookFilter(hook, of_request=False)
+        self.name = self.filter.name
+
+    cdef BodyFilter open(self, Exchange x, bytes piece, bint last):
+        if x.status == 304 or x.status == 204:
+            return None
+        lose_length(x)
+        if bodiless(x):
+            return None
+        if x.response_view is None or x.route.on_response is None:
+            # Nobody has looked at this response yet.
+            x.phase = PHASE_RESPONSE
+            prepare_views(x)
+            x.phase = PHASE_FILTERING
+        return self.filter
+
+
+# -- the response's head, whoever made it
+
+cdef bint bodiless(Exchange x) noexcept:
+    return x.is_head or x.status == 204 or x.status == 304
+
+
+cdef bytes field_of(Exchange x, bytes name):
+    """The first value of a field, by its lower-case name; None: there is none."""
+    cdef list values = fields_of(x, name)
+    return values[0] if values else None
+
+
+cdef list fields_of(Exchange x, bytes name):
+    cdef list values = []
+    cdef list extra = x.response_extra
+    cdef Head head = x.response
+    cdef bytes other, value
+    cdef int i
+    if x.answer is not None:
+        extra = x.answer.fields
+    else:
+        i = head.find(name, len(name), 0)
+        while i >= 0:
+            values.append(head.value_of(i))
+            i = head.find(name, len(name), i + 1)
+    if extra is not None:
+        for other, value in extra:
+            if len(other) == len(name) and other.lower() == name:
+                values.append(value)
+    return values
+
+
+cdef int drop_field(Exchange x, bytes name) except -1:
+    cdef Head head = x.response
+    cdef int i
+    if x.answer is not None:
+        x.answer.fields = [pair for pair in x.answer.fields if (<bytes>pair[0]).lower() != name]
+        return 0
+    i = head.find(name, len(name), 0)
+    while i >= 0:
+        head.fields[i].flags |= DROPPED
+        i = head.find(name, len(name), i + 1)
+    if x.response_extra is not None:
+        x.response_extra = [pair for pair in x.response_extra if (<bytes>pair[0]).lower() != name]
+    return 0
+
+
+cdef int put_field(Exchange x, bytes name, bytes value) except -1:
+    """In the place of all of that name."""
+    drop_field(x, name.lower())
+    if x.answer is not None:
+        x.answer.fields.append((name, value))
+    elif x.response_extra is not None:
+        x.response_extra.append((name, value))
+    else:
+        x.response_extra = [(name, value)]
+    return 0
+
+
+cdef bint has_token(list values, bytes token):
+    """Whether a field that is a list of tokens holds this one, in lower case."""
+    cdef bytes value, each
+    for value in values:
+        for each in value.lower().split(b","):
+            if each.strip(b" \t") == token:
+                return True
+    return False
+
+
+cdef bytes media_type(bytes value):
+    """The type in a Content-Type, without parameters, in lower case."""
+    return value.split(b";", 1)[0].strip(b" \t").lower()
+
+
+cdef bint transformable(Exchange x):
+    """Whether a body may be changed at all: it is there whole, in no coding, and nobody has forbidden it."""
+    cdef list codings
+    if x.status < 200 or x.status == 204 or x.status == 206 or field_of(x, b"content-range") is not None:
+        return False
+    codings = fields_of(x, b"content-encoding")
+    if codings and not (len(codings) == 1 and codings[0].strip(b" \t").lower() in (b"identity", b"")):
+        return False
+    return not has_token(fields_of(x, b"cache-control"), b"no-transform")
+
+
+cdef int lose_length(Exchange x) except -1:
+    x.reframed = FRAMED_ANEW
+    return 0
+
+
+cdef int replace_body(Exchange x) except -1:
+    """Other bytes stand for the body from here on: fields that speak of the ones that were go or are weakened."""
+    cdef bytes name
+    lose_length(x)
+    for name in _DIGESTS:
+        if field_of(x, name) is not None:
+            drop_field(x, name)
+    return weaken_tag(x)
+
+
+cdef int weaken_tag(Exchange x) except -1:
+    """A strong ETag promises each byte (RFC 9110 section 8.8.1)."""
+    cdef bytes tag = field_of(x, b"etag")
+    if tag is None or tag.startswith(b"W/"):
+        return 0
+    if tag.startswith(b'"'):
+        return put_field(x, b"ETag", b"W/" + tag)
+    return drop_field(x, b"etag")

@@ -1,0 +1,15 @@
+from fastgate._core.exchange.exchange cimport Exchange
+
+
+cdef class Hops:
+    """What a trusted peer says of the way that a request has come."""
+    cdef list nodes                    # addresses from the client on, None for what is none; None: nothing is said
+    cdef bytes scheme                  # of the client's own connection, lower case; None: nothing is said
+    cdef bytes port                    # of the client's own connection; None: nothing is said
+    cdef bytes host                    # that the client asked for; None: nothing is said
+    cdef bint keeps_forwarded          # the Forwarded that came says the same as X-Forwarded-*, and goes on
+
+
+cdef Hops read_hops(Exchange x)
+cdef bytes client_of(Hops hops, bytes peer, object trusted)
+cdef bytes address_of(bytes hop)

@@ -1,0 +1,180 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from fastgate._core.limits.concurrency cimport Concurrency
+from fastgate._core.limits.rate cimport Limit
+from fastgate._core.delivery.retry cimport RetryRule
+from fastgate._core.routing.router cimport Router
+
+
+cdef enum:
+    MAX_LIMITS = 8                     # rate limits of one route
+
+
+cdef enum OwnField:
+    """Fields that the gateway sends itself: a bit is set for one that an edit has removed or replaced."""
+    OWN_HOST = 1
+    OWN_FORWARDED_FOR = 2
+    OWN_FORWARDED_PROTO = 4
+    OWN_FORWARDED_HOST = 8
+    OWN_FORWARDED_PORT = 16
+    OWN_FORWARDED = 32
+    OWN_VIA = 64
+    OWN_REQUEST_ID = 128
+    OWN_DATE = 256
+    OWN_SERVER = 512
+    OWN_CONTENT_TYPE = 1024            # of answers of its own, where it is one field among others
+    OWN_QUOTA_POLICY = 2048
+    OWN_QUOTA = 4096
+    OWN_QUOTA_LIMIT = 8192
+    OWN_QUOTA_REMAINING = 16384
+    OWN_QUOTA_RESET = 32768
+    OWN_UPGRADE = 65536                # of answers of its own, with the Connection that goes with it
+
+
+cdef uint32_t own_field(bytes lower, bytes request_id) except? 0
+cdef uint32_t own_variable(bytes folded, bytes request_id) except? 0
+
+
+cdef class Edits:
+    cdef readonly tuple removed        # lower-case names
+    cdef tuple removed_variables       # the same, as `same_variable` compares
+    cdef readonly tuple added          # (name, value) or (name, Template)
+    cdef uint32_t own                  # OwnField: those of the gateway's own fields that go, or are replaced
+    cdef uint32_t own_of_requests      # the same, of a request
+    cdef Edits own_only                # what of them concerns these fields; None = nothing
+
+    cdef bint removes(self, const unsigned char* name, Py_ssize_t length, bint of_request) noexcept
+
+
+cdef class Template:
+    cdef readonly tuple parts          # bytes, or (variable, argument)
+
+
+cdef class RequestKey:
+    """Which part of a request tells whom it belongs to."""
+    cdef readonly tuple parts          # (KeyPart, name)
+    cdef int kind                      # of the only part; KEY_SEVERAL
+    cdef bytes name
+
+
+cdef enum KeyPart:
+    KEY_NOTHING = 0                    # one for all
+    KEY_CLIENT_IP = 1
+    KEY_HEADER = 2
+    KEY_COOKIE = 3
+    KEY_PARAMETER = 4
+    KEY_SEVERAL = 5
+    KEY_IDENTITY = 6
+    KEY_CLAIM = 7
+
+
+cdef class RateLimit:
+    cdef readonly Limit limit
+    cdef readonly RequestKey key
+    cdef bytes identity                # what the count belongs to, beside the key
+    cdef bint dry_run
+    cdef bint legacy_headers
+    cdef bytes name                    # as the fields say it: a quoted string
+    cdef bytes policy                  # its item of RateLimit-Policy
+    cdef bytes quota                   # decimal digits, for X-RateLimit-Limit
+
+
+cdef class ConcurrencyLimit:
+    cdef readonly Concurrency shares
+    cdef readonly RequestKey key
+    cdef bytes identity
+    cdef uint32_t queue_timeout        # milliseconds
+
+
+cdef class Split:
+    cdef readonly tuple upstreams
+    cdef readonly tuple bounds         # of each one's part of 0 to 1, in their order
+    cdef readonly RequestKey sticky    # None: by chance
+
+
+cdef class FixedAnswer:
+    cdef readonly int status
+    cdef readonly tuple fields         # (name, value) or (name, Template)
+    cdef readonly bytes content
+    cdef bint keeps_query              # Location gets the query of the request
+
+
+cdef class Route:
+    cdef readonly str name
+    cdef readonly object upstream      # Upstream; None where a split or a fixed answer stands for it
+    cdef readonly Split split
+    cdef readonly object mirror        # copies.Mirror
+    cdef readonly FixedAnswer fixed
+    cdef readonly tuple limits         # of RateLimit; None where there are none
+    cdef readonly ConcurrencyLimit concurrency
+    cdef readonly RetryRule retry      # None: one try
+    cdef readonly tuple on_request     # gates, then hooks of plugins; None where there are none
+    cdef readonly tuple on_response
+    cdef readonly tuple on_error
+    cdef bint buffer_request           # the whole body before the upstream is asked
+    cdef bint read_request             # a policy reads the request body
+    cdef bint buffer_response
+    cdef readonly tuple request_filters    # of BodyFilter, the same for every exchange; None where there are none
+    cdef readonly tuple response_filters   # of BodyRule; None where there are none
+    cdef bint alters_request           # there is something to do before the first try: edits, filters …
+    cdef bint alters_response          # … or before the answer goes out
+    cdef object rewrite                # callable: normalised path → path to forward, None = refuse
+    cdef Edits request_edits
+    cdef Edits response_edits
+    cdef bint answers_preflights
+    cdef readonly object browser       # browser.Browser: CORS and security headers; None where there are none
+    cdef int host_mode                 # HostMode
+    cdef bytes host
+    cdef bint names_trace
+    cdef bint keeps_backslash          # a path may have an encoded one
+    cdef bint serves_half_closed       # a client that has shut its sending side gets its answer
+    cdef int64_t min_rate              # bytes a second of a client that is waited for; 0 = none
+    cdef tuple upgrades                # lower-case
+    cdef int64_t max_body              # bytes; 0 = no limit
+    cdef uint32_t connect_timeout      # milliseconds; 0 = none
+    cdef uint32_t read_timeout
+    cdef uint32_t write_timeout
+    cdef uint32_t idle_timeout
+    cdef uint32_t total_timeout
+
+
+cdef enum HostMode:
+    HOST_UPSTREAM = 0
+    HOST_CLIENT = 1
+    HOST_LITERAL = 2
+
+
+cdef enum Variable:
+    CLIENT_IP = 0
+    REQUEST_ID = 1
+    REQUEST_HOST = 2
+    REQUEST_PATH = 3
+    PARAMETER = 4
+    CLAIM = 5
+    KEY_ID = 6
+
+
+cdef class Runtime:
+    cdef object __weakref__
+    cdef readonly Router router        # None once it was dissolved
+    cdef bytes methods                 # what OPTIONS * answers
+    cdef bint merge_slashes
+    cdef int field_names               # FieldNames
+    cdef int max_headers
+    cdef Py_ssize_t max_header_bytes
+    cdef uint32_t keepalive            # milliseconds
+    cdef uint32_t header_timeout
+    cdef uint32_t body_timeout
+    cdef int64_t min_rate              # bytes a second, where no route says it
+    cdef bint forwarded
+    cdef bint via
+    cdef bytes request_id              # the field's name as it is sent; None = off
+    cdef bytes request_id_lower
+    cdef uint32_t request_id_bit       # of that name in ``Head.seen``; 0: it is a name that a head does not know
+    cdef bytes request_id_variable     # as `same_variable` compares
+    cdef tuple unlogged                # parameters of queries that the access log leaves out; None = none
+    cdef bint html_errors
+    cdef bytes server_line             # b"Server: …\r\n" or b""
+    cdef bytes health_path             # None: no such path
+    cdef object trusted                # callable address → bool, None = nobody
+    cdef bint check_server_name        # a Host that is not the SNI name is misdirected

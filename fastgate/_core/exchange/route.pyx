@@ -1,0 +1,277 @@
+"""Routes and the runtime they belong to, compiled: what a request needs is bound here, nothing is looked up on the way.
+
+These objects are immutable once built; only a runtime that is no longer in use gives its routes away, to be freed. They
+know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
+"""
+
+from fastgate._core.exchange.head cimport (
+    NAMES_DROP,
+    NAMES_PASS,
+    NAMES_REJECT,
+    X_REQUEST_ID,
+    folded_name,
+    same,
+    same_variable,
+)
+from fastgate._core.limits.concurrency cimport Concurrency
+from fastgate._core.limits.rate cimport Limit
+from fastgate._core.delivery.retry cimport RetryRule
+
+from fastgate._core.exchange.timers import milliseconds
+
+
+cdef dict _OWN = {
+    b"host": OWN_HOST, b"x-forwarded-for": OWN_FORWARDED_FOR, b"x-forwarded-proto": OWN_FORWARDED_PROTO,
+    b"x-forwarded-host": OWN_FORWARDED_HOST, b"x-forwarded-port": OWN_FORWARDED_PORT, b"forwarded": OWN_FORWARDED,
+    b"via": OWN_VIA, b"date": OWN_DATE, b"server": OWN_SERVER, b"content-type": OWN_CONTENT_TYPE,
+    b"ratelimit-policy": OWN_QUOTA_POLICY, b"ratelimit": OWN_QUOTA, b"x-ratelimit-limit": OWN_QUOTA_LIMIT,
+    b"x-ratelimit-remaining": OWN_QUOTA_REMAINING, b"x-ratelimit-reset": OWN_QUOTA_RESET,
+}
+
+
+cdef uint32_t own_field(bytes lower, bytes request_id) except? 0:
+    """The bit of a field that the gateway sends itself; ``request_id`` is what that field is called, None = off."""
+    cdef uint32_t bit = _OWN.get(lower, 0)
+    return bit | OWN_REQUEST_ID if lower == request_id else bit
+
+
+cdef dict _OWN_VARIABLES = {folded_name(_name): _bit for _name, _bit in _OWN.items()}
+
+
+cdef uint32_t own_variable(bytes folded, bytes request_id) except? 0:
+    """The same for a request, whose fields go in every spelling that servers take for the same variable.
+
+    Both names as `folded_name` gives them.
+    """
+    cdef uint32_t bit = _OWN_VARIABLES.get(folded, 0)
+    return bit | OWN_REQUEST_ID if folded == request_id else bit
+
+
+cdef class Edits:
+    """What is done to the fields of a head: ``removed`` names go, ``added`` pairs are appended, in this order.
+
+    From a request a name goes in every spelling that servers take for the same variable.
+    """
+
+    def __cinit__(self, *, removed=(), added=(), request_id=""):
+        cdef bytes id_name = request_id.lower().encode("ascii") if request_id else None
+        cdef bytes id_variable = folded_name(id_name) if request_id else None
+        self.removed = tuple(name.lower().encode("ascii") for name in removed)
+        self.removed_variables = tuple(folded_name(name) for name in self.removed)
+        self.added = tuple((name.encode("ascii"), value) for name, value in added)
+        own = {name for name in self.removed if own_field(name, id_name)}
+        for name in self.removed:
+            self.own |= own_field(name, id_name)
+        for name in self.removed_variables:
+            self.own_of_requests |= own_variable(name, id_variable)
+        if own == {*self.removed, *(name.lower() for name, _ in self.added)}:
+            self.own_only = self if own else None
+        elif own:
+            self.own_only = Edits(
+                removed=sorted(name.decode() for name in own),
+                added=[(name.decode(), value) for name, value in self.added if name.lower() in own],
+                request_id=request_id,
+            )
+
+    cdef bint removes(self, const unsigned char* name, Py_ssize_t length, bint of_request) noexcept:
+        cdef bytes removed
+        if of_request:
+            for removed in self.removed_variables:
+                if same_variable(name, length, removed, len(removed)):
+                    return True
+            return False
+        for removed in self.removed:
+            if same(name, length, removed, len(removed)):
+                return True
+        return False
+
+
+cdef class Template:
+    """A field value with variables: literal bytes and (`Variable`, argument) pairs."""
+
+    def __cinit__(self, parts):
+        self.parts = tuple(parts)
+
+
+VARIABLES = {
+    "client_ip": CLIENT_IP,
+    "request_id": REQUEST_ID,
+    "host": REQUEST_HOST,
+    "path": REQUEST_PATH,
+    "param": PARAMETER,
+    "claim": CLAIM,
+    "key": KEY_ID,
+}
+
+
+_KEY_PARTS = {
+    "global": KEY_NOTHING, "route": KEY_NOTHING, "client_ip": KEY_CLIENT_IP, "header": KEY_HEADER, "cookie": KEY_COOKIE,
+    "param": KEY_PARAMETER, "key": KEY_IDENTITY, "claim": KEY_CLAIM,
+}
+
+
+cdef class RequestKey:
+    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME",
+    "key" (who was authenticated), "claim:NAME", or several of them together.
+    """
+
+    def __init__(self, words):
+        parts = []
+        for word in (words,) if isinstance(words, str) else words:
+            kind, _, name = word.partition(":")
+            kind = _KEY_PARTS[kind]
+            if kind == KEY_HEADER:
+                name = name.lower()
+            parts.append((kind, name if kind in (KEY_PARAMETER, KEY_CLAIM) else name.encode("latin-1")))
+        self.parts = tuple(parts)
+        self.kind = self.parts[0][0] if len(self.parts) == 1 else KEY_SEVERAL
+        self.name = self.parts[0][1] if self.kind in (KEY_HEADER, KEY_COOKIE) else None
+
+
+cdef class RateLimit:
+    """A rate limit of one route. ``identity`` names the count, so that it stays the same when the numbers change."""
+
+    def __init__(
+        self, Limit limit, RequestKey key, *, identity, name, quota, window, burst=0, dry_run=False,
+        legacy_headers=False
+    ):
+        self.limit = limit
+        self.key = key
+        self.identity = identity.encode()
+        self.dry_run = dry_run
+        self.legacy_headers = legacy_headers
+        self.name = b'"%b"' % name.encode("ascii")
+        self.policy = b"%b;q=%d;w=%d" % (self.name, quota, window) + (b";burst=%d" % burst if burst else b"")
+        self.quota = b"%d" % quota
+
+
+cdef class ConcurrencyLimit:
+    """How many requests of a route may be under way at once. ``queue_timeout`` is seconds."""
+
+    def __init__(self, Concurrency shares, RequestKey key, *, identity, queue_timeout=1.0):
+        self.shares = shares
+        self.key = key
+        self.identity = identity.encode()
+        self.queue_timeout = milliseconds(queue_timeout)
+
+
+cdef class Split:
+    """Several upstreams that share a route's requests by weight; with ``sticky`` a key always gets the same one."""
+
+    def __init__(self, upstreams, weights, RequestKey sticky=None):
+        total = sum(weights)
+        bounds, reached = [], 0
+        for weight in weights:
+            reached += weight
+            bounds.append(reached / total)
+        self.upstreams = tuple(upstreams)
+        self.bounds = tuple(bounds)
+        self.sticky = sticky
+
+
+cdef class FixedAnswer:
+    """What a route answers without an upstream. Field values may be templates."""
+
+    def __init__(self, *, status=200, fields=(), content=b"", keeps_query=False):
+        self.status = status
+        self.fields = tuple((name.encode("ascii"), value) for name, value in fields)
+        self.content = content
+        self.keeps_query = keeps_query
+
+
+# What a route without a rule of its own does: once more, when nothing can have been done twice.
+DEFAULT_RETRY = RetryRule()
+
+
+cdef class Route:
+    """One route. Timeouts are seconds; 0 = none. ``host_header`` is "upstream", "client" or the value to send."""
+
+    def __init__(
+        self, *, name, upstream=None, split=None, mirror=None, fixed=None, limits=(), concurrency=None,
+        retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
+        read_request=False, buffer_response=False, request_filters=(), response_filters=(), rewrite=None,
+        request_edits=None, response_edits=None, browser=None, host_header="upstream", names_trace=False,
+        encoded_backslash="refuse", upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0,
+        connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
+    ):
+        self.name = name
+        self.upstream = upstream
+        self.split = split
+        self.mirror = mirror
+        self.fixed = fixed
+        self.limits = tuple(limits) or None
+        self.concurrency = concurrency
+        self.retry = retry
+        self.on_request = (*gates, *on_request) or None
+        self.on_response = tuple(on_response) or None
+        self.on_error = tuple(on_error) or None
+        self.buffer_request = buffer_request
+        self.read_request = read_request
+        self.buffer_response = buffer_response
+        self.request_filters = tuple(request_filters) or None
+        self.response_filters = tuple(response_filters) or None
+        self.rewrite = rewrite
+        self.request_edits = request_edits
+        self.response_edits = response_edits
+        self.alters_request = any(
+            each is not None for each in (fixed, request_edits, rewrite, self.request_filters)
+        )
+        self.alters_response = buffer_response or any(
+            each is not None for each in (self.on_response, response_edits, self.response_filters)
+        )
+        self.browser = browser
+        self.answers_preflights = browser is not None and browser.cors is not None
+        self.host_mode = {"upstream": HOST_UPSTREAM, "client": HOST_CLIENT}.get(host_header, HOST_LITERAL)
+        self.host = host_header.encode("ascii") if self.host_mode == HOST_LITERAL else None
+        self.names_trace = names_trace
+        self.keeps_backslash = encoded_backslash == "keep"
+        self.serves_half_closed = half_close == "serve"
+        self.min_rate = min_rate
+        self.upgrades = tuple(upgrade.lower().encode("ascii") for upgrade in upgrades)
+        self.max_body = max_body
+        self.connect_timeout = milliseconds(connect_timeout)
+        self.read_timeout = milliseconds(read_timeout)
+        self.write_timeout = milliseconds(write_timeout)
+        self.idle_timeout = milliseconds(idle_timeout)
+        self.total_timeout = milliseconds(total_timeout)
+
+    def __repr__(self):
+        return f"<Route {self.name!r}>"
+
+
+cdef class Runtime:
+    """A compiled configuration: the router and what holds for every route. Times are seconds."""
+
+    def __init__(
+        self, *, router, methods=(), merge_slashes=True, field_names="drop", max_headers=100,
+        max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, min_rate=0, forwarded=False,
+        via=False, request_id="x-request-id", error_format="problem", server_header="fastgate", health_path="",
+        trusted=None, check_server_name=False, unlogged=()
+    ):
+        self.router = router
+        self.methods = ", ".join(methods).encode("ascii")
+        self.merge_slashes = merge_slashes
+        self.field_names = {"drop": NAMES_DROP, "pass": NAMES_PASS, "reject": NAMES_REJECT}[field_names]
+        self.max_headers = max_headers
+        self.max_header_bytes = max_header_bytes
+        self.keepalive = milliseconds(keepalive)
+        self.header_timeout = milliseconds(header_timeout)
+        self.body_timeout = milliseconds(body_timeout)
+        self.min_rate = min_rate
+        self.forwarded = forwarded
+        self.via = via
+        self.request_id = request_id.encode("ascii") if request_id else None
+        self.request_id_lower = self.request_id.lower() if request_id else None
+        self.request_id_bit = 1 << X_REQUEST_ID if self.request_id_lower == b"x-request-id" else 0
+        self.request_id_variable = folded_name(self.request_id) if request_id else None
+        self.html_errors = error_format == "html"
+        self.server_line = b"Server: " + server_header.encode("latin-1") + b"\r\n" if server_header else b""
+        self.health_path = health_path.encode("ascii") if health_path else None
+        self.trusted = trusted
+        self.check_server_name = check_server_name
+        self.unlogged = tuple(name.encode() for name in unlogged) or None
+
+    def dissolve(self):
+        entries = self.router.routes()
+        self.router = None
+        return entries

@@ -1,0 +1,81 @@
+import asyncio
+from typing import Protocol
+from weakref import WeakSet
+
+from fastgate._core.exchange.exchange import Observer
+from fastgate._core.exchange.route import Runtime
+from fastgate._core.exchange.timers import Wheel
+from fastgate._core.memory.segment import Segment
+from fastgate._core.wire.h1.upstream import Pool
+from fastgate._core.wire.tls_failures import TLSFailures
+
+class Log(Protocol):
+    """Takes what an operator should know: "debug", "info", "warning" or "error", and one line."""
+
+    def __call__(self, level: str, message: str, exception: BaseException | None = None) -> object: ...
+
+class Engine:
+    """What a worker has one of: loop, timer wheel, counters, scratch space and the runtime that new exchanges use."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, segment: Segment, slot: int, log: Log) -> None: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def segment(self) -> Segment: ...
+    @property
+    def slot(self) -> int: ...
+    @property
+    def wheel(self) -> Wheel: ...
+    @property
+    def runtime(self) -> Runtime: ...
+    max_connections: int
+    """Of clients; 0 = no limit."""
+    max_per_client: int
+    """Connections of one client address (of one /64 for IPv6); 0 = no limit."""
+    @property
+    def tls_failures(self) -> TLSFailures:
+        """Tells the log of failed handshakes."""
+    @property
+    def log(self) -> Log: ...
+    ready: bool
+    """What the health path answers."""
+    draining: bool
+    """Every answer says ``Connection: close`` and no connection is kept."""
+    finished: Observer | None
+    """Told of every exchange that ended."""
+    def start(self) -> None:
+        """Sets the wheel going."""
+    def turn(self) -> None:
+        """One turn of the wheel and a heartbeat; goes on by itself until `stop`."""
+    def serve_queue(self, key: int) -> None:
+        """Lets in those who wait for this key under a concurrency limit, as many as there is room for."""
+    def stop(self) -> None:
+        """Stops the wheel and lets go of what was kept for later."""
+    def use(self, runtime: Runtime) -> None:
+        """New exchanges use this runtime; those under way keep theirs."""
+    def identify_anew(self) -> None:
+        """What is believed of open connections is asked for again at their next request: a reload may have changed it.
+        """
+    def close_idle(self) -> None:
+        """Closes the client connections on which nothing is under way and nothing unread."""
+    def close_idle_upstreams(self, most: int = 64) -> int:
+        """Closes some connections to upstreams that have rested longest, because files are needed; says how many."""
+    @property
+    def pools(self) -> WeakSet[Pool]:
+        """The pools of connections to upstreams, as long as something else needs them."""
+    def abort_connections(self) -> None:
+        """Ends every client connection now, and what no client waits for."""
+    def timer_failed(self, error: BaseException) -> None:
+        """Hands what a deadline raised to the loop's exception handler."""
+    @property
+    def open_connections(self) -> int:
+        """Client connections that are open."""
+
+def live_counts() -> dict[str, int]:
+    """How many client connections, exchanges and upstream connections of this process are alive."""
+
+def tune_allocator() -> None:
+    """Keeps up to 8 MB of freed memory in the process, for a process that is all gateway.
+
+    Reads are objects of up to 256 KB, which glibc would otherwise map and unmap one by one.
+    """

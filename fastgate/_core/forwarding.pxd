@@ -1,5 +1,0 @@
-from fastgate._core.buffer cimport Buffer
-from fastgate._core.exchange cimport Exchange
-
-
-cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1

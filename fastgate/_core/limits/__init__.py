@@ -1,0 +1,1 @@
+"""How much is admitted: rates, concurrency, and the keys that they count by."""

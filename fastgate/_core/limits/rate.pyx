@@ -1,0 +1,548 @@
+"""Rate limits: how many a key may have in a span of time, exact over all workers.
+
+Theory of operation
+-------------------
+A limit is asked with a key (64 bits of a keyed hash over its name and, say, a client's address) and the time. What it
+knows lies in a segment of shared memory, so that all processes count as one. Whoever dies at whatever instruction
+leaves it usable and exact.
+
+**Token bucket**, as GCRA (the generic cell rate algorithm of ATM): of each key only the theoretical arrival time is
+kept, the time at which the bucket will be full again. A request is admitted when that lies at most ``(burst - 1) *
+per / rate`` ahead of now, and moves it on by ``per / rate`` from where it is, or from now if that is later. So over
+any span at most ``burst + rate * span`` are admitted. Times are in 1/16 ns: with the lattice of gcra.h that is exact
+for every rate up to 1e9 a second, and no rounding adds up (whole microseconds are 33 % off at 3e6 a second).
+
+**Fixed window**: the end of the window, in units of 16 ms, and how many were admitted in it. Windows begin at
+multiples of their length of the wall clock as it was when the segment was prepared; that it is set later changes
+nothing. A caller whose clock was read before a border that another has passed is counted behind it, where it now is.
+
+**The table** of both. An entry is two words, 16 bytes: the key, and the state. The low 16 bits of a key say which limit
+it belongs to, by a number, and of which kind that is. So it can be told from these alone when an entry expires, that
+is, says nothing more than its absence would; and, with the allowance of the limit, which stands beside the table, how
+much of it is used. A key has two buckets (of eight entries, two cache lines), so a check reads one line or a few that
+are fetched at once. With buckets of one line it is no faster, and a table that is three quarters full forgets 0.7 % of
+its keys, not 0.001 %.
+
+* An update swaps both words with one 16-byte compare-and-swap: an entry that was given to another key in between
+  fails it. A refusal only reads, state and then key again, so a flood of one key is answered from a shared line.
+* A new key is entered under one of 64 locks, chosen by the key, after looking again: two processes cannot both enter
+  it, which would double its burst. The entry itself is swapped in: other locks serve other keys of the bucket.
+* Of the sixteen entries the new key takes a free one, else one that has expired (nothing is lost), else the one that
+  is worth least.
+
+**What is forgotten** where there is no room. A flood of new keys must not lift the limit of a key that has used up its
+allowance. So
+
+* keys that clients choose (fields, cookies, parameters of paths) have a table of their own: whatever they invent, it
+  costs no address and no identity its count;
+* an entry is worth the share of its allowance that is used: at its limit 1, after the first of 10,000 requests
+  1/10,000, however long its `per` is. To push one out, a flood has to use as large a share with each of its own keys;
+* that worth is halved for each other entry of the same limit among the sixteen (the new key is one of them). Otherwise
+  a limit with a burst of 1, whose every new key is at its limit at once, would empty the table of all others; so it
+  pushes out its own.
+
+What a flood can win is thereby bounded. First it has to fill the table with keys that are at their limit, under the
+same limit and before their allowances are given back. Then each request that it wins for some other key costs it the
+allowances of a sixteenth as many keys as the table has entries (65,536 by default), and a key that is at its limit
+already those of all. Under other limits it wins nothing, unless it has more than a few of them to use, or the key has
+used less than about 1/10,000. What is too much for a table is counted: keys that were forgotten, and those among them
+that were at their limit.
+
+The alternative, where all sixteen are at their limits, is to refuse the new key, or to count it together with others.
+That would make the bound absolute, and let a flood of 300 requests a second (as many in an hour as there are entries)
+close a limit of one an hour to every client. The damage of forgetting is in proportion to the flood, and small beside
+what the flood itself is admitted to.
+
+**Sliding log**: the time stamps of the last ``rate`` admissions. Admissions of a key are numbered; number n is
+admitted when number ``n - rate`` was at least ``per`` ago. A head for each key holds the next number; the stamps lie
+in blocks of 32, each found by the hash of key and number // 32, so a key has as many as it needs, anywhere. Nothing
+depends on ``rate`` but which stamp is looked at: it can change at any time.
+
+* A key's turn is under the lock of its head's set; a block is written and changes hands under the lock of its own
+  set, taken second. Stamps are read without it: the tag is read again, and only the holder of the key's lock makes
+  its tags.
+* The stamp is written first, then the number is raised, with one store: that is the commit. A process that is killed
+  between the two leaves a stamp that no one counts and the next admission overwrites. There is nothing to repair.
+* A recorded stamp is never before the last one, and what is compared is the caller's own time: a worker whose clock was
+  read a little earlier than another's is held to the stricter side.
+* Heads and blocks expire ``per`` after the last stamp in them and make room as the entries of the table do: heads
+  among the sixteen, blocks among the eight of their set. A block is worth what its key's head is; a key never takes one
+  of its own while there are others. How much a key has used is known as of its last admission.
+
+**Changed settings** apply to what is there. A state that only other settings can have written (an arrival time more
+than ten seconds beyond what these allow, the end of a window that is too far off) is cut down to these.
+
+Cost: token bucket and fixed window, O(1), one or two cache lines, one swap when admitted. Sliding log: two locks, one
+stamp read and one written; how many remain is told by where the oldest one was, O(log rate) stamps from there. A new
+key: one lock and the entries of both buckets; where one of these has to go, their allowances too. The number of a limit
+is looked for when it is made.
+"""
+
+from fractions import Fraction
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+
+from fastgate._core.memory.hashing cimport mix64, siphash, siphash_derive
+from fastgate._core.memory.locks cimport STRIPES, Stripe, prepare_stripes, shared_lock, shared_unlock
+from fastgate._core.memory.segment cimport REGION_LIMITS, REGION_LOGS, Segment
+
+from fastgate._core.memory.segment import SegmentError
+
+cdef extern from "memory/atomics.h" nogil:
+    uint64_t atomic_load_relaxed(const uint64_t* word)
+    uint64_t atomic_load_acquire(const uint64_t* word)
+    void atomic_store_relaxed(uint64_t* word, uint64_t value)
+    void atomic_store_release(uint64_t* word, uint64_t value)
+    int atomic_swap_if_equal(uint64_t* word, uint64_t* expected, uint64_t desired)
+    int atomic_swap_pair_if_equal(
+        uint64_t* pair, uint64_t first, uint64_t second, uint64_t new_first, uint64_t new_second
+    )
+    uint64_t monotonic_ns()
+    uint64_t wall_offset_ns()
+    void __builtin_prefetch(const void* address)
+
+cdef extern from "limits/eviction.h" nogil:
+    enum:
+        EVICTION_MOST
+    void eviction_fellows(const uint16_t* limits, uint16_t newcomer, uint16_t* fellows) noexcept
+
+cdef extern from "limits/gcra.h" nogil:
+    uint64_t gcra_step(uint64_t time, const GcraPace* pace)
+    uint64_t gcra_step_back(uint64_t time, const GcraPace* pace)
+    uint64_t gcra_steps(uint64_t span, const GcraPace* pace)
+
+cdef enum:
+    UNITS = 16                      # of an arrival time in a nanosecond
+    LOOK_BACK = 32                  # how many later admissions give_back() passes in a sliding log
+
+_DAY = 86400
+_NS = 1_000_000_000
+
+
+include "rate_room.pxi"
+include "rate_table.pxi"
+include "rate_log.pxi"
+
+
+cdef inline int64_t milliseconds(uint64_t ns) noexcept:
+    return <int64_t>((ns + 999999) // 1000000)
+
+
+cdef class Limit:
+    """What the three kinds of limit have in common. Made by its subclasses only."""
+
+    def __init__(self):
+        raise TypeError("use TokenBucket, FixedWindow or SlidingWindowLog")
+
+    cdef int settle(self, Segment segment, rate, per, str name, bint chosen) except -1:
+        """What every kind has, checked."""
+        cdef bytes label = name.encode("utf-8", "surrogateescape")
+        if rate != int(rate) or not 1 <= rate < 1 << 31:
+            raise ValueError(f"rate is a whole number from 1 to {(1 << 31) - 1}, not {rate!r}")
+        if not 0 < per <= 366 * _DAY:
+            raise ValueError(f"per is more than 0 and at most 366 days in seconds, not {per!r}")
+        self.segment = segment
+        self.chosen = chosen
+        self.rate = int(rate)
+        self.per_ns = round(Fraction(per) * _NS)
+        if <uint64_t>self.rate > self.per_ns:
+            raise ValueError("no limit admits more than one in a nanosecond")
+        siphash_derive(self.secret, segment.key(), PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
+        return 0
+
+    cdef int number(self, Allowance* allowances, int kind) except -1:
+        """Finds the limit's number: that of its name and kind."""
+        cdef uint64_t number = enroll(allowances, mix64((<uint64_t*>self.secret)[0] + kind) | 1)
+        self.allowance = &allowances[number]
+        self.mark = number << 2 | kind
+        return 0
+
+    cdef uint64_t key_of(self, const void* text, size_t length) noexcept:
+        return siphash(self.secret, text, length)
+
+    cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
+        return 0
+
+    cdef int foresee(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
+        return 0
+
+    cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept:
+        pass
+
+    @property
+    def per(self):
+        """The span of time that ``rate`` refers to, in seconds."""
+        return self.per_ns / _NS
+
+    def take(self, key, *, now_ns=None):
+        """Takes one for this key, if the limit admits it."""
+        return self.decide(key, now_ns, True)
+
+    def peek(self, key, *, now_ns=None):
+        """What take() would say, taking nothing: ``remaining`` still contains the one that would be taken."""
+        return self.decide(key, now_ns, False)
+
+    def put_back(self, key, *, now_ns=None) -> None:
+        """Undoes an admission of take() at this time."""
+        cdef bytes text = text_of(key)
+        cdef uint64_t now = time_of(now_ns)
+        self.give_back(self.key_of(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)), now)
+
+    cdef Decision decide(self, key, now_ns, bint taking):
+        cdef Decision decision = Decision.__new__(Decision)
+        cdef bytes text = text_of(key)
+        cdef uint64_t now = time_of(now_ns)
+        cdef uint64_t hashed = self.key_of(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        cdef Verdict verdict
+        if taking:
+            self.check(hashed, now, &verdict)
+        else:
+            self.foresee(hashed, now, &verdict)
+        decision.admitted = verdict.admitted
+        decision.remaining = verdict.remaining
+        decision.reset = verdict.reset_ms / 1000.0
+        decision.retry_after = verdict.retry_ms / 1000.0
+        return decision
+
+
+cdef bytes text_of(key):
+    return key if type(key) is bytes else (<str?>key).encode("utf-8", "surrogateescape")
+
+
+cdef uint64_t time_of(now_ns) except? 0:
+    if now_ns is None:
+        return monotonic_ns()
+    if not 0 <= now_ns < 1 << 58:
+        raise ValueError("now_ns is a time of CLOCK_MONOTONIC in nanoseconds")
+    return now_ns
+
+
+cdef class TokenBucket(Limit):
+    """``burst`` at one instant from idle, then one every ``per / rate`` seconds."""
+
+    def __init__(
+        self, rate, per=1.0, burst=None, *, Segment segment=None, entries=65536, str name not None="", chosen=False
+    ):
+        self.settle(_own_table(entries) if segment is None else segment, rate, per, name, chosen)
+        if burst is None:
+            burst = rate
+        if burst != int(burst) or not 1 <= burst < 1 << 31:
+            raise ValueError(f"burst is a whole number from 1 to {(1 << 31) - 1}, not {burst!r}")
+        if burst * self.per_ns > self.rate * 3660 * _DAY * _NS:
+            raise ValueError("a bucket that takes more than ten years to fill cannot be told from an empty one")
+        self.burst = int(burst)
+        self.room = entry_room(self.segment, chosen)
+        self.number(self.room.table.allowances, ARRIVAL)
+        self.pace.per = self.per_ns * UNITS
+        self.pace.rate = self.rate
+        self.pace.whole = self.pace.per // self.pace.rate
+        self.pace.rest = self.pace.per % self.pace.rate
+        # The sum of burst - 1 steps may be two units off where a step is no whole number of them.
+        self.tolerance = (self.burst - 1) * int(self.pace.per) // self.rate + (2 if self.pace.rest else 0)
+        self.foreign = self.pace.whole + 10 * _NS * UNITS
+
+    cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
+        cdef uint64_t word = (key & ~<uint64_t>MARK_MASK) | self.mark
+        cdef uint64_t now = now_ns * UNITS
+        cdef uint64_t bound = now + self.tolerance
+        cdef uint64_t found, before, after
+        cdef Entry* entry
+        while True:
+            entry = read_entry(&self.room, word, &found)
+            if entry == NULL:
+                after = now + gcra_step(now, &self.pace)
+                allow(self.allowance, self.tolerance + self.pace.whole, self.tolerance)
+                if enter(&self.room, word, after, now_ns):
+                    break
+                continue
+            if found > bound:
+                if found <= bound + self.foreign:
+                    self.tell(found, now, 0, verdict)
+                    return 0
+                # Written under other settings: under these the bucket is empty.
+                atomic_swap_pair_if_equal(&entry.key, word, found, word, bound + gcra_step(bound, &self.pace))
+                continue
+            before = max(found, now)
+            after = before + gcra_step(before, &self.pace)
+            if atomic_swap_pair_if_equal(&entry.key, word, found, word, after):
+                break
+        self.tell(after, now, 1, verdict)
+        return 1
+
+    cdef int foresee(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
+        cdef uint64_t now = now_ns * UNITS
+        cdef uint64_t bound = now + self.tolerance
+        cdef uint64_t found = 0
+        read_entry(&self.room, (key & ~<uint64_t>MARK_MASK) | self.mark, &found)
+        if found > bound + self.foreign:
+            found = bound + gcra_step(bound, &self.pace)
+        self.tell(found, now, found <= bound, verdict)
+        return verdict.admitted
+
+    cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept:
+        cdef uint64_t word = (key & ~<uint64_t>MARK_MASK) | self.mark
+        cdef uint64_t found = 0, step
+        cdef Entry* entry
+        while True:
+            entry = read_entry(&self.room, word, &found)
+            if entry == NULL:
+                return
+            step = gcra_step_back(found, &self.pace)
+            if found < step or atomic_swap_pair_if_equal(&entry.key, word, found, word, found - step):
+                return
+
+    cdef inline void tell(self, uint64_t arrival, uint64_t now, int admitted, Verdict* verdict) noexcept:
+        cdef uint64_t bound = now + self.tolerance
+        verdict.admitted = admitted
+        verdict.reset_ms = milliseconds((arrival - now + UNITS - 1) // UNITS) if arrival > now else 0
+        verdict.retry_ms = 0
+        verdict.remaining = 0
+        if arrival <= bound:
+            verdict.remaining = min(
+                self.burst, <int64_t>gcra_steps(bound - max(arrival, now), &self.pace) + 1
+            )
+        if not admitted:
+            verdict.retry_ms = milliseconds((arrival - bound + UNITS - 1) // UNITS)
+
+
+cdef class FixedWindow(Limit):
+    """At most ``rate`` in each window of ``per`` seconds; windows follow one another without a gap."""
+
+    def __init__(
+        self, rate, per=1.0, *, Segment segment=None, entries=65536, str name not None="", chosen=False
+    ):
+        self.settle(_own_table(entries) if segment is None else segment, rate, per, name, chosen)
+        if self.per_ns < 50000000:
+            raise ValueError("a fixed window is at least 0.05 seconds long")
+        if self.rate > COUNT_MASK:
+            raise ValueError(f"a fixed window counts to {COUNT_MASK}")
+        self.room = entry_room(self.segment, chosen)
+        self.number(self.room.table.allowances, WINDOW)
+        self.units = (self.per_ns + UNIT_NS - 1) // UNIT_NS
+
+    cdef uint64_t current(self, uint64_t found, uint64_t now_ns, uint64_t* end_ns) noexcept:
+        """What was found as it counts now: end of the window, in units, and count. The end is also told exactly."""
+        cdef uint64_t ours, theirs = found >> COUNT_BITS
+        end_ns[0] = ((now_ns + self.room.table.wall) // self.per_ns + 1) * self.per_ns - self.room.table.wall
+        ours = (end_ns[0] + UNIT_NS - 1) // UNIT_NS
+        if theirs == ours:
+            return found
+        if theirs > ours and theirs - ours <= self.units:
+            # A worker whose clock was read later has begun the next window: there is no way back.
+            end_ns[0] += self.per_ns
+            return found
+        if theirs < ours and (found == 0 or (theirs - 1) * UNIT_NS < now_ns):
+            return ours << COUNT_BITS
+        # A window of another length that has not ended: `per` was changed. What it counted goes on.
+        return ours << COUNT_BITS | (found & COUNT_MASK)
+
+    cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
+        cdef uint64_t word = (key & ~<uint64_t>MARK_MASK) | self.mark
+        cdef uint64_t found, state, end_ns = 0
+        cdef Entry* entry
+        while True:
+            entry = read_entry(&self.room, word, &found)
+            if entry == NULL:
+                state = self.current(0, now_ns, &end_ns)
+                allow(self.allowance, self.rate, self.rate - 1)
+                if enter(&self.room, word, state + 1, now_ns):
+                    break
+                continue
+            state = self.current(found, now_ns, &end_ns)
+            if (state & COUNT_MASK) >= <uint64_t>self.rate:
+                self.tell(state & COUNT_MASK, end_ns - now_ns, 0, verdict)
+                return 0
+            if atomic_swap_pair_if_equal(&entry.key, word, found, word, state + 1):
+                break
+        self.tell((state & COUNT_MASK) + 1, end_ns - now_ns, 1, verdict)
+        return 1
+
+    cdef int foresee(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
+        cdef uint64_t found = 0, end_ns = 0, count
+        if read_entry(&self.room, (key & ~<uint64_t>MARK_MASK) | self.mark, &found) == NULL:
+            found = 0
+        count = self.current(found, now_ns, &end_ns) & COUNT_MASK
+        self.tell(count, end_ns - now_ns, count < <uint64_t>self.rate, verdict)
+        return verdict.admitted
+
+    cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept:
+        cdef uint64_t word = (key & ~<uint64_t>MARK_MASK) | self.mark
+        cdef uint64_t found, end_ns = 0
+        cdef Entry* entry
+        while True:
+            entry = read_entry(&self.room, word, &found)
+            # Nothing to undo once a later window has begun.
+            if entry == NULL or (found & COUNT_MASK) == 0:
+                return
+            if found >> COUNT_BITS != self.current(0, now_ns, &end_ns) >> COUNT_BITS:
+                return
+            if atomic_swap_pair_if_equal(&entry.key, word, found, word, found - 1):
+                return
+
+    cdef inline void tell(self, uint64_t count, uint64_t wait_ns, int admitted, Verdict* verdict) noexcept:
+        verdict.admitted = admitted
+        verdict.remaining = max(self.rate - <int64_t>count, 0)
+        verdict.reset_ms = milliseconds(wait_ns)
+        verdict.retry_ms = 0 if admitted else verdict.reset_ms
+
+
+cdef class SlidingWindowLog(Limit):
+    """At most ``rate`` in any span of ``per`` seconds, wherever it begins."""
+
+    def __init__(
+        self, rate, per=1.0, *, Segment segment=None, stamps=65536, str name not None="", chosen=False
+    ):
+        self.settle(_own_logs(stamps) if segment is None else segment, rate, per, name, chosen)
+        self.room = log_room(self.segment, chosen)
+        self.number(self.room.logs.allowances, LOG)
+
+    cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
+        return self.ask(key, now_ns, True, verdict)
+
+    cdef int foresee(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept:
+        return self.ask(key, now_ns, False, verdict)
+
+    cdef int ask(self, uint64_t key, uint64_t now_ns, bint taking, Verdict* verdict) noexcept:
+        cdef uint64_t rate = self.rate, count = 0, stamp = 0, low
+        cdef LogRoom* room = &self.room
+        cdef Head* head
+        cdef Stripe* stripe
+        cdef Bookmark mark
+        key = (key & ~<uint64_t>MARK_MASK) | self.mark
+        mark.tag = 0
+        stripe = head_stripe(room, key)
+        verdict.admitted = 1
+        verdict.retry_ms = 0
+        shared_lock(stripe.lock)
+        head = find_head(heads_of(room, key), key)
+        if head != NULL:
+            count = head.count
+        if count >= rate:
+            stamp = read_stamp(room, key, count - rate, &mark)
+            if stamp != 0 and now_ns < stamp + self.per_ns:
+                verdict.admitted = 0
+                verdict.retry_ms = milliseconds(stamp + self.per_ns - now_ns)
+        if taking and verdict.admitted:
+            if head == NULL:
+                allow(self.allowance, rate, rate - 1)
+                head = claim_head(room, key, now_ns, stripe)
+            stamp = max(max(now_ns, head.last), <uint64_t>1)
+            write_stamp(room, key, count, stamp, stamp + self.per_ns, now_ns, &mark)
+            head.last = stamp
+            head.expires = max(head.expires, stamp + self.per_ns)
+            count += 1
+            atomic_store_release(&head.count, count)
+        low = count - rate if count > rate else 0
+        if head != NULL and verdict.admitted:
+            low = max(low, min(head.oldest, count))
+            if now_ns >= head.last + self.per_ns:
+                low = count
+            elif now_ns >= self.per_ns:
+                low = oldest_inside(room, key, low, count, now_ns - self.per_ns, &mark)
+            head.oldest = low
+        stamp = read_stamp(room, key, low, &mark) if low < count else 0
+        shared_unlock(stripe.lock)
+        verdict.remaining = max(self.rate - <int64_t>(count - low), 0)
+        verdict.reset_ms = milliseconds(stamp + self.per_ns - now_ns) if stamp + self.per_ns > now_ns and stamp else 0
+        return verdict.admitted
+
+    cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept:
+        cdef uint64_t count, stamp, at
+        cdef LogRoom* room = &self.room
+        cdef Head* head
+        cdef Stripe* stripe
+        cdef Bookmark mark
+        key = (key & ~<uint64_t>MARK_MASK) | self.mark
+        mark.tag = 0
+        stripe = head_stripe(room, key)
+        shared_lock(stripe.lock)
+        head = find_head(heads_of(room, key), key)
+        if head != NULL and head.count != 0:
+            count = head.count
+            # Admissions of other workers may have come after the one that is undone: they move down by one. A death on
+            # the way leaves one stamp twice, which is one too many for a while, never one too few.
+            at = count - 1
+            while at > 0 and count - at < LOOK_BACK and read_stamp(room, key, at - 1, &mark) >= now_ns:
+                at -= 1
+            while at + 1 < count:
+                stamp = read_stamp(room, key, at + 1, &mark)
+                write_stamp(room, key, at, stamp, stamp + self.per_ns, now_ns, &mark)
+                at += 1
+            atomic_store_release(&head.count, count - 1)
+        shared_unlock(stripe.lock)
+
+
+cdef class Decision:
+    """What a limit said. True when it admitted."""
+
+    def __bool__(self):
+        return self.admitted
+
+    def __repr__(self):
+        return (
+            f"<Decision {'admitted' if self.admitted else 'refused'} remaining={self.remaining}"
+            f" reset={self.reset} retry_after={self.retry_after}>"
+        )
+
+
+def limits_size(uint64_t entries) -> int:
+    """Bytes of the region ``limits``: so many keys of token buckets and fixed windows, twice (see `prepare`)."""
+    return sizeof(Table) + 2 * (((entries or 1) + WAYS - 1) // WAYS * WAYS * sizeof(Entry))
+
+
+def logs_size(uint64_t stamps) -> int:
+    """Bytes of the region ``logs``: so many time stamps of sliding logs, twice."""
+    cdef uint64_t sets = ((stamps or 1) + BLOCK_WAYS * STAMPS - 1) // (BLOCK_WAYS * STAMPS)
+    return sizeof(Logs) + 2 * sets * (sizeof(HeadSet) + sizeof(BlockSet))
+
+
+def prepare(Segment segment not None) -> None:
+    """Makes the regions of a new segment ready. To be called once, by its creator, before others attach it."""
+    if segment.region_size(REGION_LIMITS):
+        prepare_table(segment.region(REGION_LIMITS), segment.region_size(REGION_LIMITS))
+    if segment.region_size(REGION_LOGS):
+        prepare_logs(segment.region(REGION_LOGS), segment.region_size(REGION_LOGS))
+
+
+def evictions(Segment segment not None) -> int:
+    """How many keys were forgotten before their time for want of room, in the table and in the sliding logs."""
+    return losses(segment)[0]
+
+
+def lifted(Segment segment not None) -> int:
+    """How many of them were at their limit."""
+    return losses(segment)[1]
+
+
+cdef tuple losses(Segment segment):
+    cdef uint64_t lost = 0, lifted = 0
+    cdef unsigned char* region
+    if segment.region_size(REGION_LIMITS):
+        region = segment.region(REGION_LIMITS)
+        add_losses((<Table*>region).stripes, &lost, &lifted)
+    if segment.region_size(REGION_LOGS):
+        region = segment.region(REGION_LOGS)
+        add_losses((<Logs*>region).heads, &lost, &lifted)
+        add_losses((<Logs*>region).blocks, &lost, &lifted)
+    return lost, lifted
+
+
+cdef void add_losses(const Stripe* stripes, uint64_t* lost, uint64_t* lifted) noexcept:
+    cdef int number
+    for number in range(STRIPES):
+        lost[0] += atomic_load_relaxed(&stripes[number].lost)
+        lifted[0] += atomic_load_relaxed(&stripes[number].lifted)
+
+
+cdef Segment _own_table(entries):
+    segment = Segment.create(targets=1, limits=limits_size(entries))
+    prepare(segment)
+    return segment
+
+
+cdef Segment _own_logs(stamps):
+    segment = Segment.create(targets=1, logs=logs_size(stamps))
+    prepare(segment)
+    return segment

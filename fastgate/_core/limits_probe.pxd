@@ -1,1 +1,0 @@
-from fastgate._core.limiter cimport Limit

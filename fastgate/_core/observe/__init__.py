@@ -1,0 +1,1 @@
+"""What is said of exchanges that are over."""

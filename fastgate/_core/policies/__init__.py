@@ -1,0 +1,1 @@
+"""Built-in policies that look at a request or change it."""

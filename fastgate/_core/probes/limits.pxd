@@ -1,0 +1,1 @@
+from fastgate._core.limits.rate cimport Limit

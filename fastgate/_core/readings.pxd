@@ -1,4 +1,0 @@
-from fastgate._core.router cimport Entry, Query, Router
-
-
-cdef bint is_stricter_otherwise(Router router, const Query* query, Entry entry) except -1

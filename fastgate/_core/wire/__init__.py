@@ -1,0 +1,1 @@
+"""Bytes of connections: sockets, TLS, and one folder for each protocol."""

@@ -1,0 +1,1 @@
+"""HTTP/1.1: heads, framing, the connections of clients and of upstreams."""

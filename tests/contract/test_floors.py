@@ -1,0 +1,222 @@
+"""The floors of the compiled core, and circles: read from its ``cimport`` and ``import`` lines, those in functions too.
+
+A room may know the rooms below it, and modules of its own room. What is known against that order is in `EXCEPTIONS`,
+which may only become shorter: an edge that is gone has to be taken out, and a new one fails.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "fastgate"
+CORE = PACKAGE / "_core"
+
+FLOORS = (
+    "memory", "routing", "exchange", "wire", "delivery", "limits", "auth", "policies", "observe", "probes",
+)  # fmt: skip
+"""From the ground up."""
+
+EXCEPTIONS = frozenset(
+    {
+        "delivery.split -> limits.request_key",
+        "exchange.exchange -> delivery.copies",
+        "exchange.exchange -> delivery.split",
+        "exchange.exchange -> delivery.tries",
+        "exchange.exchange -> limits.gates",
+        "exchange.exchange -> policies.header_edits",
+        "exchange.exchange -> wire.sockets",
+        "exchange.route -> delivery.retry",
+        "exchange.route -> limits.concurrency",
+        "exchange.route -> limits.rate",
+        "exchange.worker -> limits.gates",
+        "exchange.worker -> wire.tls_failures",
+        "limits.request_key -> auth.gate",
+        "wire.h1.answer_head -> limits.gates",
+        "wire.h1.answer_head -> policies.browser",
+        "wire.h1.forwarding -> policies.header_edits",
+        "wire.h1.upstream -> delivery.balancer",
+        "wire.h1.upstream -> delivery.breaker",
+        "wire.h1.upstream -> delivery.budget",
+        "wire.h1.upstream -> delivery.health",
+        "wire.h1.upstream -> delivery.retry",
+        "wire.h1.upstream -> limits.request_key",
+    }
+)
+
+CIRCLES: tuple[frozenset[str], ...] = (
+    frozenset(
+        {
+            "auth.gate",
+            "delivery.copies",
+            "delivery.split",
+            "delivery.tries",
+            "exchange.chain",
+            "exchange.exchange",
+            "exchange.filters",
+            "exchange.hops",
+            "exchange.refusal",
+            "exchange.resolve",
+            "exchange.views",
+            "exchange.worker",
+            "limits.gates",
+            "limits.request_key",
+            "policies.header_edits",
+        }
+    ),
+)
+
+CONFIG_CIRCLES: tuple[frozenset[str], ...] = (
+    frozenset(
+        {
+            "checks",
+            "literals",
+            "load",
+            "reference",
+            "schema",
+            "unknown",
+            "walker",
+        }
+    ),
+    frozenset(
+        {
+            "documents",
+            "yaml_documents",
+        }
+    ),
+)
+
+IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(\([^)]*\)|.+)|c?import[ \t]+([\w., \t]+))", re.MULTILINE
+)
+INCLUDE = re.compile(r'^[ \t]*include "(.+)"', re.MULTILINE)
+
+Graph = Mapping[str, set[str]]
+
+
+def code_of(text: str) -> str:
+    """Without texts and comments, in which imports are shown; what is included is named in quotes and stays."""
+    text = re.sub(r'"""(?:.|\n)*?"""', '""', text)
+    return re.sub(r"#.*", "", text)
+
+
+def modules_below(package: Path, prefix: str) -> dict[str, str]:
+    """Name and code of each module: the declarations and the included parts of a compiled one are its own."""
+    modules: dict[str, str] = {}
+    for path in sorted(package.rglob("*")):
+        if path.suffix not in {".pyx", ".pxd", ".py"} or path.name.startswith("__init__"):
+            continue
+        name = ".".join((prefix, *path.relative_to(package).with_suffix("").parts))
+        text = code_of(path.read_text())
+        for part in INCLUDE.findall(text):
+            text += "\n" + code_of((path.parent / part).read_text())
+        modules[name] = modules.get(name, "") + "\n" + text
+    return modules
+
+
+def imports_of(text: str, known: Iterable[str]) -> set[str]:
+    """The known modules that a source names, in whichever form."""
+    known = set(known)
+    found: set[str] = set()
+    for source, names, plain in IMPORT.findall(text):
+        if plain:
+            found |= {part.split()[0] for part in plain.split(",") if part.strip()}
+        else:
+            found.add(source)
+            found |= {f"{source}.{name.split()[0]}" for name in names.strip("()").split(",") if name.strip()}
+    return found & known
+
+
+def graph_of(modules: Mapping[str, str]) -> Graph:
+    return {name: imports_of(text, modules) - {name} for name, text in modules.items()}
+
+
+def circles_of(graph: Graph) -> list[frozenset[str]]:
+    """Sets of modules that reach each other: the strongly connected components of more than one."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[frozenset[str]] = []
+
+    def visit(name: str) -> None:
+        number[name] = low[name] = len(number)
+        stack.append(name)
+        for other in sorted(graph[name]):
+            if other not in number:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], number[other])
+        if low[name] == number[name]:
+            place = stack.index(name)
+            members = frozenset(stack[place:])
+            del stack[place:]
+            if len(members) > 1:
+                found.append(members)
+
+    for name in sorted(graph):
+        if name not in number:
+            visit(name)
+    return sorted(found, key=sorted)
+
+
+def against_the_floors(graph: Graph) -> set[str]:
+    """Edges that lead up, as "module -> module", without the prefix of the package."""
+    level = {room: number for number, room in enumerate(FLOORS)}
+    return {
+        f"{short(name)} -> {short(other)}"
+        for name, others in graph.items()
+        for other in others
+        if level[short(other).partition(".")[0]] > level[short(name).partition(".")[0]]
+    }
+
+
+def short(name: str) -> str:
+    return name.removeprefix("fastgate._core.")
+
+
+def shortened(circles: Iterable[frozenset[str]]) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(short(name) for name in circle) for circle in circles)
+
+
+@pytest.fixture(scope="module")
+def core() -> Graph:
+    modules = modules_below(CORE, "fastgate._core")
+    del modules["fastgate._core.router"]  # the name by which programs import it
+    return graph_of(modules)
+
+
+def test_every_module_of_the_core_has_a_room() -> None:
+    rooms = {path.name for path in CORE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms == set(FLOORS)
+    assert {path.name for path in CORE.iterdir() if path.suffix in {".py", ".pyx"}} == {"__init__.py", "router.py"}
+
+
+def test_rooms_know_only_what_is_below_them(core: Graph) -> None:
+    found = against_the_floors(core)
+    assert found - EXCEPTIONS == set(), "these know what is above them"
+    assert EXCEPTIONS - found == set(), "these are mended: take them out of EXCEPTIONS"
+
+
+def test_no_modules_of_the_core_need_each_other(core: Graph) -> None:
+    assert shortened(circles_of(core)) == CIRCLES
+
+
+def test_no_modules_of_the_configuration_need_each_other() -> None:
+    graph = graph_of(modules_below(PACKAGE / "config", "fastgate.config"))
+    found = tuple(frozenset(name.removeprefix("fastgate.config.") for name in circle) for circle in circles_of(graph))
+    assert found == CONFIG_CIRCLES
+
+
+def test_a_planted_circle_is_found() -> None:
+    """Also one that runs through an import in a function, and one that leads up."""
+    modules = {
+        "fastgate._core.memory.a": "cdef int f():\n    from fastgate._core.exchange.b cimport B\n",
+        "fastgate._core.exchange.b": "from fastgate._core.exchange.c cimport (\n    X,\n    Y,\n)\n",
+        "fastgate._core.exchange.c": "from fastgate._core.memory cimport a\n",
+        "fastgate._core.exchange.d": "import fastgate._core.exchange.c\n",
+    }
+    graph = graph_of(modules)
+    assert shortened(circles_of(graph)) == (frozenset({"memory.a", "exchange.b", "exchange.c"}),)
+    assert against_the_floors(graph) == {"memory.a -> exchange.b"}
