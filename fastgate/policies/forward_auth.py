@@ -12,7 +12,7 @@ from fastgate._core.exchange.views import Response
 from fastgate.config.addresses import parse_url
 from fastgate.config.forward_auth import CREDENTIALS, ForwardAuth, parse_decision_key
 from fastgate.config.headers import variable_of
-from fastgate.upstreams.service import Place, Reply, Service, ServiceError
+from fastgate.http_client import Bounds, Client, ClientError, Destination, Reply
 from fastgate.upstreams.tls import client_context, server_name
 
 _log = logging.getLogger("fastgate.auth")
@@ -32,6 +32,7 @@ _PASSED_ON = frozenset(
 )
 _LOG_EVERY = 10.0  # seconds between two lines about a service that does not answer
 _REFUSALS_KEPT = 1000
+_BOUNDS = Bounds(head=32768, body=65536, cut_body=True)
 _BODY_KEPT = 8192  # bytes of each at most: they are those of anybody who comes
 
 
@@ -39,20 +40,20 @@ def compile_forward_auth(settings: ForwardAuth) -> ForwardMethod:
     """The method of ``[auth.forward]``. Raises ConfigError for TLS files that cannot be used."""
     endpoint, target = parse_url(settings.url)
     context = client_context(settings.tls, "auth.forward.tls") if endpoint.tls else None
-    place = Place(
+    service = Destination(
         endpoint.host,
         endpoint.port,
         tls=context,
         server_name=server_name(settings.tls, endpoint.host) if context is not None else "",
     )
     cache = VerifiedCache(settings.cache.max_entries if settings.cache is not None else 0)
-    service = Service(place, max_connections=settings.max_connections)
+    client = Client(service, bounds=_BOUNDS, max_connections=settings.max_connections)
     taken = {*settings.response_headers, *([settings.identity_header] if settings.identity_header else [])}
     # What the service or another method reads must stay until it has been read.
     read = {variable_of(name) for name in (*settings.request_headers, *CREDENTIALS)}
     return ForwardMethod(
-        Decisions(settings, service, cache).ask,
-        service.close,
+        Decisions(settings, client, cache).ask,
+        client.close,
         target=target,
         authority=_authority(endpoint.host, endpoint.port, secure=bool(endpoint.tls)),
         send=settings.request_headers,
@@ -71,9 +72,9 @@ def _authority(host: str, port: int, *, secure: bool) -> str:
 class Decisions:
     """Asks the service, once for all requests that are alike and wait at the same time."""
 
-    def __init__(self, settings: ForwardAuth, service: Service, cache: VerifiedCache) -> None:
+    def __init__(self, settings: ForwardAuth, client: Client, cache: VerifiedCache) -> None:
         self._settings = settings
-        self._service = service
+        self._client = client
         self._cache = cache
         self._under_way: dict[bytes, _Question] = {}
         self._refused: dict[bytes, tuple[Reply, float]] = {}
@@ -118,16 +119,16 @@ class Decisions:
     async def _reply(self, request: bytes) -> Reply:
         """An answer that decides."""
         try:
-            reply = await self._service.ask(request, self._settings.timeout)
+            reply = await self._client.ask(request, self._settings.timeout)
             status = reply.status
             if 200 <= status < 300:
                 return reply
             if status not in (401, 403) and status not in _REDIRECTS:
-                raise ServiceError(f"it answered {status}")
+                raise _NoDecision(f"it answered {status}")
             if not reply.whole:
-                raise ServiceError(f"the body of its {status} is over 64 KB")
+                raise _NoDecision(f"the body of its {status} is over 64 KB")
             return reply
-        except ServiceError as error:
+        except (ClientError, _NoDecision) as error:
             now = time.monotonic()
             if now - self._logged_at >= _LOG_EVERY:
                 self._logged_at = now
@@ -176,6 +177,10 @@ def _text(value: str) -> str:
         return value.encode("latin-1").decode()
     except UnicodeDecodeError:
         return value
+
+
+class _NoDecision(Exception):
+    """An answer that decides nothing."""
 
 
 class _Question:

@@ -10,24 +10,30 @@ probes run at a time, over all targets; above it they queue, outside their timeo
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import random
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import httptools
+from fastgate.http_client import (
+    Bounds,
+    ClientError,
+    ConnectError,
+    Connection,
+    ConnectionLost,
+    Destination,
+    Reply,
+    Until,
+    compose,
+    connect,
+)
 
 _log = logging.getLogger("fastgate.upstreams")
 
-_HEAD_LIMIT = 65536
-_BODY_LIMIT = 65536
-_READ_SIZE = 16384
+_BOUNDS = Bounds(head=65536, body=65536, cut_body=True)
 _SPREAD = 0.01  # seconds a target: a thousand new ones are not all probed in one instant
-_GOODBYE = 1.0
 
 
 class Check(NamedTuple):
@@ -186,143 +192,70 @@ class Prober:
 
 async def probe(target: ProbeTarget) -> ProbeResult:
     """Probes a target once."""
+    check = target.check
     begun = time.perf_counter()
     status = 0
-    writer: asyncio.StreamWriter | None = None
+    connection: Connection | None = None
     try:
         try:
-            async with asyncio.timeout(target.check.timeout):
-                reader, writer = await _connect(target)
-                if target.check.type == "tcp":
-                    reason = "connected"
+            async with asyncio.timeout(check.timeout):
+                connection = await connect(_destination(target))
+                if check.type == "tcp":
+                    success, reason = True, "connected"
                 else:
-                    status = await _ask(target, reader, writer)
-                    reason = f"answered {status}"
-        except _Failure as error:
-            success, status, reason = False, error.status, str(error)
+                    reply = await connection.ask(request_head(target), _BOUNDS, _enough(check))
+                    status = reply.status
+                    success, reason = _judge(reply, check)
         except TimeoutError:
-            success, reason = False, f"timeout after {target.check.timeout:g} s"
-        except (OSError, ValueError) as error:
-            success, reason = False, _words(error)
-        else:
-            success = True
+            success, reason = False, f"timeout after {check.timeout:g} s"
+        except ClientError as error:
+            success, (status, reason) = False, _words(error, check)
+        except ValueError as error:
+            success, reason = False, str(error)
         result = ProbeResult(success, status, reason, time.perf_counter() - begun, time.time())
-        if writer is not None and (success or status):
-            await _end(writer)
+        if connection is not None and (success or status):
+            # Politely, so that the target's log stays clean.
+            await connection.end_and_wait()
         return result
     finally:
-        if writer is not None:
-            writer.transport.abort()
+        if connection is not None:
+            connection.cut()
 
 
-class _Failure(Exception):
-    def __init__(self, reason: str, status: int = 0) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-class _Answer:
-    """A response as far as it has come."""
-
-    def __init__(self, check: Check) -> None:
-        self.status = 0
-        self.complete = False
-        self._check = check
-        self._wanted = check.body.encode()
-        self._body = bytearray()
-        self._head_size = 0
-        self._head_complete = False
-        self._parser = httptools.HttpResponseParser(self)
-
-    def feed(self, data: bytes) -> bool:
-        """Takes the next bytes; True once they are enough for a success. Raises _Failure."""
-        if not self._head_complete:
-            self._head_size += len(data)
-        fault = None
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass
-        except httptools.HttpParserError as error:
-            fault = error
-        if not self._head_complete:
-            if fault is not None:
-                raise _Failure(f"no valid HTTP response: {fault}") from fault
-            if self._head_size > _HEAD_LIMIT:
-                raise _Failure("the response head is over 64 KB")
-            return False
-        if not _is_accepted(self.status, self._check.status):
-            raise _Failure(f"{self.status} is not {_alternatives(self._check.status)}", self.status)
-        if self._wanted in self._body:
-            return True
-        if fault is not None:
-            raise _Failure(f"no valid HTTP response: {fault}", self.status) from fault
-        if self.complete or len(self._body) >= _BODY_LIMIT:
-            self.end()
-        return False
-
-    def end(self) -> None:
-        """Nothing more comes, or is read. Raises _Failure."""
-        if self._head_complete:
-            raise _Failure(f'the body does not contain "{self._check.body}"', self.status)
-        raise _Failure("closed before the response was complete" if self._head_size else "closed without a response")
-
-    def on_headers_complete(self) -> None:
-        """The parser's call; interim responses (1xx) are passed over."""
-        status = self._parser.get_status_code()
-        if status >= 200 or status == 101:
-            self.status = status
-            self._head_complete = True
-
-    def on_body(self, data: bytes) -> None:
-        """The parser's call."""
-        if self._wanted:
-            self._body += data[: _BODY_LIMIT - len(self._body)]
-
-    def on_message_complete(self) -> None:
-        """The parser's call."""
-        self.complete = self._head_complete
-
-
-async def _connect(target: ProbeTarget) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    tls = target.tls
-    name = None if tls is None else target.server_name or target.host
-    if tls is not None and tls.check_hostname and not name:
-        # uvloop takes an empty name for none to verify.
-        raise _Failure("TLS: the target has no name that its certificate could be verified for")
-    # Only with TLS: the loop refuses a timeout of what there is not.
-    goodbye = None if tls is None else _GOODBYE
-    if target.unix:
-        return await asyncio.open_unix_connection(
-            target.unix, limit=_READ_SIZE, ssl=tls, server_hostname=name, ssl_shutdown_timeout=goodbye
-        )
-    return await asyncio.open_connection(
-        target.host,
-        target.check.port or target.port,
-        limit=_READ_SIZE,
-        ssl=tls,
-        server_hostname=name,
-        ssl_shutdown_timeout=goodbye,
+def _destination(target: ProbeTarget) -> Destination:
+    return Destination(
+        target.host, target.check.port or target.port, tls=target.tls, server_name=target.server_name, unix=target.unix
     )
 
 
-async def _ask(target: ProbeTarget, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-    """Sends the request and reads as much of the response as its verdict needs: the status. Raises _Failure."""
-    writer.write(request_head(target))
-    answer = _Answer(target.check)
-    while data := await reader.read(_READ_SIZE):
-        if answer.feed(data):
-            return answer.status
-    answer.end()
-    raise AssertionError
+def _enough(check: Check) -> Until:
+    """No more is read than the verdict needs."""
+    wanted = check.body.encode()
+    return lambda status, body: (
+        not _is_accepted(status, check.status) or wanted in body or len(body) >= _BOUNDS.body
+    )
 
 
-async def _end(writer: asyncio.StreamWriter) -> None:
-    """Closes politely: a FIN, under TLS after ``close_notify``, so that the target's log stays clean."""
-    writer.close()
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_GOODBYE):
-            await writer.wait_closed()
+def _judge(reply: Reply, check: Check) -> tuple[bool, str]:
+    if not _is_accepted(reply.status, check.status):
+        return False, f"{reply.status} is not {_alternatives(check.status)}"
+    if check.body.encode() not in reply.body:
+        return False, _lacks(check)
+    return True, f"answered {reply.status}"
+
+
+def _words(error: ClientError, check: Check) -> tuple[int, str]:
+    """The status that had come, and what is said of a probe without a reply."""
+    if error.reset:
+        return 0, "connection reset"
+    if isinstance(error, ConnectionLost) and error.status:
+        # It is the body that is looked at: that there was more to come does not matter.
+        return error.status, _lacks(check)
+    return error.status, str(error).lower() if isinstance(error, ConnectError) else str(error)
+
+
+def _lacks(check: Check) -> str:
+    return f'the body does not contain "{check.body}"'
 
 
 def request_head(target: ProbeTarget) -> bytes:
@@ -336,8 +269,7 @@ def request_head(target: ProbeTarget) -> bytes:
     }
     for name, value in check.headers.items():
         fields[name.lower()] = (name, value)
-    lines = [f"GET {check.path or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.values()), "", ""]
-    return "\r\n".join(lines).encode("latin-1", "replace")
+    return compose("GET", check.path or "/", fields.values())
 
 
 def _authority(target: ProbeTarget) -> str:
@@ -358,14 +290,3 @@ def _is_accepted(status: int, accepted: Sequence[str]) -> bool:
 def _alternatives(accepted: Sequence[str]) -> str:
     return " or ".join([", ".join(accepted[:-1]), accepted[-1]] if len(accepted) > 1 else accepted)
 
-
-def _words(error: OSError | ValueError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.verify_message.removesuffix('.')}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
-    if isinstance(error, ConnectionResetError):
-        return "connection reset"
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return str(error) or type(error).__name__

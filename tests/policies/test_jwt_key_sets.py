@@ -310,6 +310,8 @@ async def test_https(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "the answer ends too early"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "the answer ends too early"),
         (b"nonsense\r\n\r\n", "the answer is not HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "the answer is not HTTP"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 3000, "it has more than 1 KB"),
         (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 3000, "the answer is too large"),
         (b"HTTP/1.1 301 Moved\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n", "the answer is 301"),
@@ -328,6 +330,7 @@ async def test_answers_that_are_none(raw: bytes, reason: str) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n\r\n{}",
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     ],
 )
 async def test_every_framing_of_an_answer(raw: bytes) -> None:

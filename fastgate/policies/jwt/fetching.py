@@ -11,6 +11,7 @@ under way that began before he asked may get a set that is older than his questi
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -20,16 +21,24 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from httptools import HttpParserError, HttpResponseParser
-
 from fastgate.config import ConfigError, GatewayConfig, UpstreamTLS
+from fastgate.http_client import (
+    Bounds,
+    Client,
+    ClientError,
+    ConnectionLost,
+    Destination,
+    InvalidReply,
+    ReplyTimeout,
+    ReplyTooLarge,
+    compose,
+)
 from fastgate.upstreams.lookup import SystemLookup, Unresolved, literal
 from fastgate.upstreams.tls import client_context
 
 _log = logging.getLogger("fastgate.jwt")
 
 _AHEAD = 0.8  # of the time for which a server says that its set holds
-_READ = 65536
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?(\d{1,9})\"?\s*(?:,|$)", re.IGNORECASE)
 _NOT_STORED = re.compile(r"(?:^|,)\s*(?:no-store|no-cache)\s*(?:,|$)", re.IGNORECASE)
 
@@ -203,35 +212,6 @@ class _Watched:
         return min(source.refresh, max(source.cooldown, fetched.max_age * _AHEAD))
 
 
-class _Response:
-    """Collects what httptools reads."""
-
-    def __init__(self, most: int) -> None:
-        self.body = bytearray()
-        self.cache_control: list[str] = []
-        self.complete = False
-        self.ends_with_connection = False
-        self._framed = False
-        self._most = most
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"cache-control":
-            self.cache_control.append(value.decode("latin-1"))
-        elif name.lower() in (b"content-length", b"transfer-encoding"):
-            self._framed = True
-
-    def on_headers_complete(self) -> None:
-        self.ends_with_connection = not self._framed
-
-    def on_body(self, data: bytes) -> None:
-        self.body += data
-        if len(self.body) > self._most:
-            raise FetchError(f"it has more than {self._most // 1024} KB")
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-
 def authorities(file: str) -> ssl.SSLContext:
     """What servers of keys are verified by: the authorities of a file, or with ``""`` the system's.
 
@@ -241,32 +221,54 @@ def authorities(file: str) -> ssl.SSLContext:
 
 
 async def fetch(source: Source, lookup: SystemLookup, most: int) -> Fetched:
-    """Asks the server once, all its addresses in turn, within the time. Raises FetchError."""
+    """Asks the server once, all its addresses in turn, within the time; ``most`` is bytes. Raises FetchError."""
     parts = urlsplit(source.url)
     host = parts.hostname or ""
     secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
+    fields = [
+        ("Host", parts.netloc),
+        ("Accept", "application/jwk-set+json, application/json"),
+        ("User-Agent", "fastgate"),
+        ("Connection", "close"),
+    ]
+
+    async def addresses(name: str) -> list[str]:
+        address = literal(name)
+        return [address] if address else (await lookup.addresses(name, "both")).addresses
+
     try:
-        async with asyncio.timeout(source.timeout):
-            context = authorities(source.ca) if secure else None
-            address = literal(host)
-            addresses = [address] if address else (await lookup.addresses(host, "both")).addresses
-            reader, writer = await _connect(addresses, port, host, context)
-            try:
-                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                writer.write(
-                    f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/jwk-set+json, "
-                    "application/json\r\nUser-Agent: fastgate\r\nConnection: close\r\n\r\n".encode("ascii")
-                )
-                return await _read(reader, most)
-            finally:
-                writer.transport.abort()
-    except TimeoutError:
-        raise FetchError(f"no answer within {source.timeout:g} s") from None
+        client = Client(
+            Destination(
+                host,
+                parts.port or (443 if secure else 80),
+                tls=authorities(source.ca) if secure else None,
+                server_name=host.removesuffix("."),
+            ),
+            bounds=Bounds(head=2 * most, body=most),
+            keep=0.0,
+            resolve=addresses,
+        )
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        reply = await client.ask(compose("GET", target, fields), source.timeout)
+    except ClientError as error:
+        raise FetchError(_words(error, source, most)) from None
     except (Unresolved, ConfigError) as error:
         raise FetchError(str(error)) from None
-    except OSError as error:
-        raise FetchError(_reason(error)) from None
+    if reply.status != 200:
+        raise FetchError(f"the answer is {reply.status}")
+    return Fetched(reply.body, _max_age(", ".join(reply.get_all("cache-control"))))
+
+
+def _words(error: ClientError, source: Source, most: int) -> str:
+    if isinstance(error, ReplyTimeout):
+        return f"no answer within {source.timeout:g} s"
+    if isinstance(error, ReplyTooLarge):
+        return f"it has more than {most // 1024} KB" if error.part == "body" else "the answer is too large"
+    if isinstance(error, InvalidReply):
+        return "the answer is not HTTP"
+    if isinstance(error, ConnectionLost):
+        return os.strerror(errno.ECONNRESET).lower() if error.reset else "the answer ends too early"
+    return _reason(error.__cause__) if isinstance(error.__cause__, OSError) else str(error)
 
 
 def _reason(error: OSError) -> str:
@@ -274,45 +276,6 @@ def _reason(error: OSError) -> str:
         return (getattr(error, "verify_message", "") or error.strerror or str(error)).lower()
     # What asyncio says of a connection that was refused repeats the address.
     return (os.strerror(error.errno) if error.errno else str(error)).lower()
-
-
-async def _connect(
-    addresses: list[str], port: int, host: str, context: ssl.SSLContext | None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first address that takes one."""
-    for number, address in enumerate(addresses):
-        try:
-            name = host.removesuffix(".") if context is not None else None
-            return await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
-        except OSError:
-            if number == len(addresses) - 1:
-                raise
-    raise FetchError("the name has no addresses")
-
-
-async def _read(reader: asyncio.StreamReader, most: int) -> Fetched:
-    response = _Response(most)
-    parser = HttpResponseParser(response)
-    received = 0
-    try:
-        while not response.complete:
-            data = await reader.read(_READ)
-            if not data:
-                break
-            parser.feed_data(data)
-            received += len(data)
-            if received > 2 * most:
-                raise FetchError("the answer is too large")
-    except HttpParserError as error:
-        if isinstance(error.__context__, FetchError):
-            raise error.__context__ from None
-        raise FetchError("the answer is not HTTP") from None
-    status = parser.get_status_code() if received else 0
-    if not response.complete and not response.ends_with_connection:
-        raise FetchError("the answer ends too early")
-    if status != 200:
-        raise FetchError(f"the answer is {status}")
-    return Fetched(bytes(response.body), _max_age(", ".join(response.cache_control)))
 
 
 def _max_age(cache_control: str) -> float | None:
