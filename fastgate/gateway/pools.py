@@ -23,7 +23,7 @@ from fastgate._core.delivery.breaker import Breaker
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.delivery.retry import Judgement
 from fastgate._core.delivery.ring import ConsistentHash
-from fastgate._core.exchange.route import RequestKey
+from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.events import EventRing
 from fastgate._core.wire.h1.upstream import Pool, Target
