@@ -19,13 +19,13 @@ from fastgate.config.changes import emptied
 from fastgate.gateway.building import Built, build, close
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
+from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import Plugins, shut_down
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Pools
 from fastgate.gateway.proxy_protocol import Endpoint
 from fastgate.gateway.runtime import Compiled
-from fastgate.gateway.slices import Slices
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
 from fastgate.policies.jwt.key_sets import KeySets
@@ -91,7 +91,7 @@ class Gateway:
         engine = Engine(loop, control.segment, control.slot, _write_log)
         pools = Pools(engine, control.slots, control.found)
         key_sets = self._key_sets = KeySets(control.key_sets, control.want_key)
-        built = await build(config, engine, pools, key_sets, self._plugins.renewed, Slices())
+        built = await build(config, engine, pools, key_sets, self._plugins.renewed, Cooperative())
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
         engine.use(built.compiled.runtime)
@@ -202,8 +202,8 @@ class Gateway:
         assert self._engine is not None
         assert self._pools is not None
         assert self._key_sets is not None
-        slices = Slices(_SLICE)
-        built = await build(config, self._engine, self._pools, self._key_sets, self._plugins.renewed, slices)
+        cooperative = Cooperative(_SLICE)
+        built = await build(config, self._engine, self._pools, self._key_sets, self._plugins.renewed, cooperative)
         try:
             await built.plugins.start(self)
         except BaseException:
@@ -264,11 +264,11 @@ class Gateway:
         entries, routes = former.runtime.dissolve(), former.routes
         configured = [*config.upstreams.values(), *config.routes]
         del former, config
-        slices = Slices(_SLICE)
+        cooperative = Cooperative(_SLICE)
         while entries or routes or configured:
             for each in (entries, routes, configured):
                 del each[-_LET_GO:]
-            await slices.rest()
+            await cooperative.give_way()
         if ended:
             await asyncio.wait(began)
             self._ending = [policy for policy in self._ending if policy not in ended]

@@ -21,14 +21,14 @@ from fastgate._core.routing.router import Router
 from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.authentication import (
+    BuildContext,
     Methods,
-    Surroundings,
     authentication,
     compile_methods,
     secret_parameters,
 )
+from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.policy import Policy, defines
-from fastgate.gateway.slices import Slices
 from fastgate.gateway.trust import TrustedPeers
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
 from fastgate.policies.answers import compile_answer
@@ -71,7 +71,7 @@ async def compile_runtime(
     pools: Pools,
     policies: Mapping[str, Policy],
     key_sets: KeySets,
-    slices: Slices,
+    cooperative: Cooperative,
     problems: list[Problem],
 ) -> Compiled:
     """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used."""
@@ -85,7 +85,7 @@ async def compile_runtime(
         pools,
         policies,
         {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
-        compile_methods(Surroundings(config, engine, pools, key_sets), problems),
+        compile_methods(BuildContext(config, engine, pools, key_sets), problems),
     )
     for index, route in enumerate(config.routes):
         try:
@@ -94,7 +94,7 @@ async def compile_runtime(
             methods.update(_methods(route))
         except ValueError as error:
             problems.append(_problem(index, str(error)))
-        await slices.rest()
+        await cooperative.give_way()
     trusted = TrustedPeers(gateway.trusted_proxies)
     runtime = Runtime(
         router=router,

@@ -53,7 +53,7 @@ class Switches(Struct, frozen=True):
             return Switches()
         return Switches(self.every, {name: switch for name, switch in self.routes.items() if name not in named})
 
-    def without_strangers(self, config: GatewayConfig) -> "Switches":
+    def without_unknown_routes(self, config: GatewayConfig) -> "Switches":
         """Without what was said of routes that are gone."""
         known = {route.name for route in config.routes}
         return Switches(self.every, {name: switch for name, switch in self.routes.items() if name in known})
@@ -72,7 +72,7 @@ class Switches(Struct, frozen=True):
         now = structs.replace(now, enabled=switch.on, retry_after=switch.retry_after or now.retry_after)
         return structs.replace(route, maintenance=now)
 
-    def told(self, config: GatewayConfig) -> dict[str, Any]:
+    def to_dict(self, config: GatewayConfig) -> dict[str, Any]:
         """For operators: which routes of the configuration in use are closed, and what was switched by hand."""
         closed = [route.name for route in config.routes if route.maintenance is not None and route.maintenance.enabled]
         return {

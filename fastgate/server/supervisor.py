@@ -28,9 +28,7 @@ from msgspec import msgpack
 from fastgate.config import GatewayConfig
 from fastgate.gateway.sockets import ListenError, Listening, open_listening, url_of
 from fastgate.observe.log import LogHandler, configure
-from fastgate.server.cpus import usable_cpus
-from fastgate.server.maintenance import Switches
-from fastgate.server.messages import (
+from fastgate.server.control_messages import (
     Close,
     Committed,
     Drain,
@@ -49,6 +47,8 @@ from fastgate.server.messages import (
     Stop,
     WantKey,
 )
+from fastgate.server.cpus import usable_cpus
+from fastgate.server.maintenance import Switches
 from fastgate.server.process import BLOCKED_WHILE_STARTING, WorkerProcess, module_path, raise_file_limit
 from fastgate.server.slots import Lending, Slot
 from fastgate.state.memory import make_segment, release
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 
     from fastgate._core.memory.segment import Segment
     from fastgate.policies.jwt.fetching import KeySetControl
+    from fastgate.server.control_socket import ControlSocket
     from fastgate.server.maintenance import Change
-    from fastgate.server.operator import OperatorSocket
     from fastgate.server.reload import Reloaded, Reloads
     from fastgate.server.watch import FileWatch
     from fastgate.upstreams.control import UpstreamControl
@@ -204,7 +204,7 @@ class GatewayServer:
             "file": self._file,
             "generation": self.generation,
             "routes": len(self.config.routes),
-            "maintenance": (self._reloads.switches if self._reloads is not None else Switches()).told(self.config),
+            "maintenance": (self._reloads.switches if self._reloads is not None else Switches()).to_dict(self.config),
             "uptime": round(time.monotonic() - self._started, 3),
             "workers": [
                 {
@@ -291,9 +291,9 @@ class GatewayServer:
         if self._file_watch is not None:
             changed = f"a change of {self._file or 'the configuration file'}"
             tasks.append(loop.create_task(self._file_watch.run(lambda: reloads.request(None, changed))))
-        operators = await self._open_operator_socket()
+        control_socket = await self._open_control_socket()
         await self._everyone_left.wait()
-        operators.close()
+        control_socket.close()
         if self._drain_task is not None:
             tasks.append(self._drain_task)
         for task in tasks:
@@ -307,15 +307,15 @@ class GatewayServer:
             raise StartError(self._failure)
         return 1 if self._forced else self._exit_code
 
-    async def _open_operator_socket(self) -> "OperatorSocket":
-        from fastgate.server.operator import OperatorSocket, commands
+    async def _open_control_socket(self) -> "ControlSocket":
+        from fastgate.server.control_socket import ControlSocket, commands
 
-        operators = OperatorSocket(commands(self))
+        control_socket = ControlSocket(commands(self))
         try:
-            await operators.open()
+            await control_socket.open()
         except OSError as error:
             _log.warning("`fastgate reload` and `fastgate status` will not find this gateway: %s", error)
-        return operators
+        return control_socket
 
     def _reopen_logs(self) -> None:
         assert self._log_handler is not None

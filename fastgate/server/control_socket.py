@@ -1,4 +1,4 @@
-"""The operator's socket: ``fastgate reload``, ``maintenance`` and ``status`` talk to a running gateway over it.
+"""The control socket: ``fastgate reload``, ``maintenance`` and ``status`` talk to a running gateway over it.
 
 One connection, one request: a line of JSON with a ``command``, answered by a line of JSON with ``ok``. The
 socket lies in the run-time directory with mode 0600, and peers other than its user and root are turned away.
@@ -29,7 +29,7 @@ _LONGEST = 65536
 _PATIENCE = 5.0  # for a request to be complete
 
 
-class OperatorSocket:
+class ControlSocket:
     """Answers operators until it is closed. ``commands`` get the request, and give the fields of the answer."""
 
     def __init__(self, commands: Mapping[str, Command]) -> None:

@@ -78,13 +78,13 @@ class GiveBack(Struct, tag=True, frozen=True):
 
 
 class Prepare(Struct, tag=True, frozen=True):
-    """To a worker: a configuration comes in so many `Piece`s; make it ready beside the one in use, and answer."""
+    """To a worker: a configuration comes in so many `ConfigPart`s; make it ready beside the one in use, and answer."""
 
     generation: int  # never used twice
-    pieces: int
+    parts: int
 
 
-class Piece(Struct, tag=True, frozen=True):
+class ConfigPart(Struct, tag=True, frozen=True):
     """To a worker: some entries of one key at the top of the configuration that is being prepared."""
 
     generation: int
@@ -164,7 +164,7 @@ ToWorker = (
     | Lend
     | GiveBack
     | Prepare
-    | Piece
+    | ConfigPart
     | Commit
     | Abort
 )

@@ -10,7 +10,7 @@ from fastgate.config import GatewayConfig
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import Listening
 from fastgate.server.channel import Channel
-from fastgate.server.messages import (
+from fastgate.server.control_messages import (
     Event,
     GiveBack,
     KeySet,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told that it may close its listeners
 
 
-class RemoteControl:
+class SupervisedControl:
     """The `ControlPlane` of a worker. Its memory and its sockets came with `Start`."""
 
     def __init__(self, channel: Channel, start: Start, descriptors: list[int]) -> None:
