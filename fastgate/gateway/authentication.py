@@ -4,16 +4,14 @@ A method is made once for a configuration and shared by the routes that name it.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from fastgate._core.auth.gate import Authentication, Method
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Route
 from fastgate.config.forward_auth import CREDENTIALS
-
-if TYPE_CHECKING:
-    from fastgate.policies.jwt.key_sets import KeySets
+from fastgate.gateway.duties.dispatch import Subscribers
 
 Methods = Mapping[str, Method]
 """By the names of their tables in ``[auth]``."""
@@ -25,17 +23,18 @@ class BuildContext(NamedTuple):
     config: GatewayConfig
     engine: Engine
     pools: Mapping[str, Pool]
-    key_sets: "KeySets"
+    subscribers: Subscribers
 
 
 # Modules are imported on use: a gateway pays for the methods that it has.
 
 
 def _jwt(given: BuildContext) -> Method:
+    from fastgate.gateway.duties.jwt import PublishedKeys
     from fastgate.policies.jwt.method import compile_jwt
 
     assert given.config.auth.jwt is not None
-    return compile_jwt(given.config.auth.jwt, given.key_sets)
+    return compile_jwt(given.config.auth.jwt, given.subscribers.of(PublishedKeys).key_sets)
 
 
 def _key(given: BuildContext) -> Method:

@@ -28,6 +28,7 @@ from fastgate.gateway.authentication import (
     secret_parameters,
 )
 from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.policy import Policy, defines
 from fastgate.gateway.trust import TrustedPeers
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
@@ -37,7 +38,6 @@ from fastgate.policies.compression import compile_compression
 from fastgate.policies.cors import compile_cors
 from fastgate.policies.envelope import compile_envelope, with_plain_answers
 from fastgate.policies.headers import compile_edits
-from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
 from fastgate.policies.security import compile_security
@@ -70,7 +70,7 @@ async def compile_runtime(
     engine: Engine,
     pools: Pools,
     policies: Mapping[str, Policy],
-    key_sets: KeySets,
+    subscribers: Subscribers,
     cooperative: Cooperative,
     problems: list[Problem],
 ) -> Compiled:
@@ -85,7 +85,7 @@ async def compile_runtime(
         pools,
         policies,
         {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
-        compile_methods(BuildContext(config, engine, pools, key_sets), problems),
+        compile_methods(BuildContext(config, engine, pools, subscribers), problems),
     )
     for index, route in enumerate(config.routes):
         try:

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import msgpack
@@ -29,23 +30,21 @@ from fastgate.config import GatewayConfig
 from fastgate.gateway.sockets import ListenError, Listening, open_listening, url_of
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.control_messages import (
+    Asked,
     Close,
     Committed,
     Drain,
     Event,
     Failed,
-    KeySet,
-    KeySettled,
     Leaving,
     Message,
     Prepared,
     Ready,
     Refused,
     ReopenLogs,
-    Resolved,
     Start,
     Stop,
-    WantKey,
+    Told,
 )
 from fastgate.server.cpus import usable_cpus
 from fastgate.server.maintenance import Switches
@@ -58,13 +57,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from fastgate._core.memory.segment import Segment
-    from fastgate.policies.jwt.fetching import KeySetControl
+    from fastgate.gateway.duties.dispatch import Duties
     from fastgate.server.control_socket import ControlSocket
     from fastgate.server.maintenance import Change
     from fastgate.server.reload import Reloaded, Reloads
     from fastgate.server.watch import FileWatch
-    from fastgate.upstreams.control import UpstreamControl
-    from fastgate.upstreams.members import Found
 
 _log = logging.getLogger("fastgate.supervisor")
 
@@ -121,8 +118,7 @@ class GatewayServer:
         self._started = time.monotonic()
         self._lending: Lending
         self._reloads: Reloads | None = None
-        self._upstreams: UpstreamControl | None = None
-        self._key_sets: KeySetControl | None = None
+        self._duties: Duties | None = None
         self._drain_task: asyncio.Task[None] | None = None
         self._on_ready: Callable[[], None] = self._announce
 
@@ -258,10 +254,10 @@ class GatewayServer:
     async def _supervise(self, mask: set[int | signal.Signals]) -> int:
         import asyncio
 
+        from fastgate.gateway.duties import DUTIES
+        from fastgate.gateway.duties.dispatch import Duties
         from fastgate.server.reload import Reloads, Supervised
         from fastgate.server.watchdog import watch_heartbeats
-        from fastgate.state.watch import LimitWatch
-        from fastgate.upstreams.control import UpstreamControl
 
         assert self._segment is not None
         loop = asyncio.get_running_loop()
@@ -281,12 +277,10 @@ class GatewayServer:
             raise StartError(self._failure)
         for slot in self._slots:
             self._watch(slot)
-        self._upstreams = UpstreamControl(self._segment, self._resolved)
-        self._upstreams.update(self.config)
-        self._fetch_key_sets()
+        self._duties = Duties(DUTIES, self._segment, lambda topic, data: self._tell_all(Told(topic, data)))
+        self._duties.update(self.config)
         tasks = [
-            loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout)),
-            loop.create_task(LimitWatch(self._segment).run()),
+            loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout))
         ]
         if self._file_watch is not None:
             changed = f"a change of {self._file or 'the configuration file'}"
@@ -299,9 +293,7 @@ class GatewayServer:
         for task in tasks:
             task.cancel()
         await reloads.close()
-        await self._upstreams.stop()
-        if self._key_sets is not None:
-            await self._key_sets.stop()
+        await self._duties.stop()
         self._reloads = None
         if self._failure:
             raise StartError(self._failure)
@@ -324,17 +316,6 @@ class GatewayServer:
         except OSError as error:
             _log.error("cannot reopen the log: %s", error)
         self._tell_all(ReopenLogs())
-
-    def _resolved(self, upstream: str, found: "Found") -> None:
-        self._tell_all(Resolved(upstream, {name: list(addresses) for name, addresses in found.items()}))
-
-    def _fetch_key_sets(self) -> None:
-        if self._key_sets is None and self.config.auth.jwt is not None:
-            from fastgate.policies.jwt.fetching import KeySetControl  # on use: it loads libraries
-
-            self._key_sets = KeySetControl(lambda url, document: self._tell_all(KeySet(url, document)))
-        if self._key_sets is not None:
-            self._key_sets.update(self.config)
 
     def _tell_all(self, message: Message) -> None:
         for slot in self._slots:
@@ -362,8 +343,7 @@ class GatewayServer:
                 path=module_path(),
                 python_path=os.environ.get("PYTHONPATH"),
                 factory=self._factory,
-                found=self._upstreams.found if self._upstreams is not None else {},
-                key_sets=self._key_sets.documents if self._key_sets is not None else {},
+                snapshots=self._duties.snapshots() if self._duties is not None else {},
             ),
             [self._segment.fd, *(each.fileno() for each in sockets)],
         )
@@ -458,9 +438,8 @@ class GatewayServer:
     def _use(self, config: GatewayConfig, generation: int) -> None:
         """What is started from now on starts with this configuration; at once where a slot waits for its next try."""
         self.config, self.generation = config, generation
-        if self._upstreams is not None:
-            self._upstreams.update(config)
-            self._fetch_key_sets()
+        if self._duties is not None:
+            self._duties.update(config)
         for slot in self._slots:
             slot.failures = 0
             if slot.respawn is not None and not self._draining:
@@ -502,11 +481,9 @@ class GatewayServer:
             self._loop.call_later(delay, self._let_go, slot, process)
         elif isinstance(message, Prepared | Refused | Committed):
             self._reloads.answered(process, message)
-        elif isinstance(message, WantKey):
-            if self._key_sets is not None:
-                self._key_sets.want(
-                    message.url, message.kid, lambda url, until: process.channel.send(KeySettled(url, until))
-                )
+        elif isinstance(message, Asked):
+            if self._duties is not None:
+                self._duties.asked(slot.index, partial(_tell, process), message.topic, message.data)
         elif isinstance(message, Event):
             _log.info("worker %d: %s", slot.index, message.name, extra={"fields": message.fields})
 
@@ -584,3 +561,7 @@ class GatewayServer:
     def _leave(self) -> None:
         if self._everyone_left is not None:
             self._everyone_left.set()
+
+
+def _tell(process: WorkerProcess, topic: str, data: bytes) -> None:
+    process.channel.send(Told(topic, data))

@@ -32,16 +32,14 @@ from fastgate.server.control_messages import (
     Drain,
     Failed,
     GiveBack,
-    KeySet,
-    KeySettled,
     Lend,
     Message,
     Prepare,
     ReadCertificates,
     ReopenLogs,
-    Resolved,
     Start,
     Stop,
+    Told,
 )
 from fastgate.server.preparation import Preparation
 from fastgate.server.process import BLOCKED_WHILE_STARTING, raise_file_limit
@@ -128,12 +126,8 @@ class Worker:
             self._stop.set()
         elif isinstance(message, ReopenLogs):
             self._reopen_logs()
-        elif isinstance(message, Resolved):
-            self._control.take(message)
-        elif isinstance(message, KeySet):
-            self._control.take_key_set(message)
-        elif isinstance(message, KeySettled):
-            self._control.key_settled(message)
+        elif isinstance(message, Told):
+            self._control.told(message)
         elif isinstance(message, ReadCertificates):
             if self._gateway is not None:
                 self._gateway.read_certificates()
