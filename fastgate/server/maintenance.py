@@ -6,11 +6,11 @@ concerned. It outlives workers and reloads, and is forgotten when the gateway en
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from msgspec import Struct, structs
 
 from fastgate.config import GatewayConfig, Maintenance, Route
+from fastgate.server.results import MaintenanceState
 
 
 class Switch(Struct, frozen=True):
@@ -72,14 +72,11 @@ class Switches(Struct, frozen=True):
         now = structs.replace(now, enabled=switch.on, retry_after=switch.retry_after or now.retry_after)
         return structs.replace(route, maintenance=now)
 
-    def to_dict(self, config: GatewayConfig) -> dict[str, Any]:
+    def state(self, config: GatewayConfig) -> MaintenanceState:
         """For operators: which routes of the configuration in use are closed, and what was switched by hand."""
         closed = [route.name for route in config.routes if route.maintenance is not None and route.maintenance.enabled]
-        return {
-            "closed": closed,
-            "every": self.every is not None,
-            "switched": {name: "on" if switch.on else "off" for name, switch in self.routes.items()},
-        }
+        switched = {name: "on" if switch.on else "off" for name, switch in self.routes.items()}
+        return MaintenanceState(closed=closed, every=self.every is not None, switched=switched)
 
 
 Change = Callable[[Switches, GatewayConfig], Switches]

@@ -45,6 +45,7 @@ from fastgate.server.control_messages import (
 )
 from fastgate.server.maintenance import Change, Switches
 from fastgate.server.process import WorkerProcess
+from fastgate.server.results import Reloaded
 from fastgate.server.slots import Slot
 from fastgate.server.worker_target import one_line
 
@@ -56,15 +57,6 @@ EXIT_TIMEOUT = 5.0
 
 Source = Callable[[bool], GatewayConfig]
 """Reads the configuration again. Its argument says whether one that is empty is meant; else it may refuse it."""
-
-
-class Reloaded(NamedTuple):
-    """What a reload has done. ``generation`` 0: there was no configuration to read again, only certificates."""
-
-    generation: int
-    workers: int
-    routes: int
-    seconds: float
 
 
 class Supervised(NamedTuple):

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec import msgpack
+from msgspec import msgpack, to_builtins
 
 from fastgate.config import GatewayConfig
 from fastgate.gateway.sockets import ListenError, Listening, open_listening, url_of
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from fastgate._core.memory.segment import Segment
     from fastgate.gateway.duties.dispatch import Duties
     from fastgate.server.control_socket import ControlSocket
-    from fastgate.server.maintenance import Change
-    from fastgate.server.reload import Reloaded, Reloads
+    from fastgate.server.reload import Reloads
+    from fastgate.server.results import Reloaded
     from fastgate.server.watch import FileWatch
 
 _log = logging.getLogger("fastgate.supervisor")
@@ -99,12 +99,12 @@ class GatewayServer:
         self.config = config
         self.generation = 1
         self._source = source
-        self._file = file
+        self.file = file
         self._file_watch = watch
         workers = config.gateway.workers
         self.workers = usable_cpus() if workers == "auto" else workers
         self._factory = factory
-        self._slots = [Slot(index) for index in range(self.workers)]
+        self.slots = [Slot(index) for index in range(self.workers)]
         self._listening: list[Listening] = []
         self._segment: Segment | None = None
         self._log_handler: LogHandler | None = None
@@ -115,7 +115,7 @@ class GatewayServer:
         self._failure = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._everyone_left: asyncio.Event | None = None
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         self._lending: Lending
         self._reloads: Reloads | None = None
         self._duties: Duties | None = None
@@ -152,7 +152,7 @@ class GatewayServer:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_WHILE_STARTING)
         try:
             self._open()
-            for slot in self._slots:
+            for slot in self.slots:
                 self._spawn(slot, spare)
                 spare = None
             # On use, while the workers start: it takes 50 ms.
@@ -181,37 +181,31 @@ class GatewayServer:
         routes is refused while the one in use has some, unless ``allow_empty`` says that it is meant. Raises
         RuntimeError while the gateway does not run. ``by`` is for the log.
         """
-        if self._reloads is None:
-            raise RuntimeError("the gateway does not run")
-        return self._reloads.request(config, by, allow_empty=allow_empty)
+        return self.reloads.request(config, by, allow_empty=allow_empty)
 
-    def switch(self, change: "Change", *, by: str) -> "Future[Reloaded]":
-        """Closes or opens routes, over reloads to come too (`fastgate.server.maintenance`); else as `reload`."""
+    @property
+    def reloads(self) -> "Reloads":
+        """What carries out reloads. Raises RuntimeError while the gateway does not run."""
         if self._reloads is None:
             raise RuntimeError("the gateway does not run")
-        return self._reloads.switch(change, by)
+        return self._reloads
+
+    @property
+    def switches(self) -> Switches:
+        """What operators have switched by hand."""
+        return self._reloads.switches if self._reloads is not None else Switches()
+
+    @property
+    def state(self) -> str:
+        """``"starting"``, ``"running"`` or ``"draining"``."""
+        return "draining" if self._draining else "running" if self._ever_ready else "starting"
 
     def status(self) -> dict[str, Any]:
-        """What runs, as plain data."""
-        return {
-            "pid": os.getpid(),
-            "state": "draining" if self._draining else "running" if self._ever_ready else "starting",
-            "addresses": self.addresses,
-            "file": self._file,
-            "generation": self.generation,
-            "routes": len(self.config.routes),
-            "maintenance": (self._reloads.switches if self._reloads is not None else Switches()).to_dict(self.config),
-            "uptime": round(time.monotonic() - self._started, 3),
-            "workers": [
-                {
-                    "slot": slot.index,
-                    "pid": slot.process.pid if slot.process is not None else None,
-                    "ready": slot.ready,
-                    "generation": slot.process.generation if slot.process is not None else None,
-                }
-                for slot in self._slots
-            ],
-        }
+        """What runs, as plain data: `fastgate.server.results.Status`."""
+        from fastgate.server.operations import Operations
+
+        found: dict[str, Any] = to_builtins(Operations(self).status())
+        return found
 
     # Opening and closing.
 
@@ -231,7 +225,7 @@ class GatewayServer:
         self._segment = make_segment(self.config, self.workers)
 
     def _close(self) -> None:
-        for slot in self._slots:
+        for slot in self.slots:
             if slot.process is not None:
                 slot.process.kill(signal.SIGKILL)
                 slot.process.wait(STOP_GRACE)
@@ -261,10 +255,10 @@ class GatewayServer:
 
         assert self._segment is not None
         loop = asyncio.get_running_loop()
-        self._started = time.monotonic()
-        supervised = Supervised(self._slots, self._source, lambda: self.config, self._use, self._dismiss)
+        self.started = time.monotonic()
+        supervised = Supervised(self.slots, self._source, lambda: self.config, self._use, self._dismiss)
         self._reloads = reloads = Reloads(supervised)
-        self._lending = Lending(loop, self._slots, self._listening)
+        self._lending = Lending(loop, self.slots, self._listening)
         self._everyone_left = asyncio.Event()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -275,15 +269,15 @@ class GatewayServer:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if self._failure:  # not even an interpreter could be started
             raise StartError(self._failure)
-        for slot in self._slots:
+        for slot in self.slots:
             self._watch(slot)
         self._duties = Duties(DUTIES, self._segment, lambda topic, data: self._tell_all(Told(topic, data)))
         self._duties.update(self.config)
         tasks = [
-            loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout))
+            loop.create_task(watch_heartbeats(self.slots, self._segment, lambda: self.config.gateway.worker_timeout))
         ]
         if self._file_watch is not None:
-            changed = f"a change of {self._file or 'the configuration file'}"
+            changed = f"a change of {self.file or 'the configuration file'}"
             tasks.append(loop.create_task(self._file_watch.run(lambda: reloads.request(None, changed))))
         control_socket = await self._open_control_socket()
         await self._everyone_left.wait()
@@ -301,8 +295,9 @@ class GatewayServer:
 
     async def _open_control_socket(self) -> "ControlSocket":
         from fastgate.server.control_socket import ControlSocket, commands
+        from fastgate.server.operations import Operations
 
-        control_socket = ControlSocket(commands(self))
+        control_socket = ControlSocket(commands(Operations(self)))
         try:
             await control_socket.open()
         except OSError as error:
@@ -318,7 +313,7 @@ class GatewayServer:
         self._tell_all(ReopenLogs())
 
     def _tell_all(self, message: Message) -> None:
-        for slot in self._slots:
+        for slot in self.slots:
             if slot.process is not None:
                 slot.process.channel.send(message)
 
@@ -389,7 +384,7 @@ class GatewayServer:
             if process.exit_code != 0 and not self._failure:
                 self._exit_code = 1
                 _log.warning("worker %d %s before it was done", slot.index, process.ending())
-            if not any(other.process for other in self._slots):
+            if not any(other.process for other in self.slots):
                 self._leave()
             return
         if process.dismissed:
@@ -440,7 +435,7 @@ class GatewayServer:
         self.config, self.generation = config, generation
         if self._duties is not None:
             self._duties.update(config)
-        for slot in self._slots:
+        for slot in self.slots:
             slot.failures = 0
             if slot.respawn is not None and not self._draining:
                 slot.respawn.cancel()
@@ -460,9 +455,9 @@ class GatewayServer:
 
     def _hopeless(self, reason: str) -> bool:
         """No worker ever was ready, and trying again will not help: they all gave a reason, or one died too often."""
-        if reason and all(slot.failures for slot in self._slots):
+        if reason and all(slot.failures for slot in self.slots):
             return True
-        return any(slot.failures >= ATTEMPTS for slot in self._slots)
+        return any(slot.failures >= ATTEMPTS for slot in self.slots)
 
     def _receive(self, slot: Slot, process: WorkerProcess, message: Message) -> None:
         assert self._reloads is not None
@@ -493,7 +488,7 @@ class GatewayServer:
         if not self._ever_ready:
             self._ever_ready = True
             self._on_ready()
-            for other in self._slots:
+            for other in self.slots:
                 if other.waits:
                     self._replace(other, other.waits)
         else:
@@ -520,10 +515,10 @@ class GatewayServer:
         self._lending.end()
         assert self._reloads is not None
         self._reloads.end()
-        for slot in self._slots:
+        for slot in self.slots:
             if slot.respawn is not None:
                 slot.respawn.cancel()
-        if not any(slot.process for slot in self._slots):
+        if not any(slot.process for slot in self.slots):
             self._leave()
             return
         self._drain_task = self._loop.create_task(self._drain())
@@ -548,14 +543,14 @@ class GatewayServer:
         self._loop.call_later(STOP_GRACE, self._kill_all)
 
     def _kill_all(self) -> None:
-        for slot in self._slots:
+        for slot in self.slots:
             if slot.process is not None:
                 slot.process.kill(signal.SIGKILL)
 
     def _leave_soon(self) -> None:
         """Ends those workers that still run, and leaves when they are gone."""
         self._kill_all()
-        if not any(slot.process for slot in self._slots):
+        if not any(slot.process for slot in self.slots):
             self._leave()
 
     def _leave(self) -> None:
