@@ -23,14 +23,15 @@ from fastgate._core.routing.router import Router
 from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.authentication import (
+    BuildContext,
     Methods,
-    Surroundings,
     authentication,
     compile_methods,
     secret_parameters,
 )
+from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.policy import Policy, defines
-from fastgate.gateway.slices import Slices
 from fastgate.gateway.trust import TrustedPeers
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
 from fastgate.policies.answers import compile_answer
@@ -39,7 +40,6 @@ from fastgate.policies.compression import compile_compression
 from fastgate.policies.cors import compile_cors
 from fastgate.policies.envelope import compile_envelope, with_plain_answers
 from fastgate.policies.headers import compile_edits
-from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
 from fastgate.policies.security import compile_security
@@ -72,8 +72,8 @@ async def compile_runtime(
     engine: Engine,
     pools: Pools,
     policies: Mapping[str, Policy],
-    key_sets: KeySets,
-    slices: Slices,
+    subscribers: Subscribers,
+    cooperative: Cooperative,
     problems: list[Problem],
 ) -> Compiled:
     """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used."""
@@ -87,7 +87,7 @@ async def compile_runtime(
         pools,
         policies,
         {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
-        compile_methods(Surroundings(config, engine, pools, key_sets), problems),
+        compile_methods(BuildContext(config, engine, pools, subscribers), problems),
     )
     for index, route in enumerate(config.routes):
         try:
@@ -96,7 +96,7 @@ async def compile_runtime(
             methods.update(_methods(route))
         except ValueError as error:
             problems.append(_problem(index, str(error)))
-        await slices.rest()
+        await cooperative.give_way()
     trusted = TrustedPeers(gateway.trusted_proxies)
     runtime = Runtime(
         router=router,
