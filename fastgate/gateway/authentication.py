@@ -4,68 +4,67 @@ A method is made once for a configuration and shared by the routes that name it.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from fastgate._core.auth.gate import Authentication, Method
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Route
 from fastgate.config.forward_auth import CREDENTIALS
-
-if TYPE_CHECKING:
-    from fastgate.policies.jwt.key_sets import KeySets
+from fastgate.gateway.duties.dispatch import Subscribers
 
 Methods = Mapping[str, Method]
 """By the names of their tables in ``[auth]``."""
 
 
-class Surroundings(NamedTuple):
+class BuildContext(NamedTuple):
     """What a method may be made of."""
 
     config: GatewayConfig
     engine: Engine
     pools: Mapping[str, Pool]
-    key_sets: "KeySets"
+    subscribers: Subscribers
 
 
 # Modules are imported on use: a gateway pays for the methods that it has.
 
 
-def _jwt(given: Surroundings) -> Method:
+def _jwt(given: BuildContext) -> Method:
+    from fastgate.gateway.duties.jwt import PublishedKeys
     from fastgate.policies.jwt.method import compile_jwt
 
     assert given.config.auth.jwt is not None
-    return compile_jwt(given.config.auth.jwt, given.key_sets)
+    return compile_jwt(given.config.auth.jwt, given.subscribers.of(PublishedKeys).key_sets)
 
 
-def _key(given: Surroundings) -> Method:
+def _key(given: BuildContext) -> Method:
     from fastgate.policies.keys import compile_key
 
     return compile_key(given.config)
 
 
-def _basic(given: Surroundings) -> Method:
+def _basic(given: BuildContext) -> Method:
     from fastgate.policies.basic import compile_basic
 
     assert given.config.auth.basic is not None
     return compile_basic(given.config.auth.basic)
 
 
-def _certificate(given: Surroundings) -> Method:
+def _certificate(given: BuildContext) -> Method:
     from fastgate.policies.certificates import compile_certificates
 
     assert given.config.auth.certificate is not None
     return compile_certificates(given.config.auth.certificate)
 
 
-def _forward(given: Surroundings) -> Method:
+def _forward(given: BuildContext) -> Method:
     from fastgate.policies.forward_auth import compile_forward_auth
 
     assert given.config.auth.forward is not None
     return compile_forward_auth(given.config.auth.forward)
 
 
-_BUILDERS: dict[str, Callable[[Surroundings], Method]] = {
+_BUILDERS: dict[str, Callable[[BuildContext], Method]] = {
     "key": _key,
     "jwt": _jwt,
     "basic": _basic,
@@ -74,7 +73,7 @@ _BUILDERS: dict[str, Callable[[Surroundings], Method]] = {
 }
 
 
-def compile_methods(given: Surroundings, problems: list[Problem]) -> Methods:
+def compile_methods(given: BuildContext, problems: list[Problem]) -> Methods:
     """Each configured method by its name.
 
     What is wrong with the files of one is added to the problems; in its place stands a method that lets nobody in.

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from fastgate._core.exchange.worker import Engine
 from fastgate.config import ConfigError, GatewayConfig, Plugin, Problem
 from fastgate.config.errors import PathKeys, render_path
+from fastgate.gateway import duties
+from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.pools import Plan, Pools
 from fastgate.gateway.runtime import Compiled, compile_runtime
-from fastgate.gateway.slices import Slices
-from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.upstreams.lookup import require_dnspython
 from fastgate.upstreams.members import question_of
 
@@ -39,7 +40,12 @@ class Built(NamedTuple):
 
 
 async def build(
-    config: GatewayConfig, engine: Engine, pools: Pools, key_sets: KeySets, renew: Renew, slices: Slices
+    config: GatewayConfig,
+    engine: Engine,
+    pools: Pools,
+    subscribers: Subscribers,
+    renew: Renew,
+    cooperative: Cooperative,
 ) -> Built:
     """Opens and compiles everything. Raises ConfigError with all that is wrong; nothing of it stays then."""
     problems: list[Problem] = []
@@ -47,9 +53,11 @@ async def build(
     tls = _server_tls(config, problems)
     _check_lookups(config, problems)
     _check_key_sets(config, problems)
-    plan = await pools.plan(config.upstreams, slices, problems)
+    plan = await pools.plan(config.upstreams, cooperative, problems)
     try:
-        compiled = await compile_runtime(config, engine, plan.pools, plugins.policies, key_sets, slices, problems)
+        compiled = await compile_runtime(
+            config, engine, plan.pools, plugins.policies, subscribers, cooperative, problems
+        )
         if problems:
             close(compiled)
             raise ConfigError(dict.fromkeys(problems))
@@ -71,9 +79,9 @@ async def find_problems(config: GatewayConfig) -> list[Problem]:
 
     engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
     pools = Pools(engine, 1, {})
-    key_sets = KeySets({}, lambda *_: None)
+    subscribers = Subscribers(duties.DUTIES, lambda *_: None)
     try:
-        built = await build(config, engine, pools, key_sets, Plugins().outlined, Slices())
+        built = await build(config, engine, pools, subscribers, Plugins().outlined, Cooperative())
     except ConfigError as error:
         return error.problems
     close(built.compiled)

@@ -1,21 +1,16 @@
 """What a gateway needs from whoever runs it: the same questions, answered in its own process or by a supervisor."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from fastgate._core.memory.segment import Segment
 from fastgate.config import GatewayConfig
+from fastgate.gateway.duties.contract import Duty
+from fastgate.gateway.duties.dispatch import Duties, Subscribers
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import open_listening
-from fastgate.upstreams.members import Found
-
-if TYPE_CHECKING:
-    from fastgate.policies.jwt.fetching import KeySetControl
-    from fastgate.policies.jwt.key_sets import KeySets
-    from fastgate.upstreams.control import UpstreamControl
 
 _log = logging.getLogger("fastgate")
 
@@ -23,32 +18,25 @@ _log = logging.getLogger("fastgate")
 class ControlPlane(Protocol):
     """The side of the control plane that a gateway sees.
 
-    In this order: `listeners` once, `ready` when every listener was started; `may_close` when it stops, after
-    it began to report that it is not ready and before it stops a listener; `end` at last. `changed` after each reload.
+    In this order: `subscribe` and then `listeners` once; `use`, and again after each reload; `ready` when every
+    listener was started; `may_close` when it stops, after it began to report that it is not ready and before it stops a
+    listener; `end` at last. `ask` after the first `use`.
     """
 
     slot: int
     slots: int
     segment: Segment
-    found: Mapping[str, Found]
-    """What the names of each upstream had resolved to when this process began."""
-    key_sets: Mapping[str, bytes]
-    """The published sets of keys, by URL, as they were when this process began."""
 
-    def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
-        """From now on ``resolved(upstream, found)`` is told when names resolve to other addresses."""
+    def subscribe(self, subscribers: Subscribers) -> None:
+        """From now on these are told what the duties tell; what is known already they are told now."""
         ...
 
-    def watch_key_sets(self, config: GatewayConfig, key_sets: "KeySets") -> None:
-        """From now on these are told of sets that are fetched, and get an answer to `want_key`."""
+    def ask(self, topic: str, data: bytes) -> None:
+        """Takes a message to the duty with this topic."""
         ...
 
-    def want_key(self, url: str, kid: str) -> None:
-        """A token names a key that is not in the set at this URL ("": it names none, and none fits)."""
-        ...
-
-    def changed(self, config: GatewayConfig) -> None:
-        """Another configuration is in use."""
+    def use(self, config: GatewayConfig) -> None:
+        """The configuration that is in use from now on: the first one, or another one."""
         ...
 
     async def end(self) -> None:
@@ -73,65 +61,49 @@ class ControlPlane(Protocol):
 
 
 class LocalControl:
-    """A gateway on its own: one slot, its own memory and sockets, no supervisor."""
+    """A gateway on its own: one slot, its own memory and sockets, no supervisor. Duties run in the gateway's loop.
 
-    def __init__(self, config: GatewayConfig) -> None:
-        # On use, here and below: workers have a supervisor that does this.
+    ``duties`` are those that it runs; None: all.
+    """
+
+    def __init__(self, config: GatewayConfig, *, duties: Sequence[type[Duty]] | None = None) -> None:
+        # On use: workers have a supervisor that does this.
         from fastgate.state.memory import make_segment
 
         self.slot = 0
         self.slots = 1
         self.segment = make_segment(config, 1)
         self.segment.occupy(0)
-        self.found: Mapping[str, Found] = {}
-        self.key_sets: Mapping[str, bytes] = {}
-        self._limit_watch: asyncio.Task[None] | None = None
-        self._upstreams: UpstreamControl | None = None
-        self._key_sets: KeySets | None = None
-        self._key_set_control: KeySetControl | None = None
+        self._kinds = duties
+        self._duties: Duties | None = None
+        self._subscribers: Subscribers | None = None
 
-    def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
-        """Does the supervisor's work for upstreams in this loop."""
-        from fastgate.upstreams.control import UpstreamControl
+    def subscribe(self, subscribers: Subscribers) -> None:
+        """Nothing is known yet: the duties begin with `use`."""
+        self._subscribers = subscribers
 
-        self._upstreams = UpstreamControl(self.segment, resolved)
-        self._upstreams.update(config)
+    def ask(self, topic: str, data: bytes) -> None:
+        """Calls the duty."""
+        if self._duties is not None:
+            self._duties.asked(self.slot, self._tell, topic, data)
 
-    def watch_key_sets(self, config: GatewayConfig, key_sets: "KeySets") -> None:
-        """Does the supervisor's work for sets of keys in this loop."""
-        self._key_sets = key_sets
-        self._fetch_key_sets(config)
+    def use(self, config: GatewayConfig) -> None:
+        """Begins the duties, or passes the change on to them."""
+        if self._duties is None:
+            from fastgate.gateway.duties import DUTIES
 
-    def _fetch_key_sets(self, config: GatewayConfig) -> None:
-        if self._key_set_control is None and self._key_sets is not None and config.auth.jwt is not None:
-            from fastgate.policies.jwt.fetching import KeySetControl
+            self._duties = Duties(DUTIES if self._kinds is None else self._kinds, self.segment, self._tell)
+        self._duties.update(config)
 
-            self._key_set_control = KeySetControl(self._key_sets.fetched)
-        if self._key_set_control is not None:
-            self._key_set_control.update(config)
-
-    def want_key(self, url: str, kid: str) -> None:
-        """Has it fetched in this loop."""
-        assert self._key_set_control is not None
-        assert self._key_sets is not None
-        self._key_set_control.want(url, kid, self._key_sets.settled)
-
-    def changed(self, config: GatewayConfig) -> None:
-        """Passes the change on to that work."""
-        if self._upstreams is not None:
-            self._upstreams.update(config)
-        self._fetch_key_sets(config)
+    def _tell(self, topic: str, data: bytes) -> None:
+        if self._subscribers is not None:
+            self._subscribers.told(topic, data)
 
     async def end(self) -> None:
-        """Stops that work."""
-        if self._limit_watch is not None:
-            self._limit_watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._limit_watch
-        if self._key_set_control is not None:
-            await self._key_set_control.stop()
-        if self._upstreams is not None:
-            await self._upstreams.stop()
+        """Stops the duties."""
+        self._subscribers = None
+        if self._duties is not None:
+            await self._duties.stop()
 
     def listeners(self, config: GatewayConfig) -> list[Listener]:
         """Opens every address of the configuration. Raises ListenError."""
@@ -139,9 +111,6 @@ class LocalControl:
 
     def ready(self) -> None:
         """Nobody waits for it."""
-        from fastgate.state.watch import LimitWatch
-
-        self._limit_watch = asyncio.get_running_loop().create_task(LimitWatch(self.segment).run())
 
     async def may_close(self, delay: float) -> None:
         """Returns after ``delay`` seconds."""

@@ -16,19 +16,21 @@ from fastgate._core.wire.h1.client import ClientConnection, Places
 from fastgate._core.wire.tls import TLSConnection
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.changes import emptied
+from fastgate.gateway import duties
 from fastgate.gateway.building import Built, build, close
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
+from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.duties.dispatch import Subscribers
+from fastgate.gateway.duties.upstreams import TargetNames
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import Plugins, shut_down
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Pools
 from fastgate.gateway.proxy_protocol import Endpoint
 from fastgate.gateway.runtime import Compiled
-from fastgate.gateway.slices import Slices
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
-from fastgate.policies.jwt.key_sets import KeySets
 
 if TYPE_CHECKING:
     from fastgate.gateway.tls import ServerTLS
@@ -64,7 +66,7 @@ class Gateway:
         self._listeners: list[Listener] = []
         self._engine: Engine | None = None
         self._pools: Pools | None = None
-        self._key_sets: KeySets | None = None
+        self._subscribers: Subscribers | None = None
         self._changes: HealthChanges | None = None
         self._plugins = Plugins(policies)
         self._compiled: Compiled | None = None
@@ -89,9 +91,12 @@ class Gateway:
         control = self._control = self._control or LocalControl(config)
         loop = asyncio.get_running_loop()
         engine = Engine(loop, control.segment, control.slot, _write_log)
-        pools = Pools(engine, control.slots, control.found)
-        key_sets = self._key_sets = KeySets(control.key_sets, control.want_key)
-        built = await build(config, engine, pools, key_sets, self._plugins.renewed, Slices())
+        subscribers = self._subscribers = Subscribers(duties.DUTIES, control.ask)
+        control.subscribe(subscribers)
+        names = subscribers.of(TargetNames)
+        pools = Pools(engine, control.slots, names.found)
+        names.watch(pools.resolved)
+        built = await build(config, engine, pools, subscribers, self._plugins.renewed, Cooperative())
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
         engine.use(built.compiled.runtime)
@@ -107,8 +112,7 @@ class Gateway:
             self._changes = HealthChanges(control.segment, pools)
             self._changes.use(plugins)
             self._listeners = control.listeners(config)
-            control.watch_upstreams(config, pools.resolved)
-            control.watch_key_sets(config, key_sets)
+            control.use(config)
             engine.start()
             places = Places(engine)
             for listener in self._listeners:
@@ -201,9 +205,9 @@ class Gateway:
         """Makes a configuration ready beside the one in use, between requests. Raises ConfigError."""
         assert self._engine is not None
         assert self._pools is not None
-        assert self._key_sets is not None
-        slices = Slices(_SLICE)
-        built = await build(config, self._engine, self._pools, self._key_sets, self._plugins.renewed, slices)
+        assert self._subscribers is not None
+        cooperative = Cooperative(_SLICE)
+        built = await build(config, self._engine, self._pools, self._subscribers, self._plugins.renewed, cooperative)
         try:
             await built.plugins.start(self)
         except BaseException:
@@ -233,7 +237,7 @@ class Gateway:
             self._changes.use(plugins)
         if self._tls is not None and tls is not None:
             self._tls.take_over(tls)
-        self._control.changed(self.config)
+        self._control.use(self.config)
         loop = asyncio.get_running_loop()
         gone = loop.create_future()
         finalize(former.runtime, gone.set_result, None).atexit = False
@@ -264,11 +268,11 @@ class Gateway:
         entries, routes = former.runtime.dissolve(), former.routes
         configured = [*config.upstreams.values(), *config.routes]
         del former, config
-        slices = Slices(_SLICE)
+        cooperative = Cooperative(_SLICE)
         while entries or routes or configured:
             for each in (entries, routes, configured):
                 del each[-_LET_GO:]
-            await slices.rest()
+            await cooperative.give_way()
         if ended:
             await asyncio.wait(began)
             self._ending = [policy for policy in self._ending if policy not in ended]

@@ -23,13 +23,13 @@ from fastgate._core.delivery.breaker import Breaker
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.delivery.retry import Judgement
 from fastgate._core.delivery.ring import ConsistentHash
-from fastgate._core.exchange.route import RequestKey
+from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.events import EventRing
 from fastgate._core.wire.h1.upstream import Pool, Target
 from fastgate.config import ConfigError, Problem, Upstream
 from fastgate.config.errors import render_path
-from fastgate.gateway.slices import Slices
+from fastgate.gateway.cooperative import Cooperative
 from fastgate.upstreams.members import Found, Member, awaits_names, members_of
 from fastgate.upstreams.state import breaker_of, health_of
 from fastgate.upstreams.tls import client_context, server_name
@@ -79,7 +79,7 @@ class Pools:
         self._resolved: set[str] = set()  # upstreams whose names resolved to others since the last plan
         self._events = EventRing(engine.segment)
 
-    async def plan(self, upstreams: Mapping[str, Upstream], slices: Slices, problems: list[Problem]) -> Plan:
+    async def plan(self, upstreams: Mapping[str, Upstream], cooperative: Cooperative, problems: list[Problem]) -> Plan:
         """The pools of another configuration; those that stay are the same objects, unchanged so far.
 
         Adds everything to the problems that only shows now: files that cannot be used. With one the plan must not be
@@ -94,7 +94,7 @@ class Pools:
                     contexts[name] = client_context(upstream.tls, render_path(("upstreams", name, "tls")))
             except ConfigError as error:
                 problems.extend(error.problems)
-            await slices.rest()
+            await cooperative.give_way()
         plan = Plan({}, dict(upstreams), contexts, {}, [])
         try:
             for name, upstream in upstreams.items():
@@ -105,7 +105,7 @@ class Pools:
                 elif upstream != self._upstreams[name] or contexts[name] is not self._contexts[name]:
                     plan.changed[name] = self._arrange(name, upstream, contexts[name], pool)
                 plan.pools[name] = pool
-                await slices.rest()
+                await cooperative.give_way()
         except BaseException:
             self.forget(plan)
             raise

@@ -8,27 +8,30 @@ from typing import NamedTuple
 
 from fastgate._core.delivery.copies import Mirror
 from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.delivery.split import Split
 from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import BodyRule, Gate
+from fastgate._core.exchange.exchange import BodyRule, Gate, Stamp
 from fastgate._core.exchange.filters import HookFilter, HookRule
-from fastgate._core.exchange.route import RequestKey, Runtime, Split
+from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.route import Route as CoreRoute
+from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.worker import Engine
-from fastgate._core.limits.gates import ConcurrencyGate, RateLimits
+from fastgate._core.limits.gates import ConcurrencyGate, QuotaStamp, RateLimits
 from fastgate._core.memory.plugin_times import Meter
-from fastgate._core.policies.browser import Browser, PreflightGate
+from fastgate._core.policies.cors import CrossOrigin, PreflightGate
 from fastgate._core.routing.router import Router
 from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import GatewayConfig, Problem, Retry, Route
 from fastgate.gateway.authentication import (
+    BuildContext,
     Methods,
-    Surroundings,
     authentication,
     compile_methods,
     secret_parameters,
 )
+from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.policy import Policy, defines
-from fastgate.gateway.slices import Slices
 from fastgate.gateway.trust import TrustedPeers
 from fastgate.policies.access import compile_content_types, compile_ip, compile_maintenance
 from fastgate.policies.answers import compile_answer
@@ -37,7 +40,6 @@ from fastgate.policies.compression import compile_compression
 from fastgate.policies.cors import compile_cors
 from fastgate.policies.envelope import compile_envelope, with_plain_answers
 from fastgate.policies.headers import compile_edits
-from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.limits import by_identity, compile_concurrency, compile_limits
 from fastgate.policies.paths import compile_path
 from fastgate.policies.security import compile_security
@@ -70,8 +72,8 @@ async def compile_runtime(
     engine: Engine,
     pools: Pools,
     policies: Mapping[str, Policy],
-    key_sets: KeySets,
-    slices: Slices,
+    subscribers: Subscribers,
+    cooperative: Cooperative,
     problems: list[Problem],
 ) -> Compiled:
     """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used."""
@@ -85,7 +87,7 @@ async def compile_runtime(
         pools,
         policies,
         {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
-        compile_methods(Surroundings(config, engine, pools, key_sets), problems),
+        compile_methods(BuildContext(config, engine, pools, subscribers), problems),
     )
     for index, route in enumerate(config.routes):
         try:
@@ -94,7 +96,7 @@ async def compile_runtime(
             methods.update(_methods(route))
         except ValueError as error:
             problems.append(_problem(index, str(error)))
-        await slices.rest()
+        await cooperative.give_way()
     trusted = TrustedPeers(gateway.trusted_proxies)
     runtime = Runtime(
         router=router,
@@ -154,16 +156,15 @@ def _route(route: Route, given: _Given) -> CoreRoute:
     with_request = [policy for _, policy in used if defines(policy, "on_request")]
     with_response = [policy for _, policy in used if defines(policy, "on_response")]
     timeouts = route.timeouts
+    cors = compile_cors(route)
     return CoreRoute(
         name=route.name,
         upstream=pools[route.upstream] if route.upstream else None,
         split=_split(route, pools) if route.split else None,
         mirror=_mirror(route, pools),
         fixed=compile_answer(route),
-        limits=compile_limits(route, engine.segment),
-        concurrency=compile_concurrency(route, engine.segment, engine.slot),
         retry=_retry(route.retry),
-        gates=_gates(route, config, auth),
+        gates=_gates(route, config, auth, cors, engine),
         on_request=_hooks(used, "on_request"),
         on_response=_hooks(reversed(used), "on_response"),
         on_error=_hooks(reversed(used), "on_error"),
@@ -177,7 +178,8 @@ def _route(route: Route, given: _Given) -> CoreRoute:
         rewrite=compile_path(route),
         request_edits=compile_edits(with_plain_answers(route), config.gateway.request_id),
         response_edits=compile_edits(route.response_headers, config.gateway.request_id),
-        browser=_browser(route),
+        stamps=_stamps(route, cors),
+        answers_preflights=cors is not None,
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,
         encoded_backslash=route.encoded_backslash,
@@ -197,24 +199,27 @@ def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
     return [Hook(getattr(policy, hook), meter) for meter, policy in used if defines(policy, hook)]
 
 
-def _gates(route: Route, config: GatewayConfig, auth: Methods) -> list[Gate]:
+def _gates(
+    route: Route, config: GatewayConfig, auth: Methods, cors: CrossOrigin | None, engine: Engine
+) -> list[Gate]:
     """The built-in policies of a route, in the one order that they have."""
     late = [by_identity(limit.key) for limit in route.rate_limit]
+    limits = compile_limits(route, engine.segment)
+    concurrency = compile_concurrency(route, engine.segment, engine.slot)
+    last = route.concurrency is not None and by_identity(route.concurrency.key)
     gates = [*compile_maintenance(route), *compile_ip(route)]
-    if route.cors is not None:
-        gates.append(PreflightGate())
+    if cors is not None:
+        gates.append(PreflightGate(cors))
     if False in late:
-        gates.append(RateLimits(0, late.count(False)))
-    concurrency = route.concurrency
-    last = concurrency is not None and by_identity(concurrency.key)
+        gates.append(RateLimits(limits, 0, late.count(False)))
     if concurrency is not None and not last:
-        gates.append(ConcurrencyGate())
+        gates.append(ConcurrencyGate(concurrency))
     if (authenticated := authentication(route, config, auth)) is not None:
         gates.append(authenticated)
     if True in late:
-        gates.append(RateLimits(late.count(False), len(late)))
-    if last:
-        gates.append(ConcurrencyGate())
+        gates.append(RateLimits(limits, late.count(False), len(late)))
+    if concurrency is not None and last:
+        gates.append(ConcurrencyGate(concurrency))
     gates += [*compile_content_types(route), *compile_body_schema(route)]
     return gates
 
@@ -229,9 +234,10 @@ def _response_filters(route: Route, hooks: list[Hook]) -> list[BodyRule]:
     return filters
 
 
-def _browser(route: Route) -> Browser | None:
-    cors, security = compile_cors(route), compile_security(route)
-    return Browser(cors, security) if cors is not None or security is not None else None
+def _stamps(route: Route, cors: CrossOrigin | None) -> list[Stamp]:
+    """The fields of every answer of a route, in the order in which they are put."""
+    stamps: list[Stamp | None] = [cors, compile_security(route), QuotaStamp() if route.rate_limit else None]
+    return [stamp for stamp in stamps if stamp is not None]
 
 
 def _split(route: Route, pools: Pools) -> Split:

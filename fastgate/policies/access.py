@@ -4,8 +4,9 @@ import json
 import math
 
 from fastgate._core.exchange.exchange import Gate
-from fastgate._core.policies.access import ContentTypes, IpRules
-from fastgate._core.policies.access import Maintenance as MaintenanceGate
+from fastgate._core.policies.ip import IpRules
+from fastgate._core.policies.maintenance import Maintenance as MaintenanceGate
+from fastgate._core.policies.request_body import ContentTypes
 from fastgate.config import Maintenance, Route
 
 JSON = ("application/json", "application/*+json")

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import bcrypt
 
 from fastgate._core.auth.basic import BasicMethod
-from fastgate._core.auth.gate import Identity, VerifiedCache
+from fastgate._core.auth.gate import VerifiedCache
+from fastgate._core.exchange.identity import Identity
 from fastgate._core.exchange.refusal import Refusal
 from fastgate.config import ConfigError, Problem
 from fastgate.config.basic import Basic, read_users

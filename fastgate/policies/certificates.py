@@ -5,7 +5,7 @@ from ssl import SSLObject
 from typing import TYPE_CHECKING, Any
 
 from fastgate._core.auth.certificate import CertificateMethod
-from fastgate._core.auth.gate import Identity
+from fastgate._core.exchange.identity import Identity
 from fastgate.config.client_certificates import ClientCertificates
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """CORS: which pages of other origins may read a route's answers, compiled into the lines that say so."""
 
-from fastgate._core.policies.browser import CrossOrigin
+from fastgate._core.policies.cors import CrossOrigin
 from fastgate._core.routing.expressions import compile_expression
 from fastgate.config import Route
 from fastgate.config.origins import ANY, wildcard_ends

@@ -5,8 +5,9 @@ import logging
 import time
 
 from fastgate._core.auth.forward import ForwardMethod
-from fastgate._core.auth.gate import Identity, VerifiedCache
+from fastgate._core.auth.gate import VerifiedCache
 from fastgate._core.exchange.exchange import Answer
+from fastgate._core.exchange.identity import Identity
 from fastgate._core.exchange.refusal import Refusal
 from fastgate._core.exchange.views import Response
 from fastgate.config.addresses import parse_url

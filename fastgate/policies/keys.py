@@ -1,7 +1,7 @@
 """Keys of clients: ``[auth.key]`` and ``[gateway.keys]``, compiled into the method "key" of authentication."""
 
 from fastgate._core.auth.api_key import KeyEntry, KeyMethod, KeyTable
-from fastgate._core.auth.gate import Identity
+from fastgate._core.exchange.identity import Identity
 from fastgate.config import GatewayConfig, VirtualKey
 from fastgate.config.units import parse_instant
 

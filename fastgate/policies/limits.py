@@ -2,8 +2,9 @@
 
 import math
 
-from fastgate._core.exchange.route import ConcurrencyLimit, RateLimit, RequestKey
+from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.limits.concurrency import Concurrency
+from fastgate._core.limits.gates import ConcurrencyLimit, RateLimit
 from fastgate._core.limits.rate import FixedWindow, Limit, SlidingWindowLog, TokenBucket
 from fastgate._core.memory.segment import Segment
 from fastgate.config import Concurrency as ConcurrencyConfig

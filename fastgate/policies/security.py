@@ -1,6 +1,6 @@
 """Security headers: fields that tell browsers to be careful, compiled into the lines that are sent."""
 
-from fastgate._core.policies.browser import SecurityFields
+from fastgate._core.policies.security_headers import SecurityFields
 from fastgate.config import Route
 
 

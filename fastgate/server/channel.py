@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from fastgate.server.messages import Message, decode, encode
+from fastgate.server.control_messages import Message, decode, encode
 
 if TYPE_CHECKING:
     import asyncio

@@ -6,11 +6,11 @@ concerned. It outlives workers and reloads, and is forgotten when the gateway en
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from msgspec import Struct, structs
 
 from fastgate.config import GatewayConfig, Maintenance, Route
+from fastgate.server.results import MaintenanceState
 
 
 class Switch(Struct, frozen=True):
@@ -53,7 +53,7 @@ class Switches(Struct, frozen=True):
             return Switches()
         return Switches(self.every, {name: switch for name, switch in self.routes.items() if name not in named})
 
-    def without_strangers(self, config: GatewayConfig) -> "Switches":
+    def without_unknown_routes(self, config: GatewayConfig) -> "Switches":
         """Without what was said of routes that are gone."""
         known = {route.name for route in config.routes}
         return Switches(self.every, {name: switch for name, switch in self.routes.items() if name in known})
@@ -72,14 +72,11 @@ class Switches(Struct, frozen=True):
         now = structs.replace(now, enabled=switch.on, retry_after=switch.retry_after or now.retry_after)
         return structs.replace(route, maintenance=now)
 
-    def told(self, config: GatewayConfig) -> dict[str, Any]:
+    def state(self, config: GatewayConfig) -> MaintenanceState:
         """For operators: which routes of the configuration in use are closed, and what was switched by hand."""
         closed = [route.name for route in config.routes if route.maintenance is not None and route.maintenance.enabled]
-        return {
-            "closed": closed,
-            "every": self.every is not None,
-            "switched": {name: "on" if switch.on else "off" for name, switch in self.routes.items()},
-        }
+        switched = {name: "on" if switch.on else "off" for name, switch in self.routes.items()}
+        return MaintenanceState(closed=closed, every=self.every is not None, switched=switched)
 
 
 Change = Callable[[Switches, GatewayConfig], Switches]

@@ -1,6 +1,6 @@
 """A worker's side of a reload: prepares a configuration beside the one in use, between requests; then swaps or forgets.
 
-Pieces are only kept when they arrive. One task decodes them, gives way to requests after each `SLICE`, and has the
+Parts are only kept when they arrive. One task decodes them, gives way to requests after each `SLICE`, and has the
 gateway prepare the whole. The collector is off until the configuration is used or forgotten: it would look through all
 the new objects again and again, 70 ms at a time with 10,000 routes.
 """
@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from fastgate.config import ConfigError, Problem
 from fastgate.server.channel import Channel
-from fastgate.server.messages import Abort, Commit, Committed, Piece, Prepare, Prepared, Refused
-from fastgate.server.pieces import Assembly
-from fastgate.server.runnable import Runnable, one_line
+from fastgate.server.config_stream import Assembly
+from fastgate.server.control_messages import Abort, Commit, Committed, ConfigPart, Prepare, Prepared, Refused
+from fastgate.server.worker_target import WorkerTarget, one_line
 
 _log = logging.getLogger("fastgate.worker")
 
@@ -25,22 +25,22 @@ SLICE = 0.0005  # seconds
 class Preparation:
     """Answers the messages of reloads. ``broken`` is called when a commit failed: this worker must be replaced."""
 
-    def __init__(self, channel: Channel, gateway: Runnable, broken: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, gateway: WorkerTarget, broken: Callable[[], None]) -> None:
         self._channel = channel
         self._gateway = gateway
         self._broken = broken
         self._generation = 0  # what is being prepared; 0 is nothing
-        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
+        self._parts: asyncio.Queue[ConfigPart] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
-    def receive(self, message: Prepare | Piece | Commit | Abort) -> None:
+    def receive(self, message: Prepare | ConfigPart | Commit | Abort) -> None:
         """Does what the message says."""
         if isinstance(message, Prepare):
             self._begin(message)
         elif message.generation != self._generation:
             return
-        elif isinstance(message, Piece):
-            self._pieces.put_nowait(message)
+        elif isinstance(message, ConfigPart):
+            self._parts.put_nowait(message)
         elif isinstance(message, Commit):
             self._commit()
         else:
@@ -50,21 +50,21 @@ class Preparation:
         if self._generation:
             self._abort()
         self._generation = message.generation
-        self._pieces = asyncio.Queue()
+        self._parts = asyncio.Queue()
         gc.disable()
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._prepare(message, self._pieces, self._task))
+        self._task = loop.create_task(self._prepare(message, self._parts, self._task))
 
     async def _prepare(
-        self, message: Prepare, pieces: asyncio.Queue[Piece], before: "asyncio.Task[None] | None"
+        self, message: Prepare, parts: asyncio.Queue[ConfigPart], before: "asyncio.Task[None] | None"
     ) -> None:
         if before is not None and not before.done():
             await asyncio.wait([before])
         try:
             assembly = Assembly()
             turn = time.monotonic()
-            for _ in range(message.pieces):
-                assembly.add(await pieces.get())
+            for _ in range(message.parts):
+                assembly.add(await parts.get())
                 if time.monotonic() - turn > SLICE:
                     await asyncio.sleep(0)
                     turn = time.monotonic()

@@ -32,39 +32,31 @@ from typing import NamedTuple
 from fastgate.config import ConfigError, GatewayConfig, Problem
 from fastgate.config.changes import emptied, unchangeable
 from fastgate.server.background import in_background
-from fastgate.server.maintenance import Change, Switches
-from fastgate.server.messages import (
+from fastgate.server.config_stream import cut
+from fastgate.server.control_messages import (
     Abort,
     Commit,
     Committed,
-    Piece,
+    ConfigPart,
     Prepare,
     Prepared,
     ReadCertificates,
     Refused,
 )
-from fastgate.server.pieces import cut
+from fastgate.server.maintenance import Change, Switches
 from fastgate.server.process import WorkerProcess
-from fastgate.server.runnable import one_line
+from fastgate.server.results import Reloaded
 from fastgate.server.slots import Slot
+from fastgate.server.worker_target import one_line
 
 _log = logging.getLogger("fastgate.supervisor")
 
 PREPARE_TIMEOUT = 30.0
 COMMIT_TIMEOUT = 30.0
-SEE_OFF = 5.0
+EXIT_TIMEOUT = 5.0
 
 Source = Callable[[bool], GatewayConfig]
 """Reads the configuration again. Its argument says whether one that is empty is meant; else it may refuse it."""
-
-
-class Reloaded(NamedTuple):
-    """What a reload has done. ``generation`` 0: there was no configuration to read again, only certificates."""
-
-    generation: int
-    workers: int
-    routes: int
-    seconds: float
 
 
 class Supervised(NamedTuple):
@@ -212,11 +204,11 @@ class Reloads:
         if last is None and not changes:
             return Reloaded(0, sum(slot.ready for slot in supervised.slots), len(supervised.config().routes), 0.0)
         generation = self._generation + 1
-        written, switches, new, pieces = await in_background(lambda: self._read(last, changes, generation))
+        written, switches, new, parts = await in_background(lambda: self._read(last, changes, generation))
         if self._ended:
             raise _failure("the gateway is stopping")
         self._generation = generation
-        current = self._round = _Round(generation, pieces, self._loop)
+        current = self._round = _Round(generation, parts, self._loop)
         try:
             for slot in supervised.slots:
                 if slot.process is not None and slot.process.ready:
@@ -239,7 +231,7 @@ class Reloads:
                 supervised.dismiss(slot, process)
             current.commit()
             workers = await current.outcome
-            await _see_off(dismissed)
+            await _wait_for_exit(dismissed)
         finally:
             self._round = None
             current.close()
@@ -269,14 +261,14 @@ class Reloads:
         switches = self.switches
         for change in changes:
             switches = change(switches, written)
-        switches = switches.without_strangers(written)
+        switches = switches.without_unknown_routes(written)
         config = switches.applied(written)
         return _Read(written, switches, config, cut(config, generation))
 
 
-async def _see_off(dismissed: list[tuple[Slot, WorkerProcess]]) -> None:
+async def _wait_for_exit(dismissed: list[tuple[Slot, WorkerProcess]]) -> None:
     """Waits a moment until those who were dismissed are gone: what they had accepted they answer as before."""
-    for _ in range(round(SEE_OFF / 0.01)):
+    for _ in range(round(EXIT_TIMEOUT / 0.01)):
         if all(slot.process is not process for slot, process in dismissed):
             break
         await asyncio.sleep(0.01)
@@ -293,7 +285,7 @@ class _Read(NamedTuple):
     written: GatewayConfig
     switches: Switches
     config: GatewayConfig
-    pieces: list[Piece]
+    parts: list[ConfigPart]
 
 
 class _Round:
@@ -303,12 +295,12 @@ class _Round:
     number of workers that swapped.
     """
 
-    def __init__(self, generation: int, pieces: list[Piece], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, generation: int, parts: list[ConfigPart], loop: asyncio.AbstractEventLoop) -> None:
         self.generation = generation
         self.decision: asyncio.Future[None] = loop.create_future()
         self.outcome: asyncio.Future[int] = loop.create_future()
         self.prepared: dict[WorkerProcess, Slot] = {}
-        self._pieces = pieces
+        self._parts = parts
         self._loop = loop
         self._preparing: dict[WorkerProcess, Slot] = {}
         self._swapping: set[WorkerProcess] = set()
@@ -322,9 +314,9 @@ class _Round:
         self._timer.cancel()
         self._timer = self._loop.call_later(PREPARE_TIMEOUT, self._overdue)
         self._preparing[process] = slot
-        process.channel.send(Prepare(self.generation, len(self._pieces)))
-        for piece in self._pieces:
-            process.channel.send(piece)
+        process.channel.send(Prepare(self.generation, len(self._parts)))
+        for part in self._parts:
+            process.channel.send(part)
 
     def drop(self, process: WorkerProcess) -> None:
         """A worker leaves, and is replaced whatever is decided."""

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fastgate.gateway.sockets import Listening
-from fastgate.server.messages import GiveBack, Lend
+from fastgate.server.control_messages import GiveBack, Lend
 from fastgate.server.process import WorkerProcess
 
 if TYPE_CHECKING:

@@ -21,34 +21,33 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec import msgpack
+from msgspec import msgpack, to_builtins
 
 from fastgate.config import GatewayConfig
 from fastgate.gateway.sockets import ListenError, Listening, open_listening, url_of
 from fastgate.observe.log import LogHandler, configure
-from fastgate.server.cpus import usable_cpus
-from fastgate.server.maintenance import Switches
-from fastgate.server.messages import (
+from fastgate.server.control_messages import (
+    Asked,
     Close,
     Committed,
     Drain,
     Event,
     Failed,
-    KeySet,
-    KeySettled,
     Leaving,
     Message,
     Prepared,
     Ready,
     Refused,
     ReopenLogs,
-    Resolved,
     Start,
     Stop,
-    WantKey,
+    Told,
 )
+from fastgate.server.cpus import usable_cpus
+from fastgate.server.maintenance import Switches
 from fastgate.server.process import BLOCKED_WHILE_STARTING, WorkerProcess, module_path, raise_file_limit
 from fastgate.server.slots import Lending, Slot
 from fastgate.state.memory import make_segment, release
@@ -58,13 +57,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from fastgate._core.memory.segment import Segment
-    from fastgate.policies.jwt.fetching import KeySetControl
-    from fastgate.server.maintenance import Change
-    from fastgate.server.operator import OperatorSocket
-    from fastgate.server.reload import Reloaded, Reloads
+    from fastgate.gateway.duties.dispatch import Duties
+    from fastgate.server.control_socket import ControlSocket
+    from fastgate.server.reload import Reloads
+    from fastgate.server.results import Reloaded
     from fastgate.server.watch import FileWatch
-    from fastgate.upstreams.control import UpstreamControl
-    from fastgate.upstreams.members import Found
 
 _log = logging.getLogger("fastgate.supervisor")
 
@@ -102,12 +99,12 @@ class GatewayServer:
         self.config = config
         self.generation = 1
         self._source = source
-        self._file = file
+        self.file = file
         self._file_watch = watch
         workers = config.gateway.workers
         self.workers = usable_cpus() if workers == "auto" else workers
         self._factory = factory
-        self._slots = [Slot(index) for index in range(self.workers)]
+        self.slots = [Slot(index) for index in range(self.workers)]
         self._listening: list[Listening] = []
         self._segment: Segment | None = None
         self._log_handler: LogHandler | None = None
@@ -118,11 +115,10 @@ class GatewayServer:
         self._failure = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._everyone_left: asyncio.Event | None = None
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         self._lending: Lending
         self._reloads: Reloads | None = None
-        self._upstreams: UpstreamControl | None = None
-        self._key_sets: KeySetControl | None = None
+        self._duties: Duties | None = None
         self._drain_task: asyncio.Task[None] | None = None
         self._on_ready: Callable[[], None] = self._announce
 
@@ -156,7 +152,7 @@ class GatewayServer:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_WHILE_STARTING)
         try:
             self._open()
-            for slot in self._slots:
+            for slot in self.slots:
                 self._spawn(slot, spare)
                 spare = None
             # On use, while the workers start: it takes 50 ms.
@@ -185,37 +181,31 @@ class GatewayServer:
         routes is refused while the one in use has some, unless ``allow_empty`` says that it is meant. Raises
         RuntimeError while the gateway does not run. ``by`` is for the log.
         """
-        if self._reloads is None:
-            raise RuntimeError("the gateway does not run")
-        return self._reloads.request(config, by, allow_empty=allow_empty)
+        return self.reloads.request(config, by, allow_empty=allow_empty)
 
-    def switch(self, change: "Change", *, by: str) -> "Future[Reloaded]":
-        """Closes or opens routes, over reloads to come too (`fastgate.server.maintenance`); else as `reload`."""
+    @property
+    def reloads(self) -> "Reloads":
+        """What carries out reloads. Raises RuntimeError while the gateway does not run."""
         if self._reloads is None:
             raise RuntimeError("the gateway does not run")
-        return self._reloads.switch(change, by)
+        return self._reloads
+
+    @property
+    def switches(self) -> Switches:
+        """What operators have switched by hand."""
+        return self._reloads.switches if self._reloads is not None else Switches()
+
+    @property
+    def state(self) -> str:
+        """``"starting"``, ``"running"`` or ``"draining"``."""
+        return "draining" if self._draining else "running" if self._ever_ready else "starting"
 
     def status(self) -> dict[str, Any]:
-        """What runs, as plain data."""
-        return {
-            "pid": os.getpid(),
-            "state": "draining" if self._draining else "running" if self._ever_ready else "starting",
-            "addresses": self.addresses,
-            "file": self._file,
-            "generation": self.generation,
-            "routes": len(self.config.routes),
-            "maintenance": (self._reloads.switches if self._reloads is not None else Switches()).told(self.config),
-            "uptime": round(time.monotonic() - self._started, 3),
-            "workers": [
-                {
-                    "slot": slot.index,
-                    "pid": slot.process.pid if slot.process is not None else None,
-                    "ready": slot.ready,
-                    "generation": slot.process.generation if slot.process is not None else None,
-                }
-                for slot in self._slots
-            ],
-        }
+        """What runs, as plain data: `fastgate.server.results.Status`."""
+        from fastgate.server.operations import Operations
+
+        found: dict[str, Any] = to_builtins(Operations(self).status())
+        return found
 
     # Opening and closing.
 
@@ -235,7 +225,7 @@ class GatewayServer:
         self._segment = make_segment(self.config, self.workers)
 
     def _close(self) -> None:
-        for slot in self._slots:
+        for slot in self.slots:
             if slot.process is not None:
                 slot.process.kill(signal.SIGKILL)
                 slot.process.wait(STOP_GRACE)
@@ -258,17 +248,17 @@ class GatewayServer:
     async def _supervise(self, mask: set[int | signal.Signals]) -> int:
         import asyncio
 
+        from fastgate.gateway.duties import DUTIES
+        from fastgate.gateway.duties.dispatch import Duties
         from fastgate.server.reload import Reloads, Supervised
         from fastgate.server.watchdog import watch_heartbeats
-        from fastgate.state.watch import LimitWatch
-        from fastgate.upstreams.control import UpstreamControl
 
         assert self._segment is not None
         loop = asyncio.get_running_loop()
-        self._started = time.monotonic()
-        supervised = Supervised(self._slots, self._source, lambda: self.config, self._use, self._dismiss)
+        self.started = time.monotonic()
+        supervised = Supervised(self.slots, self._source, lambda: self.config, self._use, self._dismiss)
         self._reloads = reloads = Reloads(supervised)
-        self._lending = Lending(loop, self._slots, self._listening)
+        self._lending = Lending(loop, self.slots, self._listening)
         self._everyone_left = asyncio.Event()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -279,43 +269,40 @@ class GatewayServer:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if self._failure:  # not even an interpreter could be started
             raise StartError(self._failure)
-        for slot in self._slots:
+        for slot in self.slots:
             self._watch(slot)
-        self._upstreams = UpstreamControl(self._segment, self._resolved)
-        self._upstreams.update(self.config)
-        self._fetch_key_sets()
+        self._duties = Duties(DUTIES, self._segment, lambda topic, data: self._tell_all(Told(topic, data)))
+        self._duties.update(self.config)
         tasks = [
-            loop.create_task(watch_heartbeats(self._slots, self._segment, lambda: self.config.gateway.worker_timeout)),
-            loop.create_task(LimitWatch(self._segment).run()),
+            loop.create_task(watch_heartbeats(self.slots, self._segment, lambda: self.config.gateway.worker_timeout))
         ]
         if self._file_watch is not None:
-            changed = f"a change of {self._file or 'the configuration file'}"
+            changed = f"a change of {self.file or 'the configuration file'}"
             tasks.append(loop.create_task(self._file_watch.run(lambda: reloads.request(None, changed))))
-        operators = await self._open_operator_socket()
+        control_socket = await self._open_control_socket()
         await self._everyone_left.wait()
-        operators.close()
+        control_socket.close()
         if self._drain_task is not None:
             tasks.append(self._drain_task)
         for task in tasks:
             task.cancel()
         await reloads.close()
-        await self._upstreams.stop()
-        if self._key_sets is not None:
-            await self._key_sets.stop()
+        await self._duties.stop()
         self._reloads = None
         if self._failure:
             raise StartError(self._failure)
         return 1 if self._forced else self._exit_code
 
-    async def _open_operator_socket(self) -> "OperatorSocket":
-        from fastgate.server.operator import OperatorSocket, commands
+    async def _open_control_socket(self) -> "ControlSocket":
+        from fastgate.server.control_socket import ControlSocket, commands
+        from fastgate.server.operations import Operations
 
-        operators = OperatorSocket(commands(self))
+        control_socket = ControlSocket(commands(Operations(self)))
         try:
-            await operators.open()
+            await control_socket.open()
         except OSError as error:
             _log.warning("`fastgate reload` and `fastgate status` will not find this gateway: %s", error)
-        return operators
+        return control_socket
 
     def _reopen_logs(self) -> None:
         assert self._log_handler is not None
@@ -325,19 +312,8 @@ class GatewayServer:
             _log.error("cannot reopen the log: %s", error)
         self._tell_all(ReopenLogs())
 
-    def _resolved(self, upstream: str, found: "Found") -> None:
-        self._tell_all(Resolved(upstream, {name: list(addresses) for name, addresses in found.items()}))
-
-    def _fetch_key_sets(self) -> None:
-        if self._key_sets is None and self.config.auth.jwt is not None:
-            from fastgate.policies.jwt.fetching import KeySetControl  # on use: it loads libraries
-
-            self._key_sets = KeySetControl(lambda url, document: self._tell_all(KeySet(url, document)))
-        if self._key_sets is not None:
-            self._key_sets.update(self.config)
-
     def _tell_all(self, message: Message) -> None:
-        for slot in self._slots:
+        for slot in self.slots:
             if slot.process is not None:
                 slot.process.channel.send(message)
 
@@ -362,8 +338,7 @@ class GatewayServer:
                 path=module_path(),
                 python_path=os.environ.get("PYTHONPATH"),
                 factory=self._factory,
-                found=self._upstreams.found if self._upstreams is not None else {},
-                key_sets=self._key_sets.documents if self._key_sets is not None else {},
+                snapshots=self._duties.snapshots() if self._duties is not None else {},
             ),
             [self._segment.fd, *(each.fileno() for each in sockets)],
         )
@@ -409,7 +384,7 @@ class GatewayServer:
             if process.exit_code != 0 and not self._failure:
                 self._exit_code = 1
                 _log.warning("worker %d %s before it was done", slot.index, process.ending())
-            if not any(other.process for other in self._slots):
+            if not any(other.process for other in self.slots):
                 self._leave()
             return
         if process.dismissed:
@@ -458,10 +433,9 @@ class GatewayServer:
     def _use(self, config: GatewayConfig, generation: int) -> None:
         """What is started from now on starts with this configuration; at once where a slot waits for its next try."""
         self.config, self.generation = config, generation
-        if self._upstreams is not None:
-            self._upstreams.update(config)
-            self._fetch_key_sets()
-        for slot in self._slots:
+        if self._duties is not None:
+            self._duties.update(config)
+        for slot in self.slots:
             slot.failures = 0
             if slot.respawn is not None and not self._draining:
                 slot.respawn.cancel()
@@ -481,9 +455,9 @@ class GatewayServer:
 
     def _hopeless(self, reason: str) -> bool:
         """No worker ever was ready, and trying again will not help: they all gave a reason, or one died too often."""
-        if reason and all(slot.failures for slot in self._slots):
+        if reason and all(slot.failures for slot in self.slots):
             return True
-        return any(slot.failures >= ATTEMPTS for slot in self._slots)
+        return any(slot.failures >= ATTEMPTS for slot in self.slots)
 
     def _receive(self, slot: Slot, process: WorkerProcess, message: Message) -> None:
         assert self._reloads is not None
@@ -502,11 +476,9 @@ class GatewayServer:
             self._loop.call_later(delay, self._let_go, slot, process)
         elif isinstance(message, Prepared | Refused | Committed):
             self._reloads.answered(process, message)
-        elif isinstance(message, WantKey):
-            if self._key_sets is not None:
-                self._key_sets.want(
-                    message.url, message.kid, lambda url, until: process.channel.send(KeySettled(url, until))
-                )
+        elif isinstance(message, Asked):
+            if self._duties is not None:
+                self._duties.asked(slot.index, partial(_tell, process), message.topic, message.data)
         elif isinstance(message, Event):
             _log.info("worker %d: %s", slot.index, message.name, extra={"fields": message.fields})
 
@@ -516,7 +488,7 @@ class GatewayServer:
         if not self._ever_ready:
             self._ever_ready = True
             self._on_ready()
-            for other in self._slots:
+            for other in self.slots:
                 if other.waits:
                     self._replace(other, other.waits)
         else:
@@ -543,10 +515,10 @@ class GatewayServer:
         self._lending.end()
         assert self._reloads is not None
         self._reloads.end()
-        for slot in self._slots:
+        for slot in self.slots:
             if slot.respawn is not None:
                 slot.respawn.cancel()
-        if not any(slot.process for slot in self._slots):
+        if not any(slot.process for slot in self.slots):
             self._leave()
             return
         self._drain_task = self._loop.create_task(self._drain())
@@ -571,16 +543,20 @@ class GatewayServer:
         self._loop.call_later(STOP_GRACE, self._kill_all)
 
     def _kill_all(self) -> None:
-        for slot in self._slots:
+        for slot in self.slots:
             if slot.process is not None:
                 slot.process.kill(signal.SIGKILL)
 
     def _leave_soon(self) -> None:
         """Ends those workers that still run, and leaves when they are gone."""
         self._kill_all()
-        if not any(slot.process for slot in self._slots):
+        if not any(slot.process for slot in self.slots):
             self._leave()
 
     def _leave(self) -> None:
         if self._everyone_left is not None:
             self._everyone_left.set()
+
+
+def _tell(process: WorkerProcess, topic: str, data: bytes) -> None:
+    process.channel.send(Told(topic, data))

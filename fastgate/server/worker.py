@@ -24,29 +24,27 @@ from fastgate._core.exchange.worker import tune_allocator
 from fastgate.config import GatewayConfig, GatewayTable
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.channel import Channel
-from fastgate.server.messages import (
+from fastgate.server.control_messages import (
     Abort,
     Close,
     Commit,
+    ConfigPart,
     Drain,
     Failed,
     GiveBack,
-    KeySet,
-    KeySettled,
     Lend,
     Message,
-    Piece,
     Prepare,
     ReadCertificates,
     ReopenLogs,
-    Resolved,
     Start,
     Stop,
+    Told,
 )
 from fastgate.server.preparation import Preparation
 from fastgate.server.process import BLOCKED_WHILE_STARTING, raise_file_limit
-from fastgate.server.remote import RemoteControl
-from fastgate.server.runnable import Runnable, load_factory, one_line
+from fastgate.server.supervised_control import SupervisedControl
+from fastgate.server.worker_target import WorkerTarget, load_factory, one_line
 
 _log = logging.getLogger("fastgate.worker")
 
@@ -54,14 +52,14 @@ _log = logging.getLogger("fastgate.worker")
 class Worker:
     """The life of one worker process."""
 
-    def __init__(self, channel: Channel, start: Start, control: RemoteControl, log: LogHandler) -> None:
+    def __init__(self, channel: Channel, start: Start, control: SupervisedControl, log: LogHandler) -> None:
         self._channel = channel
         self._start = start
         self._log = log
         self._control = control
         self._leave = asyncio.Event()
         self._stop = asyncio.Event()
-        self._gateway: Runnable | None = None
+        self._gateway: WorkerTarget | None = None
         self._preparation: Preparation | None = None
         self._started = False
         self._loans: asyncio.Queue[tuple[Lend | GiveBack, list[int]]] = asyncio.Queue()
@@ -128,16 +126,12 @@ class Worker:
             self._stop.set()
         elif isinstance(message, ReopenLogs):
             self._reopen_logs()
-        elif isinstance(message, Resolved):
-            self._control.take(message)
-        elif isinstance(message, KeySet):
-            self._control.take_key_set(message)
-        elif isinstance(message, KeySettled):
-            self._control.key_settled(message)
+        elif isinstance(message, Told):
+            self._control.told(message)
         elif isinstance(message, ReadCertificates):
             if self._gateway is not None:
                 self._gateway.read_certificates()
-        elif isinstance(message, Prepare | Piece | Commit | Abort):
+        elif isinstance(message, Prepare | ConfigPart | Commit | Abort):
             # What leaves needs no other configuration; the supervisor does not wait for it.
             if self._preparation is not None and not (self._leave.is_set() and isinstance(message, Prepare)):
                 self._preparation.receive(message)
@@ -206,7 +200,7 @@ def main(descriptor: int) -> int:
     tune_allocator()
 
     async def run() -> int:
-        control = RemoteControl(channel, start, descriptors)
+        control = SupervisedControl(channel, start, descriptors)
         return await Worker(channel, start, control, log).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

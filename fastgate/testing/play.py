@@ -137,6 +137,8 @@ class Play:
         from fastgate.config import GatewayConfig
         from fastgate.gateway import Gateway
         from fastgate.gateway.control import LocalControl
+        from fastgate.gateway.duties import DUTIES
+        from fastgate.gateway.duties.upstreams import UpstreamsDuty
 
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("a play has an event loop of its own: in an async function, use testing.run()")
@@ -145,14 +147,12 @@ class Play:
             def listeners(self, config: GatewayConfig) -> list[Any]:
                 return []
 
-            def watch_upstreams(self, config: GatewayConfig, resolved: Any) -> None:
-                """Nothing is probed."""
-
         self._loop = _Loop()
         self._loop.opened = self._open_upstream
         self._change = asyncio.Event()
         config = GatewayConfig.from_dict(self._config)
-        self._gateway: Gateway = Gateway(config, control=NoSockets(config), policies=self._policies)
+        control = NoSockets(config, duties=[each for each in DUTIES if each is not UpstreamsDuty])  # nothing is probed
+        self._gateway: Gateway = Gateway(config, control=control, policies=self._policies)
         try:
             self._do(self._gateway.start())
         except BaseException:

@@ -20,35 +20,25 @@ FLOORS = (
 
 EXCEPTIONS = frozenset(
     {
-        "delivery.split -> limits.request_key",
         "exchange.exchange -> delivery.copies",
         "exchange.exchange -> delivery.split",
         "exchange.exchange -> delivery.tries",
-        "exchange.exchange -> limits.gates",
         "exchange.exchange -> policies.header_edits",
         "exchange.exchange -> wire.sockets",
         "exchange.route -> delivery.retry",
-        "exchange.route -> limits.concurrency",
-        "exchange.route -> limits.rate",
-        "exchange.worker -> limits.gates",
         "exchange.worker -> wire.tls_failures",
-        "limits.request_key -> auth.gate",
-        "wire.h1.answer_head -> limits.gates",
-        "wire.h1.answer_head -> policies.browser",
         "wire.h1.forwarding -> policies.header_edits",
         "wire.h1.upstream -> delivery.balancer",
         "wire.h1.upstream -> delivery.breaker",
         "wire.h1.upstream -> delivery.budget",
         "wire.h1.upstream -> delivery.health",
         "wire.h1.upstream -> delivery.retry",
-        "wire.h1.upstream -> limits.request_key",
     }
 )
 
 CIRCLES: tuple[frozenset[str], ...] = (
     frozenset(
         {
-            "auth.gate",
             "delivery.copies",
             "delivery.split",
             "delivery.tries",
@@ -57,11 +47,9 @@ CIRCLES: tuple[frozenset[str], ...] = (
             "exchange.filters",
             "exchange.hops",
             "exchange.refusal",
+            "exchange.request_key",
             "exchange.resolve",
             "exchange.views",
-            "exchange.worker",
-            "limits.gates",
-            "limits.request_key",
             "policies.header_edits",
         }
     ),

@@ -82,7 +82,7 @@ def functions(path: Path) -> Iterator[Function]:
 def module_of(path: Path) -> tuple[Path, ...]:
     """The files that are compiled together with this one, as far as they declare its names."""
     if path.suffix == ".pxi":
-        owner = next(each for each in path.parent.glob("*.pyx") if f'include "{path.name}"' in each.read_text())
+        owner = next(each for each in path.parent.glob("*.p[xy][xd]") if f'include "{path.name}"' in each.read_text())
         return module_of(owner)
     parts = [each for each in (path.with_suffix(".pyx"), path.with_suffix(".pxd"), path) if each.exists()]
     if path.suffix == ".pyx":

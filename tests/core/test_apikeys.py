@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgate._core.auth.api_key import KeyEntry, KeyMethod, KeyTable
-from fastgate._core.auth.gate import Identity
+from fastgate._core.exchange.identity import Identity
 from fastgate._core.probes.core import sha_256
 
 

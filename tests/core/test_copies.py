@@ -29,12 +29,12 @@ def mirrored(play: World, *, sample: float = 1.0, timeout: float = 60.0, **route
 ITS_OWN = {
     "engine", "runtime", "next_spare", "generation", "client", "over", "phase", "cause", "attempt", "due",
     "total_due", "started", "connected_at", "response_at", "ended", "upstream", "request", "response", "is_copy",
-    "original", "hedge", "mirror", "share", "share_key", "queued", "quotas", "quota_count", "refused_for", "tries",
+    "original", "hedge", "mirror", "debts", "places", "later", "refused_for", "tries",
     "replayed", "fresh", "target_name", "tried", "last_cause", "try_due", "pause_for", "pause", "kept_head",
     "kept_body", "kept_size", "status", "answer", "response_started", "response_complete", "status_changed",
     "reframed", "filters", "response_extra", "response_withheld", "carried", "response_body", "response_kept",
     "bytes_out", "interims", "preflight", "upgrading", "expects_continue", "sending_stopped", "filtering",
-    "body_waiter", "body_wanted", "verdict", "method_index", "refused_by", "pending", "complaint", "refusal_fields",
+    "body_waiter", "body_wanted", "refusal_fields",
     "refusal_detail", "refusal_of", "hooks", "step", "task", "awaited", "request_view", "response_view", "error",
     "state",
 }
@@ -45,7 +45,7 @@ def test_a_copy_takes_over_every_field_that_decides_about_a_try() -> None:
     declared = (core / "exchange" / "exchange.pxd").read_text().partition("cdef class Exchange(Timed):")[2]
     pattern = r"^    cdef (?:readonly |const |unsigned )*[\w*]+ ?\*?(?:char )?\*?(\w+)(?:\[\w+\])? *(?:#.*)?$"
     fields = re.findall(pattern, declared, re.MULTILINE)
-    assert {"identity", "client_ip", "path", "id", "quotas", "generation", "refused_by"} <= set(fields)
+    assert {"identity", "client_ip", "path", "id", "debts", "generation", "refused_for"} <= set(fields)
     source = (core / "delivery" / "copies.pyx").read_text()
     made = source.partition("cdef Exchange copy_of")[2].partition("return copy")[0]
     copied = set(re.findall(r"copy\.(\w+)\b", made))

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.auth.gate import Identity, VerifiedCache
+from fastgate._core.auth.gate import VerifiedCache
+from fastgate._core.exchange.identity import Identity
 
 # Credentials that share beginnings and ends, on both sides of every step in which they are read.
 KEYS = st.one_of(

@@ -19,10 +19,11 @@ from fastgate._core.probes.core import HandWheel, seed_random
 from fastgate._core.wire.h1.client import ClientConnection
 from fastgate.config import GatewayConfig, Problem
 from fastgate.gateway.control import LocalControl
+from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.duties import DUTIES
+from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.pools import Pools
 from fastgate.gateway.runtime import Compiled, compile_runtime
-from fastgate.gateway.slices import Slices
-from fastgate.policies.jwt.key_sets import KeySets
 
 KEY = "ea77193cc4e6f18656f3130e296203880c4b9b3772afc855211b82fdd46e9185"  # of "secret-one"
 RETRY = {"attempts": 3, "on": ["connect", "reset", "timeout", "5xx"], "backoff": "10ms", "budget": 10}
@@ -227,14 +228,14 @@ class FuzzedGateway:
         self.lines = Lines()
         self.engine.finished = AccessLog(self.lines)  # type: ignore[arg-type]
         problems: list[Problem] = []
-        pools = Pools(self.engine, self.control.slots, self.control.found)
-        plan = finished(pools.plan(config.upstreams, Slices(), problems))
+        pools = Pools(self.engine, self.control.slots, {})
+        plan = finished(pools.plan(config.upstreams, Cooperative(), problems))
         policies: dict[str, Policy] = {
             "sees": Sees({}), "waits": Waits(self._wait), "reads": Reads({}), "streams": Streams({}),
         }  # fmt: skip
-        key_sets = KeySets({}, lambda url, kid: None)
+        subscribers = Subscribers(DUTIES, lambda topic, data: None)
         self.compiled: Compiled = finished(
-            compile_runtime(config, self.engine, plan.pools, policies, key_sets, Slices(), problems)
+            compile_runtime(config, self.engine, plan.pools, policies, subscribers, Cooperative(), problems)
         )
         assert problems == []
         pools.use(plan)

@@ -12,7 +12,7 @@ import pytest
 from policies.passwords import ALICE, Hashing, credential, get
 from tls.authorities import Files
 
-from fastgate._core.auth.gate import Identity
+from fastgate._core.exchange.identity import Identity
 from fastgate.gateway import Gateway
 from fastgate.testing import Answer, RawClient, RecordingUpstream, proxy_config, respond, stall, start_gateway, wait_for
 from fastgate.testing.messages import RecordedResponse

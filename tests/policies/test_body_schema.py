@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.policies.access import measure
+from fastgate._core.policies.request_body import measure
 from fastgate.config import BodySchema, ConfigError, GatewayConfig
 from fastgate.policies.body_schema import FEW_VALUES, MAX_DEPTH, body_check, parse
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway

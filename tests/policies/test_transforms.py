@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastgate import Policy, Request
-from fastgate._core.auth.gate import Identity
+from fastgate._core.exchange.identity import Identity
 from fastgate.config import ConfigError, GatewayConfig, Route
 from fastgate.policies.headers import compile_edits
 from fastgate.policies.paths import compile_path

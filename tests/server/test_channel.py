@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from fastgate.server import messages
+from fastgate.server import control_messages
 from fastgate.server.channel import Channel
-from fastgate.server.messages import Close, Drain, Event, Failed, GiveBack, Lend, Message, Ready, Stop
+from fastgate.server.control_messages import Close, Drain, Event, Failed, GiveBack, Lend, Message, Ready, Stop
 
 MESSAGES: list[Message] = [
     Ready(),
@@ -41,9 +41,9 @@ def pair() -> Iterator[tuple[Channel, Channel]]:
 
 
 def test_every_message_can_be_read() -> None:
-    kinds = {each for each in vars(messages).values() if isinstance(each, type) and issubclass(each, Struct)}
+    kinds = {each for each in vars(control_messages).values() if isinstance(each, type) and issubclass(each, Struct)}
     read = {each for each in get_args(Message) if issubclass(each, Struct)}
-    assert kinds - {Struct, messages.Problem} == read
+    assert kinds - {Struct, control_messages.Problem} == read
 
 
 @given(st.lists(st.sampled_from(MESSAGES), max_size=20))
@@ -154,7 +154,7 @@ async def test_finishing_delivers_the_last_words_of_a_process_that_died() -> Non
 
 
 def test_every_message_is_one_that_the_other_side_can_read() -> None:
-    classes = [each for each in vars(messages).values() if isinstance(each, type)]
-    kinds = [each for each in classes if each.__module__ == messages.__name__]
+    classes = [each for each in vars(control_messages).values() if isinstance(each, type)]
+    kinds = [each for each in classes if each.__module__ == control_messages.__name__]
     assert set(kinds) == set(typing.get_args(Message))
     assert all(issubclass(kind, msgspec.Struct) for kind in kinds)

@@ -1,16 +1,18 @@
 """Sets of keys for several workers: one fetch for all of them, and never a wrong answer while keys change."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import jwt
 from policies.key_server import KeyServer, key_of, token_of
 from policies.tokens import claims
-from server.harness import REAL, Server, config, eventually, running
+from server.harness import REAL, Server, config, eventually, running, running_file
 from server.traffic import Load, get, targets
 
 WORKERS = 2
@@ -85,6 +87,39 @@ async def test_a_worker_that_is_replaced_has_the_set_at_once() -> None:
                 await load.more(50)
             assert load.failed == {}
             assert server.fetches == 1
+
+
+async def test_a_reload_that_names_another_set_reaches_every_worker_and_those_to_come(tmp_path: Path) -> None:
+    file = tmp_path / "fastgate.json"
+    async with targets({}) as (target,), KeyServer("a") as first, KeyServer("b") as second:
+        settings = guarded(target.name, first)
+        del settings["routes"][0]["auth"], settings["auth"]
+        file.write_text(json.dumps(settings))
+        async with running_file(file, REAL) as gateway:
+            port = await gateway.complete(WORKERS)
+            # The first configuration has no tokens at all, the next two have them of one issuer each.
+            for generation, (server, kid) in enumerate(((first, "a"), (second, "b")), start=2):
+                file.write_text(json.dumps(guarded(target.name, server)))
+                gateway.signal(signal.SIGHUP)
+                await gateway.says(f"reload: generation {generation} is in use")
+                assert await outcomes(port, kid) == {"200"}
+            assert await outcomes(port, "a") == {"401"}
+            fetches = first.fetches
+            await second.stop()
+            for pid in list(gateway.workers().values()):
+                os.kill(pid, signal.SIGKILL)
+            await replaced(gateway)
+            assert await outcomes(port, "b") == {"200"}
+            assert first.fetches == fetches
+
+
+async def outcomes(port: int, kid: str) -> set[str]:
+    """Of requests that carry a token of that key, on several connections."""
+    async with Load(port, 8, lambda *_: bearing(token_of(kid))) as load:
+        async with asyncio.timeout(20):
+            while sum(load.outcomes.values()) < 40:
+                await asyncio.sleep(0.01)
+    return set(load.outcomes)
 
 
 async def replaced(gateway: Server) -> None:

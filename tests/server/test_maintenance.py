@@ -67,7 +67,7 @@ def test_routes_that_come_later_are_closed_by_all_only() -> None:
 
 
 def test_what_was_said_of_routes_that_are_gone_is_forgotten() -> None:
-    switches = after([("on", ["a", "b"])], config()).without_strangers(config(names="bc"))
+    switches = after([("on", ["a", "b"])], config()).without_unknown_routes(config(names="bc"))
     assert closed(switches, config()) == "b"
 
 

@@ -1,10 +1,14 @@
 """A name server that is named, with several workers: each of them waits for its first answer, and uses no other."""
 
+import asyncio
+import json
 import os
 import signal
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
-from server.harness import REAL, config, running
+from server.harness import REAL, Server, config, running, running_file
 from traffic.test_names import LOCAL, dns, several
 from upstreams.name_server import SILENCE, NameServer
 
@@ -47,3 +51,47 @@ async def test_every_worker_waits_for_the_first_answer() -> None:
                 assert (await client.request(GET)).body == b"127.0.0.2"
         assert system.connections == []
         assert len(named.requests) == 24
+
+
+async def test_a_reload_that_names_another_target_reaches_every_worker_and_those_to_come(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack, NameServer() as names:
+        port, (first, _) = await several(Stand(stack), "127.0.0.1", "127.0.0.2")
+        names.zone["one.test", "A"] = ["127.0.0.1"]
+        names.zone["two.test", "A"] = ["127.0.0.2"]
+        file = tmp_path / "fastgate.json"
+
+        def write(target: str) -> None:
+            settings: dict[str, Any] = config(workers=WORKERS)
+            settings["upstreams"] = {"backend": {"targets": [f"{target}:{port}"], "dns": dns(names)}}
+            file.write_text(json.dumps(settings))
+
+        write("one.test")
+        gateway = await stack.enter_async_context(running_file(file, REAL))
+        entry = await gateway.complete(WORKERS)
+        assert await bodies(entry) == {b"127.0.0.1"}
+        write("two.test")
+        await reloaded(gateway, 2)
+        assert await bodies(entry) == {b"127.0.0.2"}
+        os.kill(gateway.workers()[0], signal.SIGKILL)
+        await gateway.says(r"worker \d+ is ready", times=WORKERS)
+        assert await bodies(entry) == {b"127.0.0.2"}
+        # What the name before would answer now is nothing to anybody.
+        asked = len(first.requests)
+        names.zone["one.test", "A"] = ["127.0.0.3"]
+        await asyncio.sleep(0.2)
+        assert await bodies(entry) == {b"127.0.0.2"}
+        assert len(first.requests) == asked
+
+
+async def reloaded(gateway: Server, generation: int) -> None:
+    gateway.signal(signal.SIGHUP)
+    await gateway.says(f"reload: generation {generation} is in use")
+
+
+async def bodies(entry: int) -> set[bytes]:
+    """Of answers on so many connections that every worker has some."""
+    found = set()
+    for _ in range(12):
+        async with RawClient(entry) as client:
+            found.add((await client.request(GET)).body)
+    return found

@@ -23,7 +23,7 @@ SERVICE, STRANGER = 65534, 65533
 GATEWAY = """
 import asyncio, os, sys
 from fastgate.config import ConfigError, Problem
-from fastgate.server.operator import OperatorSocket
+from fastgate.server.control_socket import ControlSocket
 
 async def status(_):
     maintenance = {"closed": [], "switched": []}
@@ -34,8 +34,8 @@ async def reload(request):
     return {"generation": 2, "workers": 1, "routes": 3, "seconds": 0.1}
 
 async def run():
-    operators = OperatorSocket({"status": status, "reload": reload})
-    await operators.open()
+    control = ControlSocket({"status": status, "reload": reload})
+    await control.open()
     print("open", flush=True)
     await asyncio.Event().wait()
 

@@ -9,8 +9,8 @@ import pytest
 
 from fastgate.config import ConfigError, GatewayConfig, Problem
 from fastgate.server.channel import Channel
-from fastgate.server.messages import Abort, Commit, Committed, Message, Piece, Prepare, Prepared, Refused
-from fastgate.server.pieces import cut
+from fastgate.server.config_stream import cut
+from fastgate.server.control_messages import Abort, Commit, Committed, ConfigPart, Message, Prepare, Prepared, Refused
 from fastgate.server.preparation import Preparation
 
 
@@ -65,13 +65,13 @@ class Side:
     def breaks(self) -> None:
         self.broken += 1
 
-    def tell(self, *messages: Prepare | Piece | Commit | Abort) -> None:
+    def tell(self, *messages: Prepare | ConfigPart | Commit | Abort) -> None:
         for message in messages:
             self.preparation.receive(message)
 
     def prepare(self, name: str, generation: int) -> None:
-        pieces = cut(named(name), generation)
-        self.tell(Prepare(generation, len(pieces)), *pieces)
+        parts = cut(named(name), generation)
+        self.tell(Prepare(generation, len(parts)), *parts)
 
     async def answer(self) -> Message:
         received = await asyncio.to_thread(self.theirs.wait)
@@ -119,11 +119,11 @@ async def test_what_is_cancelled_is_aborted_before_the_next_begins(side: Side) -
     side.tell(Abort(3))
 
 
-async def test_an_abort_while_pieces_are_missing_leaves_nothing(side: Side) -> None:
-    pieces = cut(named("new"), 2)
-    side.tell(Prepare(2, len(pieces)), *pieces[:-1])
+async def test_an_abort_while_parts_are_missing_leaves_nothing(side: Side) -> None:
+    parts = cut(named("new"), 2)
+    side.tell(Prepare(2, len(parts)), *parts[:-1])
     await asyncio.sleep(0)
-    side.tell(Abort(2), pieces[-1])
+    side.tell(Abort(2), parts[-1])
     side.prepare("other", 3)
     assert await side.answer() == Prepared(3)
     assert side.gateway.told[-1] == "prepare other"

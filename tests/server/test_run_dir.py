@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from server.harness import Server, config, fetch, running
 
-from fastgate.server import operator, run_dir
+from fastgate.server import control_socket, run_dir
 from fastgate.server.run_dir import make_run_dir, run_dirs, running_gateways, socket_path
 
 
@@ -152,7 +152,7 @@ async def test_another_user_is_turned_away(place: Path, monkeypatch: pytest.Monk
         found: dict[str, object] = json.loads(output)
         return found
 
-    opened = operator.OperatorSocket({"hello": command})
+    opened = control_socket.ControlSocket({"hello": command})
     await opened.open()
     try:
         assert await answer() == {"ok": True}
@@ -162,7 +162,7 @@ async def test_another_user_is_turned_away(place: Path, monkeypatch: pytest.Monk
             socket_path(place / "run", os.getpid()).chmod(0o666)
             refused = await answer(65534)
         else:
-            monkeypatch.setattr(operator.os, "geteuid", lambda: os.getuid() + 1)
+            monkeypatch.setattr(control_socket.os, "geteuid", lambda: os.getuid() + 1)
             refused = await answer()
         assert refused == {"ok": False, "error": "only the user of the gateway and root may ask"}
         assert called == [1]

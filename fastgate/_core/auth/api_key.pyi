@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 
-from fastgate._core.auth.gate import Identity, Method
+from fastgate._core.auth.gate import Method
+from fastgate._core.exchange.identity import Identity
 
 class KeyEntry:
     """Whose key it is, where it is good for (``routes``: names, None = everywhere), and until when.

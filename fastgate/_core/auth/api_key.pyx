@@ -24,7 +24,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
-from fastgate._core.auth.gate cimport ABSENT, NOT_ALLOWED, REFUSED, Identity
+from fastgate._core.auth.gate cimport ABSENT, NOT_ALLOWED, REFUSED
+from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport (
     AUTHORIZATION,

@@ -1,6 +1,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
-from fastgate._core.auth.gate import Identity, Method, VerifiedCache
+from fastgate._core.auth.gate import Method, VerifiedCache
+from fastgate._core.exchange.identity import Identity
 
 class BasicMethod(Method):
     """Names and passwords (RFC 7617).

@@ -13,7 +13,8 @@ from hmac import digest
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.auth.gate cimport ABSENT, REFUSED, WAITING, Identity, Later, Method
+from fastgate._core.auth.gate cimport ABSENT, REFUSED, WAITING, Later, Method, inquiry_of
+from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport AUTHORIZATION, DROPPED, Field, Head, same
 from fastgate._core.exchange.timers cimport clock_us
@@ -67,7 +68,7 @@ cdef class BasicMethod(Method):
         found = self.cache.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), clock_us() / 1e6)
         if found is not None:
             return self.grant(x, <Identity>found)
-        x.pending = Later(self.wait, password, stored, key, identity)
+        inquiry_of(x).pending = Later(self.wait, password, stored, key, identity)
         return WAITING
 
     async def wait(self, bytes password, bytes stored, bytes key, identity):

@@ -1,8 +1,9 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
-from fastgate._core.auth.gate import Identity, Method, VerifiedCache
+from fastgate._core.auth.gate import Method, VerifiedCache
 from fastgate._core.exchange.exchange import Exchange
+from fastgate._core.exchange.identity import Identity
 
 _Judgement: TypeAlias = tuple[Identity, float] | str | None
 

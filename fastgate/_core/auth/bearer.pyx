@@ -11,10 +11,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-from fastgate._core.auth.gate cimport REFUSED, UNAVAILABLE, WAITING, ABSENT, Identity, Method, VerifiedCache
+from fastgate._core.auth.gate cimport REFUSED, UNAVAILABLE, WAITING, ABSENT, Method, VerifiedCache, inquiry_of
+from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport AUTHORIZATION, DROPPED, Field, Head, same
-from fastgate._core.limits.request_key cimport find_cookie
+from fastgate._core.exchange.request_key cimport find_cookie
 from fastgate._core.routing.query cimport Parameter, find_parameter
 
 cdef dict KINDS = {"header": IN_HEADER, "cookie": IN_COOKIE, "query": IN_QUERY}
@@ -49,7 +50,7 @@ cdef class TokenMethod(Method):
         token = PyBytes_FromStringAndSize(<const char*>value, length)
         judgement = self.judge(token)
         if hasattr(judgement, "__await__"):
-            x.pending = self.wait(x, token, judgement)
+            inquiry_of(x).pending = self.wait(x, token, judgement)
             return WAITING
         if isinstance(judgement, tuple):
             identity, until = judgement
@@ -70,12 +71,12 @@ cdef class TokenMethod(Method):
         """A token that was not granted: the sentence for its client, or None where nobody can say."""
         if judgement is None:
             return UNAVAILABLE
-        x.complaint = (self, judgement)
+        inquiry_of(x).complaint = (self, judgement)
         return REFUSED
 
     cdef bytes challenge_to(self, Exchange x, bint refused):
-        if refused and x.complaint is not None and (<tuple>x.complaint)[0] is self:
-            why = (<str>(<tuple>x.complaint)[1]).encode("ascii")
+        if refused and inquiry_of(x).complaint is not None and (<tuple>inquiry_of(x).complaint)[0] is self:
+            why = (<str>(<tuple>inquiry_of(x).complaint)[1]).encode("ascii")
             return self.challenge + b', error="invalid_token", error_description="' + why + b'"'
         return self.challenge
 

@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
-from fastgate._core.auth.gate cimport Identity, Method
+from fastgate._core.exchange.identity cimport Identity
+from fastgate._core.auth.gate cimport Method
 from fastgate._core.exchange.exchange cimport ClientSide
 
 

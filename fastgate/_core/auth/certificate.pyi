@@ -1,7 +1,8 @@
 from collections.abc import Callable
 from ssl import SSLObject
 
-from fastgate._core.auth.gate import Identity, Method
+from fastgate._core.auth.gate import Method
+from fastgate._core.exchange.identity import Identity
 
 class CertificateMethod(Method):
     """Certificates that the TLS handshake has verified.

@@ -1,7 +1,8 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from fastgate._core.auth.gate import Identity, Method, VerifiedCache
+from fastgate._core.auth.gate import Method, VerifiedCache
 from fastgate._core.exchange.exchange import Answer
+from fastgate._core.exchange.identity import Identity
 
 class ForwardMethod(Method):
     """A service that is asked with a GET of ``target`` from ``authority``.

@@ -12,7 +12,8 @@ from hashlib import sha256
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.auth.gate cimport WAITING, Identity, Later, Method, comparable, take_away
+from fastgate._core.auth.gate cimport WAITING, Later, Method, comparable, take_away, inquiry_of
+from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport COOKIE, DROPPED, Head, normal_host
 from fastgate._core.exchange.hops cimport Hops
@@ -40,7 +41,7 @@ cdef class ForwardMethod(Method):
             identity = self.cache.find(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), clock_us() / 1e6)
         if identity is not None:
             return self.grant(x, identity)
-        x.pending = Later(self.ask, key, self.request(x))
+        inquiry_of(x).pending = Later(self.ask, key, self.request(x))
         return WAITING
 
     cdef int grant(self, Exchange x, Identity identity) except -1:

@@ -1,6 +1,7 @@
 from libc.stdint cimport uint64_t
 
-from fastgate._core.exchange.exchange cimport Exchange
+from fastgate._core.exchange.exchange cimport Debt, Exchange
+from fastgate._core.exchange.identity cimport Identity
 
 
 cdef enum Verdict:
@@ -13,18 +14,16 @@ cdef enum Verdict:
     WAITING = 5                        # the awaitable in ``pending`` will say
 
 
-cdef class Identity:
-    """Who asks, as an authentication method found out; immutable, and shared by the requests of one client."""
-    cdef readonly str id
-    cdef readonly str method
-    cdef readonly object claims        # a mapping that nobody can change
-    cdef readonly object source
-    cdef bytes key                     # what limits count by
-    cdef tuple fields                  # (name, value) for the upstream
-    cdef tuple client_fields           # (name, value) for the client, with the one answer that this identity leads to
-    cdef dict texts                    # claims that were asked for as text, by their paths
+cdef class Inquiry(Debt):
+    """How far the authentication of one exchange has come."""
+    cdef int verdict                   # of all methods so far
+    cdef int method_index              # the one that is asked
+    cdef unsigned int refused_by       # bit set of the methods that refused
+    cdef object pending                # the awaitable of the method that waits
+    cdef tuple complaint               # a method that refused, and what it tells the client
 
-    cdef bytes claim(self, str path)
+
+cdef Inquiry inquiry_of(Exchange x)
 
 
 cdef class Later:
@@ -45,7 +44,6 @@ cdef class Method:
     cdef bytes challenge_to(self, Exchange x, bint refused)
 
 
-cdef bytes claim_text(object claims, str path)
 cdef int take_away(Exchange x, tuple names) except -1
 cdef tuple comparable(object names)
 

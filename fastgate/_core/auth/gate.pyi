@@ -1,38 +1,12 @@
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any
 
-from fastgate._core.exchange.exchange import Answer, Exchange, Gate
+from fastgate._core.exchange.exchange import Answer, Debt, Exchange, Gate
+from fastgate._core.exchange.identity import Identity
 from fastgate._core.exchange.refusal import Refusal
 
-class Identity:
-    """Who asks, as an authentication method found out; immutable, and shared by the requests of one client.
-
-    ``id`` is unique among those of ``method``. ``claims`` are what is known beside it, by name; ``source`` is what the
-    method found it in. ``fields`` are header fields for the upstream, ``client_fields`` for the client.
-    """
-
-    def __init__(
-        self,
-        id: str,
-        method: str,
-        *,
-        claims: Mapping[str, Any] | None = None,
-        source: object = None,
-        fields: Iterable[tuple[str, str]] = (),
-        client_fields: Iterable[tuple[str, str]] = (),
-    ) -> None: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def method(self) -> str:
-        """"key", "jwt", "basic" …"""
-    @property
-    def claims(self) -> Mapping[str, Any]:
-        """For reading only: the next request of the same client has them too."""
-    @property
-    def source(self) -> object: ...
-    def with_others(self, other: Identity) -> Identity:
-        """This one, with the claims and fields of another method that was needed too."""
+class Inquiry(Debt):
+    """How far the authentication of one exchange has come."""
 
 class Later:
     """An awaitable of what an asynchronous function gives, which is called when it is awaited."""

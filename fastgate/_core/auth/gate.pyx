@@ -7,10 +7,11 @@ grants decides; with ``all`` each has to grant, and the first one's identity goe
 others. When nobody grants, the client gets the gravest of what was found: 503 when it cannot be found out, 403 for
 credentials that are valid but not for this request, else 401 with the challenge of every method (RFC 9110, 11.6.1).
 
-A method that has to wait (a hash that takes long, a request to a service) leaves an awaitable in ``x.pending`` and says
-WAITING. The gate's task awaits it: it gives an `Identity`, another verdict or None (REFUSED), or an answer that says in
-the method's place why not, or raises a `Refusal`; then the loop goes on where it stood. ``Refusal("auth_unavailable")``
-is UNAVAILABLE, so that another method may still grant; any other refusal ends it.
+How far that has come in one exchange is in its `Inquiry`. A method that has to wait (a hash that takes long, a request
+to a service) leaves an awaitable in ``pending`` there and says WAITING. The gate's task awaits it: it gives an
+`Identity`, another verdict or None (REFUSED), or an answer that says in the method's place why not, or raises a
+`Refusal`; then the loop goes on where it stood. ``Refusal("auth_unavailable")`` is UNAVAILABLE, so that another method
+may still grant; any other refusal ends it.
 
 Fields that methods send upstream are **owned**: what a client sends under their names is taken away before anything is
 verified, whichever method grants, so that nobody can say who he is by himself. Every spelling of a name that becomes
@@ -24,15 +25,15 @@ later one is kept. Only what was verified is in there, so that no client can fil
 """
 
 import os
-from types import MappingProxyType
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
 from fastgate._core.exchange.causes cimport AUTH_UNAVAILABLE, UNAUTHENTICATED, detail_of
-from fastgate._core.exchange.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
+from fastgate._core.exchange.exchange cimport ENDED, LATER, PASSED, Answer, Exchange, Gate, new_place
 from fastgate._core.memory.hashing cimport quick_hash
+from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.head cimport DROPPED, Field, Head, folded_name, same_variable
 from fastgate._core.exchange.chain cimport refuse_for, wait_on
 
@@ -40,34 +41,42 @@ from fastgate._core.exchange.refusal import Refusal
 
 cdef enum:
     MAX_METHODS = 32           # of one route
+    SPARE = 256                # inquiries kept for later
+
+cdef int PLACE = new_place()
+cdef Inquiry spare = None
+cdef int spares = 0
 
 
-cdef class Identity:
-    def __init__(self, str id, str method, *, claims=None, source=None, fields=(), client_fields=()):
-        self.id = id
-        self.method = method
-        self.claims = MappingProxyType(dict(claims) if claims is not None else {})
-        self.source = source
-        self.key = f"{method}\0{id}".encode("utf-8", "surrogatepass")
-        self.fields = tuple((name.encode("ascii"), value.encode()) for name, value in fields)
-        self.client_fields = tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in client_fields)
-        self.texts = {}
+cdef Inquiry inquiry_of(Exchange x):
+    """How far it has come; begun when it is first asked for."""
+    global spare, spares
+    cdef Inquiry inquiry
+    if x.places[PLACE] != NULL:
+        return <Inquiry>x.places[PLACE]
+    if spare is None:
+        inquiry = Inquiry.__new__(Inquiry)
+    else:
+        inquiry = spare
+        spare = <Inquiry>inquiry.owed_before
+        spares -= 1
+    inquiry.verdict = inquiry.method_index = 0
+    inquiry.refused_by = 0
+    x.places[PLACE] = <void*>inquiry
+    x.owe(inquiry)
+    return inquiry
 
-    cdef bytes claim(self, str path):
-        """`claim_text` of its claims, worked out once."""
-        cdef object text = self.texts.get(path)
-        if text is None and path not in self.texts:
-            text = self.texts[path] = claim_text(self.claims, path)
-        return <bytes>text
 
-    def with_others(self, Identity other):
-        """This one, with the claims and fields of another method that was needed too."""
-        cdef Identity both = Identity(self.id, self.method, claims={**other.claims, **self.claims}, source=self.source)
-        both.fields = self.fields + other.fields
-        return both
-
-    def __repr__(self):
-        return f"<Identity {self.id!r} by {self.method}>"
+cdef class Inquiry(Debt):
+    cdef int settle(self, Exchange x, int cause) except -1:
+        global spare, spares
+        x.places[PLACE] = NULL
+        self.pending = self.complaint = None
+        if spares < SPARE:
+            self.owed_before = spare
+            spare = self
+            spares += 1
+        return 0
 
 
 cdef class Later:
@@ -83,7 +92,7 @@ cdef class Later:
 
 cdef class Method:
     cdef int verify(self, Exchange x) except -1:
-        """GRANTED (by `grant`), another verdict, or WAITING with an awaitable in ``x.pending``."""
+        """GRANTED (by `grant`), another verdict, or WAITING with an awaitable in ``pending`` of the inquiry."""
         raise NotImplementedError
 
     def close(self):
@@ -133,33 +142,34 @@ cdef class Authentication(Gate):
             return PASSED
         if verdict == WAITING:
             wait_on(x, self.wait(x))
-        else:
-            refuse_for(x, self.refusal(x, verdict, None))
+            return LATER
+        refuse_for(x, self.refusal(x, verdict, None))
         return ENDED
 
     cdef int go_on(self, Exchange x) except -1:
         """Asks one method after the other, from where it stood. GRANTED, WAITING, or what is to be told."""
+        cdef Inquiry inquiry = inquiry_of(x)
         cdef int verdict
-        while x.method_index < len(self.methods):
-            verdict = (<Method>self.methods[x.method_index]).verify(x)
+        while inquiry.method_index < len(self.methods):
+            verdict = (<Method>self.methods[inquiry.method_index]).verify(x)
             if verdict == WAITING:
                 return WAITING
-            if self.took(x, verdict):
+            if self.took(inquiry, verdict):
                 break
-        if x.verdict == GRANTED:
+        if inquiry.verdict == GRANTED:
             self.send_on(x)
-        return x.verdict
+        return inquiry.verdict
 
-    cdef int took(self, Exchange x, int verdict) except -1:
+    cdef int took(self, Inquiry inquiry, int verdict) except -1:
         """Books what a method said. 1: that decides."""
         if verdict == REFUSED:
-            x.refused_by |= <unsigned int>1 << x.method_index
-        x.method_index += 1
+            inquiry.refused_by |= <unsigned int>1 << inquiry.method_index
+        inquiry.method_index += 1
         if self.all:
-            x.verdict = verdict
+            inquiry.verdict = verdict
             return verdict != GRANTED
-        if verdict > x.verdict:
-            x.verdict = verdict
+        if verdict > inquiry.verdict:
+            inquiry.verdict = verdict
         return verdict == GRANTED
 
     cdef int send_on(self, Exchange x) except -1:
@@ -180,11 +190,13 @@ cdef class Authentication(Gate):
         cdef Answer answer = None
         cdef int verdict = WAITING
         cdef uint64_t generation = x.generation
+        cdef Inquiry inquiry
         cdef Method method
         while verdict == WAITING:
-            method = <Method>self.methods[x.method_index]
-            awaitable = x.pending
-            x.pending = None
+            inquiry = inquiry_of(x)
+            method = <Method>self.methods[inquiry.method_index]
+            awaitable = inquiry.pending
+            inquiry.pending = None
             try:
                 found = await awaitable
             except Refusal as refusal:
@@ -204,12 +216,12 @@ cdef class Authentication(Gate):
                 verdict = method.grant(x, <Identity>found)
             else:
                 verdict = found
-            if not self.took(x, verdict):
+            if not self.took(inquiry, verdict):
                 verdict = self.go_on(x)
-            elif x.verdict == GRANTED:
+            elif inquiry.verdict == GRANTED:
                 self.send_on(x)
             else:
-                verdict = x.verdict
+                verdict = inquiry.verdict
         if verdict != GRANTED:
             raise self.refusal(x, verdict, answer)
 
@@ -239,7 +251,7 @@ cdef class Authentication(Gate):
         cdef int i
         for i in range(len(self.methods)):
             method = <Method>self.methods[i]
-            challenge = method.challenge_to(x, x.refused_by >> i & 1)
+            challenge = method.challenge_to(x, inquiry_of(x).refused_by >> i & 1)
             if challenge is not None:
                 fields.append(("WWW-Authenticate", challenge.decode("latin-1")))
         return fields
@@ -248,24 +260,6 @@ cdef class Authentication(Gate):
 cdef tuple comparable(object names):
     """Names for `take_away`."""
     return tuple(sorted({folded_name(name) for name in names}))
-
-
-cdef bytes claim_text(object claims, str path):
-    """A claim as text in UTF-8; None where there is none, or where it is no text, number or truth value.
-
-    ``address.country`` is a member of a member, unless there is a claim of just that name.
-    """
-    cdef object value = claims.get(path)
-    if value is None and "." in path:
-        first, *others = path.split(".")
-        value = claims.get(first)
-        for name in others:
-            value = value.get(name) if isinstance(value, dict) else None
-    if isinstance(value, bool):
-        return b"true" if value else b"false"
-    if isinstance(value, (int, float)):
-        value = str(value)
-    return (<str>value).encode("utf-8", "surrogatepass") if isinstance(value, str) else None
 
 
 cdef int take_away(Exchange x, tuple names) except -1:

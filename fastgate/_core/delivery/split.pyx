@@ -9,8 +9,21 @@ keys next to its border. O(upstreams).
 from libc.stdint cimport uint64_t
 
 from fastgate._core.exchange.exchange cimport Exchange, Upstream
-from fastgate._core.limits.request_key cimport find_steady_key
-from fastgate._core.exchange.route cimport Split
+from fastgate._core.exchange.request_key cimport RequestKey, find_steady_key
+
+
+cdef class Split:
+    """Several upstreams that share a route's requests by weight; with ``sticky`` a key always gets the same one."""
+
+    def __init__(self, upstreams, weights, RequestKey sticky=None):
+        total = sum(weights)
+        bounds, reached = [], 0
+        for weight in weights:
+            reached += weight
+            bounds.append(reached / total)
+        self.upstreams = tuple(upstreams)
+        self.bounds = tuple(bounds)
+        self.sticky = sticky
 
 
 cdef Upstream choose(Exchange x, Split split):

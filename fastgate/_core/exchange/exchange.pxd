@@ -1,8 +1,9 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.exchange.worker cimport Engine
+from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.exchange.head cimport Head
-from fastgate._core.exchange.route cimport MAX_LIMITS, Route, Runtime
+from fastgate._core.exchange.route cimport Route, Runtime
 from fastgate._core.routing.router cimport Entry, Found
 from fastgate._core.exchange.timers cimport Timed
 
@@ -102,15 +103,7 @@ cdef class Upstream:
     cdef bint affords_retry(self, double ratio) except -1
 
 
-cdef enum Passage:
-    """What a gate says of a request."""
-    PASSED = 0                         # on to the next
-    ENDED = 1                          # it was answered or refused, or it waits and comes back by `hooks.advance`
-
-
-cdef class Gate:
-    """A built-in policy on the request side, compiled into the chain of a route."""
-    cdef int enter(self, Exchange x) except -1
+include "contract.pxi"
 
 
 cdef class BodyFilter:
@@ -126,6 +119,10 @@ cdef class BodyRule:
     cdef readonly str name
 
     cdef BodyFilter open(self, Exchange x, bytes piece, bint last)
+
+
+cdef enum:
+    PLACES = 16                        # features that look for what they know of an exchange
 
 
 cdef enum Reframed:
@@ -150,19 +147,6 @@ cdef class Attempt:
     cdef void clear(self) noexcept
 
 
-cdef class Observer:
-    """Told once of each exchange that is over, while its heads can still be read."""
-    cdef int exchange_finished(self, Exchange x) except -1
-
-
-# What is left of one rate limit, for the fields of the answer.
-cdef struct Quota:
-    uint64_t key
-    bint taken                         # it counts this request
-    int64_t remaining
-    int64_t reset                      # milliseconds
-
-
 cdef class Answer:
     """A response that does not come from an upstream."""
     cdef int code                      # the status
@@ -173,7 +157,7 @@ cdef class Answer:
 
 cdef enum Phase:
     PHASE_HEAD = 0
-    PHASE_QUEUE = 8                    # waits for its turn under a concurrency limit
+    PHASE_LATER = 8                    # a step of the chain waits, without a task
     PHASE_REQUEST = 1                  # policies, request side
     PHASE_BODY = 2                     # the body is being read for buffering
     PHASE_UPSTREAM = 3
@@ -253,21 +237,14 @@ cdef class Exchange(Timed):
     cdef int64_t bytes_out
     cdef int interims
 
-    # limits
-    cdef Quota quotas[MAX_LIMITS]
-    cdef int quota_count               # of the route's limits that were asked
-    cdef bint queued                   # waits under a concurrency limit
-    cdef int64_t* share                # this worker's count under a concurrency limit that includes this request
-    cdef uint64_t share_key
+    # what the features of its route know of it
+    cdef Debt debts                    # the last owed; what was owed before is behind it
+    cdef void* places[PLACES]          # debts by the features that look for theirs: see `new_place`; borrowed
+    cdef Gate later                    # the step that it waits for, without a task
     cdef int64_t refused_for           # seconds that our own answer asks the client to wait; 0 = as the cause says
 
     # who asks, and how our own refusal says it
-    cdef object identity               # `auth.Identity`, or what a policy has put in its place
-    cdef int verdict                   # of authentication so far, and where it stands: see auth
-    cdef int method_index
-    cdef unsigned int refused_by       # bit set of the methods that refused
-    cdef object pending                # the awaitable of the method that waits
-    cdef tuple complaint               # a method that refused, and what it tells the client
+    cdef object identity               # `Identity`, or what a policy has put in its place
     cdef list refusal_fields           # (name, value) that the answer to a refusal has
     cdef str refusal_detail            # the sentence for the client; None: that of the cause
     cdef int refusal_of                # the cause that these are about
@@ -326,6 +303,8 @@ cdef class Exchange(Timed):
     cdef int response_arrived(self, bytes piece, bint last) except -1
     cdef int response_piece(self, bytes piece, bint last) except -1
 
+    cdef void owe(self, Debt debt) noexcept
+    cdef int settle_debts(self, int cause) except -1
     cdef int refuse(self, int cause) except -1
     cdef int finish(self, int cause) except -1
 
@@ -348,6 +327,7 @@ cdef class Exchange(Timed):
     cdef int answer_problem(self, int cause) except -1
 
 
+cdef int new_place() except -1
 cdef Exchange take_exchange(Engine engine)
 cdef Answer answer_of(int code, list fields, bytes content)
 cdef Answer copy_of_answer(Answer answer)

@@ -46,6 +46,16 @@ class BodyRule:
 class Attempt:
     """One try of an exchange with one target."""
 
+class Debt:
+    """What a feature owes for an exchange until its end. Only compiled subclasses can be settled."""
+
+class Stamp:
+    """Fields of every answer of a route. Only compiled subclasses can put them."""
+
+    @property
+    def own(self) -> int:
+        """Bits of the gateway's own fields that it may put."""
+
 class Observer:
     """Told once of each exchange that is over. Only compiled subclasses can see it."""
 

@@ -30,7 +30,7 @@ Invariants
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fastgate._core.exchange.causes cimport (
     BAD_VALUE,
@@ -49,7 +49,6 @@ from fastgate._core.exchange.causes cimport (
     OK,
     POLICY_ANSWERED,
     POOL_TIMEOUT,
-    QUEUE_TIMEOUT,
     RESPONSE_TOO_LARGE,
     ROUTE_ANSWERED,
     STOPPED,
@@ -58,7 +57,6 @@ from fastgate._core.exchange.causes cimport (
     detail_of,
     outcomes,
 )
-from fastgate._core.limits.gates cimport leave_share
 from fastgate._core.exchange.filters cimport begin_answer, begin_response, filter_request, filter_response
 from fastgate._core.delivery.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
 from fastgate._core.policies.header_edits cimport alter_request, edit, take_out
@@ -82,23 +80,6 @@ cdef enum:
 
 include "exchange_sides.pxi"
 include "exchange_answers.pxi"
-
-
-cdef Exchange take_exchange(Engine engine):
-    """An exchange whose request has begun to arrive."""
-    cdef Exchange x
-    if engine.spare is not None:
-        x = <Exchange>engine.spare
-        engine.spare = x.next_spare
-        engine.spares -= 1
-        x.next_spare = None
-    else:
-        x = Exchange.__new__(Exchange, engine)
-    x.runtime = engine.runtime
-    x.over = False
-    x.started = clock_us()
-    live.exchanges += 1
-    return x
 
 
 cdef class Exchange(Timed):
@@ -146,12 +127,9 @@ cdef class Exchange(Timed):
         self.pause = None
         self.kept_head = None
         self.original = self.hedge = self.mirror = None
-        self.identity = self.pending = self.complaint = self.refusal_fields = self.refusal_detail = None
-        self.verdict = self.method_index = self.refusal_of = 0
-        self.refused_by = 0
-        self.quota_count = self.last_cause = 0
-        self.queued = False
-        self.share = NULL
+        self.identity = self.refusal_fields = self.refusal_detail = None
+        self.refusal_of = 0
+        self.last_cause = 0
         self.refused_for = 0
         self.try_due = 0
         self.hooks = None
@@ -378,8 +356,12 @@ cdef class Exchange(Timed):
                 begin_hedge(self)
 
     cdef int stop_waiting(self) except -1:
-        """Ends the pause, the wait for a hedge or a policy's task; nothing that still comes of it counts."""
+        """Ends the pause, the wait for a hedge, a policy's task or a step; nothing that still comes of it counts."""
+        cdef Gate step = self.later
         self.generation += 1
+        if step is not None:
+            self.later = None
+            step.leave(self)
         if self.pause is not None:
             self.pause.cancel()
             self.pause = None
@@ -404,8 +386,8 @@ cdef class Exchange(Timed):
                 # The target had its time, all that there was.
                 self.upstream.judge(self, FAILED_TIMEOUT)
             return self.refuse(TOTAL_TIMEOUT)
-        if self.phase == PHASE_QUEUE:
-            return self.refuse(QUEUE_TIMEOUT)
+        if self.later is not None:
+            return self.refuse(self.later.late(self))
         if self.attempt.waiting:
             return self.attempt_failed(NO_TARGET if self.attempt.target is None else POOL_TIMEOUT)
         if self.attempt.connecting is not None:
@@ -578,9 +560,6 @@ cdef class Exchange(Timed):
         self.stop_waiting()
         self.stop_reading_body()
         self.drop_attempt()
-        if self.queued:
-            # Its turn must not come while policies look at the error.
-            leave_share(self)
         self.answer = None
         self.response_extra = None
         self.response_withheld = 0
@@ -639,6 +618,24 @@ cdef class Exchange(Timed):
         self.engine.copies.discard(self)
         return 0
 
+    cdef void owe(self, Debt debt) noexcept:
+        """To be settled at the end, before what was owed already."""
+        debt.owed_before = self.debts
+        self.debts = debt
+
+    cdef int settle_debts(self, int cause) except -1:
+        """All of them, the last owed first, whatever one of them raises."""
+        cdef Debt debt
+        while self.debts is not None:
+            debt = self.debts
+            self.debts = debt.owed_before
+            debt.owed_before = None
+            try:
+                debt.settle(self, cause)
+            except Exception as error:
+                self.engine.log("error", f"{type(debt).__name__} could not be settled: {error}", exception=error)
+        return 0
+
     cdef int finish(self, int cause) except -1:
         """Settles the exchange: exactly once, whatever happened."""
         cdef ClientSide client = self.client
@@ -654,8 +651,8 @@ cdef class Exchange(Timed):
         self.stop_waiting()
         self.stop_reading_body()
         self.drop_attempt()
-        if self.share != NULL:
-            leave_share(self)
+        if self.debts is not None:
+            self.settle_debts(cause)
         if self.hedge is not None or self.mirror is not None or self.is_copy:
             self.end_copies()
             if self.is_copy:

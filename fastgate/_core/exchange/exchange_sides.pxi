@@ -1,5 +1,37 @@
 """The two sides of an exchange and what else it talks to: declared in exchange.pxd, driven by exchange.pyx."""
 
+cdef int places_taken = 0
+
+
+cdef int new_place() except -1:
+    """A number below `PLACES` for a feature, asked for once, when its module is loaded: in ``places`` of an exchange
+    lies what it knows of that exchange. That is a `Debt`, which the exchange holds, and takes itself away from there
+    when it is settled.
+    """
+    global places_taken
+    if places_taken == PLACES:
+        raise RuntimeError(f"more than {PLACES} features want a place in an exchange")
+    places_taken += 1
+    return places_taken - 1
+
+
+cdef Exchange take_exchange(Engine engine):
+    """An exchange whose request has begun to arrive."""
+    cdef Exchange x
+    if engine.spare is not None:
+        x = <Exchange>engine.spare
+        engine.spare = x.next_spare
+        engine.spares -= 1
+        x.next_spare = None
+    else:
+        x = Exchange.__new__(Exchange, engine)
+    x.runtime = engine.runtime
+    x.over = False
+    x.started = clock_us()
+    live.exchanges += 1
+    return x
+
+
 cdef class Endpoint(Timed):
     """One end of an exchange with a transport: what both sides have in common.
 
@@ -302,6 +334,25 @@ cdef class Gate:
 
     cdef int enter(self, Exchange x) except -1:
         raise NotImplementedError
+
+    cdef int leave(self, Exchange x) except -1:
+        return 0
+
+    cdef int late(self, Exchange x) except -1:
+        raise NotImplementedError
+
+
+cdef class Debt:
+    cdef int settle(self, Exchange x, int cause) except -1:
+        raise NotImplementedError
+
+
+cdef class Stamp:
+    cdef list stamp(self, Exchange x, list extra, uint32_t withheld, Buffer* buffer):
+        return extra
+
+    cdef int name(self, Exchange x, dict names) except -1:
+        return 0
 
 
 cdef class BodyFilter:

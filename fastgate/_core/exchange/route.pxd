@@ -1,13 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from fastgate._core.limits.concurrency cimport Concurrency
-from fastgate._core.limits.rate cimport Limit
 from fastgate._core.delivery.retry cimport RetryRule
 from fastgate._core.routing.router cimport Router
-
-
-cdef enum:
-    MAX_LIMITS = 8                     # rate limits of one route
 
 
 cdef enum OwnField:
@@ -50,48 +44,6 @@ cdef class Template:
     cdef readonly tuple parts          # bytes, or (variable, argument)
 
 
-cdef class RequestKey:
-    """Which part of a request tells whom it belongs to."""
-    cdef readonly tuple parts          # (KeyPart, name)
-    cdef int kind                      # of the only part; KEY_SEVERAL
-    cdef bytes name
-
-
-cdef enum KeyPart:
-    KEY_NOTHING = 0                    # one for all
-    KEY_CLIENT_IP = 1
-    KEY_HEADER = 2
-    KEY_COOKIE = 3
-    KEY_PARAMETER = 4
-    KEY_SEVERAL = 5
-    KEY_IDENTITY = 6
-    KEY_CLAIM = 7
-
-
-cdef class RateLimit:
-    cdef readonly Limit limit
-    cdef readonly RequestKey key
-    cdef bytes identity                # what the count belongs to, beside the key
-    cdef bint dry_run
-    cdef bint legacy_headers
-    cdef bytes name                    # as the fields say it: a quoted string
-    cdef bytes policy                  # its item of RateLimit-Policy
-    cdef bytes quota                   # decimal digits, for X-RateLimit-Limit
-
-
-cdef class ConcurrencyLimit:
-    cdef readonly Concurrency shares
-    cdef readonly RequestKey key
-    cdef bytes identity
-    cdef uint32_t queue_timeout        # milliseconds
-
-
-cdef class Split:
-    cdef readonly tuple upstreams
-    cdef readonly tuple bounds         # of each one's part of 0 to 1, in their order
-    cdef readonly RequestKey sticky    # None: by chance
-
-
 cdef class FixedAnswer:
     cdef readonly int status
     cdef readonly tuple fields         # (name, value) or (name, Template)
@@ -102,11 +54,11 @@ cdef class FixedAnswer:
 cdef class Route:
     cdef readonly str name
     cdef readonly object upstream      # Upstream; None where a split or a fixed answer stands for it
-    cdef readonly Split split
+    cdef readonly object split         # split.Split
     cdef readonly object mirror        # copies.Mirror
     cdef readonly FixedAnswer fixed
-    cdef readonly tuple limits         # of RateLimit; None where there are none
-    cdef readonly ConcurrencyLimit concurrency
+    cdef readonly tuple stamps         # of Stamp; None where there are none
+    cdef uint32_t stamped              # OwnField: what of the gateway's own fields they may put
     cdef readonly RetryRule retry      # None: one try
     cdef readonly tuple on_request     # gates, then hooks of plugins; None where there are none
     cdef readonly tuple on_response
@@ -122,7 +74,6 @@ cdef class Route:
     cdef Edits request_edits
     cdef Edits response_edits
     cdef bint answers_preflights
-    cdef readonly object browser       # browser.Browser: CORS and security headers; None where there are none
     cdef int host_mode                 # HostMode
     cdef bytes host
     cdef bint names_trace

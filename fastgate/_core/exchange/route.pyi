@@ -1,13 +1,11 @@
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from fastgate._core.delivery.copies import Mirror
 from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.delivery.split import Split
 from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Gate, Upstream
-from fastgate._core.limits.concurrency import Concurrency
-from fastgate._core.limits.rate import Limit
-from fastgate._core.policies.browser import Browser
+from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Gate, Stamp, Upstream
 from fastgate._core.routing.router import Entry, Router
 
 VARIABLES: dict[str, int]
@@ -36,63 +34,6 @@ class Edits:
         """In lower case."""
     @property
     def added(self) -> tuple[tuple[bytes, bytes | Template], ...]: ...
-
-class RequestKey:
-    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME",
-    "key" (who was authenticated), "claim:NAME", or several of them together.
-    """
-
-    def __init__(self, words: str | Iterable[str]) -> None: ...
-    @property
-    def parts(self) -> tuple[tuple[int, str | bytes], ...]: ...
-
-class RateLimit:
-    """A rate limit of one route. ``identity`` names the count, so that it stays the same when the numbers change.
-
-    ``name``, ``quota``, ``window`` (whole seconds) and ``burst`` are what the fields of answers say of it.
-    """
-
-    def __init__(
-        self,
-        limit: Limit,
-        key: RequestKey,
-        *,
-        identity: str,
-        name: str,
-        quota: int,
-        window: int,
-        burst: int = 0,
-        dry_run: bool = False,
-        legacy_headers: bool = False,
-    ) -> None: ...
-    @property
-    def limit(self) -> Limit: ...
-    @property
-    def key(self) -> RequestKey: ...
-
-class ConcurrencyLimit:
-    """How many requests of a route may be under way at once. ``queue_timeout`` is seconds."""
-
-    def __init__(
-        self, shares: Concurrency, key: RequestKey, *, identity: str, queue_timeout: float = 1.0
-    ) -> None: ...
-    @property
-    def shares(self) -> Concurrency: ...
-    @property
-    def key(self) -> RequestKey: ...
-
-class Split:
-    """Several upstreams that share a route's requests by weight; with ``sticky`` a key always gets the same one."""
-
-    def __init__(
-        self, upstreams: Iterable[Upstream], weights: Sequence[float], sticky: RequestKey | None = None
-    ) -> None: ...
-    @property
-    def upstreams(self) -> tuple[Upstream, ...]: ...
-    @property
-    def bounds(self) -> tuple[float, ...]: ...
-    @property
-    def sticky(self) -> RequestKey | None: ...
 
 class FixedAnswer:
     """What a route answers without an upstream. Field values may be templates.
@@ -134,8 +75,7 @@ class Route:
         split: Split | None = None,
         mirror: Mirror | None = None,
         fixed: FixedAnswer | None = None,
-        limits: Iterable[RateLimit] = (),
-        concurrency: ConcurrencyLimit | None = None,
+        stamps: Iterable[Stamp] = (),
         retry: RetryRule | None = ...,
         gates: Iterable[Gate] = (),
         on_request: Iterable[Hook] = (),
@@ -149,7 +89,7 @@ class Route:
         rewrite: Callable[[bytes], bytes | None] | None = None,
         request_edits: Edits | None = None,
         response_edits: Edits | None = None,
-        browser: Browser | None = None,
+        answers_preflights: bool = False,
         host_header: str = "upstream",
         names_trace: bool = False,
         encoded_backslash: Literal["refuse", "keep"] = "refuse",
@@ -175,10 +115,8 @@ class Route:
     @property
     def fixed(self) -> FixedAnswer | None: ...
     @property
-    def limits(self) -> tuple[RateLimit, ...] | None:
+    def stamps(self) -> tuple[Stamp, ...] | None:
         """None where there are none."""
-    @property
-    def concurrency(self) -> ConcurrencyLimit | None: ...
     @property
     def retry(self) -> RetryRule | None:
         """None: one try."""
@@ -187,9 +125,6 @@ class Route:
         """Gates, then hooks; None where there are none."""
     @property
     def on_response(self) -> tuple[Hook, ...] | None: ...
-    @property
-    def browser(self) -> Browser | None:
-        """CORS and security headers; None where there are none."""
     @property
     def on_error(self) -> tuple[Hook, ...] | None: ...
     @property

@@ -13,8 +13,6 @@ from fastgate._core.exchange.head cimport (
     same,
     same_variable,
 )
-from fastgate._core.limits.concurrency cimport Concurrency
-from fastgate._core.limits.rate cimport Limit
 from fastgate._core.delivery.retry cimport RetryRule
 
 from fastgate._core.exchange.timers import milliseconds
@@ -104,71 +102,6 @@ VARIABLES = {
 }
 
 
-_KEY_PARTS = {
-    "global": KEY_NOTHING, "route": KEY_NOTHING, "client_ip": KEY_CLIENT_IP, "header": KEY_HEADER, "cookie": KEY_COOKIE,
-    "param": KEY_PARAMETER, "key": KEY_IDENTITY, "claim": KEY_CLAIM,
-}
-
-
-cdef class RequestKey:
-    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME",
-    "key" (who was authenticated), "claim:NAME", or several of them together.
-    """
-
-    def __init__(self, words):
-        parts = []
-        for word in (words,) if isinstance(words, str) else words:
-            kind, _, name = word.partition(":")
-            kind = _KEY_PARTS[kind]
-            if kind == KEY_HEADER:
-                name = name.lower()
-            parts.append((kind, name if kind in (KEY_PARAMETER, KEY_CLAIM) else name.encode("latin-1")))
-        self.parts = tuple(parts)
-        self.kind = self.parts[0][0] if len(self.parts) == 1 else KEY_SEVERAL
-        self.name = self.parts[0][1] if self.kind in (KEY_HEADER, KEY_COOKIE) else None
-
-
-cdef class RateLimit:
-    """A rate limit of one route. ``identity`` names the count, so that it stays the same when the numbers change."""
-
-    def __init__(
-        self, Limit limit, RequestKey key, *, identity, name, quota, window, burst=0, dry_run=False,
-        legacy_headers=False
-    ):
-        self.limit = limit
-        self.key = key
-        self.identity = identity.encode()
-        self.dry_run = dry_run
-        self.legacy_headers = legacy_headers
-        self.name = b'"%b"' % name.encode("ascii")
-        self.policy = b"%b;q=%d;w=%d" % (self.name, quota, window) + (b";burst=%d" % burst if burst else b"")
-        self.quota = b"%d" % quota
-
-
-cdef class ConcurrencyLimit:
-    """How many requests of a route may be under way at once. ``queue_timeout`` is seconds."""
-
-    def __init__(self, Concurrency shares, RequestKey key, *, identity, queue_timeout=1.0):
-        self.shares = shares
-        self.key = key
-        self.identity = identity.encode()
-        self.queue_timeout = milliseconds(queue_timeout)
-
-
-cdef class Split:
-    """Several upstreams that share a route's requests by weight; with ``sticky`` a key always gets the same one."""
-
-    def __init__(self, upstreams, weights, RequestKey sticky=None):
-        total = sum(weights)
-        bounds, reached = [], 0
-        for weight in weights:
-            reached += weight
-            bounds.append(reached / total)
-        self.upstreams = tuple(upstreams)
-        self.bounds = tuple(bounds)
-        self.sticky = sticky
-
-
 cdef class FixedAnswer:
     """What a route answers without an upstream. Field values may be templates."""
 
@@ -187,10 +120,10 @@ cdef class Route:
     """One route. Timeouts are seconds; 0 = none. ``host_header`` is "upstream", "client" or the value to send."""
 
     def __init__(
-        self, *, name, upstream=None, split=None, mirror=None, fixed=None, limits=(), concurrency=None,
+        self, *, name, upstream=None, split=None, mirror=None, fixed=None, stamps=(),
         retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
         read_request=False, buffer_response=False, request_filters=(), response_filters=(), rewrite=None,
-        request_edits=None, response_edits=None, browser=None, host_header="upstream", names_trace=False,
+        request_edits=None, response_edits=None, answers_preflights=False, host_header="upstream", names_trace=False,
         encoded_backslash="refuse", upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0,
         connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
     ):
@@ -199,8 +132,10 @@ cdef class Route:
         self.split = split
         self.mirror = mirror
         self.fixed = fixed
-        self.limits = tuple(limits) or None
-        self.concurrency = concurrency
+        self.stamps = tuple(stamps) or None
+        self.stamped = 0
+        for stamp in stamps:
+            self.stamped |= stamp.own
         self.retry = retry
         self.on_request = (*gates, *on_request) or None
         self.on_response = tuple(on_response) or None
@@ -219,8 +154,7 @@ cdef class Route:
         self.alters_response = buffer_response or any(
             each is not None for each in (self.on_response, response_edits, self.response_filters)
         )
-        self.browser = browser
-        self.answers_preflights = browser is not None and browser.cors is not None
+        self.answers_preflights = answers_preflights
         self.host_mode = {"upstream": HOST_UPSTREAM, "client": HOST_CLIENT}.get(host_header, HOST_LITERAL)
         self.host = host_header.encode("ascii") if self.host_mode == HOST_LITERAL else None
         self.names_trace = names_trace

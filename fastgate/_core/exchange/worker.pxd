@@ -7,6 +7,12 @@ from fastgate._core.memory.segment cimport Segment, Slab
 from fastgate._core.exchange.timers cimport Wheel
 
 
+cdef class Part:
+    """What a feature keeps for a worker."""
+
+    cdef int turned(self) except -1
+
+
 cdef class Engine:
     cdef readonly object loop
     cdef readonly Segment segment
@@ -24,7 +30,8 @@ cdef class Engine:
     cdef readonly object tls_failures
     cdef set copies                    # exchanges that no client waits for: mirrors, hedges
     cdef readonly object pools         # upstream.Pool, as long as something else needs them
-    cdef dict queues                   # exchanges that wait under a concurrency limit, by key
+    cdef list parts                    # of Part: see `new_part`
+    cdef list turning                  # those of them that are told of each turn of the wheel
     cdef public int max_connections    # of clients; 0 = no limit
     cdef public int max_per_client     # connections of one client address; 0 = no limit
     cdef public bint ready             # what the health path answers
@@ -55,6 +62,9 @@ cdef class Engine:
     cdef void make_id(self, char* target) noexcept
     cdef uint64_t random(self) noexcept
     cdef object spawn(self, object coroutine)
+
+
+cdef int new_part() except -1
 
 
 cdef struct Live:

@@ -14,6 +14,9 @@ class Log(Protocol):
 
     def __call__(self, level: str, message: str, exception: BaseException | None = None) -> object: ...
 
+class Part:
+    """What a feature keeps for a worker."""
+
 class Engine:
     """What a worker has one of: loop, timer wheel, counters, scratch space and the runtime that new exchanges use."""
 
@@ -47,8 +50,6 @@ class Engine:
         """Sets the wheel going."""
     def turn(self) -> None:
         """One turn of the wheel and a heartbeat; goes on by itself until `stop`."""
-    def serve_queue(self, key: int) -> None:
-        """Lets in those who wait for this key under a concurrency limit, as many as there is room for."""
     def stop(self) -> None:
         """Stops the wheel and lets go of what was kept for later."""
     def use(self, runtime: Runtime) -> None:

@@ -17,7 +17,6 @@ from libc.string cimport memcmp, memcpy
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
-from fastgate._core.limits.gates cimport serve_queue, serve_queues
 from fastgate._core.memory.buffer cimport free_buffer
 from fastgate._core.exchange.head cimport PROXY_CONNECTION, Head
 from fastgate._core.exchange.route cimport Runtime
@@ -79,6 +78,26 @@ cdef enum Verdict:
     BEFORE_MORE                # and is not ready for the next
 
 
+cdef enum:
+    PARTS = 8                  # of what features keep for a worker
+
+cdef int parts_taken = 0
+
+
+cdef int new_part() except -1:
+    """A number below `PARTS` for a feature, asked for once, when its module is loaded: the place of its `Part`."""
+    global parts_taken
+    if parts_taken == PARTS:
+        raise RuntimeError(f"more than {PARTS} features keep something for a worker")
+    parts_taken += 1
+    return parts_taken - 1
+
+
+cdef class Part:
+    cdef int turned(self) except -1:
+        return 0
+
+
 cdef class Engine:
     """The one of its worker. ``log(level, message, **fields)`` takes what an operator should know."""
 
@@ -98,7 +117,8 @@ cdef class Engine:
         self.tls_failures = TLSFailures(log)
         self.copies = set()
         self.pools = WeakSet()
-        self.queues = {}
+        self.parts = [None] * PARTS
+        self.turning = []
         self.sink = object()
         self.request_parser = HttpRequestParser(self.sink)
         self.response_parser = HttpResponseParser(self.sink)
@@ -120,12 +140,9 @@ cdef class Engine:
         self.timer = self.loop.call_later(TICK_MS / 1000, self.turn)
         self.segment.beat(self.slot)
         self.wheel.turn()
-        if self.queues:
-            serve_queues(self)
-
-    def serve_queue(self, key):
-        """Lets in those who wait for this key under a concurrency limit, as many as there is room for."""
-        serve_queue(self, key)
+        if self.turning:
+            for part in list(self.turning):
+                (<Part>part).turned()
 
     def stop(self):
         """Stops the wheel and lets go of what was kept for later."""

@@ -39,7 +39,7 @@ from libc.string cimport memchr, memcpy, memset, strlen
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport write
 
-from fastgate._core.auth.gate cimport Identity
+from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.memory.buffer cimport Buffer, filled, free_buffer, room, write_number
 from fastgate._core.exchange.causes cimport CAUSES, GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes
 from fastgate._core.exchange.exchange cimport Exchange

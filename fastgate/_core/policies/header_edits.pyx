@@ -4,7 +4,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.auth.gate cimport Identity, claim_text
+from fastgate._core.exchange.identity cimport Identity, claim_text
 from fastgate._core.exchange.filters cimport begin_request
 from fastgate._core.exchange.causes cimport BAD_REWRITE, BAD_VALUE, ROUTE_ANSWERED
 from fastgate._core.exchange.exchange cimport PHASE_REQUEST, Answer, Exchange

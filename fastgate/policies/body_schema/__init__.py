@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 from fastgate._core.exchange.exchange import Gate
 from fastgate._core.exchange.refusal import Refusal
-from fastgate._core.policies.access import BodyCheck, measure
+from fastgate._core.policies.request_body import BodyCheck, measure
 from fastgate.config import BodySchema, Route
 from fastgate.policies.body_schema.cost import levels_within, most_ways
 

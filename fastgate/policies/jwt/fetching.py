@@ -42,7 +42,7 @@ _AHEAD = 0.8  # of the time for which a server says that its set holds
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?(\d{1,9})\"?\s*(?:,|$)", re.IGNORECASE)
 _NOT_STORED = re.compile(r"(?:^|,)\s*(?:no-store|no-cache)\s*(?:,|$)", re.IGNORECASE)
 
-Answer = Callable[[str, float], None]
+Settled = Callable[[str, float], None]
 """Told the URL, and until when no fetch will be made for the sake of a key, on the host's monotonic clock."""
 
 
@@ -104,7 +104,7 @@ class KeySetControl:
             else:
                 watched.source = source
 
-    def want(self, url: str, kid: str, answer: Answer) -> None:
+    def want(self, url: str, kid: str, answer: Settled) -> None:
         """A token names this key ("" = none, and no key fits). ``answer`` is called when all was done that can be."""
         watched = self._watched.get(url)
         if watched is None:
@@ -124,7 +124,7 @@ class _Question(NamedTuple):
     kid: str
     asked: float
     any_set: bool  # when it was asked
-    answer: Answer
+    answer: Settled
 
 
 class _Watched:
@@ -143,7 +143,7 @@ class _Watched:
         self._failed = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def want(self, kid: str, answer: Answer) -> None:
+    def want(self, kid: str, answer: Settled) -> None:
         now = time.monotonic()
         known = bool(kid) and kid in self._kids
         if known or (not self._fetching and now < self._quiet_until):

@@ -5,7 +5,8 @@ from collections.abc import Awaitable
 from typing import TypeAlias
 
 from fastgate._core.auth.bearer import TokenMethod
-from fastgate._core.auth.gate import Identity, VerifiedCache
+from fastgate._core.auth.gate import VerifiedCache
+from fastgate._core.exchange.identity import Identity
 from fastgate.config import ConfigError, Problem
 from fastgate.config.jwt import JWT
 from fastgate.policies.jwt.key_sets import KeySets

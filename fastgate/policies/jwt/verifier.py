@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastgate._core.auth.gate import Identity
+from fastgate._core.exchange.identity import Identity
 from fastgate.config.jwt import JWT, TokenIssuer
 from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.jwt.keys import (

@@ -3,11 +3,9 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t
 
-from fastgate._core.limits.gates cimport put_quotas
-from fastgate._core.policies.browser cimport Browser
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_length, put_number
 from fastgate._core.exchange.causes cimport phrase_of
-from fastgate._core.exchange.exchange cimport FRAMED_ANEW, FRAMED_AS_SENT, FRAMED_WHOLE, Exchange
+from fastgate._core.exchange.exchange cimport FRAMED_ANEW, FRAMED_AS_SENT, FRAMED_WHOLE, Exchange, Stamp
 from fastgate._core.exchange.head cimport DATE, DROPPED, OTHER, RULED, SERVER, UPGRADE, Field, Head, name_id, same
 from fastgate._core.exchange.route cimport (
     OWN_DATE,
@@ -44,8 +42,11 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
         phrase = phrase_of(x.status, &length)
         put(buffer, phrase, length)
     put(buffer, b"\r\n", 2)
-    if x.route is not None and x.route.browser is not None:
-        extra = (<Browser>x.route.browser).stamp(x, extra, buffer)
+    if extra is not None:
+        withheld |= said_in(x, extra)
+    if x.route is not None and x.route.stamps is not None:
+        for each in x.route.stamps:
+            extra = (<Stamp>each).stamp(x, extra, withheld, buffer)
     # what comes with it
     if x.answer is None:
         keep_length = head.content_length >= 0 and x.status != 204 \
@@ -55,7 +56,6 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
             keep_length = False
         put_fields(buffer, head)
     if extra is not None:
-        withheld |= said_in(x, extra)
         put_pairs(buffer, extra)
         if withheld & OWN_UPGRADE:
             put(buffer, b"Connection: Upgrade\r\n", 21)
@@ -75,8 +75,6 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
         put(buffer, b": ", 2)
         put(buffer, x.id, x.id_length)
         put(buffer, b"\r\n", 2)
-    if x.quota_count:
-        put_quotas(x, withheld, buffer)
     # framing
     if (x.answer is not None and x.reframed != FRAMED_ANEW) or (x.reframed == FRAMED_WHOLE and not bodiless):
         if x.status != 204 and x.status != 304:
@@ -122,7 +120,7 @@ cdef uint32_t said_in(Exchange x, list extra) except? 0:
             said |= OWN_SERVER
         elif number == UPGRADE:
             said |= OWN_UPGRADE
-        elif x.quota_count and number == OTHER:
+        elif number == OTHER and x.route is not None and x.route.stamped:
             said |= own_field(name.lower(), None)
         if id_name is not None \
                 and same(p, PyBytes_GET_SIZE(name), PyBytes_AS_STRING(id_name), PyBytes_GET_SIZE(id_name)):

@@ -10,7 +10,7 @@ from fastgate._core.wire.h1.framing cimport Framing
 from fastgate._core.exchange.head cimport Head
 from fastgate._core.delivery.health cimport UpstreamHealth
 from fastgate._core.delivery.retry cimport Judgement
-from fastgate._core.exchange.route cimport RequestKey
+from fastgate._core.exchange.request_key cimport RequestKey
 
 
 cdef enum Mode:

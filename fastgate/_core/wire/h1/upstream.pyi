@@ -7,7 +7,7 @@ from fastgate._core.delivery.breaker import Breaker
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.delivery.retry import Judgement
 from fastgate._core.exchange.exchange import Exchange, Upstream, UpstreamSide
-from fastgate._core.exchange.route import RequestKey
+from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Engine
 
 class Target:

@@ -75,9 +75,9 @@ from fastgate._core.exchange.head cimport (
     same_text,
 )
 from fastgate._core.delivery.health cimport UpstreamHealth
-from fastgate._core.limits.request_key cimport find_steady_key
+from fastgate._core.exchange.request_key cimport find_steady_key
 from fastgate._core.delivery.retry cimport Judgement
-from fastgate._core.exchange.route cimport RequestKey
+from fastgate._core.exchange.request_key cimport RequestKey
 from fastgate._core.wire.sockets cimport read_waiting
 from fastgate._core.exchange.timers import milliseconds
 

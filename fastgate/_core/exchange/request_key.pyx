@@ -16,26 +16,40 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memset
 
-from fastgate._core.auth.gate cimport Identity
+from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.memory.hashing cimport siphash
 from fastgate._core.exchange.head cimport COOKIE, DROPPED, Head
-from fastgate._core.exchange.route cimport (
-    KEY_CLIENT_IP,
-    KEY_COOKIE,
-    KEY_HEADER,
-    KEY_IDENTITY,
-    KEY_NOTHING,
-    KEY_PARAMETER,
-    KEY_SEVERAL,
-    RequestKey,
-)
 from fastgate._core.routing.router cimport ABSENT
 
 cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET6
     int inet_pton(int family, const char* text, void* address)
+
+
+_KEY_PARTS = {
+    "global": KEY_NOTHING, "route": KEY_NOTHING, "client_ip": KEY_CLIENT_IP, "header": KEY_HEADER, "cookie": KEY_COOKIE,
+    "param": KEY_PARAMETER, "key": KEY_IDENTITY, "claim": KEY_CLAIM,
+}
+
+
+cdef class RequestKey:
+    """What tells requests apart: "client_ip", "route", "global", "header:NAME", "cookie:NAME", "param:NAME",
+    "key" (who was authenticated), "claim:NAME", or several of them together.
+    """
+
+    def __init__(self, words):
+        parts = []
+        for word in (words,) if isinstance(words, str) else words:
+            kind, _, name = word.partition(":")
+            kind = _KEY_PARTS[kind]
+            if kind == KEY_HEADER:
+                name = name.lower()
+            parts.append((kind, name if kind in (KEY_PARAMETER, KEY_CLAIM) else name.encode("latin-1")))
+        self.parts = tuple(parts)
+        self.kind = self.parts[0][0] if len(self.parts) == 1 else KEY_SEVERAL
+        self.name = self.parts[0][1] if self.kind in (KEY_HEADER, KEY_COOKIE) else None
 
 
 cdef unsigned char[16] NO_SECRET

@@ -1,8 +1,10 @@
+"""CORS: what browsers are told of who may read an answer."""
+
 from collections.abc import Callable, Iterable
 
-from fastgate._core.exchange.exchange import Gate
+from fastgate._core.exchange.exchange import Gate, Stamp
 
-class CrossOrigin:
+class CrossOrigin(Stamp):
     """The rules of CORS for one route.
 
     ``origins`` are compared byte by byte. Each of ``wildcards`` is what stands before and behind the labels that a
@@ -30,22 +32,7 @@ class CrossOrigin:
     def suits(self, origin: bytes) -> bool:
         """Whether a wildcard or an expression stands for an origin."""
 
-class SecurityFields:
-    """The security headers of one route.
-
-    ``override``: they replace those that an answer has; without it those stay.
-    """
-
-    def __init__(self, fields: Iterable[tuple[str, str]], *, override: bool = False) -> None: ...
-
-class Browser:
-    """What a route tells browsers with each answer."""
-
-    def __init__(self, cors: CrossOrigin | None = None, security: SecurityFields | None = None) -> None: ...
-    @property
-    def cors(self) -> CrossOrigin | None: ...
-    @property
-    def security(self) -> SecurityFields | None: ...
-
 class PreflightGate(Gate):
-    """Answers preflights, on a route whose `Browser` has rules of CORS."""
+    """Answers preflights by these rules."""
+
+    def __init__(self, cors: CrossOrigin) -> None: ...

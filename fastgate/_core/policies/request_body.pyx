@@ -1,59 +1,19 @@
-"""Gates that close a route to some requests: maintenance, addresses, the kind of body and what is in it.
+"""Gates that look at the body of a request: what kind it is, and what is in it.
 
-Theory of operation. Each looks at what has been found out about the request already and passes it or ends it; none
-makes an object for a request that passes, but for `BodyCheck`, which waits until the whole body is there.
+Theory of operation. What is announced is looked at in the head; none makes an object for a request that passes, but for
+`BodyCheck`, which waits until the whole body is there.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
-from fastgate._core.exchange.causes cimport BAD_CONTENT_TYPE, IP_DENIED, MAINTENANCE
-from fastgate._core.exchange.exchange cimport ENDED, PASSED, Answer, Exchange, Gate, answer_of, problem_answer
-from fastgate._core.exchange.head cimport Head, same
+from fastgate._core.exchange.causes cimport BAD_CONTENT_TYPE
 from fastgate._core.exchange.chain cimport policy_failed, wait_on
-from fastgate._core.routing.networks cimport NOWHERE, Networks
+from fastgate._core.exchange.exchange cimport ENDED, PASSED, Exchange, Gate
+from fastgate._core.exchange.head cimport Head, same
 
 cdef enum:
     LONG = 16384               # bytes; the look at a longer body is taken in a thread
-
-
-cdef class IpRules(Gate):
-    def __init__(self, *, allow=(), deny=()):
-        self.networks = Networks({**{network: 1 for network in allow}, **{network: 0 for network in deny}})
-        self.closed = bool(allow)
-
-    cdef int enter(self, Exchange x) except -1:
-        cdef int mark = self.networks.find(PyBytes_AS_STRING(x.client_ip))
-        # A client that is not known may be one of those denied.
-        if mark == 1 or (mark == NOWHERE and not self.closed and PyBytes_GET_SIZE(x.client_ip)):
-            return PASSED
-        x.refuse(IP_DENIED)
-        return ENDED
-
-
-cdef class Maintenance(Gate):
-    def __init__(self, *, status=503, retry_after=300, allow=(), content_type="", content=b""):
-        self.allowed = Networks(allow)
-        self.status = status
-        self.retry_after = retry_after
-        self.kind = content_type.encode("latin-1")
-        self.content = content or None
-
-    cdef int enter(self, Exchange x) except -1:
-        cdef Answer answer
-        if self.allowed.find(PyBytes_AS_STRING(x.client_ip)) != NOWHERE:
-            return PASSED
-        x.refused_for = self.retry_after
-        if self.content is None:
-            answer = problem_answer(x, MAINTENANCE, self.status)
-        else:
-            answer = answer_of(self.status, [
-                (b"Content-Type", self.kind),
-                (b"Cache-Control", b"no-store"),
-                (b"Retry-After", b"%d" % self.retry_after),
-            ], self.content)
-        x.respond(answer, MAINTENANCE)
-        return ENDED
 
 
 cdef bint has_body(Exchange x) noexcept:

@@ -1,33 +1,9 @@
-"""Gates that close a route to some requests."""
+"""Gates that look at the body of a request."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 
 from fastgate._core.exchange.exchange import Exchange, Gate
-
-class IpRules(Gate):
-    """Who may use a route, by the address of the client: the most specific network decides.
-
-    Who is in none of them may use it if nobody is named in ``allow``.
-    """
-
-    def __init__(self, *, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None: ...
-
-class Maintenance(Gate):
-    """A route that is closed for a while, but for some addresses. ``retry_after`` is seconds.
-
-    Without ``content`` a problem is answered.
-    """
-
-    def __init__(
-        self,
-        *,
-        status: int = 503,
-        retry_after: int = 300,
-        allow: Iterable[str] = (),
-        content_type: str = "",
-        content: bytes = b"",
-    ) -> None: ...
 
 class ContentTypes(Gate):
     """Which media types the body of a request may have; ``*`` may stand once in each, for any text.

@@ -2,35 +2,19 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from fastgate._core.memory.segment import Segment
 from fastgate.config import GatewayConfig
+from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import Listening
 from fastgate.server.channel import Channel
-from fastgate.server.messages import (
-    Event,
-    GiveBack,
-    KeySet,
-    KeySettled,
-    Leaving,
-    Lend,
-    Ready,
-    Resolved,
-    Start,
-    WantKey,
-)
-from fastgate.upstreams.members import Found
-
-if TYPE_CHECKING:
-    from fastgate.policies.jwt.key_sets import KeySets
+from fastgate.server.control_messages import Asked, Event, GiveBack, Leaving, Lend, Ready, Start, Told
 
 _PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told that it may close its listeners
 
 
-class RemoteControl:
+class SupervisedControl:
     """The `ControlPlane` of a worker. Its memory and its sockets came with `Start`."""
 
     def __init__(self, channel: Channel, start: Start, descriptors: list[int]) -> None:
@@ -39,10 +23,8 @@ class RemoteControl:
         self.segment = Segment.attach(descriptors[0])
         self.segment.occupy(self.slot)
         self.closing = asyncio.Event()
-        self.found: Mapping[str, Found] = start.found
-        self.key_sets: Mapping[str, bytes] = start.key_sets
-        self._resolved: Callable[[str, Found], None] | None = None
-        self._key_sets: KeySets | None = None
+        self._subscribers: Subscribers | None = None
+        self._untold: list[tuple[str, bytes]] | None = list(start.snapshots.items())  # None: nobody will subscribe
         self._channel = channel
         self._sockets = list(zip(start.addresses, descriptors[1:], strict=True))
         self._listeners: list[Listener] = []
@@ -55,49 +37,34 @@ class RemoteControl:
             self._listeners.append(Listener(listening, 0, config))
         return self._listeners
 
-    def watch_upstreams(self, config: GatewayConfig, resolved: Callable[[str, Found], None]) -> None:
-        """The supervisor does the work; what it finds is passed on from now on."""
-        self._resolved = resolved
-        for upstream, found in self.found.items():
-            resolved(upstream, found)
+    def subscribe(self, subscribers: Subscribers) -> None:
+        """Tells them the snapshots that came with `Start`, and what the supervisor has said since."""
+        untold, self._untold = self._untold or [], None
+        self._subscribers = subscribers
+        for topic, data in untold:
+            subscribers.told(topic, data)
 
-    def take(self, message: Resolved) -> None:
-        """The supervisor says what the names of an upstream resolve to."""
-        self.found = {**self.found, message.upstream: message.found}
-        if self._resolved is not None:
-            self._resolved(message.upstream, message.found)
+    def told(self, message: Told) -> None:
+        """A duty of the supervisor says something."""
+        if self._subscribers is not None:
+            self._subscribers.told(message.topic, message.data)
+        elif self._untold is not None:
+            self._untold.append((message.topic, message.data))
 
-    def watch_key_sets(self, config: GatewayConfig, key_sets: "KeySets") -> None:
-        """The supervisor does the work; what it fetches is passed on from now on."""
-        self._key_sets = key_sets
-        for url, document in self.key_sets.items():
-            key_sets.fetched(url, document)
-
-    def take_key_set(self, message: KeySet) -> None:
-        """The supervisor has fetched another set of keys."""
-        self.key_sets = {**self.key_sets, message.url: message.document}
-        if self._key_sets is not None:
-            self._key_sets.fetched(message.url, message.document)
-
-    def want_key(self, url: str, kid: str) -> None:
+    def ask(self, topic: str, data: bytes) -> None:
         """Asks the supervisor."""
-        self._channel.send(WantKey(url, kid))
+        self._channel.send(Asked(topic, data))
 
-    def key_settled(self, message: KeySettled) -> None:
-        """The supervisor's answer."""
-        if self._key_sets is not None:
-            self._key_sets.settled(message.url, message.quiet_until)
-
-    def changed(self, config: GatewayConfig) -> None:
+    def use(self, config: GatewayConfig) -> None:
         """The supervisor knows."""
 
     async def end(self) -> None:
         """Nothing more is passed on."""
-        self._resolved = None
-        self._key_sets = None
+        self._subscribers = None
 
     def ready(self) -> None:
-        """Tells the supervisor that this worker serves."""
+        """Tells the supervisor that this worker serves. What has not subscribed until now wants to be told nothing."""
+        self._untold = None
         self._channel.send(Ready())
 
     async def may_close(self, delay: float) -> None:

@@ -1,7 +1,7 @@
-"""A configuration in pieces: no process stops for longer than one piece takes, however many routes there are.
+"""A configuration in parts: no process stops for longer than one part takes, however many routes there are.
 
 A thousand routes take 10 ms to decode, in one call that holds the interpreter. So lists and tables at the top of a
-configuration are cut after `ENTRIES` entries or `PIECE` bytes; a piece then takes a fifth of a millisecond.
+configuration are cut after `PART_ENTRIES` entries or `PART_BYTES` bytes; a part then takes a fifth of a millisecond.
 """
 
 from collections.abc import Iterator
@@ -12,28 +12,28 @@ from msgspec import Raw, msgpack
 from msgspec.structs import fields
 
 from fastgate.config import GatewayConfig
-from fastgate.server.messages import Piece
+from fastgate.server.control_messages import ConfigPart
 
-ENTRIES = 100
-PIECE = 16384
+PART_ENTRIES = 100
+PART_BYTES = 16384
 
 
-def cut(config: GatewayConfig, generation: int) -> list[Piece]:
-    """The pieces, in order."""
+def cut(config: GatewayConfig, generation: int) -> list[ConfigPart]:
+    """The parts, in order."""
     encode = msgpack.Encoder().encode
-    pieces = []
+    parts = []
     for field in fields(GatewayConfig):
         value = getattr(config, field.name)
         if isinstance(value, list):
-            parts: Iterator[Any] = (
+            values: Iterator[Any] = (
                 [raw for _, raw in group] for group in _groups((None, Raw(encode(each))) for each in value)
             )
         elif isinstance(value, dict):
-            parts = (dict(group) for group in _groups((key, Raw(encode(each))) for key, each in value.items()))
+            values = (dict(group) for group in _groups((key, Raw(encode(each))) for key, each in value.items()))
         else:
-            parts = iter([value])
-        pieces += [Piece(generation, field.name, encode(part)) for part in parts]
-    return pieces
+            values = iter([value])
+        parts += [ConfigPart(generation, field.name, encode(each)) for each in values]
+    return parts
 
 
 def _groups(entries: Iterator[tuple[Any, Raw]]) -> Iterator[list[tuple[Any, Raw]]]:
@@ -41,7 +41,7 @@ def _groups(entries: Iterator[tuple[Any, Raw]]) -> Iterator[list[tuple[Any, Raw]
     group: list[tuple[Any, Raw]] = []
     size = 0
     for entry in entries:
-        if group and (len(group) == ENTRIES or size + len(memoryview(entry[1])) > PIECE):
+        if group and (len(group) == PART_ENTRIES or size + len(memoryview(entry[1])) > PART_BYTES):
             yield group
             group, size = [], 0
         group.append(entry)
@@ -50,15 +50,15 @@ def _groups(entries: Iterator[tuple[Any, Raw]]) -> Iterator[list[tuple[Any, Raw]
 
 
 class Assembly:
-    """Puts the pieces together again, in the order in which they were cut."""
+    """Puts the parts together again, in the order in which they were cut."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
 
-    def add(self, piece: Piece) -> None:
-        """Decodes one more piece."""
-        value = _decoders()[piece.key].decode(piece.data)
-        known = self._values.setdefault(piece.key, value)
+    def add(self, part: ConfigPart) -> None:
+        """Decodes one more part."""
+        value = _decoders()[part.key].decode(part.data)
+        known = self._values.setdefault(part.key, value)
         if known is value:
             return
         if isinstance(known, list):
@@ -67,7 +67,7 @@ class Assembly:
             known.update(value)
 
     def config(self) -> GatewayConfig:
-        """The configuration, when every piece was added."""
+        """The configuration, when every part was added."""
         return GatewayConfig(**self._values)
 
 

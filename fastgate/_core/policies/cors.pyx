@@ -1,11 +1,10 @@
-"""What browsers are told beside an answer: CORS (Fetch standard, section 3.2) and security headers.
+"""CORS (Fetch standard, section 3.2): what browsers are told of who may read an answer.
 
 Theory of operation
 -------------------
-Both are fields of every answer of a route, whoever gave it: the upstream, a policy, the gateway in its own trouble. So
-they are put where a response head is written: `Browser.stamp` looks once at the names that are there, takes away what
-is the gateway's, and copies lines that were assembled when the route was compiled. A route with neither has no
-`Browser`, and that null is all it costs.
+`CrossOrigin` is a stamp: its fields are on every answer of a route, whoever gave it, the upstream, a policy, the
+gateway in its own trouble. It looks once at the names that are there, takes away what is the gateway's, and copies
+lines that were assembled when the route was compiled.
 
 CORS is no access control. A browser sends a request first and asks then whether the page may read the answer; so a
 request from any origin is served, and only the fields say for whom. Answers that depend on the origin say so (Vary),
@@ -20,23 +19,17 @@ fields: it is no wildcard where credentials are, and never one for Authorization
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 
-from fastgate._core.memory.buffer cimport Buffer, put_bytes
 from fastgate._core.exchange.causes cimport GATEWAY_ANSWERED
-from fastgate._core.exchange.exchange cimport ENDED, PASSED, Answer, Exchange, Gate
+from fastgate._core.exchange.exchange cimport ENDED, PASSED, Answer, Exchange, Gate, Stamp
 from fastgate._core.exchange.head cimport DROPPED, Field, Head, is_token, same
-from fastgate._core.exchange.hops cimport Hops
+from fastgate._core.memory.buffer cimport Buffer, put_bytes
 
 cdef enum:
     MAX_KNOWN = 1024           # origins of which a route remembers whether they suit
     MAX_ORIGIN = 300           # bytes; longer ones are no host's
-
-cdef bytes _HSTS = b"strict-transport-security"
-cdef dict _QUOTAS = dict.fromkeys((
-    b"ratelimit", b"ratelimit-policy", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset",
-))
 
 
 cdef class CrossOrigin:
@@ -143,121 +136,52 @@ cdef class CrossOrigin:
                 fields.append((b"Access-Control-Allow-Private-Network", b"true"))
         return fields
 
-
-cdef class SecurityFields:
-    def __init__(self, fields, *, override=False):
-        cdef bytes name
-        cdef list kept = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
-        self.names = tuple(name.lower() for name, _ in kept)
-        self.lines = tuple(b"%b: %b\r\n" % pair for pair in kept)
-        self.override = override
-        self.block = b"".join(self.lines)
-        for name in self.names:
-            self.lengths |= <uint64_t>1 << PyBytes_GET_SIZE(name)
-        # Never over http (RFC 6797, section 7.2).
-        self.hsts = self.bit_of(_HSTS, PyBytes_GET_SIZE(_HSTS))
-        self.plain_block = b"".join([line for line in self.lines if not line.lower().startswith(_HSTS)])
-
-    cdef unsigned int bit_of(self, const unsigned char* name, Py_ssize_t length) noexcept:
-        """The bit of one of these fields; 0: another field."""
-        cdef bytes own
-        cdef unsigned int bit = 1
-        if length >= 64 or not self.lengths >> length & 1:
-            return 0
-        for own in self.names:
-            if same(name, length, PyBytes_AS_STRING(own), PyBytes_GET_SIZE(own)):
-                return bit
-            bit <<= 1
-        return 0
-
-
-cdef class Browser:
-    def __init__(self, CrossOrigin cors=None, SecurityFields security=None):
-        self.cors = cors
-        self.security = security
-
-    cdef list stamp(self, Exchange x, list extra, Buffer* buffer):
-        """Puts the fields of this route; what the answer has under their names goes, or stays in their place.
-
-        ``extra`` are the fields beside those of the upstream's head. Returns what is left of them.
-        """
-        cdef Seen seen
+    cdef list stamp(self, Exchange x, list extra, uint32_t withheld, Buffer* buffer):
         cdef Head head = x.response
+        cdef bint varies = False
         cdef Field* field
-        cdef bytes name, value
+        cdef bytes name, value, lines, expose
         cdef tuple pair
         cdef list left
         cdef int i
-        seen.varies = False
-        seen.present = 0
         if x.answer is None:
             for i in range(head.count):
                 field = &head.fields[i]
-                if not field.flags & DROPPED and self.displaces(
-                        x, &seen, head.p + field.name, field.name_length, head.p + field.value, field.value_length):
+                if (field.name_length == 4 or field.name_length > 15) and not field.flags & DROPPED and self.displaces(
+                        x, &varies, head.p + field.name, field.name_length, head.p + field.value, field.value_length):
                     field.flags |= DROPPED
         if extra:
             left = []
             for pair in extra:
                 name, value = pair
                 if not self.displaces(
-                        x, &seen, <const unsigned char*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name),
+                        x, &varies, <const unsigned char*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name),
                         <const unsigned char*>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
                     left.append(pair)
             extra = left
-        if self.cors is not None:
-            self.put_cors(x, &seen, extra, buffer)
-        if self.security is not None:
-            self.put_security(x, &seen, buffer)
+        lines = self.lines(x)
+        if lines is not None:
+            put_bytes(buffer, lines)
+            if not x.preflight:
+                expose = names_line(x, extra) if self.exposes_all else self.expose
+                if expose is not None:
+                    put_bytes(buffer, expose)
+        if self.vary is not None and not varies:
+            put_bytes(buffer, self.vary)
         return extra
 
     cdef bint displaces(
-        self, Exchange x, Seen* seen, const unsigned char* name, Py_ssize_t length, const unsigned char* value,
+        self, Exchange x, bint* varies, const unsigned char* name, Py_ssize_t length, const unsigned char* value,
         Py_ssize_t value_length
     ) noexcept:
-        """Whether a field of the answer has to go; what it means for the others is noted."""
-        cdef unsigned int bit
-        if self.cors is not None:
-            if length == 4 and same(name, 4, b"vary", 4):
-                seen.varies |= lists_origin(value, value_length)
-            elif length > 15 and same(name, 15, b"access-control-", 15):
-                # A preflight was answered here: those are ours.
-                return not x.preflight
-        if self.security is not None:
-            bit = self.security.bit_of(name, length)
-            if bit:
-                if self.security.override:
-                    return True
-                seen.present |= bit
+        """Whether a field of the answer has to go; ``varies``: the answer says that it depends on the origin."""
+        if length == 4 and same(name, 4, b"vary", 4):
+            if lists_origin(value, value_length):
+                varies[0] = True
+        elif length > 15 and same(name, 15, b"access-control-", 15):
+            # A preflight was answered here: those are ours.
+            return not x.preflight
         return False
-
-    cdef int put_cors(self, Exchange x, Seen* seen, list extra, Buffer* buffer) except -1:
-        cdef CrossOrigin cors = self.cors
-        cdef bytes lines = cors.lines(x)
-        cdef bytes expose = None
-        if lines is not None:
-            if not x.preflight:
-                expose = names_line(x, extra) if cors.exposes_all else cors.expose
-            put_bytes(buffer, lines)
-            if expose is not None:
-                put_bytes(buffer, expose)
-        if cors.vary is not None and not seen.varies:
-            put_bytes(buffer, cors.vary)
-        return 0
-
-    cdef int put_security(self, Exchange x, Seen* seen, Buffer* buffer) except -1:
-        cdef SecurityFields security = self.security
-        cdef bint secure = not security.hsts or came_by_https(x)
-        cdef unsigned int bit = 1
-        cdef bytes line
-        if not seen.present:
-            put_bytes(buffer, security.block if secure else security.plain_block)
-            return 0
-        for line in security.lines:
-            if not seen.present & bit and (secure or bit != security.hsts):
-                put_bytes(buffer, line)
-            bit <<= 1
-        return 0
 
 
 cdef bint is_below(bytes origin, bytes before, bytes after) noexcept:
@@ -316,29 +240,24 @@ cdef bytes names_line(Exchange x, list extra):
         names[(<bytes>name).lower()] = None
     if x.runtime.request_id is not None:
         names[x.runtime.request_id_lower] = None
-    if x.quota_count:
-        names.update(_QUOTAS)
+    for each in x.route.stamps:
+        (<Stamp>each).name(x, names)
     # No page may read these, whatever is said.
     names.pop(b"set-cookie", None)
     names.pop(b"set-cookie2", None)
     return b"Access-Control-Expose-Headers: %b\r\n" % b", ".join(names)
 
 
-cdef bint came_by_https(Exchange x) noexcept:
-    """Whether the client's own connection is secure: this one, or as a trusted proxy says, the one before it."""
-    cdef bytes scheme = x.client.scheme
-    if x.hops is not None and (<Hops>x.hops).scheme is not None:
-        scheme = (<Hops>x.hops).scheme
-    return same(<const unsigned char*>PyBytes_AS_STRING(scheme), PyBytes_GET_SIZE(scheme), b"https", 5)
-
-
 cdef class PreflightGate(Gate):
+    def __init__(self, CrossOrigin cors):
+        self.cors = cors
+
     cdef int enter(self, Exchange x) except -1:
         cdef Answer answer
         if not x.preflight:
             return PASSED
         answer = Answer.__new__(Answer)
         answer.code = 204
-        answer.fields = (<Browser>x.route.browser).cors.preflight_fields(x)
+        answer.fields = self.cors.preflight_fields(x)
         x.respond(answer, GATEWAY_ANSWERED)
         return ENDED

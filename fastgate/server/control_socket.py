@@ -1,4 +1,4 @@
-"""The operator's socket: ``fastgate reload``, ``maintenance`` and ``status`` talk to a running gateway over it.
+"""The control socket: ``fastgate reload``, ``maintenance`` and ``status`` talk to a running gateway over it.
 
 One connection, one request: a line of JSON with a ``command``, answered by a line of JSON with ``ok``. The
 socket lies in the run-time directory with mode 0600, and peers other than its user and root are turned away.
@@ -10,27 +10,24 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from msgspec import Struct, ValidationError, convert, to_builtins
 
 from fastgate.config import ConfigError
-from fastgate.config.errors import quote
-from fastgate.config.suggest import did_you_mean
-from fastgate.server.maintenance import change_of
+from fastgate.server.operations import OperationError, Operations
+from fastgate.server.results import Maintained, Reloaded, Status
 from fastgate.server.run_dir import is_served, make_run_dir, peer_of, socket_path
 
-if TYPE_CHECKING:
-    from fastgate.server.supervisor import GatewayServer
-
-Command = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Command = Callable[[dict[str, Any]], Awaitable[Struct | dict[str, Any]]]
+"""Gets the request, and gives the fields of the answer; raises OperationError, or ConfigError for a refused reload."""
 
 _LONGEST = 65536
 _PATIENCE = 5.0  # for a request to be complete
 
 
-class OperatorSocket:
-    """Answers operators until it is closed. ``commands`` get the request, and give the fields of the answer."""
+class ControlSocket:
+    """Answers operators until it is closed. ``commands`` are what can be asked, by name."""
 
     def __init__(self, commands: Mapping[str, Command]) -> None:
         self._commands = commands
@@ -98,44 +95,33 @@ class OperatorSocket:
         if command is None:
             return {"ok": False, "error": f"no such command; there are {', '.join(self._commands)}"}
         try:
-            return {"ok": True, **await command(request)}
-        except ValidationError as error:
+            return {"ok": True, **to_builtins(await command(request))}
+        except ConfigError as error:
+            return {"ok": False, "problems": to_builtins(error.problems)}
+        except (OperationError, ValidationError) as error:
             return {"ok": False, "error": str(error)}
 
 
-def commands(server: "GatewayServer") -> dict[str, Command]:
-    """What operators can ask of a gateway."""
+def commands(operations: Operations) -> dict[str, Command]:
+    """What can be asked over the socket: each translates the request, and calls an operation."""
 
-    async def reload(request: dict[str, Any]) -> dict[str, Any]:
-        allow_empty = convert(request, _Reload).allow_empty
-        try:
-            done = await asyncio.wrap_future(server.reload(by="an operator", allow_empty=allow_empty))
-        except ConfigError as error:
-            return {"ok": False, "problems": to_builtins(error.problems)}
-        return done._asdict()
+    async def reload(request: dict[str, Any]) -> Reloaded:
+        return await operations.reload(by="an operator", allow_empty=convert(request, _Reload).allow_empty)
 
-    async def status(_: dict[str, Any]) -> dict[str, Any]:
-        return server.status()
+    async def status(_: dict[str, Any]) -> Status:
+        return operations.status()
 
     async def drain(_: dict[str, Any]) -> dict[str, Any]:
-        if server.status()["state"] != "draining":
-            server.stop()
+        operations.drain()
         return {}
 
-    async def maintenance(request: dict[str, Any]) -> dict[str, Any]:
+    async def maintenance(request: dict[str, Any]) -> Maintained:
         asked = convert(request, _Maintenance)
-        known = [route.name for route in server.config.routes]
-        for name in asked.routes:
-            if name not in known:
-                return {"ok": False, "error": f"no route {quote(name)}{did_you_mean(name, known)}"}
-        if asked.action != "status":
-            change = change_of(asked.action, asked.routes, asked.retry_after)
-            try:
-                await asyncio.wrap_future(server.switch(change, by=f"`fastgate maintenance {asked.action}`"))
-            except ConfigError as error:
-                return {"ok": False, "problems": to_builtins(error.problems)}
-        told = server.status()
-        return {name: told[name] for name in ("generation", "routes", "maintenance")}
+        if asked.action == "status":
+            operations.check_routes(asked.routes)
+            return operations.maintenance()
+        by = f"`fastgate maintenance {asked.action}`"
+        return await operations.switch_maintenance(asked.action, asked.routes, asked.retry_after, by=by)
 
     return {"reload": reload, "status": status, "drain": drain, "maintenance": maintenance}
 

@@ -1,20 +1,4 @@
-from fastgate._core.exchange.exchange cimport Answer, Exchange, Gate
-from fastgate._core.routing.networks cimport Networks
-
-
-cdef class IpRules(Gate):
-    """Who may use a route, by the address of the client."""
-    cdef Networks networks             # marks: 1 allowed, 0 not
-    cdef bint closed                   # who is in none of them may not
-
-
-cdef class Maintenance(Gate):
-    """A route that is closed for a while, but for some addresses."""
-    cdef Networks allowed
-    cdef int status
-    cdef int retry_after               # seconds
-    cdef bytes kind                    # media type of ``content``
-    cdef bytes content                 # None: a problem
+from fastgate._core.exchange.exchange cimport Exchange, Gate
 
 
 cdef class ContentTypes(Gate):

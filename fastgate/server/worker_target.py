@@ -7,7 +7,7 @@ from fastgate.config import GatewayConfig
 from fastgate.gateway.control import ControlPlane
 
 
-class Runnable(Protocol):
+class WorkerTarget(Protocol):
     """What a worker needs of a gateway.
 
     A reload calls `prepare`, and then either `commit` or `abort`; also `abort` alone when `prepare` raised or was
@@ -43,7 +43,7 @@ class Runnable(Protocol):
 class Factory(Protocol):
     """`fastgate.gateway.Gateway`, or what stands in for it."""
 
-    def __call__(self, config: GatewayConfig, *, control: ControlPlane) -> Runnable:
+    def __call__(self, config: GatewayConfig, *, control: ControlPlane) -> WorkerTarget:
         """Makes the gateway, not started."""
         ...
 

@@ -3,7 +3,6 @@
 from msgspec import Struct, msgpack
 
 from fastgate.config.errors import Problem
-from fastgate.upstreams.members import Address
 
 
 class Start(Struct, tag=True, frozen=True):
@@ -19,29 +18,14 @@ class Start(Struct, tag=True, frozen=True):
     path: list[str]  # sys.path of the supervisor
     python_path: str | None  # PYTHONPATH as the supervisor found it
     factory: str  # what to run, as "module:name"
-    found: dict[str, dict[str, list[Address]]] = {}  # what the names of each upstream resolve to
-    key_sets: dict[str, bytes] = {}  # what is published at each URL of keys
+    snapshots: dict[str, bytes] = {}  # of each duty by topic, as they are now
 
 
-class Resolved(Struct, tag=True, frozen=True):
-    """To a worker: the names of an upstream resolve to these addresses now."""
+class Told(Struct, tag=True, frozen=True):
+    """To a worker: what a duty tells its subscriber."""
 
-    upstream: str
-    found: dict[str, list[Address]]
-
-
-class KeySet(Struct, tag=True, frozen=True):
-    """To a worker: this set of keys is published now."""
-
-    url: str
-    document: bytes
-
-
-class KeySettled(Struct, tag=True, frozen=True):
-    """To a worker that said `WantKey`: what could be done was done; until then nothing more will be."""
-
-    url: str
-    quiet_until: float  # on the host's monotonic clock
+    topic: str
+    data: bytes  # nobody else reads it
 
 
 class Drain(Struct, tag=True, frozen=True):
@@ -78,13 +62,13 @@ class GiveBack(Struct, tag=True, frozen=True):
 
 
 class Prepare(Struct, tag=True, frozen=True):
-    """To a worker: a configuration comes in so many `Piece`s; make it ready beside the one in use, and answer."""
+    """To a worker: a configuration comes in so many `ConfigPart`s; make it ready beside the one in use, and answer."""
 
     generation: int  # never used twice
-    pieces: int
+    parts: int
 
 
-class Piece(Struct, tag=True, frozen=True):
+class ConfigPart(Struct, tag=True, frozen=True):
     """To a worker: some entries of one key at the top of the configuration that is being prepared."""
 
     generation: int
@@ -137,11 +121,11 @@ class Committed(Struct, tag=True, frozen=True):
     generation: int
 
 
-class WantKey(Struct, tag=True, frozen=True):
-    """From a worker: a token names a key that is not in the set at this URL. Is answered with `KeySettled`."""
+class Asked(Struct, tag=True, frozen=True):
+    """From a worker: what a subscriber asks its duty."""
 
-    url: str
-    kid: str
+    topic: str
+    data: bytes  # nobody else reads it
 
 
 class Event(Struct, tag=True, frozen=True):
@@ -153,9 +137,7 @@ class Event(Struct, tag=True, frozen=True):
 
 ToWorker = (
     Start
-    | Resolved
-    | KeySet
-    | KeySettled
+    | Told
     | Drain
     | Close
     | Stop
@@ -164,11 +146,11 @@ ToWorker = (
     | Lend
     | GiveBack
     | Prepare
-    | Piece
+    | ConfigPart
     | Commit
     | Abort
 )
-FromWorker = Ready | Failed | Leaving | Prepared | Refused | Committed | WantKey | Event
+FromWorker = Ready | Failed | Leaving | Prepared | Refused | Committed | Asked | Event
 Message = ToWorker | FromWorker
 
 encode = msgpack.Encoder().encode

@@ -1,1 +1,0 @@
-"""Keys of requests: nothing here can be reached from Python."""
