@@ -32,6 +32,7 @@ class Preparation:
         self._generation = 0  # what is being prepared; 0 is nothing
         self._parts: asyncio.Queue[ConfigPart] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._begun = False  # it has come so far that it hears when it is cancelled
 
     def receive(self, message: Prepare | ConfigPart | Commit | Abort) -> None:
         """Does what the message says."""
@@ -50,6 +51,7 @@ class Preparation:
         if self._generation:
             self._abort()
         self._generation = message.generation
+        self._begun = False
         self._parts = asyncio.Queue()
         gc.disable()
         loop = asyncio.get_running_loop()
@@ -60,6 +62,7 @@ class Preparation:
     ) -> None:
         if before is not None and not before.done():
             await asyncio.wait([before])
+        self._begun = True
         try:
             assembly = Assembly()
             turn = time.monotonic()
@@ -96,6 +99,9 @@ class Preparation:
     def _abort(self) -> None:
         self._generation = 0
         if self._task is not None and not self._task.done():
+            if not self._begun:
+                # A task that is cancelled before its first step never runs its handlers.
+                self._gateway.abort()
             self._task.cancel()
         else:
             self._gateway.abort()

@@ -119,6 +119,18 @@ async def test_what_is_cancelled_is_aborted_before_the_next_begins(side: Side) -
     side.tell(Abort(3))
 
 
+async def test_what_is_cancelled_before_it_begins_is_aborted_too(side: Side) -> None:
+    """Where all of it and the abort lie in one read of the channel."""
+    side.prepare("never", 2)
+    side.tell(Abort(2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert side.gateway.told == ["abort"]
+    side.prepare("new", 3)
+    assert await side.answer() == Prepared(3)
+    side.tell(Abort(3))
+
+
 async def test_an_abort_while_parts_are_missing_leaves_nothing(side: Side) -> None:
     parts = cut(named("new"), 2)
     side.tell(Prepare(2, len(parts)), *parts[:-1])
