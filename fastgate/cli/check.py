@@ -27,7 +27,7 @@ def check(config: str | None, strict: bool) -> None:
     from fastgate.config.errors import parse_path, render_path
     from fastgate.config.files import check_files
     from fastgate.config.load import locate
-    from fastgate.config.warnings import find_warnings
+    from fastgate.policies.chain import find_warnings
 
     loaded, document = read(config)
     problems = check_files(loaded)

@@ -3,8 +3,7 @@
 import click
 
 from fastgate.cli.configuration import config_argument, load
-from fastgate.config.schema import GatewayConfig, RateLimit, Route, Target
-from fastgate.config.units import format_duration
+from fastgate.config.schema import GatewayConfig, Route, Target
 
 
 @click.command()
@@ -86,33 +85,6 @@ def _target_of(target: Target) -> str:
 
 
 def _policies_of(route: Route, config: GatewayConfig) -> str:
-    """What a request passes, in the order in which it does; then what becomes of the answer."""
-    parts = []
-    if route.maintenance is not None and route.maintenance.enabled:
-        parts.append("closed")
-    parts += [name for name in ("ip", "cors") if getattr(route, name)]
-    if route.public:
-        parts.append("public")
-    elif route.auth is not None:
-        parts.append(f"auth {(' or ' if route.auth.any else ' and ').join(route.auth.names())}")
-    parts += [_limit_of(limit) for limit in route.rate_limit]
-    if route.concurrency:
-        parts.append(f"{route.concurrency.max} at once by {'+'.join(route.concurrency.key)}")
-    parts += [name for name in ("content_types", "body_schema") if getattr(route, name)]
-    parts += [policy.use for policy in route.policies]
-    if route.strip_prefix:
-        parts.append(f"strip {route.strip_prefix}")
-    if route.add_prefix:
-        parts.append(f"add {route.add_prefix}")
-    if route.rewrite:
-        parts.append("rewrite")
-    parts += [name for name in ("request_headers", "response_headers") if getattr(route, name)]
-    if route.mirror:
-        parts.append(f"mirror to {route.mirror.upstream}")
-    parts += [name for name in ("envelope", "compression", "security_headers") if getattr(route, name)]
-    return ", ".join(parts)
+    from fastgate.policies.chain import tell_policies  # on use: it loads the compiled core
 
-
-def _limit_of(limit: RateLimit) -> str:
-    words = f"{limit.rate:g} in {format_duration(limit.per)} by {'+'.join(limit.key)}"
-    return f"{words} (dry run)" if limit.dry_run else words
+    return ", ".join(tell_policies(route))

@@ -1,6 +1,7 @@
 """What is allowed and suspicious about keys of clients, and about the other ways to find out who asks."""
 
 import ipaddress
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +41,13 @@ def key_warnings(config: GatewayConfig, now: float) -> Iterator[Finding]:
 
 
 def auth_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Everything about who may use a route by who asks."""
+    yield from key_warnings(config, time.time())
+    yield from _method_warnings(config, data)
+    yield from _claim_warnings(config)
+
+
+def _method_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
     """What was set up and is never asked for, and what others could find out or replace."""
     rules = [route.auth for route in config.routes if route.auth is not None and not route.public]
     named = {name for rule in rules for name in rule.names()}
@@ -75,7 +83,7 @@ def _clear_secrets(keys: PathKeys, table: object) -> Iterator[Finding]:
         yield from _clear_secrets((*keys, "issuers", name), each)
 
 
-def claim_warnings(config: GatewayConfig) -> Iterator[Finding]:
+def _claim_warnings(config: GatewayConfig) -> Iterator[Finding]:
     """Claims in limits and fields of a route, none of whose ways to authenticate has them."""
     for number, route in enumerate(config.routes):
         if route.auth is None or route.public or route.policies:  # a plugin may say who asks

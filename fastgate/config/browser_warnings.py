@@ -17,13 +17,23 @@ _ESCAPED = re.compile(r"\\.|\[[^]]*\]")
 _ANY_CHARACTER = re.compile(r"\.(?![*+?{])")
 
 
-def browser_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
-    """Each said once: where it is written."""
+def cors_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """About rules of CORS, each said once: where it is written."""
     for keys, table, raw in policy_tables(config, data):
         if "cors" in raw and table.cors is not None:
             yield from _cors_warnings(table.cors, table, (*keys, "cors"))
+
+
+def security_header_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """About security headers, each said once: where it is written."""
+    for keys, table, raw in policy_tables(config, data):
         if "security_headers" in raw and table.security_headers is not None:
             yield from _hsts_warnings(table.security_headers, (*keys, "security_headers"))
+
+
+def header_edit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """About edits of fields that another policy sends, each said once: where it is written."""
+    for keys, table, raw in policy_tables(config, data):
         if "response_headers" in raw:
             yield from _edit_warnings(table, (*keys, "response_headers"))
 

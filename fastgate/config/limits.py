@@ -10,6 +10,7 @@ from msgspec import Meta, field
 from fastgate.config.errors import PathKeys
 from fastgate.config.kinds import LimitKey, LimitName, Positive, Wait, about
 from fastgate.config.table import Table
+from fastgate.config.words import is_chosen_by_clients, names_identity
 
 LONGEST_LOG = 100_000
 """The most time stamps that a sliding log keeps of one client."""
@@ -135,6 +136,21 @@ def limit_names(limits: Sequence[RateLimit]) -> list[str]:
     if len(limits) == 1:
         return [limits[0].name or "default"]
     return [limit.name or str(position) for position, limit in enumerate(limits, 1)]
+
+
+def counts_by_identity(key: Sequence[str]) -> bool:
+    """Whether a limit with this key can only be asked once it is known who asks."""
+    return any(names_identity(word) for word in key)
+
+
+def chosen_by_clients(key: Sequence[str]) -> bool:
+    """Whether clients can invent as many values of this key as they like: their counts have room apart."""
+    return any(is_chosen_by_clients(word) for word in key)
+
+
+def count_name(route: str, key: Sequence[str], position: int | str) -> str:
+    """What a count belongs to beside its key: a limit of the route; for a global one all that stand at its position."""
+    return f"{position}" if "global" in key else f"{route}\0{position}"
 
 
 class Adaptive(Table, frozen=True, kw_only=True):

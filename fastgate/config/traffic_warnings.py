@@ -39,15 +39,20 @@ FEW_CLIENTS = 100
 """Fewer clients than that a sliding log should not have to do with."""
 
 
-def limit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
-    """About rate limits and retries, each said once: where it is written."""
+def rate_limit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """About rate limits, each said once: where it is written."""
     for keys, table, raw in policy_tables(config, data):
         if "rate_limit" in raw:
             for number, limit in enumerate(table.rate_limit):
                 place = (*keys, "rate_limit", number) if is_list(raw, ("rate_limit",)) else (*keys, "rate_limit")
-                yield from _rate_limit_warnings(limit, table.rate_limit, place, config)
+                yield from _of_rate_limit(limit, table.rate_limit, place, config)
+
+
+def retry_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """About retries, each said once: where it is written."""
+    for keys, table, raw in policy_tables(config, data):
         if isinstance(raw.get("retry"), Mapping):
-            yield from _retry_warnings(table, (*keys, "retry"), raw["retry"])
+            yield from _of_retry(table, (*keys, "retry"), raw["retry"])
 
 
 def policy_tables(
@@ -60,7 +65,7 @@ def policy_tables(
         yield ("routes", number), route, raw
 
 
-def _rate_limit_warnings(
+def _of_rate_limit(
     limit: RateLimit, limits: list[RateLimit], keys: PathKeys, config: GatewayConfig
 ) -> Iterator[Finding]:
     if _evadable(limit) and all(_evadable(other) for other in limits):
@@ -78,7 +83,7 @@ def _evadable(limit: RateLimit) -> bool:
     return any(parse_limit_key(key).kind in CHOSEN for key in limit.key)
 
 
-def _retry_warnings(table: PolicyKeys, keys: PathKeys, raw: Mapping[str, Any]) -> Iterator[Finding]:
+def _of_retry(table: PolicyKeys, keys: PathKeys, raw: Mapping[str, Any]) -> Iterator[Finding]:
     retry = table.retry
     if retry.attempts == 1:
         unused = [name for name in ("on", "backoff", "max_backoff", "jitter", "non_idempotent") if name in raw]
@@ -106,20 +111,26 @@ def _is_clients_fault(word: str) -> bool:
 
 
 def answer_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
-    """About who answers a route: mirrors, redirects, keys that are for upstreams only."""
+    """About who answers a route: redirects, keys that are for upstreams only."""
     for number, (route, raw) in enumerate(zip(config.routes, data.get("routes", ()), strict=False)):
         keys = ("routes", number)
         if not route.upstreams():
             for name in UPSTREAM_ONLY:
                 if raw.get(name, False) is not False:
                     yield (*keys, name), "is not used: this route has no upstream"
-        if route.mirror:
-            if route.mirror.upstream in route.upstreams():
-                yield (*keys, "mirror", "upstream"), "answers this route too: it gets these requests twice"
-            if route.mirror.sample == 0:
-                yield (*keys, "mirror", "sample"), "0 copies nothing"
         if route.redirect:
             yield from _redirect_warnings(route, (*keys, "redirect", "to"))
+
+
+def mirror_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """About copies of requests."""
+    for number, route in enumerate(config.routes):
+        if route.mirror:
+            keys = ("routes", number, "mirror")
+            if route.mirror.upstream in route.upstreams():
+                yield (*keys, "upstream"), "answers this route too: it gets these requests twice"
+            if route.mirror.sample == 0:
+                yield (*keys, "sample"), "0 copies nothing"
 
 
 def _redirect_warnings(route: Route, keys: PathKeys) -> Iterator[Finding]:

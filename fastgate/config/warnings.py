@@ -1,19 +1,16 @@
 """What is allowed and suspicious: routes that no request reaches, memory that buffers may take, secrets in clear."""
 
 import ipaddress
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fastgate.config.auth_warnings import auth_warnings, claim_warnings, key_warnings
-from fastgate.config.browser_warnings import browser_warnings
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.overlap import covers
 from fastgate.config.routes import CHECKED_BODY
 from fastgate.config.schema import GatewayConfig, Route
 from fastgate.config.suggest import nearest
-from fastgate.config.traffic_warnings import Finding, answer_warnings, limit_warnings, pool_warnings, upstream_warnings
+from fastgate.config.traffic_warnings import Finding, answer_warnings, pool_warnings, retry_warnings, upstream_warnings
 from fastgate.config.units import format_size
 
 MANY_VALUES = 1_000_000
@@ -21,19 +18,15 @@ MANY_VALUES = 1_000_000
 SECRET_FIELDS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "x-auth-token", "cookie")
 
 
-def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Finding]:
-    """Every warning about a valid configuration; ``data`` is what it was read from."""
+def general_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Finding]:
+    """Those about a valid configuration that belong to no policy; ``data`` is what it was read from."""
     return [
         *_gateway_warnings(config),
-        *_route_warnings(config),
+        *_host_warnings(config),
         *answer_warnings(config, data),
-        *limit_warnings(config, data),
-        *browser_warnings(config, data),
+        *retry_warnings(config, data),
         *_upstream_warnings(config),
         *unreachable_routes(config.routes),
-        *key_warnings(config, time.time()),
-        *auth_warnings(config, data),
-        *claim_warnings(config),
         *_secrets_in_clear(data),
     ]
 
@@ -59,11 +52,16 @@ def _gateway_warnings(config: GatewayConfig) -> Iterator[Finding]:
         yield ("routes",), "there are none: every request is answered 404"
 
 
-def _route_warnings(config: GatewayConfig) -> Iterator[Finding]:
+def plugin_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Plugins without a route."""
     used = {policy.use for route in config.routes for policy in route.policies}
     for number, plugin in enumerate(config.plugins):
         if plugin.name not in used:
             yield ("plugins", number), f"no route uses the plugin {quote(plugin.name)}"
+
+
+def request_body_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """What request bodies may take of memory and time."""
     for number, route in enumerate(config.routes):
         keys = ("routes", number)
         limit = route.body_limit(config.gateway.max_body)
@@ -78,13 +76,23 @@ def _route_warnings(config: GatewayConfig) -> Iterator[Finding]:
                 (*keys, "body_schema", "max_values"),
                 "while a body with so many values is checked, its worker answers no other request",
             )
+
+
+def path_edit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Edits of paths that cannot apply."""
+    for number, route in enumerate(config.routes):
         if route.strip_prefix and not route.path.startswith("~") and not _under(route.path, route.strip_prefix):
-            yield (*keys, "strip_prefix"), f"{quote(route.strip_prefix)} is no prefix of the path {quote(route.path)}"
+            where = ("routes", number, "strip_prefix")
+            yield where, f"{quote(route.strip_prefix)} is no prefix of the path {quote(route.path)}"
+
+
+def _host_warnings(config: GatewayConfig) -> Iterator[Finding]:
+    for number, route in enumerate(config.routes):
         literal = route.host_header
         if literal not in ("upstream", "client") and "." not in literal and ":" not in literal:
             meant = nearest(literal, ("upstream", "client"))
             if meant:
-                yield (*keys, "host_header"), f'{quote(literal)} is sent as it is; did you mean "{meant}"?'
+                yield ("routes", number, "host_header"), f'{quote(literal)} is sent as it is; did you mean "{meant}"?'
 
 
 def _under(path: str, prefix: str) -> bool:

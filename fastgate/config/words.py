@@ -46,7 +46,7 @@ def names_identity(text: str) -> bool:
     return text == "key" or text.startswith("claim:")
 
 
-def chosen_by_clients(text: str) -> bool:
+def is_chosen_by_clients(text: str) -> bool:
     """Whether clients can send anything as the value of a checked key."""
     return parse_limit_key(text).kind in ("header", "cookie", "param")
 

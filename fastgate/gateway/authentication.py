@@ -38,9 +38,9 @@ def _jwt(given: BuildContext) -> Method:
 
 
 def _key(given: BuildContext) -> Method:
-    from fastgate.policies.keys import compile_key
+    from fastgate.policies.api_keys import compile_api_keys
 
-    return compile_key(given.config)
+    return compile_api_keys(given.config)
 
 
 def _basic(given: BuildContext) -> Method:
@@ -51,10 +51,10 @@ def _basic(given: BuildContext) -> Method:
 
 
 def _certificate(given: BuildContext) -> Method:
-    from fastgate.policies.certificates import compile_certificates
+    from fastgate.policies.client_certificates import compile_client_certificates
 
     assert given.config.auth.certificate is not None
-    return compile_certificates(given.config.auth.certificate)
+    return compile_client_certificates(given.config.auth.certificate)
 
 
 def _forward(given: BuildContext) -> Method:

@@ -1,1 +1,1 @@
-"""The built-in policies, one file each. None knows another."""
+"""The built-in policies, one module each. None knows another; `chain` is the table of them all."""

@@ -6,7 +6,8 @@ from functools import partial
 from importlib import import_module
 
 from fastgate._core.policies.compression import Coding, Compression
-from fastgate.config.bodies import Compression as CompressionConfig
+from fastgate.config import Route
+from fastgate.gateway.additions import Additions, RouteContext
 
 WINDOW = 19
 """Bits of the window of brotli and zstandard, 512 KB: what one stream remembers is bounded for each client."""
@@ -14,11 +15,15 @@ WINDOW = 19
 Stream = tuple[Callable[[bytes], bytes], Callable[[], bytes], Callable[[], bytes]]
 
 
-def compile_compression(compression: CompressionConfig) -> Compression:
-    """What the core compresses with."""
+def compile_compression(route: Route, context: RouteContext) -> Additions | None:
+    """What compresses the bodies of a route; None for a route without."""
+    compression = route.compression
+    if compression is None:
+        return None
     makers = {"gzip": _gzip, "br": _brotli, "zstd": _zstandard}
     codings = [makers[name](getattr(compression.level, name)) for name in compression.codings()]
-    return Compression(codings, types=compression.types, min_size=compression.min_size)
+    rule = Compression(codings, types=compression.types, min_size=compression.min_size)
+    return Additions(response_filters=[rule])
 
 
 def _gzip(level: int) -> Coding:

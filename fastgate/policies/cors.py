@@ -1,12 +1,21 @@
 """CORS: which pages of other origins may read a route's answers, compiled into the lines that say so."""
 
-from fastgate._core.policies.cors import CrossOrigin
+from fastgate._core.policies.cors import CrossOrigin, PreflightGate
 from fastgate._core.routing.expressions import compile_expression
 from fastgate.config import Route
 from fastgate.config.origins import ANY, wildcard_ends
+from fastgate.gateway.additions import Additions, RouteContext
 
 
-def compile_cors(route: Route) -> CrossOrigin | None:
+def compile_cors(route: Route, context: RouteContext) -> Additions | None:
+    """The gate that answers preflights, and the fields of every answer; None for a route without rules."""
+    rules = cross_origin(route)
+    if rules is None:
+        return None
+    return Additions(gates=[PreflightGate(rules)], stamps=[rules], answers_preflights=True)
+
+
+def cross_origin(route: Route) -> CrossOrigin | None:
     """The rules of a route; None where it has none."""
     cors = route.cors
     if cors is None:

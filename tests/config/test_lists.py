@@ -9,7 +9,7 @@ from config.test_load import ENVIRON, EVERYTHING
 
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.json_schema import make_schema
-from fastgate.config.warnings import find_warnings
+from fastgate.policies.chain import find_warnings
 
 NO_NETWORK = '"x" is no address or network, such as "10.0.0.0/8" or "::1"'
 SEVERAL = "has several values: write"

@@ -7,7 +7,7 @@ import pytest
 
 from fastgate.config import GatewayConfig
 from fastgate.config.errors import render_path
-from fastgate.config.warnings import find_warnings
+from fastgate.policies.chain import find_warnings
 
 
 def warnings(**keys: Any) -> list[str]:

@@ -51,7 +51,7 @@ def test_policies_do_not_know_each_other() -> None:
     policies = {path.stem for path in (PACKAGE / "policies").glob("*.py")} - {"__init__"}
     known = {}
     for source in sorted((PACKAGE / "policies").glob("*.py")):
-        if source.stem == "__init__":
+        if source.stem in ("__init__", "chain"):  # their table knows them all, and none of them the table
             continue
         others = {f"fastgate.policies.{name}" for name in policies - {source.stem}} | {"fastgate.policies"}
         names = others & imported(source.read_text())

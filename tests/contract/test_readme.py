@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fastgate import GatewayConfig, Policy, Response
-from fastgate.config.warnings import find_warnings
+from fastgate.policies.chain import find_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")

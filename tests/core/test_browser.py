@@ -8,7 +8,7 @@ from fastgate._core.policies.cors import CrossOrigin
 from fastgate._core.policies.security_headers import SecurityFields
 from fastgate.config import CORS, Route
 from fastgate.config.origins import check_origin, takes_any, wildcard_ends
-from fastgate.policies.cors import compile_cors
+from fastgate.policies.cors import cross_origin
 
 LABELS = st.lists(st.sampled_from(["a", "b", "example", "xn--4ca", "x-1"]), min_size=1, max_size=4)
 SCHEMES = st.sampled_from(["http", "https", "app"])
@@ -26,7 +26,7 @@ def sent(scheme: str, labels: list[str], port: int | None) -> str:
 
 def suits(origin: str, asked: str) -> bool:
     """Whether a checked origin with a wildcard or an expression lets that one read."""
-    cors = compile_cors(Route(name="r", path="/", cors=CORS(origins=[origin])))
+    cors = cross_origin(Route(name="r", path="/", cors=CORS(origins=[origin])))
     assert cors is not None
     return cors.suits(asked.encode("latin-1"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from fastgate._core.routing.expressions import MAX_MEMORY, MAX_SIZE, compile_expression
 from fastgate.config import GatewayConfig
-from fastgate.config.warnings import find_warnings
+from fastgate.policies.chain import find_warnings
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "regular-expressions.md").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ import pytest
 
 from fastgate.config import GatewayConfig
 from fastgate.config.documents import MAX_DEPTH, MAX_FILE, read_document
-from fastgate.config.warnings import find_warnings
 from fastgate.config.yaml_documents import MAX_ALIASED, load_yaml
+from fastgate.policies.chain import find_warnings
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "configuration-files.md").read_text(encoding="utf-8")

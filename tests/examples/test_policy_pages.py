@@ -9,7 +9,7 @@ import pytest
 from fastgate._core.exchange.causes import cause_of
 from fastgate.config import GatewayConfig
 from fastgate.config.routes import Route
-from fastgate.config.warnings import find_warnings
+from fastgate.policies.chain import find_warnings
 
 FOLDER = Path(__file__).parents[2] / "docs" / "policies"
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in sorted(FOLDER.glob("*.md"))}

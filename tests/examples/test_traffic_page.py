@@ -13,8 +13,8 @@ from fastgate.config import GatewayConfig
 from fastgate.config.changes import SETTLED_AT_START
 from fastgate.config.schema import Concurrency, Hedge, Mirror, RateLimit, Redirect, Respond, Retry, Split, Upstream
 from fastgate.config.upstreams import DNS, ActiveHealth, Breaker, PassiveHealth
-from fastgate.config.warnings import find_warnings
 from fastgate.gateway.policy import HealthChange
+from fastgate.policies.chain import find_warnings
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to
 
 ROOT = Path(__file__).parents[2]

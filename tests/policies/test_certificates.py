@@ -17,7 +17,7 @@ from tls.authorities import Files
 
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway import Gateway
-from fastgate.policies.certificates import _known
+from fastgate.policies.client_certificates import _known
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -71,7 +71,7 @@ async def test_who_the_certificate_names_comes_in(files: Files) -> None:
 async def test_a_certificate_is_read_once_a_connection(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     monkeypatch.setattr(
-        "fastgate.policies.certificates._known", lambda *arguments: read.append(1) or _known(*arguments)
+        "fastgate.policies.client_certificates._known", lambda *arguments: read.append(1) or _known(*arguments)
     )
     async with running(files) as (gateway, _):
         for _ in range(2):
@@ -133,7 +133,7 @@ async def test_without_a_certificate_nothing_that_a_client_could_send_helps(file
 async def test_a_connection_outlives_no_certificate(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """The handshake took it, and by the next request it has expired."""
     known = _known
-    monkeypatch.setattr("fastgate.policies.certificates._known", lambda *arguments: (*known(*arguments)[:2], 1))
+    monkeypatch.setattr("fastgate.policies.client_certificates._known", lambda *arguments: (*known(*arguments)[:2], 1))
     async with running(files) as (gateway, upstream):
         client_tls = showing(files, common_name="billing")
         async with RawClient(gateway.port, tls=client_tls, server_name="a.test") as client:

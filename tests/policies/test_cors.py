@@ -9,7 +9,7 @@ import pytest
 
 from fastgate import Policy, Request, Response
 from fastgate.config import ConfigError, GatewayConfig
-from fastgate.policies.cors import compile_cors
+from fastgate.policies.cors import cross_origin
 from fastgate.testing import Answer, RawClient, RecordingUpstream, close, gateway_to, respond, stall, start_gateway
 from fastgate.testing.messages import RecordedResponse
 
@@ -491,7 +491,7 @@ def test_what_is_there_without_being_written() -> None:
     cors = rules({"origins": "HTTPS://App.Example:443"}).cors
     assert (cors.origins, cors.methods, cors.headers, cors.expose) == ([APP], ["*"], ["*"], [])
     assert (cors.credentials, cors.max_age, cors.private_network) == (False, 600.0, False)
-    assert compile_cors(rules(False)) is None
+    assert cross_origin(rules(False)) is None
 
 
 @pytest.mark.parametrize(

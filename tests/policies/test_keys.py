@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastgate import Gateway, GatewayConfig
-from fastgate.policies.keys import compile_key
+from fastgate.policies.api_keys import compile_api_keys
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
 from fastgate.testing.messages import RecordedResponse
 
@@ -369,7 +369,7 @@ async def test_a_route_that_asks_for_keys_where_there_are_none_lets_nobody_in() 
 
 def test_what_a_policy_knows_of_a_key() -> None:
     config = GatewayConfig.from_dict(configured(1, key={"tags": ["mobile"], "models": ["local"]}))
-    entry = compile_key(config).table.get(bytes.fromhex(hash_of(SECRET)))
+    entry = compile_api_keys(config).table.get(bytes.fromhex(hash_of(SECRET)))
     assert entry is not None
     identity = entry.identity
     assert (identity.id, identity.method, identity.claims) == ("team-a", "key", {"tags": ["mobile"]})

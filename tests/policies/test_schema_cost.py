@@ -8,8 +8,8 @@ import pytest
 
 from fastgate._core.exchange.refusal import Refusal
 from fastgate.config import BodySchema
-from fastgate.policies.body_schema import FEW_WAYS, MANY_WAYS, MAX_DEPTH, body_check
-from fastgate.policies.body_schema.cost import levels_within, most_ways
+from fastgate.policies.request_body.body_schema import FEW_WAYS, MANY_WAYS, MAX_DEPTH, body_check
+from fastgate.policies.request_body.cost import levels_within, most_ways
 
 ROOT = {"$ref": "#"}
 LIST = {"type": "array", "items": ROOT}

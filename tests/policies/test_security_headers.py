@@ -11,7 +11,7 @@ from tls.authorities import Files
 
 from fastgate import Policy, Request, Response
 from fastgate.config import ConfigError, GatewayConfig
-from fastgate.policies.security import compile_security
+from fastgate.policies.security_headers import security_fields
 from fastgate.testing import Answer, RawClient, RecordingUpstream, close, gateway_to, respond, start_gateway
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -221,7 +221,7 @@ def route(headers: Any) -> Any:
 
 def test_false_is_none_and_an_empty_table_is_all() -> None:
     assert route(False).security_headers is None
-    assert compile_security(route(False)) is None
+    assert security_fields(route(False)) is None
     assert route({}).security_headers == route(True).security_headers
     assert dict(route(True).security_headers.fields()).keys() == {
         "Strict-Transport-Security",

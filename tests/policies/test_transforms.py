@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from fastgate import Policy, Request
 from fastgate._core.exchange.identity import Identity
 from fastgate.config import ConfigError, GatewayConfig, Route
-from fastgate.policies.headers import compile_edits
-from fastgate.policies.paths import compile_path
+from fastgate.policies.header_edits import edits_of
+from fastgate.policies.path_edits import path_transform
 from fastgate.testing import Answer, RawClient, RecordingUpstream, gateway_to, respond, start_gateway
 
 OWN = {"host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-request-id"}
@@ -25,7 +25,7 @@ def route(**options: Any) -> Route:
 
 def forwarded(path: str, **options: Any) -> str | None:
     """The path that a route with these options forwards."""
-    transform = compile_path(route(**options))
+    transform = path_transform(route(**options))
     if transform is None:
         return path
     made = transform(path.encode("ascii"))
@@ -72,9 +72,9 @@ def test_a_path_that_would_have_to_be_normalised_again_is_refused(to: str, path:
 
 
 def test_a_route_without_transforms_has_none() -> None:
-    assert compile_path(route()) is None
-    assert compile_edits(None) is None
-    assert compile_edits(route(request_headers={"set": {}}).request_headers) is None
+    assert path_transform(route()) is None
+    assert edits_of(None) is None
+    assert edits_of(route(request_headers={"set": {}}).request_headers) is None
 
 
 PATHS = st.lists(st.sampled_from(["api", "a", "b.c", "%20", "%2F", "-_~", "x"]), max_size=5)

@@ -2,9 +2,16 @@
 
 from fastgate._core.policies.security_headers import SecurityFields
 from fastgate.config import Route
+from fastgate.gateway.additions import Additions, RouteContext
 
 
-def compile_security(route: Route) -> SecurityFields | None:
+def compile_security_headers(route: Route, context: RouteContext) -> Additions | None:
+    """The fields of every answer; None for a route that has none."""
+    fields = security_fields(route)
+    return Additions(stamps=[fields]) if fields is not None else None
+
+
+def security_fields(route: Route) -> SecurityFields | None:
     """The fields of a route; None where it has none."""
     headers = route.security_headers
     if headers is None or not headers.fields():

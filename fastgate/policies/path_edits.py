@@ -7,11 +7,18 @@ from fastgate._core.routing.expressions import compile_expression
 from fastgate._core.routing.router import normalized
 from fastgate.config import Rewrite, Route
 from fastgate.config.patterns import parse_replacement
+from fastgate.gateway.additions import Additions, RouteContext
 
 _SAFE = "/%:@!$&'()*+,;=-._~"
 
 
-def compile_path(route: Route) -> Callable[[bytes], bytes | None] | None:
+def compile_path_edits(route: Route, context: RouteContext) -> Additions | None:
+    """What makes the path to forward; None for a route that leaves it as it is."""
+    transform = path_transform(route)
+    return Additions(rewrite=transform) if transform is not None else None
+
+
+def path_transform(route: Route) -> Callable[[bytes], bytes | None] | None:
     """What makes the path to forward of the path that was matched; None where a route leaves it as it is.
 
     The function answers None for a result that would have to be normalised again: the request is refused, because what

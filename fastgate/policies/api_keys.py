@@ -6,7 +6,7 @@ from fastgate.config import GatewayConfig, VirtualKey
 from fastgate.config.units import parse_instant
 
 
-def compile_key(config: GatewayConfig) -> KeyMethod:
+def compile_api_keys(config: GatewayConfig) -> KeyMethod:
     """The method for every route that asks for keys; a key's own routes are asked about when it is used."""
     entries = [entry for name, key in config.gateway.keys.items() for entry in _entries(name, key)]
     where = config.auth.key

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Known = tuple[Identity | None, bool, int]
 
 
-def compile_certificates(settings: ClientCertificates) -> CertificateMethod:
+def compile_client_certificates(settings: ClientCertificates) -> CertificateMethod:
     """The method of ``[auth.certificate]``."""
     allowed = frozenset(settings.allow)
 

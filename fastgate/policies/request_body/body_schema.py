@@ -26,11 +26,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fastgate._core.exchange.exchange import Gate
 from fastgate._core.exchange.refusal import Refusal
-from fastgate._core.policies.request_body import BodyCheck, measure
-from fastgate.config import BodySchema, Route
-from fastgate.policies.body_schema.cost import levels_within, most_ways
+from fastgate._core.policies.request_body import measure
+from fastgate.config import BodySchema
+from fastgate.policies.request_body.cost import levels_within, most_ways
 
 _log = logging.getLogger("fastgate")
 
@@ -43,13 +42,8 @@ TOLD = 3  # errors
 LONGEST = 200  # characters of a place, and of what is wrong there
 
 
-def compile_body_schema(route: Route) -> list[Gate]:
-    """The gate that validates bodies; none where the route has no schema. ValueError for one that cannot be used."""
-    return [BodyCheck(body_check(route.body_schema), _executor())] if route.body_schema is not None else []
-
-
 @functools.cache
-def _executor() -> ThreadPoolExecutor:
+def executor() -> ThreadPoolExecutor:
     """Where long bodies are checked, one after the other: two at once would take twice the memory, and no less time."""
     return ThreadPoolExecutor(1, thread_name_prefix="body_schema")
 

@@ -1,0 +1,92 @@
+"""What a built-in policy is compiled of, and what it adds to a route: the one shape of every ``compile_…``."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from fastgate._core.auth.gate import Method
+from fastgate._core.delivery.copies import Mirror
+from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Gate, Stamp
+from fastgate._core.exchange.worker import Engine
+from fastgate._core.memory.plugin_times import Meter
+from fastgate._core.wire.h1.upstream import Pool
+from fastgate.config import GatewayConfig, HeaderEdits
+from fastgate.gateway.policy import Policy
+
+
+class RouteContext(NamedTuple):
+    """What a policy of a route may be made of, beside the route itself. The same for every route."""
+
+    config: GatewayConfig
+    engine: Engine
+    pools: Mapping[str, Pool]
+    plugins: Mapping[str, Policy]
+    meters: Mapping[str, Meter]
+    """What the hooks of each plugin may take, and have taken."""
+    auth: Mapping[str, Method]
+    """The ways to find out who asks, by the names of their tables in ``[auth]``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Additions:
+    """What a policy adds to a compiled route.
+
+    What is a sequence is put behind what the policies before it in the table have added; a flag holds as soon as one
+    of them sets it; of the others each has one policy that adds it, but for edits of fields, see `over`.
+    """
+
+    gates: Sequence[Gate] = ()
+    """Asked before the hooks of plugins."""
+    on_request: Sequence[Hook] = ()
+    on_response: Sequence[Hook] = ()
+    on_error: Sequence[Hook] = ()
+    read_request: bool = False
+    """A hook reads the request body, or the first of it."""
+    buffer_request: bool = False
+    """The whole request body is read before the upstream is asked."""
+    buffer_response: bool = False
+    request_filters: Sequence[BodyFilter] = ()
+    response_filters: Sequence[BodyRule] = ()
+    rewrite: Callable[[bytes], bytes | None] | None = None
+    """Makes the path to forward of the one that was matched; None from it refuses the request."""
+    request_headers: HeaderEdits | None = None
+    response_headers: HeaderEdits | None = None
+    mirror: Mirror | None = None
+    stamps: Sequence[Stamp] = ()
+    """Put fields on every answer, whoever made it."""
+    answers_preflights: bool = False
+
+
+def over(first: HeaderEdits, second: HeaderEdits) -> HeaderEdits:
+    """Both edits together: of a field that the second sets, the first says nothing any more."""
+    taken = {name.lower() for name in second.set}
+    kept = {name: value for name, value in first.set.items() if name.lower() not in taken}
+    added = {name: value for name, value in first.add.items() if name.lower() not in taken}
+    removed = [*first.remove, *second.remove]
+    return replace(first, set={**kept, **second.set}, add={**added, **second.add}, remove=removed)
+
+
+def together(parts: Iterable[Additions]) -> Additions:
+    """What several policies add, in their order."""
+    made: dict[str, Any] = {}
+    for part in parts:
+        for name in _NAMES:
+            value = getattr(part, name)
+            if not value:
+                continue
+            known = made.get(name)
+            if known is None or value is True:
+                made[name] = value
+            elif isinstance(value, HeaderEdits):
+                made[name] = over(known, value)
+            elif isinstance(value, Sequence):
+                made[name] = [*known, *value]
+            else:
+                raise TypeError(f"two policies add {name} to one route")
+    return Additions(**made)
+
+
+_NAMES = [each.name for each in fields(Additions)]

@@ -1,0 +1,193 @@
+"""The table of the built-in policies: everything that has an order has the table's."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgate import Policy
+from fastgate._core.exchange.worker import Engine
+from fastgate.config import GatewayConfig, HeaderEdits, Route
+from fastgate.gateway.additions import Additions, over, together
+from fastgate.gateway.authentication import BuildContext, compile_methods
+from fastgate.gateway.building import close
+from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.duties import DUTIES
+from fastgate.gateway.duties.dispatch import Subscribers
+from fastgate.gateway.pools import Pools
+from fastgate.gateway.runtime import compile_runtime
+from fastgate.policies import chain
+from fastgate.policies.chain import CHAIN, Row, keys_in_order, render_order, tell_policies
+from fastgate.state.memory import make_segment
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "policies" / "README.md").read_text(encoding="utf-8")
+EVERYTHING: dict[str, Any] = {
+    "maintenance": {"enabled": True},
+    "ip": {"allow": ["10.0.0.0/8"]},
+    "cors": {"origins": ["https://app.example"]},
+    "rate_limit": [{"rate": 1}, {"rate": 2, "key": "key"}],
+    "concurrency": {"max": 3},
+    "auth": {"any": ["key"]},
+    "content_types": ["application/json"],
+    "policies": [{"use": "plugin"}],
+    "strip_prefix": "/a",
+    "add_prefix": "/b",
+    "rewrite": {"pattern": "c", "to": "d"},
+    "request_headers": {"remove": ["x-a"]},
+    "response_headers": {"remove": ["x-b"]},
+    "mirror": {"upstream": "b"},
+    "envelope": True,
+    "compression": {"encodings": ["gzip"]},
+    "security_headers": True,
+}
+
+
+class Plugin(Policy):
+    def on_request(self, request: Any) -> None: ...
+
+    def on_response_body(self, request: Any, response: Any, piece: bytes, last: bool) -> None: ...
+
+
+def configured(**keys: Any) -> GatewayConfig:
+    route = {"name": "r", "path": "/a", "upstream": "b", **keys}
+    plugins = [{"name": "plugin", "use": "m:C"}]
+    return GatewayConfig.from_dict({"routes": [route], "upstreams": {"b": {"targets": ["b:1"]}}, "plugins": plugins})
+
+
+async def compiled(**keys: Any) -> Any:
+    """The compiled route of a configuration."""
+    config = configured(**keys)
+    engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
+    pools, problems = Pools(engine, 1, {}), []
+    plan = await pools.plan(config.upstreams, Cooperative(), problems)
+    subscribers = Subscribers(DUTIES, lambda topic, data: None)
+    plugins = {"plugin": Plugin({})}
+    made = await compile_runtime(config, engine, plan.pools, plugins, subscribers, Cooperative(), problems)
+    assert problems == []
+    close(made)
+    pools.forget(plan)
+    return made.routes[0]
+
+
+def names(parts: Any) -> list[str]:
+    return [type(part).__name__ for part in parts or ()]
+
+
+GATES = ["Maintenance", "IpRules", "PreflightGate", "RateLimits", "ConcurrencyGate", "Authentication", "RateLimits"]
+GATES += ["ContentTypes", "Hook"]
+
+
+async def test_the_runtime_asks_in_this_order() -> None:
+    route = await compiled(**EVERYTHING)
+    assert names(route.on_request) == GATES
+    assert names(route.response_filters) == ["HookRule", "Envelope", "Compression"]
+    assert names(route.stamps) == ["CrossOrigin", "SecurityFields", "QuotaStamp"]
+
+
+async def test_limits_by_identity_are_asked_after_authentication() -> None:
+    keys = {"auth": {"any": ["key"]}, "rate_limit": {"rate": 1, "key": "key"}}
+    route = await compiled(**keys, concurrency={"max": 1, "key": "key"})
+    assert names(route.on_request) == ["Authentication", "RateLimits", "ConcurrencyGate"]
+
+
+def swapped(first: str, second: str) -> tuple[Row, ...]:
+    """The table with two of its rows in each other's place."""
+    rows = list(CHAIN)
+    one, other = (next(place for place, row in enumerate(rows) if row.policy == name) for name in (first, second))
+    rows[one], rows[other] = rows[other], rows[one]
+    return tuple(rows)
+
+
+async def test_another_order_of_the_table_is_another_order_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, keys, told = render_order(), keys_in_order(), tell_policies(configured(**EVERYTHING).routes[0])
+    monkeypatch.setattr(chain, "CHAIN", swapped("maintenance", "ip"))
+    route = await compiled(**EVERYTHING)
+    assert names(route.on_request)[:2] == ["IpRules", "Maintenance"]
+    assert render_order().startswith("request id → ip → maintenance →")
+    assert render_order() != page
+    assert keys_in_order() == ["ip", "maintenance", *keys[2:]]
+    assert tell_policies(configured(**EVERYTHING).routes[0]) == ["ip", "closed", *told[2:]]
+
+
+def test_routes_tells_in_this_order() -> None:
+    assert tell_policies(configured(**EVERYTHING).routes[0]) == [
+        "closed", "ip", "cors", "auth key", "1 in 1s by client_ip", "2 in 1s by key", "3 at once by route",
+        "content_types", "plugin", "strip /a", "add /b", "rewrite", "request_headers", "response_headers",
+        "mirror to b", "envelope", "compression", "security_headers",
+    ]  # fmt: skip
+
+
+def test_the_page_shows_this_order() -> None:
+    assert f"```\n{render_order()}```\n" in PAGE
+    rows = re.findall(r"(?m)^\| (`.+?`) \|.*\| .*\|$", PAGE.partition("## The order")[0])
+    shown = [key for row in rows for key in re.findall(r"`(\w+)`", row)]
+    expected = [key for key in keys_in_order() if key != "mirror"]
+    assert [key for key in shown if key in expected] == expected
+
+
+def test_each_row_is_about_keys_of_a_route_and_has_a_module_of_its_name() -> None:
+    for row in CHAIN:
+        assert row.keys
+        assert set(row.keys) <= set(Route.__struct_fields__)
+        assert row.compile.__module__ == f"fastgate.policies.{row.policy}"
+        assert row.compile.__name__.startswith(f"compile_{row.policy}")
+
+
+async def test_a_route_without_policies_has_nothing() -> None:
+    route = await compiled()
+    assert (route.on_request, route.response_filters, route.stamps) == (None, None, None)
+    assert tell_policies(configured().routes[0]) == []
+
+
+async def test_what_cannot_be_compiled_is_told_with_its_key(tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text("7")
+    config = configured(body_schema=str(schema))
+    engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
+    pools, problems = Pools(engine, 1, {}), []
+    plan = await pools.plan(config.upstreams, Cooperative(), problems)
+    subscribers = Subscribers(DUTIES, lambda topic, data: None)
+    await compile_runtime(config, engine, plan.pools, {}, subscribers, Cooperative(), problems)
+    assert [each.path for each in problems] == ["routes[0].body_schema"]
+    assert compile_methods(BuildContext(config, engine, plan.pools, subscribers), problems) == {}
+    pools.forget(plan)
+
+
+# -- what policies add, together
+
+
+def test_sequences_are_joined_and_flags_hold_once_they_are_set() -> None:
+    first: Any = Additions(gates=[1], buffer_request=True)
+    second: Any = Additions(gates=[2, 3], stamps=[4], read_request=True)
+    made: Any = together([first, Additions(), second])
+    assert (made.gates, made.stamps) == ([1, 2, 3], [4])
+    assert (made.buffer_request, made.read_request, made.buffer_response) == (True, True, False)
+    assert first.gates == [1]
+
+
+def test_what_only_one_can_add_is_added_by_one() -> None:
+    def transform(path: bytes) -> bytes:
+        return path
+
+    assert together([Additions(rewrite=transform)]).rewrite is transform
+    with pytest.raises(TypeError, match="two policies add rewrite"):
+        together([Additions(rewrite=transform), Additions(rewrite=transform)])
+
+
+def test_the_later_edit_of_a_field_is_the_one_that_holds() -> None:
+    first = HeaderEdits(set={"Accept-Encoding": "br", "a": "1"}, add={"ACCEPT-encoding": "x", "b": "2"}, remove=["c"])
+    second = HeaderEdits(set={"accept-encoding": "identity"})
+    made = HeaderEdits(set={"a": "1", "accept-encoding": "identity"}, add={"b": "2"}, remove=["c"])
+    assert over(first, second) == made
+    assert together([Additions(request_headers=first), Additions(request_headers=second)]).request_headers == made
+
+
+def test_the_order_can_be_printed() -> None:
+    command = [sys.executable, "-m", "fastgate.policies.chain"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == render_order()
