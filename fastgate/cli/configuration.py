@@ -51,8 +51,9 @@ def load(path: str | None, *, allow_empty: bool = False) -> "GatewayConfig":
 
 def read(path: str | None, *, allow_empty: bool = False) -> "tuple[GatewayConfig, Document]":
     """The configuration of CONFIG and the parsed file, whose lines errors and warnings need. Raises `ConfigError`."""
+    from fastgate.config import GatewayConfig
     from fastgate.config.documents import read_document
     from fastgate.config.load import load_document
 
     document = read_document(find(path), allow_empty=allow_empty)
-    return load_document(document), document
+    return load_document(GatewayConfig, document), document

@@ -192,7 +192,7 @@ def rotate(ctx: click.Context, words: tuple[str, ...], grace: str | None) -> Non
     Its hash takes the place of the old one in CONFIG, by default fastgate.toml.
     """
     from fastgate.cli.key_file import change_key, find_key
-    from fastgate.config.reference import toml
+    from fastgate.config.toml_text import toml
     from fastgate.config.units import parse_duration
 
     try:
@@ -283,7 +283,7 @@ def _check_new(path: Path, name: str, values: dict[str, Any], write: bool) -> No
 
 def _block(name: str, values: dict[str, Any]) -> str:
     """The key's table as TOML."""
-    from fastgate.config.reference import toml
+    from fastgate.config.toml_text import toml
 
     lines = [f"[gateway.keys.{name if _BARE.fullmatch(name) else toml(name)}]"]
     lines += [f"{key} = {toml(value)}" for key, value in values.items()]

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastgate.config.addresses import normalize_host
+from fastgate.config.auth import AuthRule
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.headers import meaning_of, variable_of
 from fastgate.config.patterns import check_expression, parse_replacement, path_parameters
-from fastgate.config.routes import PolicyKeys
-from fastgate.config.schema import AuthRule, HeaderEdits, Plugin, PolicyUse, Route, Upstream
+from fastgate.config.plugin_table import Plugin
+from fastgate.config.routes import HeaderEdits, PolicyKeys, PolicyUse, Route
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.templates import Variable, parse_template
+from fastgate.config.upstreams import Upstream
 from fastgate.config.walker import Reading
 from fastgate.config.words import names_identity, parse_limit_key
 

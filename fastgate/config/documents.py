@@ -10,12 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fastgate.config.depth import TOO_DEEP, TOO_LONG
 from fastgate.config.errors import ConfigError, PathKeys, Problem
 
-MAX_DEPTH = 64
-"""The most lists and tables inside each other."""
-TOO_DEEP = f"nested too deeply: at most {MAX_DEPTH} lists and tables stand inside each other"
-TOO_LONG = "a number has too many digits"
 MAX_FILE = 64 * 1024 * 1024
 """Bytes of a configuration file."""
 FORMATS = {".toml": "TOML", ".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}

@@ -10,10 +10,9 @@ from typing import Any
 
 from msgspec import NODEFAULT, inspect, to_builtins
 
+from fastgate.config.described import in_written_order, marks, struct_fields
 from fastgate.config.kinds import SECRET_KINDS
-from fastgate.config.literals import in_written_order
 from fastgate.config.schema import GatewayConfig
-from fastgate.config.unknown import marks, struct_fields
 
 DURATION = r"^\s*([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)\s*$"
 SIZE = r"^\s*[0-9]+(\.[0-9]+)? ?[KMGTkmgt]?([iI]?[bB])?\s*$"

@@ -1,42 +1,55 @@
-"""From a file or a dict to a `GatewayConfig`: parse, walk, apply defaults, cross-check, raise everything at once."""
+"""From a file or a dict to a configuration: parse, walk, apply defaults, cross-check, raise everything at once.
+
+``root`` is the outermost table, `GatewayConfig`. It gives itself, because it is read by this module and is above it.
+"""
 
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from fastgate.config.checks import cross_check
 from fastgate.config.documents import Document, read_document
 from fastgate.config.errors import ConfigError, PathKeys, Problem, render_path
-from fastgate.config.schema import GatewayConfig, Plugin, PolicyKeys, Route, Target, Upstream
+from fastgate.config.plugin_table import Plugin
+from fastgate.config.routes import PolicyKeys, Route
+from fastgate.config.table import Table
+from fastgate.config.upstreams import Target, Upstream
 from fastgate.config.walker import Reading, struct_reader
 
+Root = TypeVar("Root", bound=Table)
 
-def load_dict(data: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> GatewayConfig:
+
+def load_dict(root: type[Root], data: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Root:
     """See `GatewayConfig.from_dict`."""
-    return load_document(Document(data=data), environ)
+    return load_document(root, Document(data=data), environ)
 
 
 def load_file(
-    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None, *, allow_empty: bool = False
-) -> GatewayConfig:
+    root: type[Root],
+    path: str | os.PathLike[str],
+    environ: Mapping[str, str] | None = None,
+    *,
+    allow_empty: bool = False,
+) -> Root:
     """See `GatewayConfig.from_file`."""
-    return load_document(read_document(Path(path), allow_empty=allow_empty), environ)
+    return load_document(root, read_document(Path(path), allow_empty=allow_empty), environ)
 
 
-def load_document(document: Document, environ: Mapping[str, str] | None = None) -> GatewayConfig:
+def load_document(root: type[Root], document: Document, environ: Mapping[str, str] | None = None) -> Root:
     """The configuration of a parsed document. Raises `ConfigError`."""
-    reading = Reading(os.environ if environ is None else environ, document.base)
-    config = struct_reader(GatewayConfig).read(reading, document.data, ())
-    if not isinstance(config, GatewayConfig):
+    reading = Reading(root, os.environ if environ is None else environ, document.base)
+    config = struct_reader(root).read(reading, document.data, ())
+    if not isinstance(config, root):
         raise ConfigError(problems(document, reading))
     config = resolve(config, document.data)
     cross_check(config, document.data, reading)
     if reading.problems:
         raise ConfigError(problems(document, reading))
-    return _with_installed_plugins(config)
+    made: Root = _with_installed_plugins(config)
+    return made
 
 
 def problems(document: Document, reading: Reading) -> list[Problem]:
@@ -54,7 +67,7 @@ def locate(document: Document, found: list[tuple[PathKeys, str]]) -> list[Proble
     return sorted(dict.fromkeys(made), key=lambda problem: problem.line or 0)
 
 
-def resolve(config: Any, data: Mapping[str, Any]) -> GatewayConfig:
+def resolve(config: Any, data: Mapping[str, Any]) -> Any:
     """The configuration with `[defaults]` applied to each route and the scheme of each target decided."""
     changes: dict[str, Any] = {}
     given = data.get("defaults")
@@ -67,11 +80,10 @@ def resolve(config: Any, data: Mapping[str, Any]) -> GatewayConfig:
             ]
     if isinstance(config.upstreams, dict):
         changes["upstreams"] = {name: _with_schemes(upstream) for name, upstream in config.upstreams.items()}
-    made: GatewayConfig = msgspec.structs.replace(config, **changes)
-    return made
+    return msgspec.structs.replace(config, **changes)
 
 
-def _with_installed_plugins(config: GatewayConfig) -> GatewayConfig:
+def _with_installed_plugins(config: Any) -> Any:
     """Installed plugins that routes use without naming them in `[[plugins]]` become entries there, without options."""
     named = {plugin.name for plugin in config.plugins}
     used = dict.fromkeys(policy.use for route in config.routes for policy in route.policies if policy.use not in named)

@@ -1,6 +1,5 @@
 """The reference page of the configuration, in Markdown, made from the schema: run ``fastgate schema --reference``."""
 
-import datetime as dt
 import inspect as python_inspect
 import json
 from collections.abc import Iterable, Mapping
@@ -11,12 +10,12 @@ from msgspec import NODEFAULT, inspect, to_builtins
 from fastgate.config import schema
 from fastgate.config.basic import Basic, BasicCache
 from fastgate.config.client_certificates import ClientCertificates
+from fastgate.config.described import in_written_order, marks, struct_fields
 from fastgate.config.forward_auth import DecisionCache, ForwardAuth
 from fastgate.config.jwt import JWT, TokenIssuer
 from fastgate.config.keys import EXAMPLE_HASH
-from fastgate.config.literals import in_written_order
+from fastgate.config.toml_text import toml
 from fastgate.config.units import format_duration, format_size
-from fastgate.config.unknown import marks, struct_fields
 
 INTRODUCTION = """\
 # Configuration
@@ -359,25 +358,6 @@ def type_name(kind: inspect.Type) -> str:
         case inspect.BoolType():
             return "true or false"
     return "string"
-
-
-def toml(value: Any) -> str:
-    """A value as TOML writes it, tables inline."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return json.dumps(value, ensure_ascii=False)
-        case int() | float():
-            return str(value)
-        case dt.datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case list() | tuple():
-            return f"[{', '.join(toml(item) for item in value)}]"
-        case Mapping():
-            pairs = ", ".join(f"{name} = {toml(item)}" for name, item in value.items())
-            return f"{{ {pairs} }}" if pairs else "{}"
-    raise TypeError(f"not a TOML value: {value!r}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from fastgate.config.kinds import (
     Mode,
     Path,
     PlainPath,
-    PluginClass,
     Size,
     Text,
     TrustedPeer,
@@ -36,6 +35,7 @@ from fastgate.config.kinds import (
     about,
 )
 from fastgate.config.limits import Adaptive, Concurrency, RateLimit
+from fastgate.config.plugin_table import Plugin
 from fastgate.config.routes import (
     Defaults,
     HeaderEdits,
@@ -366,41 +366,6 @@ class GatewayTable(Table, frozen=True, kw_only=True):
         return [parse_listen(host, self.port) for host in hosts]
 
 
-# --- [[plugins]] -----------------------------------------------------------------------------------------------------
-
-
-class Plugin(Table, frozen=True, kw_only=True):
-    """A policy of your own. Routes use it by its name."""
-
-    name: Annotated[Text, about("What routes call it.", examples=["tenant"])]
-    use: Annotated[
-        PluginClass,
-        about(
-            'The class, as `"module:Class"`. Absent: the installed plugin of that name (entry-point group '
-            "`fastgate.policies`).",
-            examples=["mypackage.tenant:TenantPolicy"],
-            also=["class", "module", "import", "path"],
-        ),
-    ] = ""
-    options: Annotated[
-        dict[str, Any],
-        about(
-            "Given to the class, which checks them.",
-            examples=[{"header": "x-tenant"}],
-            also=["config", "settings"],
-        ),
-    ] = field(default_factory=dict)
-    budget: Annotated[
-        Duration,
-        about(
-            "How long its hooks may keep the event loop at a time; the log warns of what takes longer. 0: as long as "
-            "they like.",
-            examples=["5ms"],
-            also=["time_budget", "max_duration", "deadline"],
-        ),
-    ] = 0.05
-
-
 # --- [state] ---------------------------------------------------------------------------------------------------------
 
 
@@ -470,7 +435,7 @@ class GatewayConfig(Table, frozen=True, kw_only=True):
         """
         from fastgate.config.load import load_dict
 
-        return load_dict(data, environ)
+        return load_dict(cls, data, environ)
 
     @classmethod
     def from_file(
@@ -483,4 +448,4 @@ class GatewayConfig(Table, frozen=True, kw_only=True):
         """
         from fastgate.config.load import load_file
 
-        return load_file(path, environ, allow_empty=allow_empty)
+        return load_file(cls, path, environ, allow_empty=allow_empty)

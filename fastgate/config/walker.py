@@ -17,16 +17,17 @@ import msgspec
 from msgspec import inspect
 
 from fastgate.config.addresses import parse_target
-from fastgate.config.documents import MAX_DEPTH, TOO_DEEP
+from fastgate.config.depth import MAX_DEPTH, TOO_DEEP
+from fastgate.config.described import in_written_order, marks, struct_fields
 from fastgate.config.errors import PathKeys, quote, render_path
 from fastgate.config.kinds import SECRET_KINDS
 from fastgate.config.leaves import CHECKS, resolve_path
-from fastgate.config.literals import in_written_order
 from fastgate.config.references import SINGLE, expand, resolve_list, resolve_secret, split_values
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.templates import escape_braces
+from fastgate.config.toml_text import toml
 from fastgate.config.units import format_duration, format_size, parse_duration, parse_size
-from fastgate.config.unknown import marks, struct_fields, unknown_key
+from fastgate.config.unknown import unknown_key
 
 
 class Invalid:
@@ -59,12 +60,20 @@ INVALID: Final = Invalid()
 
 
 class Reading:
-    """One walk: where references are looked up, where relative paths start, and what was found wrong."""
+    """One walk: where references are looked up, where relative paths start, and what was found wrong.
 
-    def __init__(self, environ: Mapping[str, str], base: Path | None = None) -> None:
+    ``root`` is the outermost table, of which is told where a misplaced key belongs.
+    """
+
+    def __init__(self, root: type, environ: Mapping[str, str], base: Path | None = None) -> None:
+        self.root = root
         self.environ = environ
         self.base = base
         self.problems: list[tuple[PathKeys, str]] = []
+
+    def attempt(self) -> "Reading":
+        """One like it that has found nothing yet, for what may be given up."""
+        return Reading(self.root, self.environ, self.base)
 
     def report(self, keys: PathKeys, message: str) -> Invalid:
         """Notes a problem; gives INVALID, to be returned in the value's place."""
@@ -140,7 +149,7 @@ def struct_reader(cls: type) -> Reader:
         for name, item in value.items():
             reader = readers.get(name)
             if reader is None:
-                message, suggestion = unknown_key(cls, name)
+                message, suggestion = unknown_key(cls, name, reading.root)
                 reading.report((*keys, str(name)), message)
                 if suggestion:
                     meant.add(suggestion)
@@ -163,8 +172,6 @@ def struct_reader(cls: type) -> Reader:
                     values[name] = reading.unexpected((*keys, name), f"true, false or {reader.expected}", item)
             elif name in tables and reader.accepts == (dict,) and not isinstance(item, Mapping):
                 # What a table looks like is the fix here.
-                from fastgate.config.reference import toml
-
                 shown = f"a table such as {toml(tables[name])}"
                 values[name] = reading.unexpected((*keys, name), shown, item)
             elif item is True and switchable.get(name) == "" and reader.accepts == (str,):
@@ -194,7 +201,7 @@ def _table_of_text(reading: Reading, reader: Reader, key: str, item: Any, keys: 
     """The table that a string stands for, which is the value of one of its keys."""
     if not isinstance(item, str):
         return reading.unexpected(keys, f"a string or {reader.expected}", item)
-    attempt = Reading(reading.environ, reading.base)
+    attempt = reading.attempt()
     made = reader.read(attempt, {key: item}, keys)
     reading.problems += [(keys, message) for _, message in attempt.problems]
     return made
@@ -503,7 +510,7 @@ def _pieces(reading: Reading, item: Reader, text: str) -> tuple[list[str], str]:
     for separator in (",", ";", "\n"):
         pieces = split_values(text, separator)
         if 1 < len(pieces) <= 1000:
-            attempt = Reading(reading.environ, reading.base)
+            attempt = reading.attempt()
             for piece in pieces:
                 item.read(attempt, piece.replace("${", "$${"), ())
             if not attempt.problems:
@@ -607,7 +614,7 @@ def union_reader(kind: inspect.UnionType) -> Reader:
                 value = int(value)
         for member in members:
             if isinstance(value, member.accepts) and not (isinstance(value, bool) and bool not in member.accepts):
-                attempt = Reading(reading.environ, reading.base)
+                attempt = reading.attempt()
                 result = member.read(attempt, value, keys)
                 if attempt.problems and type(value) is str and int in accepts:
                     hint = " (remove the quotes)" if _is_number(value, whole=True) else ""

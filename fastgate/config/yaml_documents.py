@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fastgate.config.documents import MAX_DEPTH, TOO_DEEP, TOO_LONG
+from fastgate.config.depth import MAX_DEPTH, TOO_DEEP, TOO_LONG
 from fastgate.config.errors import ConfigError, PathKeys, Problem
 
 MAX_ALIASED = 100_000

@@ -141,7 +141,7 @@ def test_decoding_a_configuration_loads_no_reader() -> None:
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     schema = ["schema", "routes", "limits", "upstreams", "table", "auth", "keys", "jwt", "basic", "forward_auth"]
-    schema += ["client_certificates", "access", "browser", "bodies"]
+    schema += ["client_certificates", "access", "browser", "bodies", "plugin_table"]
     parts = ["addresses", "errors", "kinds", "words", "suggest", "patterns", "headers", "origins"]
     needed = {f"fastgate.config.{name}" for name in schema + parts}
     assert set(eval(done.stdout)) == needed

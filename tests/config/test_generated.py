@@ -11,9 +11,10 @@ from jsonschema import Draft202012Validator
 
 from fastgate.cli.init import STARTER
 from fastgate.config import ConfigError, GatewayConfig
+from fastgate.config.described import marks, struct_fields
 from fastgate.config.json_schema import make_schema
 from fastgate.config.reference import render_reference
-from fastgate.config.unknown import marks, struct_fields, tables
+from fastgate.config.unknown import tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 BLOCKS = re.findall(r"^```toml\n(.*?)^```$", render_reference(), re.MULTILINE | re.DOTALL)
@@ -40,7 +41,7 @@ def test_every_block_is_a_configuration(block: str, validator: Any) -> None:
 
 def test_every_key_has_a_meaning_and_is_on_the_page() -> None:
     page = render_reference()
-    for _, cls in tables():
+    for _, cls in tables(GatewayConfig):
         for field in struct_fields(cls):
             assert getattr(field.type, "extra_json_schema", {}).get("description"), f"{cls.__name__}.{field.name}"
             if cls is not GatewayConfig and not marks(field.type).get("internal"):

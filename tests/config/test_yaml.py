@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastgate.config import ConfigError, GatewayConfig
-from fastgate.config.documents import MAX_DEPTH
+from fastgate.config.depth import MAX_DEPTH
 from fastgate.config.lines import json_lines
 from fastgate.config.yaml_documents import ALIASED_PER_VALUE, MAX_ALIASED, load_yaml, yaml_lines
 

@@ -55,25 +55,7 @@ CIRCLES: tuple[frozenset[str], ...] = (
     ),
 )
 
-CONFIG_CIRCLES: tuple[frozenset[str], ...] = (
-    frozenset(
-        {
-            "checks",
-            "literals",
-            "load",
-            "reference",
-            "schema",
-            "unknown",
-            "walker",
-        }
-    ),
-    frozenset(
-        {
-            "documents",
-            "yaml_documents",
-        }
-    ),
-)
+CONFIG_CIRCLES: tuple[frozenset[str], ...] = ()
 
 IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(\([^)]*\)|.+)|c?import[ \t]+([\w., \t]+))", re.MULTILINE

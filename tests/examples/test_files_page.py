@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fastgate.config import GatewayConfig
-from fastgate.config.documents import MAX_DEPTH, MAX_FILE, read_document
+from fastgate.config.depth import MAX_DEPTH
+from fastgate.config.documents import MAX_FILE, read_document
 from fastgate.config.yaml_documents import MAX_ALIASED, load_yaml
 from fastgate.policies.chain import find_warnings
 

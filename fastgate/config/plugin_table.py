@@ -1,0 +1,40 @@
+"""The keys of ``[[plugins]]``."""
+
+from typing import Annotated, Any
+
+from msgspec import field
+
+from fastgate.config.kinds import Duration, PluginClass, Text, about
+from fastgate.config.table import Table
+
+
+class Plugin(Table, frozen=True, kw_only=True):
+    """A policy of your own. Routes use it by its name."""
+
+    name: Annotated[Text, about("What routes call it.", examples=["tenant"])]
+    use: Annotated[
+        PluginClass,
+        about(
+            'The class, as `"module:Class"`. Absent: the installed plugin of that name (entry-point group '
+            "`fastgate.policies`).",
+            examples=["mypackage.tenant:TenantPolicy"],
+            also=["class", "module", "import", "path"],
+        ),
+    ] = ""
+    options: Annotated[
+        dict[str, Any],
+        about(
+            "Given to the class, which checks them.",
+            examples=[{"header": "x-tenant"}],
+            also=["config", "settings"],
+        ),
+    ] = field(default_factory=dict)
+    budget: Annotated[
+        Duration,
+        about(
+            "How long its hooks may keep the event loop at a time; the log warns of what takes longer. 0: as long as "
+            "they like.",
+            examples=["5ms"],
+            also=["time_budget", "max_duration", "deadline"],
+        ),
+    ] = 0.05
