@@ -1,11 +1,10 @@
 """Keys of a route that close it to some requests: addresses, maintenance, the kind of body."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from msgspec import Meta, field
 
-from fastgate.config.auth import AuthKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import MediaRange, MediaType, Network, Path, Wait, about
 from fastgate.config.table import Table
@@ -114,53 +113,55 @@ class BodySchema(Table, frozen=True, kw_only=True):
     ] = 0
 
 
-class AccessKeys(AuthKeys, frozen=True, kw_only=True):
-    """The keys of a route that close it to some requests."""
+IPKey = Annotated[
+    IP | None,
+    about(
+        "Who may use the route, by the address of the client. Absent: everybody.",
+        examples=[{"allow": ["10.0.0.0/8"]}],
+        policy=True,
+        also=["ip_restriction", "ip_allow", "ip_allowlist", "ip_whitelist", "ipfilter", "allow", "deny"],
+    ),
+]
 
-    ip: Annotated[
-        IP | None,
-        about(
-            "Who may use the route, by the address of the client. Absent: everybody.",
-            examples=[{"allow": ["10.0.0.0/8"]}],
-            policy=True,
-            also=["ip_restriction", "ip_allow", "ip_allowlist", "ip_whitelist", "ipfilter", "allow", "deny"],
-        ),
-    ] = None
-    maintenance: Annotated[
-        Maintenance | None,
-        about(
-            "A route that is closed for a while.",
-            examples=[{"enabled": True, "retry_after": "1h"}],
-            policy=True,
-            also=["maintenance_mode", "downtime", "request_termination"],
-        ),
-    ] = None
-    content_types: Annotated[
-        Annotated[list[MediaRange], Meta(min_length=1, max_length=64)],
-        about(
-            "Media types that a request body may have, without parameters; else 415. `text/*` and `application/*+json` "
-            "are several. A body without a Content-Type is refused too. Absent: any, or with `body_schema` those of "
-            "JSON.",
-            examples=[["application/json"]],
-            policy=True,
-            also=["content_type", "allowed_content_types", "accept", "consumes", "media_types"],
-        ),
-    ] = field(default_factory=list)
-    body_schema: Annotated[
-        BodySchema | None,
-        about(
-            "A file with the JSON Schema that every request body must be valid by; else 422, and 400 for what is not "
-            "JSON. Needs `pip install 'fastgate[schema]'`. The whole body is read first, as with `buffer_request`.",
-            examples=["schemas/order.json"],
-            policy=True,
-            text="file",
-            also=["schema", "json_schema", "request_schema", "request_validator", "request_validation"],
-        ),
-    ] = None
 
-    def faults(self) -> Iterator[tuple[PathKeys, str]]:
-        """See `Table.faults`."""
-        yield from super().faults()
-        for number, each in enumerate(self.content_types):
-            if each and each in list(self.content_types)[:number]:
-                yield ("content_types", number), f"{quote(each)} is there twice"
+MaintenanceKey = Annotated[
+    Maintenance | None,
+    about(
+        "A route that is closed for a while.",
+        examples=[{"enabled": True, "retry_after": "1h"}],
+        policy=True,
+        also=["maintenance_mode", "downtime", "request_termination"],
+    ),
+]
+
+ContentTypesKey = Annotated[
+    Annotated[list[MediaRange], Meta(min_length=1, max_length=64)],
+    about(
+        "Media types that a request body may have, without parameters; else 415. `text/*` and `application/*+json` "
+        "are several. A body without a Content-Type is refused too. Absent: any, or with `body_schema` those of "
+        "JSON.",
+        examples=[["application/json"]],
+        policy=True,
+        also=["content_type", "allowed_content_types", "accept", "consumes", "media_types"],
+    ),
+]
+
+BodySchemaKey = Annotated[
+    BodySchema | None,
+    about(
+        "A file with the JSON Schema that every request body must be valid by; else 422, and 400 for what is not "
+        "JSON. Needs `pip install 'fastgate[schema]'`. The whole body is read first, as with `buffer_request`.",
+        examples=["schemas/order.json"],
+        policy=True,
+        text="file",
+        also=["schema", "json_schema", "request_schema", "request_validator", "request_validation"],
+    ),
+]
+
+
+def content_type_faults(content_types: Iterable[str]) -> Iterator[tuple[PathKeys, str]]:
+    """Media types that are there twice; see `Table.faults`."""
+    given = list(content_types)
+    for number, each in enumerate(given):
+        if each and each in given[:number]:
+            yield ("content_types", number), f"{quote(each)} is there twice"

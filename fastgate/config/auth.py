@@ -75,19 +75,17 @@ class AuthRule(Table, frozen=True, kw_only=True):
                     yield (key, number), "is named twice"
 
 
-class AuthKeys(Table, frozen=True, kw_only=True):
-    """The keys of a route that say who may use it."""
+AuthKey = Annotated[
+    AuthRule | None,
+    about(
+        "Who may use the route. Absent: everybody.",
+        examples=[{"any": ["key"]}],
+        policy=True,
+        also=["authentication", "security", "authn", "auth_basic", "basic_auth", "api_key", "key_auth"],
+    ),
+]
 
-    auth: Annotated[
-        AuthRule | None,
-        about(
-            "Who may use the route. Absent: everybody.",
-            examples=[{"any": ["key"]}],
-            policy=True,
-            also=["authentication", "security", "authn", "auth_basic", "basic_auth", "api_key", "key_auth"],
-        ),
-    ] = None
-    public: Annotated[
-        bool,
-        about("No authentication, even where `[defaults]` asks for it.", also=["anonymous", "allow_anonymous", "open"]),
-    ] = False
+PublicKey = Annotated[
+    bool,
+    about("No authentication, even where `[defaults]` asks for it.", also=["anonymous", "allow_anonymous", "open"]),
+]

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from fastgate.config.browser import BrowserKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import MediaRange, Size, about
 from fastgate.config.table import Table
@@ -134,26 +133,24 @@ class Envelope(Table, frozen=True, kw_only=True):
             yield ("meta",), f"{quote(self.meta)} is the key of the data already"
 
 
-class BodyKeys(BrowserKeys, frozen=True, kw_only=True):
-    """The keys of a route that change response bodies."""
+EnvelopeKey = Annotated[
+    Envelope | None,
+    about(
+        "Puts JSON responses into an object beside what the gateway knows of them. `true`: with the defaults.",
+        examples=[{"data": "data", "meta": "meta"}],
+        policy=True,
+        on={},
+        also=["wrap", "wrapper", "response_envelope"],
+    ),
+]
 
-    envelope: Annotated[
-        Envelope | None,
-        about(
-            "Puts JSON responses into an object beside what the gateway knows of them. `true`: with the defaults.",
-            examples=[{"data": "data", "meta": "meta"}],
-            policy=True,
-            on={},
-            also=["wrap", "wrapper", "response_envelope"],
-        ),
-    ] = None
-    compression: Annotated[
-        Compression | None,
-        about(
-            "Compresses responses for clients that take it. `true`: with the defaults.",
-            examples=[{"types": ["application/json", "text/*"], "min_size": "1KB"}],
-            policy=True,
-            on={},
-            also=["compress", "gzip", "encode", "compressor", "brotli", "deflate"],
-        ),
-    ] = None
+CompressionKey = Annotated[
+    Compression | None,
+    about(
+        "Compresses responses for clients that take it. `true`: with the defaults.",
+        examples=[{"types": ["application/json", "text/*"], "min_size": "1KB"}],
+        policy=True,
+        on={},
+        also=["compress", "gzip", "encode", "compressor", "brotli", "deflate"],
+    ),
+]

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from fastgate.config.access import AccessKeys
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import HeaderName, HeaderValue, Method, Origin, about
 from fastgate.config.origins import OPAQUE, takes_any
@@ -286,25 +285,23 @@ def _permissions_fault(value: str) -> str:
     return ""
 
 
-class BrowserKeys(AccessKeys, frozen=True, kw_only=True):
-    """The keys of a route for browsers."""
+CORSKey = Annotated[
+    CORS | None,
+    about(
+        "Which pages of other origins may read the answers. Preflights are answered here.",
+        examples=[{"origins": ["https://app.example.com"]}],
+        policy=True,
+        also=["cross_origin", "cors_policy", "access_control", "enable_cors"],
+    ),
+]
 
-    cors: Annotated[
-        CORS | None,
-        about(
-            "Which pages of other origins may read the answers. Preflights are answered here.",
-            examples=[{"origins": ["https://app.example.com"]}],
-            policy=True,
-            also=["cross_origin", "cors_policy", "access_control", "enable_cors"],
-        ),
-    ] = None
-    security_headers: Annotated[
-        SecurityHeaders | None,
-        about(
-            "Response fields that tell browsers to be careful: `true`, or a table with other values.",
-            examples=[True],
-            policy=True,
-            on={},
-            also=["secure_headers", "helmet", "hsts", "csp", "security_header"],
-        ),
-    ] = None
+SecurityHeadersKey = Annotated[
+    SecurityHeaders | None,
+    about(
+        "Response fields that tell browsers to be careful: `true`, or a table with other values.",
+        examples=[True],
+        policy=True,
+        on={},
+        also=["secure_headers", "helmet", "hsts", "csp", "security_header"],
+    ),
+]

@@ -191,3 +191,25 @@ class Concurrency(Table, frozen=True, kw_only=True):
         """See `Table.faults`."""
         if self.adaptive and self.adaptive.min > self.max:
             yield ("adaptive", "min"), f"is above max, {self.max}"
+
+
+RateLimitKey = Annotated[
+    Annotated[list[RateLimit], Meta(min_length=1, max_length=8)],
+    about(
+        "How many requests in a span of time: a table, or a list of them that must all let a request pass.",
+        examples=[{"rate": 100, "per": "1s", "burst": 200, "key": "client_ip"}],
+        policy=True,
+        single=True,
+        also=["rate_limits", "ratelimit", "limit_req", "limits", "rate_limiting", "throttle", "limit"],
+    ),
+]
+
+ConcurrencyKey = Annotated[
+    Concurrency | None,
+    about(
+        "How many requests are under way at once.",
+        examples=[{"max": 64}],
+        policy=True,
+        also=["limit_conn", "max_concurrency", "concurrency_limit", "inflight", "in_flight"],
+    ),
+]

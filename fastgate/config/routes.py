@@ -5,8 +5,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
 
+from fastgate.config.access import (
+    BodySchemaKey,
+    ContentTypesKey,
+    IPKey,
+    MaintenanceKey,
+    content_type_faults,
+)
 from fastgate.config.addresses import check_authority
-from fastgate.config.bodies import BodyKeys
+from fastgate.config.auth import AuthKey, PublicKey
+from fastgate.config.bodies import CompressionKey, EnvelopeKey
+from fastgate.config.browser import CORSKey, SecurityHeadersKey
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.kinds import (
     AnswerHeader,
@@ -34,7 +43,7 @@ from fastgate.config.kinds import (
     Wait,
     about,
 )
-from fastgate.config.limits import Concurrency, RateLimit, limit_names
+from fastgate.config.limits import ConcurrencyKey, RateLimitKey, limit_names
 from fastgate.config.table import Table
 
 CHECKED_BODY = 1024 * 1024
@@ -271,175 +280,199 @@ class Redirect(Table, frozen=True, kw_only=True):
     ] = 308
 
 
-class PolicyKeys(BodyKeys, frozen=True, kw_only=True):
+StripPrefixKey = Annotated[
+    PathPrefix,
+    about(
+        "Taken from the front of the path, on a segment border, before it is forwarded.",
+        examples=["/api"],
+        policy=True,
+        also=["strip_path", "prefix_rewrite", "stripprefix"],
+    ),
+]
+
+AddPrefixKey = Annotated[
+    PathPrefix, about("Put in front of the path, after `strip_prefix`.", examples=["/v2"], policy=True)
+]
+
+RewriteKey = Annotated[
+    Rewrite | None,
+    about(
+        "Replaces a part of the path by a regular expression, after `strip_prefix` and `add_prefix`.",
+        examples=[{"pattern": "^/old/(.*)", "to": "/new/\\1"}],
+        policy=True,
+        also=["regex_rewrite", "uri_rewrite"],
+    ),
+]
+
+EncodedBackslashKey = Annotated[
+    Literal["refuse", "keep"],
+    about(
+        "What becomes of a path with an encoded backslash, `/users/CORP%5Cann`: `refuse` answers 400, `keep` "
+        "matches and forwards it as it is. To servers of Windows it is a slash: keep it only where the upstream "
+        "takes it for a character of a name.",
+        policy=True,
+        also=["allow_encoded_backslash", "encoded_backslashes", "path_with_escaped_slashes_action"],
+    ),
+]
+
+HostHeaderKey = Annotated[
+    HostHeader,
+    about(
+        "The `Host` that is forwarded: `upstream` is the target's own name, `client` what the client sent, "
+        "anything else is sent as it is written.",
+        examples=["client"],
+        policy=True,
+        also=["preserve_host", "host_rewrite", "host_rewrite_literal"],
+    ),
+]
+
+RequestHeadersKey = Annotated[
+    HeaderEdits | None,
+    about(
+        "Changes to the request's fields before it is forwarded.",
+        examples=[{"set": {"x-client": "{client_ip}"}, "remove": ["cookie"]}],
+        policy=True,
+        also=["headers_to_add", "proxy_set_header", "request_header"],
+    ),
+]
+
+ResponseHeadersKey = Annotated[
+    HeaderEdits | None,
+    about(
+        "Changes to the response's fields before it is answered.",
+        examples=[{"remove": ["x-powered-by"]}],
+        policy=True,
+        also=["add_header", "response_header", "response_headers_to_add"],
+    ),
+]
+
+RetryKey = Annotated[
+    Retry,
+    about(
+        "What is tried again. Absent: `connect` and `reset`, once. `false`: nothing is.",
+        examples=[{"attempts": 3, "on": ["connect", "reset", "5xx"]}],
+        policy=True,
+        off={"attempts": 1},
+        also=["retries", "retry_policy", "proxy_next_upstream"],
+    ),
+]
+
+TimeoutsKey = Annotated[
+    Timeouts,
+    about(
+        "How long each part may take. A part that is not given has the value below.",
+        examples=[{"read": "10m"}],
+        policy=True,
+        also=["timeout"],
+    ),
+]
+
+MaxBodyKey = Annotated[
+    Size | None,
+    about(
+        "The largest request body; above it 413. Absent: `gateway.max_body`, and with `body_schema` at most 1MB. "
+        "0 is no limit.",
+        examples=["1MB"],
+        policy=True,
+        also=["client_max_body_size", "body_limit"],
+    ),
+]
+
+MinRateKey = Annotated[
+    Size | None,
+    about(
+        "As `gateway.min_rate`, for this route. Absent: `gateway.min_rate`. 0 asks for nothing.",
+        policy=True,
+        also=["min_data_rate"],
+    ),
+]
+
+HalfCloseKey = Annotated[
+    Literal["cancel", "serve"],
+    about(
+        "What becomes of a request whose client has sent it whole, shut its sending side and waits: `cancel` takes "
+        "it for a client that has left, `serve` sends it the answer. Connections with TLS are always cancelled.",
+        policy=True,
+        also=["abortonclose", "proxy_ignore_client_abort"],
+    ),
+]
+
+BufferRequestKey = Annotated[
+    bool,
+    about(
+        "Read the whole request body, up to `max_body`, before the upstream is asked. Costs that much memory a "
+        "request.",
+        policy=True,
+        also=["proxy_request_buffering", "request_buffering"],
+    ),
+]
+
+UpgradesKey = Annotated[
+    list[Protocol],
+    about(
+        "Protocols that a connection may be upgraded to. `false` or `[]` allows none; `h2c` cannot be listed.",
+        policy=True,
+        off=(),
+        also=["upgrade", "websocket", "upgrade_configs"],
+    ),
+]
+
+PoliciesKey = Annotated[
+    list[PolicyUse],
+    about(
+        "Plugins on this route, in the order in which they run.",
+        examples=[[{"use": "tenant"}]],
+        policy=True,
+        also=["plugins", "filters", "middlewares", "middleware"],
+    ),
+]
+
+
+class PolicyKeys(Table, frozen=True, kw_only=True):
     """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
 
-    # The bases are one line (a Struct has only one base with keys): who may come in, access, browsers, bodies.
+    # One line a key; its type, beside the table that it is, says what it means. First those of the policies, in the
+    # order in which a request meets them.
 
     # Defaults that are tables are one frozen object for every route: what is that object is left out of messages, and
     # ten thousand routes neither carry nor make it ten thousand times.
 
-    strip_prefix: Annotated[
-        PathPrefix,
-        about(
-            "Taken from the front of the path, on a segment border, before it is forwarded.",
-            examples=["/api"],
-            policy=True,
-            also=["strip_path", "prefix_rewrite", "stripprefix"],
-        ),
-    ] = ""
-    add_prefix: Annotated[
-        PathPrefix, about("Put in front of the path, after `strip_prefix`.", examples=["/v2"], policy=True)
-    ] = ""
-    rewrite: Annotated[
-        Rewrite | None,
-        about(
-            "Replaces a part of the path by a regular expression, after `strip_prefix` and `add_prefix`.",
-            examples=[{"pattern": "^/old/(.*)", "to": "/new/\\1"}],
-            policy=True,
-            also=["regex_rewrite", "uri_rewrite"],
-        ),
-    ] = None
-    encoded_backslash: Annotated[
-        Literal["refuse", "keep"],
-        about(
-            "What becomes of a path with an encoded backslash, `/users/CORP%5Cann`: `refuse` answers 400, `keep` "
-            "matches and forwards it as it is. To servers of Windows it is a slash: keep it only where the upstream "
-            "takes it for a character of a name.",
-            policy=True,
-            also=["allow_encoded_backslash", "encoded_backslashes", "path_with_escaped_slashes_action"],
-        ),
-    ] = "refuse"
-    host_header: Annotated[
-        HostHeader,
-        about(
-            "The `Host` that is forwarded: `upstream` is the target's own name, `client` what the client sent, "
-            "anything else is sent as it is written.",
-            examples=["client"],
-            policy=True,
-            also=["preserve_host", "host_rewrite", "host_rewrite_literal"],
-        ),
-    ] = "upstream"
-    request_headers: Annotated[
-        HeaderEdits | None,
-        about(
-            "Changes to the request's fields before it is forwarded.",
-            examples=[{"set": {"x-client": "{client_ip}"}, "remove": ["cookie"]}],
-            policy=True,
-            also=["headers_to_add", "proxy_set_header", "request_header"],
-        ),
-    ] = None
-    response_headers: Annotated[
-        HeaderEdits | None,
-        about(
-            "Changes to the response's fields before it is answered.",
-            examples=[{"remove": ["x-powered-by"]}],
-            policy=True,
-            also=["add_header", "response_header", "response_headers_to_add"],
-        ),
-    ] = None
-    rate_limit: Annotated[
-        Annotated[list[RateLimit], Meta(min_length=1, max_length=8)],
-        about(
-            "How many requests in a span of time: a table, or a list of them that must all let a request pass.",
-            examples=[{"rate": 100, "per": "1s", "burst": 200, "key": "client_ip"}],
-            policy=True,
-            single=True,
-            also=["rate_limits", "ratelimit", "limit_req", "limits", "rate_limiting", "throttle", "limit"],
-        ),
-    ] = field(default_factory=list)
-    concurrency: Annotated[
-        Concurrency | None,
-        about(
-            "How many requests are under way at once.",
-            examples=[{"max": 64}],
-            policy=True,
-            also=["limit_conn", "max_concurrency", "concurrency_limit", "inflight", "in_flight"],
-        ),
-    ] = None
-    retry: Annotated[
-        Retry,
-        about(
-            "What is tried again. Absent: `connect` and `reset`, once. `false`: nothing is.",
-            examples=[{"attempts": 3, "on": ["connect", "reset", "5xx"]}],
-            policy=True,
-            off={"attempts": 1},
-            also=["retries", "retry_policy", "proxy_next_upstream"],
-        ),
-    ] = Retry(attempts=2)
-    timeouts: Annotated[
-        Timeouts,
-        about(
-            "How long each part may take. A part that is not given has the value below.",
-            examples=[{"read": "10m"}],
-            policy=True,
-            also=["timeout"],
-        ),
-    ] = Timeouts()
-    max_body: Annotated[
-        Size | None,
-        about(
-            "The largest request body; above it 413. Absent: `gateway.max_body`, and with `body_schema` at most 1MB. "
-            "0 is no limit.",
-            examples=["1MB"],
-            policy=True,
-            also=["client_max_body_size", "body_limit"],
-        ),
-    ] = None
-    min_rate: Annotated[
-        Size | None,
-        about(
-            "As `gateway.min_rate`, for this route. Absent: `gateway.min_rate`. 0 asks for nothing.",
-            policy=True,
-            also=["min_data_rate"],
-        ),
-    ] = None
-    half_close: Annotated[
-        Literal["cancel", "serve"],
-        about(
-            "What becomes of a request whose client has sent it whole, shut its sending side and waits: `cancel` takes "
-            "it for a client that has left, `serve` sends it the answer. Connections with TLS are always cancelled.",
-            policy=True,
-            also=["abortonclose", "proxy_ignore_client_abort"],
-        ),
-    ] = "cancel"
-    buffer_request: Annotated[
-        bool,
-        about(
-            "Read the whole request body, up to `max_body`, before the upstream is asked. Costs that much memory a "
-            "request.",
-            policy=True,
-            also=["proxy_request_buffering", "request_buffering"],
-        ),
-    ] = False
-    upgrades: Annotated[
-        list[Protocol],
-        about(
-            "Protocols that a connection may be upgraded to. `false` or `[]` allows none; `h2c` cannot be listed.",
-            policy=True,
-            off=(),
-            also=["upgrade", "websocket", "upgrade_configs"],
-        ),
-    ] = field(default_factory=lambda: ["websocket"])
-    policies: Annotated[
-        list[PolicyUse],
-        about(
-            "Plugins on this route, in the order in which they run.",
-            examples=[[{"use": "tenant"}]],
-            policy=True,
-            also=["plugins", "filters", "middlewares", "middleware"],
-        ),
-    ] = field(default_factory=list)
+    maintenance: MaintenanceKey = None
+    ip: IPKey = None
+    cors: CORSKey = None
+    rate_limit: RateLimitKey = field(default_factory=list)
+    concurrency: ConcurrencyKey = None
+    auth: AuthKey = None
+    public: PublicKey = False
+    content_types: ContentTypesKey = field(default_factory=list)
+    body_schema: BodySchemaKey = None
+    policies: PoliciesKey = field(default_factory=list)
+    strip_prefix: StripPrefixKey = ""
+    add_prefix: AddPrefixKey = ""
+    rewrite: RewriteKey = None
+    request_headers: RequestHeadersKey = None
+    response_headers: ResponseHeadersKey = None
+    envelope: EnvelopeKey = None
+    compression: CompressionKey = None
+    security_headers: SecurityHeadersKey = None
+    encoded_backslash: EncodedBackslashKey = "refuse"
+    host_header: HostHeaderKey = "upstream"
+    retry: RetryKey = Retry(attempts=2)
+    timeouts: TimeoutsKey = Timeouts()
+    max_body: MaxBodyKey = None
+    min_rate: MinRateKey = None
+    half_close: HalfCloseKey = "cancel"
+    buffer_request: BufferRequestKey = False
+    upgrades: UpgradesKey = field(default_factory=lambda: ["websocket"])
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
-        yield from super().faults()
+        yield from content_type_faults(self.content_types)
         yield from self._host_faults()
         names = limit_names(list(self.rate_limit))
         for number, name in enumerate(names):
             if name in names[:number]:
                 yield ("rate_limit", number, "name"), f"{quote(name)} is already the name of another limit here"
-
 
     def _host_faults(self) -> Iterator[tuple[PathKeys, str]]:
         """Host is set at one place, and only of requests."""

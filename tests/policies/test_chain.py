@@ -12,6 +12,7 @@ import pytest
 from fastgate import Policy
 from fastgate._core.exchange.worker import Engine
 from fastgate.config import GatewayConfig, HeaderEdits, Route
+from fastgate.config.routes import PolicyKeys
 from fastgate.gateway.additions import Additions, over, together
 from fastgate.gateway.authentication import BuildContext, compile_methods
 from fastgate.gateway.building import close
@@ -128,6 +129,11 @@ def test_the_page_shows_this_order() -> None:
     shown = [key for row in rows for key in re.findall(r"`(\w+)`", row)]
     expected = [key for key in keys_in_order() if key != "mirror"]
     assert [key for key in shown if key in expected] == expected
+
+
+def test_the_schema_has_this_order() -> None:
+    keys = [key for key in keys_in_order() if key in PolicyKeys.__struct_fields__]
+    assert list(PolicyKeys.__struct_fields__[: len(keys)]) == keys
 
 
 def test_each_row_is_about_keys_of_a_route_and_has_a_module_of_its_name() -> None:
