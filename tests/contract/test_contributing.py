@@ -12,7 +12,7 @@ from fastgate.gateway.duties.dispatch import Duties, Subscribers
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FILES = set(re.findall(r"`(fastgate/[\w./]+)`", PAGE)) - {"fastgate/gateway/duties/NAME.py"}
+FILES = {name for name in re.findall(r"`((?:fastgate|docs|tests)/[\w./]+)`", PAGE) if "NAME" not in name}
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
