@@ -65,8 +65,6 @@ class Connection(asyncio.Protocol):
             reply = await answer
         except BaseException:
             self.cut()
-            if answer.done() and not answer.cancelled():
-                answer.exception()  # seen, also by who was cancelled when it had come already
             raise
         finally:
             self._answer = None
@@ -202,7 +200,7 @@ async def _connect(destination: Destination, address: str, name: str | None) -> 
                 ssl_shutdown_timeout=goodbye,
             )
     except BaseException:
-        # It may have been made in the turn in which its maker was cancelled.
+        # The loop closes what it made, but under TLS it would wait for the other side to do so too.
         connection.cut()
         raise
     return connection

@@ -16,6 +16,7 @@ from fastgate.http_client import (
     Client,
     ClientError,
     ConnectError,
+    Connection,
     ConnectionLost,
     Destination,
     InvalidReply,
@@ -461,6 +462,46 @@ async def test_who_is_cancelled_as_the_error_comes_leaves_no_exception_unseen(up
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_a_turn_that_comes_when_it_is_given_up_goes_to_the_next(upstream: RecordingUpstream) -> None:
+    class Handing(Client):
+        def _leave(self) -> None:
+            super()._leave()
+            second.cancel()
+
+    client = Handing(Destination("127.0.0.1", upstream.port), max_connections=1)
+    first, second, third = (asyncio.ensure_future(client.ask(GET, LATE)) for _ in range(3))
+    assert (await first).status == (await third).status == 200
+    assert second.cancelled()
+    assert len(upstream.requests) == 2
+    client.close()
+
+
+async def test_a_connection_that_is_given_up_as_it_is_made_waits_for_no_farewell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Files(tmp_path)
+    lost = asyncio.Event()
+
+    class Given(Connection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            making.cancel()
+
+        def connection_lost(self, error: Exception | None) -> None:
+            super().connection_lost(error)
+            lost.set()
+
+    monkeypatch.setattr("fastgate.http_client.connections.Connection", Given)
+    async with RecordingUpstream(tls=serving(files, "a.test")) as upstream:
+        upstream.on_connect = lambda _: asyncio.sleep(LATE)
+        place = Destination("127.0.0.1", upstream.port, client_context(UpstreamTLS(ca=files.ca)), "a.test")
+        making = asyncio.ensure_future(connect(place))
+        with pytest.raises(asyncio.CancelledError):
+            await making
+        async with asyncio.timeout(0.5):
+            await lost.wait()
 
 
 async def test_a_handshake_that_is_given_up_closes_its_socket(upstream: RecordingUpstream) -> None:
