@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,10 @@ def test_what_tests_need_is_installed_where_they_run_by_themselves() -> None:
     assert needed
     script = (ROOT / ".ci" / "run").read_text()
     assert {name for name in needed if not re.search(rf"[ :\"]{re.escape(name)}[ \"]", script)} == set()
+
+
+def test_each_requirement_is_named_once() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for listed in (project["dependencies"], *project["optional-dependencies"].values()):
+        names = [re.split(r"[\[<>=!~; ]", each, maxsplit=1)[0].lower() for each in listed]
+        assert sorted(names) == sorted(set(names))
