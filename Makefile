@@ -70,7 +70,9 @@ $(VENV)/.lint: $(VENV)/.made pyproject.toml
 
 # ---- the compiled core, in place beside its sources, when one of them is newer than the last build
 
+# What has no source any more goes: a module that was built in an older tree would hide one that has taken its name.
 $(VENV)/.core: $(VENV)/.run $(CORE) setup.py
+	@find fastgate/_core -name '*.so' | while read -r built; do [ -e "$${built%%.*}.pyx" ] || rm -f "$$built"; done
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 

@@ -76,3 +76,9 @@ def test_each_requirement_is_named_once() -> None:
     for listed in (project["dependencies"], *project["optional-dependencies"].values()):
         names = [re.split(r"[\[<>=!~; ]", each, maxsplit=1)[0].lower() for each in listed]
         assert sorted(names) == sorted(set(names))
+
+
+def test_nothing_that_was_built_hides_a_source() -> None:
+    """A compiled module goes before a source of its name: one of an older tree would be loaded in its place."""
+    built = [path for path in CORE.rglob("*.so") if not (path.parent / f"{path.name.partition('.')[0]}.pyx").exists()]
+    assert [path.relative_to(ROOT) for path in built] == []

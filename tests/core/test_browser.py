@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastgate._core.limits.gates import QuotaStamp
 from fastgate._core.policies.cors import CrossOrigin
 from fastgate._core.policies.security_headers import SecurityFields
 from fastgate.config import CORS, Route
@@ -72,4 +73,6 @@ def test_what_is_compiled_can_be_read() -> None:
     cors = CrossOrigin(origins=["https://a.b"], wildcards=[("x://", ".y")], credentials=True)
     assert cors.allow(b"o") == b"Access-Control-Allow-Origin: o\r\nAccess-Control-Allow-Credentials: true\r\n"
     security = SecurityFields([("X-Frame-Options", "DENY")])
+    # Only limits put fields that an answer of the gateway's own may have as well.
     assert (cors.own, security.own) == (0, 0)
+    assert QuotaStamp().own.bit_count() == 5

@@ -123,8 +123,6 @@ async def test_what_is_cancelled_before_it_begins_is_aborted_too(side: Side) -> 
     """Where all of it and the abort lie in one read of the channel."""
     side.prepare("never", 2)
     side.tell(Abort(2))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
     assert side.gateway.told == ["abort"]
     side.prepare("new", 3)
     assert await side.answer() == Prepared(3)

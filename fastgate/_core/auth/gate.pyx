@@ -31,7 +31,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
 from fastgate._core.exchange.causes cimport AUTH_UNAVAILABLE, UNAUTHENTICATED, detail_of
-from fastgate._core.exchange.exchange cimport ENDED, LATER, PASSED, Answer, Exchange, Gate, new_place
+from fastgate._core.exchange.exchange cimport ENDED, LATER, PASSED, Answer, Exchange, Gate, Spares, new_place
 from fastgate._core.memory.hashing cimport quick_hash
 from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.head cimport DROPPED, Field, Head, folded_name, same_variable
@@ -41,25 +41,19 @@ from fastgate._core.exchange.refusal import Refusal
 
 cdef enum:
     MAX_METHODS = 32           # of one route
-    SPARE = 256                # inquiries kept for later
 
 cdef int PLACE = new_place()
-cdef Inquiry spare = None
-cdef int spares = 0
+cdef Spares spares = Spares.__new__(Spares)
 
 
 cdef Inquiry inquiry_of(Exchange x):
     """How far it has come; begun when it is first asked for."""
-    global spare, spares
     cdef Inquiry inquiry
     if x.places[PLACE] != NULL:
         return <Inquiry>x.places[PLACE]
-    if spare is None:
+    inquiry = <Inquiry>spares.take()
+    if inquiry is None:
         inquiry = Inquiry.__new__(Inquiry)
-    else:
-        inquiry = spare
-        spare = <Inquiry>inquiry.owed_before
-        spares -= 1
     inquiry.verdict = inquiry.method_index = 0
     inquiry.refused_by = 0
     x.places[PLACE] = <void*>inquiry
@@ -69,14 +63,9 @@ cdef Inquiry inquiry_of(Exchange x):
 
 cdef class Inquiry(Debt):
     cdef int settle(self, Exchange x, int cause) except -1:
-        global spare, spares
         x.places[PLACE] = NULL
         self.pending = self.complaint = None
-        if spares < SPARE:
-            self.owed_before = spare
-            spare = self
-            spares += 1
-        return 0
+        return spares.give(self)
 
 
 cdef class Later:

@@ -3,7 +3,7 @@
 Theory of operation. Three things can take a target out: an active probe that finds it down and an operator who drains
 it, both said by the control plane; failures in a row of what the workers sent to it (passive health), which eject it
 for a time. A fourth, the breaker of a target, is read here and moved by `breaker.pyx`. All of it lies in the rows of
-shared memory (see `state.pxd` for who writes what), so any worker's failures count for all.
+shared memory (see `target_row.pxd` for who writes what), so any worker's failures count for all.
 
     streak      time of the first failure, failures in a row. A failure is one compare-and-swap, a success one load,
                 and a store when there is something to forget. A failure later than `window` after the first one

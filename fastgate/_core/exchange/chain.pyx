@@ -38,7 +38,7 @@ from fastgate._core.exchange.refusal import Refusal
 cdef enum:
     PEEK = 16384               # bytes that a policy with body = "peek" gets to see
 
-# From `messages`, which is loaded when a policy first needs it.
+# From `views`, which is loaded when a policy first needs it.
 cdef object _Request = None
 cdef object _Response = None
 cdef object _UpstreamResponse = None

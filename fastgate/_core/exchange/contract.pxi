@@ -30,6 +30,15 @@ cdef class Debt:
     cdef int settle(self, Exchange x, int cause) except -1
 
 
+cdef class Spares:
+    """Debts of one kind that are settled, kept for later: so none is made for a request."""
+    cdef Debt first
+    cdef int count
+
+    cdef Debt take(self)
+    cdef int give(self, Debt debt) except -1
+
+
 cdef class Stamp:
     """Fields of every answer of a route, whoever gave it: the upstream, a policy, the gateway in its own trouble.
 

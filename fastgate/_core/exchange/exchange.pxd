@@ -165,7 +165,7 @@ cdef enum Phase:
     PHASE_PAUSE = 10                   # between two tries
     PHASE_RESPONSE = 4                 # policies, response side
     PHASE_SENDING = 5
-    PHASE_FILTERING = 11               # the same, and the body passes filters: see bodies
+    PHASE_FILTERING = 11               # the same, and the body passes filters: see filters
     PHASE_ERROR = 6
     PHASE_TUNNEL = 7
 
@@ -228,7 +228,7 @@ cdef class Exchange(Timed):
     cdef bint response_complete        # the upstream has sent all of it
     cdef bint status_changed
     cdef int reframed                  # Reframed
-    cdef object filters                # bodies.Chain, while the body passes filters
+    cdef object filters                # filters.Chain, while the body passes filters
     cdef list response_extra
     cdef uint32_t response_withheld    # OwnField
     cdef list carried                  # (name, value) fields for the client, whatever it is answered; None = none

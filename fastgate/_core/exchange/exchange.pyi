@@ -49,6 +49,9 @@ class Attempt:
 class Debt:
     """What a feature owes for an exchange until its end. Only compiled subclasses can be settled."""
 
+class Spares:
+    """Debts of one kind that are settled, kept for later."""
+
 class Stamp:
     """Fields of every answer of a route. Only compiled subclasses can put them."""
 

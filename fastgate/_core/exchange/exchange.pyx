@@ -19,8 +19,8 @@ Invariants
 * `finish` runs exactly once for each exchange and is the only place that counts, logs and lets go. `refuse` and
   `respond` lead there.
 * An `Attempt` is one try with one target. Dropping it never ends the exchange; finishing the exchange always drops it.
-  What follows a try that failed is said in `tries`; limits are in `admission`, mirrors and hedges in `copies`, what
-  changes bodies on their way in `bodies`.
+  What follows a try that failed is said in `tries`; mirrors and hedges are in `copies`, what changes bodies on their
+  way in `filters`.
 * Body pieces are kept until the upstream answers, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond
   that the body is lost for repetition. While nobody can take the body the client is held (`HOLD_WAIT`).
 * After `finish` nothing may touch the exchange: it may already serve another request. ``generation`` tells: it moves
@@ -75,7 +75,7 @@ from fastgate._core.exchange.problem import problem
 
 cdef enum:
     KEPT_BODY = 65536          # bytes of a request body that are kept for another try
-    SPARE = 256                # exchanges kept for later
+    SPARE = 256                # exchanges, and debts of each kind, kept for later
     MAX_INTERIM = 8
 
 include "exchange_sides.pxi"
@@ -507,7 +507,7 @@ cdef class Exchange(Timed):
             self.attempt.connection.hold(HOLD_WAIT)
         return 0
 
-    # -- policies: see hooks
+    # -- policies: see chain
 
     cdef int hooks_done(self) except -1:
         if self.phase == PHASE_REQUEST:

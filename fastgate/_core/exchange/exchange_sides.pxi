@@ -347,6 +347,23 @@ cdef class Debt:
         raise NotImplementedError
 
 
+cdef class Spares:
+    cdef Debt take(self):
+        """One of them; None: a new one has to be made."""
+        cdef Debt debt = self.first
+        if debt is not None:
+            self.first = debt.owed_before
+            self.count -= 1
+        return debt
+
+    cdef int give(self, Debt debt) except -1:
+        if self.count < SPARE:
+            debt.owed_before = self.first
+            self.first = debt
+            self.count += 1
+        return 0
+
+
 cdef class Stamp:
     cdef list stamp(self, Exchange x, list extra, uint32_t withheld, Buffer* buffer):
         return extra

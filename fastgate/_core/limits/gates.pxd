@@ -73,7 +73,6 @@ cdef class Admission(Debt):
     cdef ConcurrencyLimit limit
     cdef int64_t* share                # this worker's count that includes the exchange; NULL: it has left the queue
     cdef uint64_t key
-    cdef bint queued
     cdef Exchange exchange             # while it waits
 
     cdef int leave_queue(self) except -1

@@ -41,6 +41,7 @@ from fastgate._core.exchange.exchange cimport (
     PHASE_REQUEST,
     Exchange,
     Gate,
+    Spares,
     Stamp,
     new_place,
 )
@@ -65,7 +66,6 @@ cdef extern from "memory/atomics.h" nogil:
 
 cdef enum:
     MAX_LIMITS = 8             # rate limits of one route
-    SPARE = 256                # debts of each kind kept for later
 
 cdef int QUOTAS = new_place()
 cdef int ADMISSION = new_place()   # only while it waits
@@ -101,22 +101,17 @@ cdef class ConcurrencyLimit:
 
 # -- rates
 
-cdef Quotas spare_quotas = None
-cdef int spare_quotas_count = 0
+cdef Spares spare_quotas = Spares.__new__(Spares)
 
 
 cdef Quotas quotas_of(Exchange x, tuple limits):
     """What is left of the limits of its route: that of its gates so far, or one that nothing was asked of yet."""
-    global spare_quotas, spare_quotas_count
     cdef Quotas quotas
     if x.places[QUOTAS] != NULL:
         return <Quotas>x.places[QUOTAS]
-    if spare_quotas is None:
+    quotas = <Quotas>spare_quotas.take()
+    if quotas is None:
         quotas = Quotas.__new__(Quotas)
-    else:
-        quotas = spare_quotas
-        spare_quotas = <Quotas>quotas.owed_before
-        spare_quotas_count -= 1
     quotas.limits = limits
     quotas.count = 0
     x.places[QUOTAS] = <void*>quotas
@@ -126,14 +121,9 @@ cdef Quotas quotas_of(Exchange x, tuple limits):
 
 cdef class Quotas(Debt):
     cdef int settle(self, Exchange x, int cause) except -1:
-        global spare_quotas, spare_quotas_count
         x.places[QUOTAS] = NULL
         self.limits = None
-        if spare_quotas_count < SPARE:
-            self.owed_before = spare_quotas
-            spare_quotas = self
-            spare_quotas_count += 1
-        return 0
+        return spare_quotas.give(self)
 
     cdef int give_back(self, uint64_t now) except -1:
         """A request that one limit refuses counts in none."""
@@ -276,8 +266,7 @@ cdef int put_remaining(Quotas quotas, Buffer* buffer) except -1:
 
 # -- concurrency
 
-cdef Admission spare_admission = None
-cdef int spare_admissions = 0
+cdef Spares spare_admissions = Spares.__new__(Spares)
 
 
 cdef class Queues(Part):
@@ -326,7 +315,6 @@ cdef class Queues(Part):
             if not admission.limit.shares.promote(admission.share):
                 return 0
             queue.popleft()
-            admission.queued = False
             x = admission.exchange
             admission.exchange = None
             x.later = None
@@ -359,7 +347,6 @@ cdef class ConcurrencyGate(Gate):
             if queues is None:
                 queues = x.engine.parts[QUEUES] = Queues.__new__(Queues, x.engine)
             admission = owe_share(x, limit, key, share)
-            admission.queued = True
             admission.exchange = x
             queues.enter(admission)
             x.places[ADMISSION] = <void*>admission
@@ -382,13 +369,9 @@ cdef class ConcurrencyGate(Gate):
 
 
 cdef Admission owe_share(Exchange x, ConcurrencyLimit limit, uint64_t key, int64_t* share):
-    global spare_admission, spare_admissions
-    cdef Admission admission = spare_admission
+    cdef Admission admission = <Admission>spare_admissions.take()
     if admission is None:
         admission = Admission.__new__(Admission)
-    else:
-        spare_admission = <Admission>admission.owed_before
-        spare_admissions -= 1
     admission.limit = limit
     admission.key = key
     admission.share = share
@@ -399,7 +382,6 @@ cdef Admission owe_share(Exchange x, ConcurrencyLimit limit, uint64_t key, int64
 cdef class Admission(Debt):
     cdef int settle(self, Exchange x, int cause) except -1:
         """The exchange is over: its place is free."""
-        global spare_admission, spare_admissions
         cdef ConcurrencyLimit limit = self.limit
         cdef Queues queues = <Queues>x.engine.parts[QUEUES]
         if x.places[ADMISSION] == <void*>self:
@@ -413,14 +395,9 @@ cdef class Admission(Debt):
                 # Not from here: who is let in may be over before this one is.
                 x.engine.loop.call_soon(queues.serve, self.key)
         self.limit = None
-        if spare_admissions < SPARE:
-            self.owed_before = spare_admission
-            spare_admission = self
-            spare_admissions += 1
-        return 0
+        return spare_admissions.give(self)
 
     cdef int leave_queue(self) except -1:
-        self.queued = False
         self.exchange = None
         self.limit.shares.leave_queue(self.share)
         self.share = NULL

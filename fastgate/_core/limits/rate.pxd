@@ -35,7 +35,7 @@ cdef struct Allowance:
     uint64_t reserved
 
 
-# A token bucket or a fixed window: what the two words mean is said in limiter.pyx.
+# A token bucket or a fixed window: what the two words mean is said in rate.pyx.
 cdef struct Entry:
     uint64_t key                # 0 = free
     uint64_t state

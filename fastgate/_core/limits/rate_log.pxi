@@ -1,4 +1,4 @@
-# The sliding logs: see the theory of operation in limiter.pyx.
+# The sliding logs: see the theory of operation in rate.pyx.
 
 cdef enum:
     LOGS_MAGIC = 0x73676f6c         # "logs"

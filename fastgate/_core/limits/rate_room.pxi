@@ -1,4 +1,4 @@
-# Which key is forgotten where there is no room for a new one: see the theory of operation in limiter.pyx.
+# Which key is forgotten where there is no room for a new one: see the theory of operation in rate.pyx.
 
 cdef enum:
     MARK_BITS = 16                  # of a key: the number of its limit, and the kind

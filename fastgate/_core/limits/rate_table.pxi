@@ -1,4 +1,4 @@
-# The table of token buckets and fixed windows: see the theory of operation in limiter.pyx.
+# The table of token buckets and fixed windows: see the theory of operation in rate.pyx.
 
 cdef enum:
     WAYS = 8                        # entries of a bucket: two cache lines, the first of which fills first

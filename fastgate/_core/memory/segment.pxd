@@ -45,8 +45,8 @@ cdef enum:
 cdef enum:
     REGION_STATES = 0               # health.pyx: STATE_SIZE bytes a target
     REGION_EVENTS = 1               # events.pyx
-    REGION_LIMITS = 2               # limiter.pyx: token buckets and fixed windows
-    REGION_LOGS = 3                 # limiter.pyx: sliding logs
+    REGION_LIMITS = 2               # rate.pyx: token buckets and fixed windows
+    REGION_LOGS = 3                 # rate.pyx: sliding logs
     REGION_SHARES = 4               # concurrency.pyx
     REGION_PLUGINS = 5              # meters.pyx
     REGIONS = 6

@@ -10,7 +10,7 @@ A body that is there at once is compressed at once and has a length. Any other i
 length, each piece is flushed: what it wrote by itself is not held back. Where it gave one, the body is known to come
 whole, and the coder keeps what it likes, which saves some per cent.
 
-`Compressor` is a slow filter (see `bodies`): it gets at most a slice of a large piece in one turn of the loop.
+`Compressor` is a slow filter (see `filters`): it gets at most a slice of a large piece in one turn of the loop.
 """
 
 from fastgate._core.exchange.filters cimport (
