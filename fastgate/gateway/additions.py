@@ -1,9 +1,9 @@
 """What a built-in policy is compiled of, and what it adds to a route: the one shape of every ``compile_…``."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from fastgate._core.auth.gate import Method
@@ -30,8 +30,7 @@ class RouteContext(NamedTuple):
     """The ways to find out who asks, by the names of their tables in ``[auth]``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Additions:
+class Additions(Struct, frozen=True, kw_only=True):
     """What a policy adds to a compiled route.
 
     What is a sequence is put behind what the policies before it in the table have added; a flag holds as soon as one
@@ -73,7 +72,7 @@ def together(parts: Iterable[Additions]) -> Additions:
     """What several policies add, in their order."""
     made: dict[str, Any] = {}
     for part in parts:
-        for name in _NAMES:
+        for name in Additions.__struct_fields__:
             value = getattr(part, name)
             if not value:
                 continue
@@ -87,6 +86,3 @@ def together(parts: Iterable[Additions]) -> Additions:
             else:
                 raise TypeError(f"two policies add {name} to one route")
     return Additions(**made)
-
-
-_NAMES = [each.name for each in fields(Additions)]
