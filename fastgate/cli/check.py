@@ -10,7 +10,7 @@ from fastgate.cli.configuration import config_argument, import_from_here, read
 
 if TYPE_CHECKING:
     from fastgate.config import GatewayConfig, Problem
-    from fastgate.config.traffic_warnings import Finding
+    from fastgate.config.check.findings import Finding
 
 
 @click.command()
@@ -24,9 +24,9 @@ def check(config: str | None, strict: bool) -> None:
     options read where the class declares them; none is constructed. Exit code 0 when it can be used, 2 when it cannot.
     """
     from fastgate.config import ConfigError
+    from fastgate.config.check.files import check_files
     from fastgate.config.errors import parse_path, render_path
-    from fastgate.config.files import check_files
-    from fastgate.config.load import locate
+    from fastgate.config.read.load import locate
     from fastgate.policies.chain import find_warnings
 
     loaded, document = read(config)

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from fastgate.config import GatewayConfig
-    from fastgate.config.documents import Document
+    from fastgate.config.syntax.documents import Document
 
 DEFAULT_FILE = "fastgate.toml"
 
@@ -38,9 +38,9 @@ def find(path: str | None) -> Path:
 
 def load(path: str | None, *, allow_empty: bool = False) -> "GatewayConfig":
     """The configuration of CONFIG, with the files it names looked at. Raises `ConfigError`."""
+    from fastgate.config.check.files import check_files
     from fastgate.config.errors import ConfigError
-    from fastgate.config.files import check_files
-    from fastgate.config.load import locate
+    from fastgate.config.read.load import locate
 
     config, document = read(path, allow_empty=allow_empty)
     missing = check_files(config)
@@ -52,8 +52,8 @@ def load(path: str | None, *, allow_empty: bool = False) -> "GatewayConfig":
 def read(path: str | None, *, allow_empty: bool = False) -> "tuple[GatewayConfig, Document]":
     """The configuration of CONFIG and the parsed file, whose lines errors and warnings need. Raises `ConfigError`."""
     from fastgate.config import GatewayConfig
-    from fastgate.config.documents import read_document
-    from fastgate.config.load import load_document
+    from fastgate.config.read.load import load_document
+    from fastgate.config.syntax.documents import read_document
 
     document = read_document(find(path), allow_empty=allow_empty)
     return load_document(GatewayConfig, document), document

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fastgate.cli import CommandError
-from fastgate.config.documents import FORMATS, read_document
-from fastgate.config.lines import toml_lines
 from fastgate.config.suggest import did_you_mean
-from fastgate.config.toml_text import toml
+from fastgate.config.syntax.documents import FORMATS, read_document
+from fastgate.config.syntax.lines import toml_lines
+from fastgate.config.syntax.toml_text import toml
 
 
 def keys_in(path: Path, by_hand: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import click
 
 from fastgate.cli import CommandError
 from fastgate.cli.configuration import DEFAULT_FILE, config_argument, find, load
-from fastgate.config.keys import VirtualKey
+from fastgate.config.schema.api_keys import VirtualKey
 
 PREFIX = "fg_"
 """What every secret begins with, so that scanners of repositories and logs can know one."""
@@ -46,7 +46,7 @@ def _checked(kind: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """A callback that checks words as the configuration does."""
 
     def check(ctx: click.Context, parameter: click.Parameter, given: Any) -> Any:
-        from fastgate.config.leaves import CHECKS
+        from fastgate.config.read.leaves import CHECKS
 
         for word in given if isinstance(given, tuple) else (given,):
             try:
@@ -62,7 +62,7 @@ def _checked(kind: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
 
 def _expiry(ctx: click.Context, parameter: click.Parameter, given: str | None) -> float | None:
     """Seconds since 1970 of a duration from now, a date (its beginning in UTC) or a time."""
-    from fastgate.config.units import parse_duration, parse_instant
+    from fastgate.config.syntax.units import parse_duration, parse_instant
 
     if given is None:
         return None
@@ -192,8 +192,8 @@ def rotate(ctx: click.Context, words: tuple[str, ...], grace: str | None) -> Non
     Its hash takes the place of the old one in CONFIG, by default fastgate.toml.
     """
     from fastgate.cli.key_file import change_key, find_key
-    from fastgate.config.toml_text import toml
-    from fastgate.config.units import parse_duration
+    from fastgate.config.syntax.toml_text import toml
+    from fastgate.config.syntax.units import parse_duration
 
     try:
         seconds = parse_duration(grace) if grace is not None else 0.0
@@ -262,8 +262,8 @@ def _named(words: tuple[str, ...]) -> tuple[Path, str]:
 def _check_new(path: Path, name: str, values: dict[str, Any], write: bool) -> None:
     """The key must not be there yet, its routes must."""
     from fastgate.cli.key_file import keys_in
-    from fastgate.config.documents import read_document
     from fastgate.config.suggest import did_you_mean
+    from fastgate.config.syntax.documents import read_document
 
     data = read_document(path, allow_empty=True).data
     gateway = data.get("gateway")
@@ -283,7 +283,7 @@ def _check_new(path: Path, name: str, values: dict[str, Any], write: bool) -> No
 
 def _block(name: str, values: dict[str, Any]) -> str:
     """The key's table as TOML."""
-    from fastgate.config.toml_text import toml
+    from fastgate.config.syntax.toml_text import toml
 
     lines = [f"[gateway.keys.{name if _BARE.fullmatch(name) else toml(name)}]"]
     lines += [f"{key} = {toml(value)}" for key, value in values.items()]
@@ -296,7 +296,7 @@ def _tell(name: str, path: Path) -> None:
 
 
 def _state(key: VirtualKey) -> str:
-    from fastgate.config.units import parse_instant
+    from fastgate.config.syntax.units import parse_instant
 
     now = time.time()
     if key.disabled:

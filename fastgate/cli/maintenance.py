@@ -9,7 +9,7 @@ from fastgate.cli.running import ask, choose
 
 def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
     """A duration as in the configuration."""
-    from fastgate.config.units import parse_duration
+    from fastgate.config.syntax.units import parse_duration
 
     if value is None:
         return None

@@ -3,7 +3,9 @@
 import click
 
 from fastgate.cli.configuration import config_argument, load
-from fastgate.config.schema import GatewayConfig, Route, Target
+from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.routes import Route
+from fastgate.config.schema.upstreams import Target
 
 
 @click.command()

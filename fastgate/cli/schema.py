@@ -14,12 +14,12 @@ def schema(reference: bool) -> None:
     #:schema fastgate.schema.json
     """  # noqa: D301 - click wants the control character itself
     if reference:
-        from fastgate.config.reference import render_reference
+        from fastgate.config.publish.reference import render_reference
 
         click.echo(render_reference(), nl=False)
         return
     import json
 
-    from fastgate.config.json_schema import make_schema
+    from fastgate.config.publish.json_schema import make_schema
 
     click.echo(json.dumps(make_schema(), indent=2, ensure_ascii=False))

@@ -75,7 +75,7 @@ def overridden(
     """The configuration with what was given on the command line."""
     from msgspec.structs import replace
 
-    from fastgate.config.addresses import parse_listen
+    from fastgate.config.syntax.addresses import parse_listen
 
     if host is not None:
         try:

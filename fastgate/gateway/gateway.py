@@ -15,7 +15,7 @@ from fastgate._core.memory.plugin_times import plugin_times
 from fastgate._core.wire.h1.client import ClientConnection, Places
 from fastgate._core.wire.tls import TLSConnection
 from fastgate.config import ConfigError, GatewayConfig
-from fastgate.config.changes import emptied
+from fastgate.config.check.changes import emptied
 from fastgate.gateway import duties
 from fastgate.gateway.building import Built, build, close
 from fastgate.gateway.changes import HealthChanges

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fastgate.config import Plugin, Problem
 from fastgate.config.errors import render_path
-from fastgate.config.options import OptionsError, read_options
+from fastgate.config.read.options import OptionsError, read_options
 from fastgate.config.suggest import did_you_mean, nearest
 from fastgate.gateway.policy import HOOKS, STREAM_HOOKS, Policy
 

@@ -1,7 +1,7 @@
 """Field values with variables, compiled for the core."""
 
 from fastgate._core.exchange.route import VARIABLES, Template
-from fastgate.config.templates import Variable, parse_template
+from fastgate.config.syntax.templates import Variable, parse_template
 
 
 def compile_value(text: str) -> bytes | Template:

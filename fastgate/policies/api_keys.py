@@ -3,7 +3,7 @@
 from fastgate._core.auth.api_key import KeyEntry, KeyMethod, KeyTable
 from fastgate._core.exchange.identity import Identity
 from fastgate.config import GatewayConfig, VirtualKey
-from fastgate.config.units import parse_instant
+from fastgate.config.syntax.units import parse_instant
 
 
 def compile_api_keys(config: GatewayConfig) -> KeyMethod:

@@ -11,7 +11,7 @@ from fastgate._core.auth.gate import VerifiedCache
 from fastgate._core.exchange.identity import Identity
 from fastgate._core.exchange.refusal import Refusal
 from fastgate.config import ConfigError, Problem
-from fastgate.config.basic import Basic, read_users
+from fastgate.config.schema.basic import Basic, read_users
 
 _SALT_AND_DIGEST = 53  # characters of a bcrypt hash behind its cost
 

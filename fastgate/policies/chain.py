@@ -8,11 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from fastgate.config import GatewayConfig, Route
-from fastgate.config.auth_warnings import auth_warnings
-from fastgate.config.browser_warnings import cors_warnings, header_edit_warnings, security_header_warnings
-from fastgate.config.traffic_warnings import Finding, mirror_warnings, rate_limit_warnings
-from fastgate.config.units import format_duration
-from fastgate.config.warnings import general_warnings, path_edit_warnings, plugin_warnings, request_body_warnings
+from fastgate.config.check.auth import auth_warnings
+from fastgate.config.check.cors import cors_warnings
+from fastgate.config.check.findings import Finding
+from fastgate.config.check.header_edits import header_edit_warnings
+from fastgate.config.check.mirror import mirror_warnings
+from fastgate.config.check.path_edits import path_edit_warnings
+from fastgate.config.check.plugin_hooks import plugin_warnings
+from fastgate.config.check.rate_limit import rate_limit_warnings
+from fastgate.config.check.request_body import request_body_warnings
+from fastgate.config.check.security_headers import security_header_warnings
+from fastgate.config.check.warnings import general_warnings
+from fastgate.config.syntax.units import format_duration
 from fastgate.gateway.additions import Additions, RouteContext, together
 from fastgate.policies.auth import compile_auth
 from fastgate.policies.compression import compile_compression

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastgate._core.auth.certificate import CertificateMethod
 from fastgate._core.exchange.identity import Identity
-from fastgate.config.client_certificates import ClientCertificates
+from fastgate.config.schema.client_certificates import ClientCertificates
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -6,7 +6,7 @@ from fastgate._core.limits.gates import ConcurrencyGate, ConcurrencyLimit
 from fastgate._core.memory.segment import Segment
 from fastgate.config import Concurrency as ConcurrencyConfig
 from fastgate.config import Route
-from fastgate.config.limits import chosen_by_clients, count_name, counts_by_identity
+from fastgate.config.schema.request_key import chosen_by_clients, count_name, counts_by_identity
 from fastgate.gateway.additions import Additions, RouteContext
 
 

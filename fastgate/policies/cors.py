@@ -3,7 +3,7 @@
 from fastgate._core.policies.cors import CrossOrigin, PreflightGate
 from fastgate._core.routing.expressions import compile_expression
 from fastgate.config import Route
-from fastgate.config.origins import ANY, wildcard_ends
+from fastgate.config.syntax.origins import ANY, wildcard_ends
 from fastgate.gateway.additions import Additions, RouteContext
 
 

@@ -10,9 +10,9 @@ from fastgate._core.exchange.exchange import Answer
 from fastgate._core.exchange.identity import Identity
 from fastgate._core.exchange.refusal import Refusal
 from fastgate._core.exchange.views import Response
-from fastgate.config.addresses import parse_url
-from fastgate.config.forward_auth import CREDENTIALS, ForwardAuth, parse_decision_key
-from fastgate.config.headers import variable_of
+from fastgate.config.schema.forward_auth import CREDENTIALS, ForwardAuth, parse_decision_key
+from fastgate.config.syntax.addresses import parse_url
+from fastgate.config.syntax.headers import variable_of
 from fastgate.http_client import Bounds, Client, ClientError, Destination, Reply
 from fastgate.upstreams.tls import client_context, server_name
 

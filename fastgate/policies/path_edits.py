@@ -6,7 +6,7 @@ from urllib.parse import quote
 from fastgate._core.routing.expressions import compile_expression
 from fastgate._core.routing.router import normalized
 from fastgate.config import Rewrite, Route
-from fastgate.config.patterns import parse_replacement
+from fastgate.config.syntax.patterns import parse_replacement
 from fastgate.gateway.additions import Additions, RouteContext
 
 _SAFE = "/%:@!$&'()*+,;=-._~"

@@ -8,7 +8,8 @@ from fastgate._core.limits.rate import FixedWindow, Limit, SlidingWindowLog, Tok
 from fastgate._core.memory.segment import Segment
 from fastgate.config import RateLimit as RateLimitConfig
 from fastgate.config import Route
-from fastgate.config.limits import chosen_by_clients, count_name, counts_by_identity, limit_names
+from fastgate.config.schema.rate_limit import limit_names
+from fastgate.config.schema.request_key import chosen_by_clients, count_name, counts_by_identity
 from fastgate.gateway.additions import Additions, RouteContext
 
 

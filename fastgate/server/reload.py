@@ -30,7 +30,7 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from fastgate.config import ConfigError, GatewayConfig, Problem
-from fastgate.config.changes import emptied, unchangeable
+from fastgate.config.check.changes import emptied, unchangeable
 from fastgate.server.background import in_background
 from fastgate.server.config_stream import cut
 from fastgate.server.control_messages import (

@@ -30,7 +30,7 @@ def make_policy(kind: type[Policy], options: Mapping[str, Any] | None = None) ->
     """
     from fastgate.config import ConfigError, Problem
     from fastgate.config.errors import render_path
-    from fastgate.config.options import OptionsError
+    from fastgate.config.read.options import OptionsError
     from fastgate.gateway.plugins import check_class, given_options
 
     check_class(kind)

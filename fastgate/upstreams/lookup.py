@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from fastgate.config import ConfigError, Problem
-from fastgate.config.addresses import split_port
+from fastgate.config.syntax.addresses import split_port
 
 if TYPE_CHECKING:
     import dns.resolver

@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 from fastgate.cli import main
 from fastgate.config import GatewayConfig
-from fastgate.config.json_schema import make_schema
-from fastgate.config.reference import render_reference
+from fastgate.config.publish.json_schema import make_schema
+from fastgate.config.publish.reference import render_reference
 
 CONFIG = """\
 [[routes]]

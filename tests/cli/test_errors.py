@@ -140,8 +140,9 @@ def test_decoding_a_configuration_loads_no_reader() -> None:
     )
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
-    schema = ["schema", "routes", "limits", "upstreams", "table", "auth", "keys", "jwt", "basic", "forward_auth"]
-    schema += ["client_certificates", "access", "browser", "bodies", "plugin_table"]
-    parts = ["addresses", "errors", "kinds", "words", "suggest", "patterns", "headers", "origins"]
-    needed = {f"fastgate.config.{name}" for name in schema + parts}
+    folder = Path(__file__).parents[2] / "fastgate" / "config" / "schema"
+    schema = {f"schema.{path.stem}" for path in folder.glob("[!_]*.py")} - {"schema.described"}
+    parts = {"errors", "suggest", "schema", "syntax"}
+    syntax = {f"syntax.{name}" for name in ("addresses", "words", "patterns", "headers", "origins")}
+    needed = {f"fastgate.config.{name}" for name in schema | parts | syntax}
     assert set(eval(done.stdout)) == needed

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fastgate.config import GatewayConfig
-from fastgate.config.changes import emptied, unchangeable
+from fastgate.config.check.changes import emptied, unchangeable
 
 TLS = {"certificates": [{"cert": "/a.pem", "key": "/a.key"}]}
 NOT_NOW = "cannot change while the gateway runs; restart it to use"

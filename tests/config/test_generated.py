@@ -11,10 +11,10 @@ from jsonschema import Draft202012Validator
 
 from fastgate.cli.init import STARTER
 from fastgate.config import ConfigError, GatewayConfig
-from fastgate.config.described import marks, struct_fields
-from fastgate.config.json_schema import make_schema
-from fastgate.config.reference import render_reference
-from fastgate.config.unknown import tables
+from fastgate.config.publish.json_schema import make_schema
+from fastgate.config.publish.reference import render_reference
+from fastgate.config.read.unknown import tables
+from fastgate.config.schema.described import marks, struct_fields
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 BLOCKS = re.findall(r"^```toml\n(.*?)^```$", render_reference(), re.MULTILINE | re.DOTALL)

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from fastgate.config import GatewayConfig
-from fastgate.config.auth_warnings import key_warnings
+from fastgate.config.check.api_keys import key_warnings
 from fastgate.config.errors import render_path
-from fastgate.config.units import format_instant, parse_instant
+from fastgate.config.syntax.units import format_instant, parse_instant
 
 HASH = "a9aca05ce7f2cb0e48e9d1dcba1e1dbf0b4a2fbb4ba2ef7f2a2c8e37a1c1cb5f"
 OTHER = HASH[::-1]

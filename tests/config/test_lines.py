@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from fastgate.config.lines import json_lines, toml_lines
-from fastgate.config.yaml_documents import yaml_lines
+from fastgate.config.syntax.lines import json_lines, toml_lines
+from fastgate.config.syntax.yaml_documents import yaml_lines
 
 TOML = '''# [not.a.table]
 top = 1 # x = 2

@@ -8,7 +8,7 @@ import pytest
 from config.test_load import ENVIRON, EVERYTHING
 
 from fastgate.config import ConfigError, GatewayConfig
-from fastgate.config.json_schema import make_schema
+from fastgate.config.publish.json_schema import make_schema
 from fastgate.policies.chain import find_warnings
 
 NO_NETWORK = '"x" is no address or network, such as "10.0.0.0/8" or "::1"'

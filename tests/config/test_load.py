@@ -32,7 +32,7 @@ from fastgate.config import (
     Target,
     Timeouts,
 )
-from fastgate.config.limits import limit_names
+from fastgate.config.schema.rate_limit import limit_names
 
 EVERYTHING = """
 [gateway]
@@ -345,7 +345,7 @@ def test_junk_anywhere_is_a_config_error(junk: Any) -> None:
 
 
 def test_an_installed_plugin_needs_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastgate.config.checks.installed_plugins", lambda: {"audit", "tenant"})
+    monkeypatch.setattr("fastgate.config.check.plugin_hooks.installed_plugins", lambda: {"audit", "tenant"})
     route = {"path": "/a", "upstream": "b", "policies": [{"use": "audit"}, {"use": "own"}]}
     config = GatewayConfig.from_dict({
         "plugins": [{"name": "own", "use": "m:Own"}, {"name": "tenant", "options": {"a": 1}}],

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fastgate._core.exchange.refusal import Refusal
 from fastgate.config import BodySchema, ConfigError, GatewayConfig, UpstreamTLS
-from fastgate.config.basic import Basic, read_users
+from fastgate.config.schema.basic import Basic, read_users
 from fastgate.policies.request_body.body_schema import body_check
 from fastgate.upstreams.tls import client_context
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from fastgate.config import Duration, Secret, Size
-from fastgate.config.options import OptionsError, read_options
+from fastgate.config.read.options import OptionsError, read_options
 
 A_DURATION = 'expected a duration such as "250ms", "2s", "5m", "1h", "1d" or a number of seconds'
 A_SIZE = 'expected a size such as "64KB", "10MB", "1GB" or a number of bytes, got the string "3XB"'

@@ -3,7 +3,7 @@
 import pytest
 
 from fastgate import Router
-from fastgate.config.patterns import check_host_pattern, check_method, check_path_pattern, path_parameters
+from fastgate.config.syntax.patterns import check_host_pattern, check_method, check_path_pattern, path_parameters
 
 PATHS = [
     "/", "/a", "/a/", "/a/*", "/*", "/{x}", "/{x*}", "/{x}/b/{y*}", "/a b", "/é", "/%41", "~^/a(?P<x>.)$",

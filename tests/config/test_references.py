@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fastgate.config import ConfigError, GatewayConfig
-from fastgate.config.references import expand
-from fastgate.config.templates import Variable, parse_template
+from fastgate.config.read.references import expand
+from fastgate.config.syntax.templates import Variable, parse_template
 
 ROUTE = {"name": "a", "path": "/a", "upstream": "b"}
 UPSTREAMS = {"b": {"targets": ["b:80"]}}

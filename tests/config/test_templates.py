@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastgate.config.templates import Variable, escape_braces, parse_redirect, parse_template
+from fastgate.config.syntax.templates import Variable, escape_braces, parse_redirect, parse_template
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fastgate.config.addresses import check_resolver, parse_target
-from fastgate.config.words import (
+from fastgate.config.syntax.addresses import check_resolver, parse_target
+from fastgate.config.syntax.words import (
     check_cause,
     check_limit_key,
     check_media_range,

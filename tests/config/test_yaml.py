@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastgate.config import ConfigError, GatewayConfig
-from fastgate.config.depth import MAX_DEPTH
-from fastgate.config.lines import json_lines
-from fastgate.config.yaml_documents import ALIASED_PER_VALUE, MAX_ALIASED, load_yaml, yaml_lines
+from fastgate.config.syntax.depth import MAX_DEPTH
+from fastgate.config.syntax.lines import json_lines
+from fastgate.config.syntax.yaml_documents import ALIASED_PER_VALUE, MAX_ALIASED, load_yaml, yaml_lines
 
 CORE = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,

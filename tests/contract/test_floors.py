@@ -55,7 +55,27 @@ CIRCLES: tuple[frozenset[str], ...] = (
     ),
 )
 
-CONFIG_CIRCLES: tuple[frozenset[str], ...] = ()
+CONFIG_CIRCLES: tuple[frozenset[str], ...] = (
+    frozenset(
+        {
+            "check.api_keys",
+            "check.auth",
+            "check.faults",
+            "check.findings",
+            "check.gateway",
+            "check.header_edits",
+            "check.path_edits",
+            "check.plugin_hooks",
+            "check.request_body",
+            "check.request_key",
+            "check.retry",
+            "check.routes",
+            "check.upstreams",
+            "read.load",
+            "schema.root",
+        }
+    ),
+)
 
 IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(\([^)]*\)|.+)|c?import[ \t]+([\w., \t]+))", re.MULTILINE

@@ -8,7 +8,7 @@ from fastgate._core.limits.gates import QuotaStamp
 from fastgate._core.policies.cors import CrossOrigin
 from fastgate._core.policies.security_headers import SecurityFields
 from fastgate.config import CORS, Route
-from fastgate.config.origins import check_origin, takes_any, wildcard_ends
+from fastgate.config.syntax.origins import check_origin, takes_any, wildcard_ends
 from fastgate.policies.cors import cross_origin
 
 LABELS = st.lists(st.sampled_from(["a", "b", "example", "xn--4ca", "x-1"]), min_size=1, max_size=4)

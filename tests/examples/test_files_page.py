@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fastgate.config import GatewayConfig
-from fastgate.config.depth import MAX_DEPTH
-from fastgate.config.documents import MAX_FILE, read_document
-from fastgate.config.yaml_documents import MAX_ALIASED, load_yaml
+from fastgate.config.syntax.depth import MAX_DEPTH
+from fastgate.config.syntax.documents import MAX_FILE, read_document
+from fastgate.config.syntax.yaml_documents import MAX_ALIASED, load_yaml
 from fastgate.policies.chain import find_warnings
 
 DOCS = Path(__file__).parents[2] / "docs"

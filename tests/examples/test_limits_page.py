@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from fastgate.config.forward_auth import ForwardAuth
-from fastgate.config.routes import Timeouts
-from fastgate.config.schema import GatewayTable, State
-from fastgate.config.units import parse_duration, parse_size
-from fastgate.config.upstreams import Pool
+from fastgate.config.schema.forward_auth import ForwardAuth
+from fastgate.config.schema.gateway import GatewayTable
+from fastgate.config.schema.routes import Timeouts
+from fastgate.config.schema.state import State
+from fastgate.config.schema.upstreams import Pool
+from fastgate.config.syntax.units import parse_duration, parse_size
 
 TEXT = (Path(__file__).parents[2] / "docs" / "limits.md").read_text(encoding="utf-8")
 TABLES: dict[str, Any] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastgate.config import GatewayConfig
-from fastgate.config.options import read_options
+from fastgate.config.read.options import read_options
 from fastgate.testing import Play, RawClient, RecordingUpstream, proxy_config, start_gateway
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -8,7 +8,7 @@ import pytest
 
 from fastgate._core.exchange.causes import cause_of
 from fastgate.config import GatewayConfig
-from fastgate.config.routes import Route
+from fastgate.config.schema.routes import Route
 from fastgate.policies.chain import find_warnings
 
 FOLDER = Path(__file__).parents[2] / "docs" / "policies"

@@ -10,9 +10,14 @@ import pytest
 from fastgate._core.exchange.causes import SENTENCES
 from fastgate._core.memory.events import KINDS, STATES
 from fastgate.config import GatewayConfig
-from fastgate.config.changes import SETTLED_AT_START
-from fastgate.config.schema import Concurrency, Hedge, Mirror, RateLimit, Redirect, Respond, Retry, Split, Upstream
-from fastgate.config.upstreams import DNS, ActiveHealth, Breaker, PassiveHealth
+from fastgate.config.check.changes import SETTLED_AT_START
+from fastgate.config.schema.answers import Redirect, Respond
+from fastgate.config.schema.concurrency import Concurrency
+from fastgate.config.schema.mirror import Mirror
+from fastgate.config.schema.rate_limit import RateLimit
+from fastgate.config.schema.retry import Hedge, Retry
+from fastgate.config.schema.split import Split
+from fastgate.config.schema.upstreams import DNS, ActiveHealth, Breaker, PassiveHealth, Upstream
 from fastgate.gateway.policy import HealthChange
 from fastgate.policies.chain import find_warnings
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to

@@ -12,7 +12,7 @@ import pytest
 from fastgate import Policy
 from fastgate._core.exchange.worker import Engine
 from fastgate.config import GatewayConfig, HeaderEdits, Route
-from fastgate.config.routes import PolicyKeys
+from fastgate.config.schema.routes import PolicyKeys
 from fastgate.gateway.additions import Additions, over, together
 from fastgate.gateway.authentication import BuildContext, compile_methods
 from fastgate.gateway.building import close

@@ -13,7 +13,9 @@ import brotli
 import pytest
 import zstandard
 
-from fastgate.config import ConfigError, GatewayConfig, bodies
+from fastgate.config import ConfigError, GatewayConfig
+from fastgate.config.schema import compression
+from fastgate.config.schema.envelope import Envelope
 from fastgate.testing import (
     Answer,
     CutShort,
@@ -463,7 +465,7 @@ async def test_an_answer_after_a_retry_is_compressed_once() -> None:
 # -- configuration
 
 async def test_libraries_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "installed_codings", lambda: ("gzip",))
+    monkeypatch.setattr(compression, "installed_codings", lambda: ("gzip",))
     route = {"name": "r", "path": "/*", "upstream": "u"}
     rest = {"upstreams": {"u": {"targets": ["a:1"]}}}
     said = r"encodings\[0\]: \"br\" needs brotli: pip install 'fastgate\[compression\]'"
@@ -485,9 +487,9 @@ def test_true_is_the_defaults_and_false_switches_them_off() -> None:
         "upstreams": {"u": {"targets": ["a:1"]}},
     })
     assert [each.compression for each in config.routes] == [
-        bodies.Compression(), None, bodies.Compression(min_size=2048),
+        compression.Compression(), None, compression.Compression(min_size=2048),
     ]
-    assert [each.envelope for each in config.routes] == [bodies.Envelope(), None, bodies.Envelope()]
+    assert [each.envelope for each in config.routes] == [Envelope(), None, Envelope()]
 
 
 async def test_levels() -> None:

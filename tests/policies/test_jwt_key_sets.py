@@ -15,7 +15,7 @@ from policies.tokens import asking, assert_refused, claims, jwk, settings, stand
 from tls.authorities import Files
 
 from fastgate.config import GatewayConfig
-from fastgate.config.jwt import JWT
+from fastgate.config.schema.jwt import JWT
 from fastgate.policies.jwt.fetching import FetchError, Source, _max_age, fetch
 from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.jwt.method import Judge

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policies.tokens import SECRET, jwk, private_key
 
-from fastgate.config.jwt import JWT
+from fastgate.config.schema.jwt import JWT
 from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.jwt.keys import (
     Key,

@@ -23,8 +23,8 @@ from jwt.algorithms import (
 )
 from jwt.exceptions import InvalidKeyError
 
-from fastgate.config.jwt import HASH_BYTES, TokenIssuer
-from fastgate.config.public_keys import algorithms_of, read_public_key
+from fastgate.config.schema.jwt import HASH_BYTES, TokenIssuer
+from fastgate.config.syntax.public_keys import algorithms_of, read_public_key
 
 MOST_BYTES = 256 * 1024
 """The largest set that is read."""

@@ -8,7 +8,7 @@ from fastgate._core.auth.bearer import TokenMethod
 from fastgate._core.auth.gate import VerifiedCache
 from fastgate._core.exchange.identity import Identity
 from fastgate.config import ConfigError, Problem
-from fastgate.config.jwt import JWT
+from fastgate.config.schema.jwt import JWT
 from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.jwt.verifier import KeyMissing, TokenRefused, Verifier
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fastgate._core.exchange.identity import Identity
-from fastgate.config.jwt import JWT, TokenIssuer
+from fastgate.config.schema.jwt import JWT, TokenIssuer
 from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.jwt.keys import (
     KeySet,

@@ -1,0 +1,61 @@
+"""What is said of keys of clients and of the routes that ask for them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastgate.config.check.findings import Finding, items, named
+from fastgate.config.errors import quote
+from fastgate.config.read.walker import Reading
+from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.routes import Route
+from fastgate.config.suggest import did_you_mean
+from fastgate.config.syntax.units import format_instant, parse_instant
+
+
+def key_warnings(config: GatewayConfig, now: float) -> Iterator[Finding]:
+    """Every warning about keys and the routes that ask for them; ``now`` is seconds since 1970."""
+    keys = config.gateway.keys
+    asking = {route.name: (number, route) for number, route in enumerate(config.routes) if asks_for_key(route)}
+    if config.auth.key.query:
+        yield ("auth", "key", "query"), "URLs are kept in histories and in the logs of others, and keys with them"
+    for name, key in keys.items():
+        place = ("gateway", "keys", name)
+        if key.expires and parse_instant(key.expires) <= now:
+            yield (*place, "expires"), f"the key has expired on {format_instant(parse_instant(key.expires))}"
+        if key.previous is not None and parse_instant(key.previous.expires) <= now:
+            yield (*place, "previous"), "is over: it can be taken out"
+        for number, where in enumerate(key.routes):
+            if where not in asking:
+                yield (*place, "routes", number), f"the route {quote(where)} does not ask for keys"
+    open_to_all = any(not key.routes and not key.disabled for key in keys.values())
+    for name, (number, route) in asking.items():
+        good = open_to_all or any(name in key.routes and not key.disabled for key in keys.values())
+        if not good and (route.auth is not None and (route.auth.all or route.auth.any == ["key"])):
+            why = "no key is good for it" if keys else "there is no [gateway.keys]: `fastgate keys new` makes a key"
+            yield ("routes", number, "auth"), f"nobody is let in: {why}"
+
+
+def asks_for_key(route: Route) -> bool:
+    """Whether a key is one of the ways into a route."""
+    return route.auth is not None and not route.public and "key" in route.auth.names()
+
+
+def check_keys(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
+    """No two keys have one secret, and the routes that they name are there."""
+    keys = config.gateway.keys
+    routes = {route.name for route in items(config.routes) if isinstance(route.name, str)}
+    routes.update(named(data.get("routes")))
+    owners: dict[str, str] = {}
+    for name, key in keys.items() if isinstance(keys, dict) else ():
+        place = ("gateway", "keys", name)
+        for where, hashed in (("hash",), key.hash), (("previous", "hash"), key.previous and key.previous.hash):
+            if not isinstance(hashed, str):
+                continue
+            if hashed in owners:
+                whose = "this key" if owners[hashed] == name else f"the key {quote(owners[hashed])}"
+                reading.report((*place, *where), f"is the hash of {whose} already: each has a secret of its own")
+            owners.setdefault(hashed, name)
+        for number, route in enumerate(items(key.routes)):
+            if isinstance(route, str) and route not in routes:
+                hint = did_you_mean(route, routes)
+                reading.report((*place, "routes", number), f"there is no route {quote(route)}{hint}")

@@ -1,0 +1,61 @@
+"""The key ``maintenance`` of a route: whether it is closed."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from fastgate.config.errors import PathKeys
+from fastgate.config.schema.kinds import MediaType, Network, Wait, about
+from fastgate.config.schema.table import Table
+
+
+class Maintenance(Table, frozen=True, kw_only=True):
+    """A route that is closed for a while. `fastgate maintenance` closes and opens routes of a running gateway too."""
+
+    enabled: Annotated[
+        bool, about("Whether it is closed. `fastgate maintenance` goes before.", also=["on", "active", "enable"])
+    ] = False
+    status: Annotated[
+        Annotated[int, Meta(ge=400, le=599)], about("The answer's status.", also=["code", "status_code"])
+    ] = 503
+    retry_after: Annotated[
+        Wait, about("What `Retry-After` says, in whole seconds.", examples=["1h"], also=["retry", "duration"])
+    ] = 300.0
+    allow: Annotated[
+        list[Network],
+        about("Who is served all the same.", examples=[["10.0.0.0/8"]], also=["allowed", "whitelist", "except"]),
+    ] = field(default_factory=list)
+    body: Annotated[
+        str,
+        about(
+            "The answer's body, as UTF-8. `\"\"` is the gateway's own error.",
+            examples=["<h1>Back at noon</h1>\n"],
+            also=["content", "message", "page", "text"],
+        ),
+    ] = ""
+    content_type: Annotated[
+        MediaType,
+        about(
+            "What `body` is. Absent: `text/html` where it begins with `<`, `application/json` where it is a JSON "
+            "object or array, else `text/plain`.",
+            examples=["text/html; charset=utf-8"],
+            also=["type", "mime_type", "media_type"],
+        ),
+    ] = ""
+
+    def faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.faults`."""
+        if self.content_type and self.body == "":
+            yield ("content_type",), "is that of body, and there is none"
+
+
+MaintenanceKey = Annotated[
+    Maintenance | None,
+    about(
+        "A route that is closed for a while.",
+        examples=[{"enabled": True, "retry_after": "1h"}],
+        policy=True,
+        also=["maintenance_mode", "downtime", "request_termination"],
+    ),
+]

@@ -1,0 +1,55 @@
+"""Keys of a route that change the path: ``strip_prefix``, ``add_prefix``, ``rewrite``."""
+
+from typing import Annotated
+
+from fastgate.config.schema.kinds import Expression, PathPrefix, about
+from fastgate.config.schema.table import Table
+
+
+class Rewrite(Table, frozen=True, kw_only=True):
+    """The path's new form, by a regular expression."""
+
+    pattern: Annotated[
+        Expression,
+        about(
+            "A regular expression that is searched in the path, percent-encoded as it was matched; the first match is "
+            "replaced. No match leaves the path as it is.",
+            examples=["^/old/(.*)"],
+            also=["regex", "match", "from"],
+        ),
+    ]
+    to: Annotated[
+        str,
+        about(
+            "What replaces it; `\\1` and `\\g<name>` are groups of the pattern.",
+            examples=["/new/\\1"],
+            also=["replacement", "substitution", "replace"],
+        ),
+    ]
+
+
+StripPrefixKey = Annotated[
+    PathPrefix,
+    about(
+        "Taken from the front of the path, on a segment border, before it is forwarded.",
+        examples=["/api"],
+        policy=True,
+        also=["strip_path", "prefix_rewrite", "stripprefix"],
+    ),
+]
+
+
+AddPrefixKey = Annotated[
+    PathPrefix, about("Put in front of the path, after `strip_prefix`.", examples=["/v2"], policy=True)
+]
+
+
+RewriteKey = Annotated[
+    Rewrite | None,
+    about(
+        "Replaces a part of the path by a regular expression, after `strip_prefix` and `add_prefix`.",
+        examples=[{"pattern": "^/old/(.*)", "to": "/new/\\1"}],
+        policy=True,
+        also=["regex_rewrite", "uri_rewrite"],
+    ),
+]

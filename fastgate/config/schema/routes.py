@@ -1,0 +1,344 @@
+"""The keys of ``[[routes]]`` and ``[defaults]``: which requests, what is done with them, and who answers."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, field
+
+from fastgate.config.errors import PathKeys, quote
+from fastgate.config.schema.answers import Redirect, Respond
+from fastgate.config.schema.auth import AuthKey, PublicKey
+from fastgate.config.schema.compression import CompressionKey
+from fastgate.config.schema.concurrency import ConcurrencyKey
+from fastgate.config.schema.cors import CORSKey
+from fastgate.config.schema.envelope import EnvelopeKey
+from fastgate.config.schema.header_edits import HeaderEdits, RequestHeadersKey, ResponseHeadersKey
+from fastgate.config.schema.ip import IPKey
+from fastgate.config.schema.kinds import (
+    Duration,
+    HeaderCondition,
+    HeaderName,
+    HostHeader,
+    HostPattern,
+    Method,
+    PathPattern,
+    Protocol,
+    QueryCondition,
+    Size,
+    Text,
+    Wait,
+    about,
+)
+from fastgate.config.schema.maintenance import MaintenanceKey
+from fastgate.config.schema.mirror import Mirror
+from fastgate.config.schema.path_edits import AddPrefixKey, RewriteKey, StripPrefixKey
+from fastgate.config.schema.plugin_hooks import PoliciesKey
+from fastgate.config.schema.rate_limit import RateLimitKey, limit_names
+from fastgate.config.schema.request_body import (
+    CHECKED_BODY,
+    BodySchemaKey,
+    BufferRequestKey,
+    ContentTypesKey,
+    MaxBodyKey,
+    content_type_faults,
+)
+from fastgate.config.schema.retry import Retry, RetryKey
+from fastgate.config.schema.security_headers import SecurityHeadersKey
+from fastgate.config.schema.split import Split
+from fastgate.config.schema.table import Table
+from fastgate.config.syntax.addresses import check_authority
+
+
+class Timeouts(Table, frozen=True, kw_only=True):
+    """How long each part of an exchange with an upstream may take."""
+
+    connect: Annotated[
+        Wait, about("Until the connection stands, TLS included; then 502.", also=["proxy_connect_timeout"])
+    ] = 2.0
+    read: Annotated[
+        Wait,
+        about("From the request's last byte to the response head; then 504.", also=["proxy_read_timeout", "response"]),
+    ] = 60.0
+    write: Annotated[Wait, about("How long a peer may take no byte while there are some to send.", also=["send"])] = (
+        60.0
+    )
+    idle: Annotated[Wait, about("Between two reads of a response body or of a tunnel.", also=["stream"])] = 300.0
+    total: Annotated[
+        Duration, about("The whole exchange; then 504. 0 is no limit.", also=["timeout", "request", "overall"])
+    ] = 0.0
+
+
+EncodedBackslashKey = Annotated[
+    Literal["refuse", "keep"],
+    about(
+        "What becomes of a path with an encoded backslash, `/users/CORP%5Cann`: `refuse` answers 400, `keep` "
+        "matches and forwards it as it is. To servers of Windows it is a slash: keep it only where the upstream "
+        "takes it for a character of a name.",
+        policy=True,
+        also=["allow_encoded_backslash", "encoded_backslashes", "path_with_escaped_slashes_action"],
+    ),
+]
+
+
+HostHeaderKey = Annotated[
+    HostHeader,
+    about(
+        "The `Host` that is forwarded: `upstream` is the target's own name, `client` what the client sent, "
+        "anything else is sent as it is written.",
+        examples=["client"],
+        policy=True,
+        also=["preserve_host", "host_rewrite", "host_rewrite_literal"],
+    ),
+]
+
+
+TimeoutsKey = Annotated[
+    Timeouts,
+    about(
+        "How long each part may take. A part that is not given has the value below.",
+        examples=[{"read": "10m"}],
+        policy=True,
+        also=["timeout"],
+    ),
+]
+
+
+MinRateKey = Annotated[
+    Size | None,
+    about(
+        "As `gateway.min_rate`, for this route. Absent: `gateway.min_rate`. 0 asks for nothing.",
+        policy=True,
+        also=["min_data_rate"],
+    ),
+]
+
+
+HalfCloseKey = Annotated[
+    Literal["cancel", "serve"],
+    about(
+        "What becomes of a request whose client has sent it whole, shut its sending side and waits: `cancel` takes "
+        "it for a client that has left, `serve` sends it the answer. Connections with TLS are always cancelled.",
+        policy=True,
+        also=["abortonclose", "proxy_ignore_client_abort"],
+    ),
+]
+
+
+UpgradesKey = Annotated[
+    list[Protocol],
+    about(
+        "Protocols that a connection may be upgraded to. `false` or `[]` allows none; `h2c` cannot be listed.",
+        policy=True,
+        off=(),
+        also=["upgrade", "websocket", "upgrade_configs"],
+    ),
+]
+
+
+class PolicyKeys(Table, frozen=True, kw_only=True):
+    """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
+
+    # One line a key; its type, beside the table that it is, says what it means. First those of the policies, in the
+    # order in which a request meets them.
+
+    # Defaults that are tables are one frozen object for every route: what is that object is left out of messages, and
+    # ten thousand routes neither carry nor make it ten thousand times.
+
+    maintenance: MaintenanceKey = None
+    ip: IPKey = None
+    cors: CORSKey = None
+    rate_limit: RateLimitKey = field(default_factory=list)
+    concurrency: ConcurrencyKey = None
+    auth: AuthKey = None
+    public: PublicKey = False
+    content_types: ContentTypesKey = field(default_factory=list)
+    body_schema: BodySchemaKey = None
+    policies: PoliciesKey = field(default_factory=list)
+    strip_prefix: StripPrefixKey = ""
+    add_prefix: AddPrefixKey = ""
+    rewrite: RewriteKey = None
+    request_headers: RequestHeadersKey = None
+    response_headers: ResponseHeadersKey = None
+    envelope: EnvelopeKey = None
+    compression: CompressionKey = None
+    security_headers: SecurityHeadersKey = None
+    encoded_backslash: EncodedBackslashKey = "refuse"
+    host_header: HostHeaderKey = "upstream"
+    retry: RetryKey = Retry(attempts=2)
+    timeouts: TimeoutsKey = Timeouts()
+    max_body: MaxBodyKey = None
+    min_rate: MinRateKey = None
+    half_close: HalfCloseKey = "cancel"
+    buffer_request: BufferRequestKey = False
+    upgrades: UpgradesKey = field(default_factory=lambda: ["websocket"])
+
+    def faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.faults`."""
+        yield from content_type_faults(self.content_types)
+        yield from self._host_faults()
+        names = limit_names(list(self.rate_limit))
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                yield ("rate_limit", number, "name"), f"{quote(name)} is already the name of another limit here"
+
+    def _host_faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """Host is set at one place, and only of requests."""
+        for key in ("request_headers", "response_headers"):
+            edits = getattr(self, key)
+            if not isinstance(edits, HeaderEdits) or not isinstance(edits.set, dict):
+                continue
+            for name, value in edits.set.items():
+                if name.lower() != "host" or not isinstance(value, str):
+                    continue
+                if key == "response_headers":
+                    yield (key, "set", name), "is no field of a response: request_headers can set it"
+                elif self.host_header != "upstream":
+                    yield (key, "set", name), "is said by host_header too: leave one of them out"
+                elif "{" not in value:
+                    try:
+                        check_authority(value)
+                    except ValueError as error:
+                        yield (key, "set", name), str(error)
+
+
+class Route(PolicyKeys, frozen=True, kw_only=True):
+    """Which requests go where.
+
+    Of the routes that match, the one with the higher `priority` wins; then the one with the more specific host (exact,
+    then the longer wildcard, then any); then the more specific path, segment by segment from the left (literal, then
+    `{parameter}`, then the rest of the path; regular expressions last); then the one that gives methods; then more
+    header and more query conditions; then the order in the file.
+
+    It has one of `upstream`, `split`, `respond` and `redirect`.
+    """
+
+    one_of: ClassVar[tuple[str, ...]] = ("upstream", "split", "respond", "redirect")
+
+    name: Annotated[Text, about("What logs and metrics call the route. Unique.", examples=["api"], also=["id"])]
+    path: Annotated[
+        PathPattern,
+        about(
+            'Which paths: `"/exact"`, `"/users/{id}"` (one segment), `"/files/{path*}"` (the rest, maybe empty), '
+            '`"/api/*"` (a prefix on a segment border, `/api` too), `"~^/v[0-9]+/.*$"` (a regular expression over the '
+            "whole path). Matched after the path is normalised.",
+            examples=["/api/*"],
+            also=["uri", "url", "location", "match", "paths", "prefix", "uris", "pattern"],
+        ),
+    ]
+    methods: Annotated[
+        Annotated[list[Method], Meta(min_length=1)],
+        about("Which methods; absent: all. GET brings HEAD with it.", examples=[["GET", "POST"]], also=["verbs"]),
+    ] = field(default_factory=list)
+    hosts: Annotated[
+        Annotated[list[HostPattern], Meta(min_length=1)],
+        about(
+            "Which hosts, without a port; absent: any. `*.example.com` is every name below it.",
+            examples=[["api.example.com", "*.example.com"]],
+            also=["domains", "server_name", "domain"],
+        ),
+    ] = field(default_factory=list)
+    headers: Annotated[
+        dict[HeaderName, HeaderCondition],
+        about(
+            'Fields that the request must have: a value, `"*"` (present), or `"~regex"`, a regular expression over the '
+            "whole value.",
+            examples=[{"x-version": "2"}],
+        ),
+    ] = field(default_factory=dict)
+    query: Annotated[
+        dict[str, QueryCondition],
+        about(
+            'Query parameters that the request must have: a value, `"*"` (present), or `"~regex"`, a regular '
+            "expression over the whole value, percent-decoded.",
+            examples=[{"debug": "*"}],
+            also=["params", "query_parameters", "args"],
+        ),
+    ] = field(default_factory=dict)
+    priority: Annotated[
+        Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)],
+        about("Higher wins, before anything else is compared.", also=["regex_priority", "weight"]),
+    ] = 0
+    upstream: Annotated[
+        Text,
+        about(
+            "The name of the upstream that answers.",
+            examples=["backend"],
+            also=["service", "cluster", "proxy_pass", "backend", "upstreams", "target", "upstream_id"],
+        ),
+    ] = ""
+    split: Annotated[
+        Annotated[list[Split], Meta(min_length=1, max_length=64)],
+        about(
+            "Several upstreams that share the requests by weight.",
+            examples=[[{"upstream": "stable", "weight": 95}, {"upstream": "canary", "weight": 5}]],
+            also=["weighted_clusters", "traffic_split", "split_clients", "canary", "weighted"],
+        ),
+    ] = field(default_factory=list)
+    respond: Annotated[
+        Respond | None,
+        about(
+            "An answer that needs no upstream.",
+            examples=[{"status": 200, "body": "ok\n"}],
+            also=["return", "response", "direct_response", "static_response", "answer"],
+        ),
+    ] = None
+    redirect: Annotated[
+        Redirect | None,
+        about(
+            "An answer that sends the client elsewhere.",
+            examples=[{"to": "https://{host}{path}"}],
+            also=["redir", "redirects", "redirect_to"],
+        ),
+    ] = None
+    mirror: Annotated[
+        Mirror | None,
+        about(
+            "Copies of the requests for another upstream. Only with `upstream` or `split`.",
+            examples=[{"upstream": "shadow", "sample": 0.1}],
+            also=["shadow", "request_mirror_policies", "mirroring", "traffic_mirror"],
+        ),
+    ] = None
+
+    def body_limit(self, general: int) -> int:
+        """The largest request body in bytes, 0 for no limit; ``general`` is that of the gateway."""
+        if self.max_body is not None:
+            return self.max_body
+        if self.body_schema:
+            return min(general, CHECKED_BODY) or CHECKED_BODY
+        return general
+
+    def upstreams(self) -> list[str]:
+        """The names of the upstreams that may answer, without a mirror's."""
+        return [self.upstream] if self.upstream else [part.upstream for part in self.split]
+
+    def sticky(self) -> str:
+        """What keeps a client on one side of `split`; empty where each request is drawn anew."""
+        return next((part.sticky for part in self.split if part.sticky), "")
+
+    def faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.faults`."""
+        yield from super().faults()
+        if self.split and all(part.weight == 0 for part in self.split):
+            yield ("split",), "has only weights of 0: one at least must be more"
+        yield from self._split_faults()
+        if self.mirror and (self.respond or self.redirect):
+            yield ("mirror",), "copies what goes to an upstream, and this route has none"
+
+    def _split_faults(self) -> Iterator[tuple[PathKeys, str]]:
+        seen: set[str] = set()
+        agreed = ""
+        for number, part in enumerate(self.split):
+            if part.upstream in seen:
+                yield ("split", number, "upstream"), f"{quote(part.upstream)} is there twice: give it one weight"
+            if part.upstream:
+                seen.add(part.upstream)
+            if agreed and part.sticky and part.sticky != agreed:
+                yield ("split", number, "sticky"), f"is another than before, {quote(agreed)}: a split has one"
+            agreed = agreed or part.sticky
+
+
+class Defaults(PolicyKeys, frozen=True, kw_only=True):
+    """For every route that does not set the key itself.
+
+    A route's own key replaces the whole default, nothing is merged; `false` on the route switches the default off.
+    """

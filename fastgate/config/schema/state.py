@@ -1,0 +1,39 @@
+"""The keys of ``[state]``."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from fastgate.config.schema.kinds import about
+from fastgate.config.schema.table import Table
+
+
+class State(Table, frozen=True, kw_only=True):
+    """How much is kept in memory that all workers share. Memory is taken as it is used."""
+
+    rate_limit_entries: Annotated[
+        Annotated[int, Meta(ge=1024, le=16_777_216)],
+        about(
+            "Clients that token buckets and fixed windows can tell apart at a time, over all limits, and as many more "
+            "for keys that clients choose (header, cookie, param); 16 bytes each. When it is full, one that has used "
+            "little of its allowance is forgotten, and counted.",
+            also=["entries", "rate_limit_size", "limit_req_zone", "max_keys"],
+        ),
+    ] = 1_048_576
+    rate_limit_stamps: Annotated[
+        Annotated[int, Meta(ge=4096, le=268_435_456)],
+        about(
+            "Time stamps that sliding logs can keep, over all clients, and as many more for keys that clients choose; "
+            "about 11 bytes each. A client takes as many as the limit's `rate`, rounded up to 32.",
+            also=["stamps"],
+        ),
+    ] = 2_097_152
+    concurrency_entries: Annotated[
+        Annotated[int, Meta(ge=64, le=1_048_576)],
+        about(
+            "Clients or routes with requests under way that `concurrency` can tell apart at a time, and as many more "
+            "for keys that clients choose; 136 bytes each with up to 8 workers. When it is full, several are counted "
+            "as one.",
+            also=["limit_conn_zone"],
+        ),
+    ] = 65_536

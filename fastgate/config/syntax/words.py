@@ -1,0 +1,117 @@
+"""The small languages inside strings, checked and parsed: keys of limits, causes of failure, classes of statuses."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from fastgate.config.suggest import did_you_mean
+from fastgate.config.syntax.headers import check_header_name
+from fastgate.config.syntax.patterns import check_token
+
+_CAUSES = ("connect", "reset", "timeout")
+_FAILURE = re.compile(r"[45](?:xx|[0-9][0-9])")
+_STATUS = re.compile(r"[1-5](?:xx|[0-9][0-9])")
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MEDIA_RANGE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class LimitKeyParts(NamedTuple):
+    """One part of what a limit counts by: ``("header", "x-user")``, ``("client_ip", "")``."""
+
+    kind: str
+    name: str
+
+
+def parse_statuses(words: Iterable[str]) -> frozenset[int]:
+    """Every status that checked words name: ``"2xx"`` is 200 to 299."""
+    statuses: set[int] = set()
+    for word in words:
+        if word.endswith("xx"):
+            first = int(word[0]) * 100
+            statuses.update(range(first, first + 100))
+        else:
+            statuses.add(int(word))
+    return frozenset(statuses)
+
+
+def parse_limit_key(text: str) -> LimitKeyParts:
+    """The parts of a checked key; ``kind`` is client_ip, key, route, global, header, cookie, param or claim."""
+    kind, _, name = text.partition(":")
+    return LimitKeyParts(kind, name)
+
+
+def names_identity(text: str) -> bool:
+    """Whether a checked key can only be known after authentication."""
+    return text == "key" or text.startswith("claim:")
+
+
+def is_chosen_by_clients(text: str) -> bool:
+    """Whether clients can send anything as the value of a checked key."""
+    return parse_limit_key(text).kind in ("header", "cookie", "param")
+
+
+def check_cause(text: str) -> str:
+    """A cause as it is; ValueError for any other word."""
+    if text in _CAUSES or _FAILURE.fullmatch(text):
+        return text
+    hint = did_you_mean(text, (*_CAUSES, "4xx", "5xx"))
+    raise ValueError(f'expected "connect", "reset", "timeout", "5xx", "4xx" or a status such as "503"{hint}')
+
+
+def check_status(text: str) -> str:
+    """A status or a class as it is; ValueError for anything else."""
+    if not _STATUS.fullmatch(text):
+        raise ValueError('expected a status such as "204" or a class such as "2xx"')
+    return text
+
+
+def check_limit_key(text: str) -> str:
+    """A key, the name of a header in lower case; ValueError with the reason."""
+    return check_key(text, ("client_ip", "key", "route", "global"), ("header", "cookie", "param", "claim"))
+
+
+def check_sticky_key(text: str) -> str:
+    """What keeps a client on its side of a split; ValueError with the reason."""
+    return check_key(text, ("client_ip",), ("header", "cookie"))
+
+
+def check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str:
+    """One of the ``plain`` words, or ``kind:name`` with one of the ``named`` kinds; ValueError with the reason."""
+    kind, colon, name = text.partition(":")
+    if kind in plain and not colon:
+        return text
+    if kind not in named:
+        known = [f'"{word}"' for word in (*plain, *(f"{word}:NAME" for word in named))]
+        hint = did_you_mean(kind, plain + named)
+        raise ValueError(f"expected {', '.join(known[:-1])} or {known[-1]}{hint}")
+    if not name:
+        raise ValueError(f'the name is missing: write "{kind}:NAME"')
+    if kind == "header":
+        return f"header:{check_header_name(name)}"
+    if kind == "cookie":
+        check_token(name, "cookie name")
+    elif kind == "claim":
+        if not name.isprintable():
+            raise ValueError("control characters are not allowed here")
+    elif not _PARAMETER.fullmatch(name):
+        raise ValueError(f'"{name}" is no parameter; its name is letters, digits and "_"')
+    return text
+
+
+def check_media_range(text: str) -> str:
+    """A media type in lower case; its subtype may hold one ``*``, or it is ``*/*``. ValueError for anything else."""
+    if text == "*/*":
+        return text
+    if ";" in text:
+        raise ValueError("a media type is compared without parameters: leave out what follows the type")
+    if not _MEDIA_RANGE.fullmatch(text) or text.count("*") > 1:
+        raise ValueError('expected a media type such as "application/json", "text/*" or "application/*+json"')
+    return text.lower()
+
+
+def check_limit_name(text: str) -> str:
+    """A name that can stand in a header field; ValueError for any other."""
+    if not _NAME.fullmatch(text):
+        raise ValueError('a name of a limit is letters, digits, "-", "_" and "."')
+    return text
