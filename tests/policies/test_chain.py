@@ -144,6 +144,23 @@ def test_each_row_is_about_keys_of_a_route_and_has_a_module_of_its_name() -> Non
         assert row.compile.__name__.startswith(f"compile_{row.policy}")
 
 
+METHODS = {"api_keys", "basic", "jwt", "client_certificates", "forward_auth"}
+ELSEWHERE = {
+    "rate_limit": "traffic.md", "concurrency": "traffic.md", "mirror": "traffic.md", "plugin_hooks": "policies.md",
+}  # fmt: skip
+"""Pages that are about more than one policy."""
+
+
+@pytest.mark.parametrize("name", sorted({row.policy for row in CHAIN} | METHODS))
+def test_a_policy_has_one_name_in_all_rooms(name: str) -> None:
+    package, docs = ROOT / "fastgate", ROOT / "docs"
+    assert (package / "config" / "schema" / f"{name}.py").exists()
+    assert (package / "policies" / f"{name}.py").exists() or (package / "policies" / name / "__init__.py").exists()
+    assert (docs / ELSEWHERE.get(name, f"policies/{name}.md")).exists()
+    # Mirrors are tested with splits.
+    assert name == "mirror" or [*(ROOT / "tests").glob(f"*/test_{name}*.py")]
+
+
 async def test_a_route_without_policies_has_nothing() -> None:
     route = await compiled()
     assert (route.on_request, route.response_filters, route.stamps) == (None, None, None)

@@ -6,7 +6,7 @@ CGI, WSGI and PHP make one variable of a name, whatever stands in it beside lett
 from typing import Any
 
 import pytest
-from policies.test_keys import OTHER, SECRET, configured, get
+from policies.test_api_keys import OTHER, SECRET, configured, get
 
 from fastgate import Policy, Request
 from fastgate.config import ConfigError, GatewayConfig

@@ -12,7 +12,7 @@ from fastgate._core.routing.ambiguity import readings
 from fastgate._core.routing.router import normalized
 from fastgate.testing import RawClient, RecordingUpstream, start_gateway
 
-PAGE = Path(__file__).parents[2] / "docs" / "policies" / "access.md"
+PAGE = Path(__file__).parents[2] / "docs" / "policies" / "paths.md"
 
 
 class Spelling(NamedTuple):
