@@ -3,7 +3,7 @@
 import click
 
 from fastgate.cli.configuration import config_argument, load
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.read.gateway_config import GatewayConfig
 from fastgate.config.schema.routes import Route
 from fastgate.config.schema.upstreams import Target
 

@@ -1,6 +1,7 @@
 """The configuration: its keys, how it is read, and what is said when it is wrong."""
 
 from fastgate.config.errors import ConfigError, Problem
+from fastgate.config.read.gateway_config import GatewayConfig
 from fastgate.config.schema.answers import Redirect, Respond
 from fastgate.config.schema.api_keys import VirtualKey
 from fastgate.config.schema.auth import Auth, AuthRule
@@ -17,7 +18,6 @@ from fastgate.config.schema.plugin_hooks import Plugin, PolicyUse
 from fastgate.config.schema.rate_limit import RateLimit
 from fastgate.config.schema.request_body import BodySchema
 from fastgate.config.schema.retry import Hedge, Retry
-from fastgate.config.schema.root import GatewayConfig
 from fastgate.config.schema.routes import Defaults, Route, Timeouts
 from fastgate.config.schema.security_headers import SecurityHeaders
 from fastgate.config.schema.split import Split

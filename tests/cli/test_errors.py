@@ -142,7 +142,7 @@ def test_decoding_a_configuration_loads_no_reader() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     folder = Path(__file__).parents[2] / "fastgate" / "config" / "schema"
     schema = {f"schema.{path.stem}" for path in folder.glob("[!_]*.py")} - {"schema.described"}
-    parts = {"errors", "suggest", "schema", "syntax"}
+    parts = {"errors", "suggest", "schema", "syntax", "read", "read.gateway_config"}
     syntax = {f"syntax.{name}" for name in ("addresses", "words", "patterns", "headers", "origins")}
     needed = {f"fastgate.config.{name}" for name in schema | parts | syntax}
     assert set(eval(done.stdout)) == needed

@@ -1,11 +1,11 @@
-"""The floors of the compiled core, and circles: read from its ``cimport`` and ``import`` lines, those in functions too.
+"""Floors of the core and of the configuration, and circles: from ``cimport`` and ``import`` lines, in functions too.
 
 A room may know the rooms below it, and modules of its own room. What is known against that order is in `EXCEPTIONS`,
 which may only become shorter: an edge that is gone has to be taken out, and a new one fails.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,10 @@ FLOORS = (
     "memory", "routing", "exchange", "wire", "delivery", "limits", "auth", "policies", "observe", "probes",
 )  # fmt: skip
 """From the ground up."""
+
+CONFIG = PACKAGE / "config"
+CONFIG_FLOORS = ("errors", "suggest", "syntax", "schema", "check", "read", "publish")
+"""The same of the configuration; the first two are modules."""
 
 EXCEPTIONS = frozenset(
     {
@@ -51,28 +55,6 @@ CIRCLES: tuple[frozenset[str], ...] = (
             "exchange.resolve",
             "exchange.views",
             "policies.header_edits",
-        }
-    ),
-)
-
-CONFIG_CIRCLES: tuple[frozenset[str], ...] = (
-    frozenset(
-        {
-            "check.api_keys",
-            "check.auth",
-            "check.faults",
-            "check.findings",
-            "check.gateway",
-            "check.header_edits",
-            "check.path_edits",
-            "check.plugin_hooks",
-            "check.request_body",
-            "check.request_key",
-            "check.retry",
-            "check.routes",
-            "check.upstreams",
-            "read.load",
-            "schema.root",
         }
     ),
 )
@@ -151,9 +133,9 @@ def circles_of(graph: Graph) -> list[frozenset[str]]:
     return sorted(found, key=sorted)
 
 
-def against_the_floors(graph: Graph) -> set[str]:
+def against_the_floors(graph: Graph, floors: Sequence[str] = FLOORS) -> set[str]:
     """Edges that lead up, as "module -> module", without the prefix of the package."""
-    level = {room: number for number, room in enumerate(FLOORS)}
+    level = {room: number for number, room in enumerate(floors)}
     return {
         f"{short(name)} -> {short(other)}"
         for name, others in graph.items()
@@ -163,7 +145,7 @@ def against_the_floors(graph: Graph) -> set[str]:
 
 
 def short(name: str) -> str:
-    return name.removeprefix("fastgate._core.")
+    return name.removeprefix("fastgate._core.").removeprefix("fastgate.config.")
 
 
 def shortened(circles: Iterable[frozenset[str]]) -> tuple[frozenset[str], ...]:
@@ -193,10 +175,35 @@ def test_no_modules_of_the_core_need_each_other(core: Graph) -> None:
     assert shortened(circles_of(core)) == CIRCLES
 
 
-def test_no_modules_of_the_configuration_need_each_other() -> None:
-    graph = graph_of(modules_below(PACKAGE / "config", "fastgate.config"))
-    found = tuple(frozenset(name.removeprefix("fastgate.config.") for name in circle) for circle in circles_of(graph))
-    assert found == CONFIG_CIRCLES
+def test_every_module_of_the_configuration_has_a_room() -> None:
+    rooms = {path.name for path in CONFIG.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    modules = {path.stem for path in CONFIG.glob("*.py")}
+    assert rooms | modules == {"__init__", *CONFIG_FLOORS}
+    assert modules == {"__init__", "errors", "suggest"}
+
+
+def test_rooms_of_the_configuration_know_only_what_is_below_them_and_have_no_circle() -> None:
+    graph = graph_of(modules_below(CONFIG, "fastgate.config"))
+    assert len(graph) > 50
+    assert against_the_floors(graph, CONFIG_FLOORS) == set()
+    assert circles_of(graph) == []
+
+
+def test_no_room_of_the_configuration_goes_through_a_door_above_it() -> None:
+    """What ``fastgate.config`` and the packages of rooms offer beside modules would lead anywhere."""
+    modules = modules_below(CONFIG, "fastgate.config")
+    packages = {"fastgate.config", *(name.rpartition(".")[0] for name in modules)}
+    offered = {
+        (name, f"{source}.{each.split()[0]}")
+        for name, text in modules.items()
+        for source, names, _ in IMPORT.findall(text)
+        if source in packages
+        for each in names.strip("()").split(",")
+        if each.strip()
+    }
+    assert {(name, each) for name, each in offered if each not in modules} == set()
+    for room in CONFIG.glob("*/__init__.py"):
+        assert code_of(room.read_text()).strip() == '""', f"{room} does something"
 
 
 def test_a_planted_circle_is_found() -> None:
@@ -210,3 +217,12 @@ def test_a_planted_circle_is_found() -> None:
     graph = graph_of(modules)
     assert shortened(circles_of(graph)) == (frozenset({"memory.a", "exchange.b", "exchange.c"}),)
     assert against_the_floors(graph) == {"memory.a -> exchange.b"}
+
+
+def test_a_circle_that_is_planted_in_the_configuration_is_found() -> None:
+    modules = modules_below(CONFIG, "fastgate.config")
+    modules["fastgate.config.syntax.units"] += "\ndef f():\n    from fastgate.config.read.load import load_dict\n"
+    graph = graph_of(modules)
+    assert against_the_floors(graph, CONFIG_FLOORS) == {"syntax.units -> read.load"}
+    (circle,) = shortened(circles_of(graph))
+    assert {"syntax.units", "read.load"} <= circle

@@ -33,7 +33,7 @@ def imported_by(program: str) -> set[str]:
         ),
         (
             "import fastgate.cli.serve, fastgate.server.process",
-            {"asyncio", "fastgate.config.schema.root", "logging", "msgspec", "uvloop"},
+            {"asyncio", "fastgate.config", "logging", "msgspec", "uvloop"},
         ),
     ],
     ids=["worker", "before the worker is started"],

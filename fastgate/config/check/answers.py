@@ -5,7 +5,7 @@ from typing import Any
 
 from fastgate.config.check.findings import Finding
 from fastgate.config.errors import PathKeys
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import Route
 from fastgate.config.syntax.templates import Variable, parse_redirect
 
@@ -23,7 +23,7 @@ UPSTREAM_ONLY = (
 """Policy keys that are about what is sent to an upstream."""
 
 
-def answer_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def answer_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """About who answers a route: redirects, keys that are for upstreams only."""
     for number, (route, raw) in enumerate(zip(config.routes, data.get("routes", ()), strict=False)):
         keys = ("routes", number)

@@ -5,14 +5,13 @@ from typing import Any
 
 from fastgate.config.check.findings import Finding, items, named
 from fastgate.config.errors import quote
-from fastgate.config.read.walker import Reading
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import Route
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.syntax.units import format_instant, parse_instant
 
 
-def key_warnings(config: GatewayConfig, now: float) -> Iterator[Finding]:
+def key_warnings(config: Root, now: float) -> Iterator[Finding]:
     """Every warning about keys and the routes that ask for them; ``now`` is seconds since 1970."""
     keys = config.gateway.keys
     asking = {route.name: (number, route) for number, route in enumerate(config.routes) if asks_for_key(route)}
@@ -40,7 +39,7 @@ def asks_for_key(route: Route) -> bool:
     return route.auth is not None and not route.public and "key" in route.auth.names()
 
 
-def check_keys(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
+def key_faults(config: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
     """No two keys have one secret, and the routes that they name are there."""
     keys = config.gateway.keys
     routes = {route.name for route in items(config.routes) if isinstance(route.name, str)}
@@ -53,9 +52,9 @@ def check_keys(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
                 continue
             if hashed in owners:
                 whose = "this key" if owners[hashed] == name else f"the key {quote(owners[hashed])}"
-                reading.report((*place, *where), f"is the hash of {whose} already: each has a secret of its own")
+                yield (*place, *where), f"is the hash of {whose} already: each has a secret of its own"
             owners.setdefault(hashed, name)
         for number, route in enumerate(items(key.routes)):
             if isinstance(route, str) and route not in routes:
                 hint = did_you_mean(route, routes)
-                reading.report((*place, "routes", number), f"there is no route {quote(route)}{hint}")
+                yield (*place, "routes", number), f"there is no route {quote(route)}{hint}"

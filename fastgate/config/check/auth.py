@@ -1,34 +1,32 @@
 """What is said of the ways to find out who asks, and of what needs to know it."""
 
-import ipaddress
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastgate.config.check.api_keys import key_warnings
+from fastgate.config.check.basic import basic_warnings
 from fastgate.config.check.findings import Finding, items
 from fastgate.config.check.header_edits import edited_values
-from fastgate.config.check.upstreams import check_identity_files
+from fastgate.config.check.jwt import jwt_warnings
+from fastgate.config.check.upstreams import key_pair_faults
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.read.walker import Reading
 from fastgate.config.schema.auth import METHODS, AuthRule
-from fastgate.config.schema.basic import read_users
 from fastgate.config.schema.header_edits import HeaderEdits
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import Route
 from fastgate.config.syntax.templates import Variable, parse_template
 from fastgate.config.syntax.words import names_identity
 
 
-def auth_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def auth_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """Everything about who may use a route by who asks."""
     yield from key_warnings(config, time.time())
     yield from _method_warnings(config, data)
     yield from _claim_warnings(config)
 
 
-def _method_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def _method_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """What was set up and is never asked for, and what others could find out or replace."""
     rules = [route.auth for route in config.routes if route.auth is not None and not route.public]
     named = {name for rule in rules for name in rule.names()}
@@ -40,31 +38,11 @@ def _method_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator
         name = "key" if keys == ("gateway", "keys") else keys[-1]
         if name not in named:
             yield keys, f'no route asks for it: nobody is kept out before a route has auth = {{ any = ["{name}"] }}'
-    if config.auth.basic is not None:
-        users, _ = read_users(config.auth.basic)
-        if len({stored[4:6] for stored in users.values()}) > 1:
-            yield ("auth", "basic"), "hashes have different costs: by the time of an answer names can be found out"
-    jwt = config.auth.jwt
-    if jwt is not None:
-        sets = [(("jwks",), jwt.jwks), *((("issuers", name, "jwks"), each.jwks) for name, each in jwt.issuers.items())]
-        for where, url in sets:
-            if url.startswith("http://") and not _is_local(urlsplit(url).hostname or ""):
-                yield ("auth", "jwt", *where), "whoever is on the way can put in keys of their own: use https"
-    yield from _clear_secrets(("auth", "jwt"), written.get("jwt") if isinstance(written, Mapping) else None)
+    yield from basic_warnings(config)
+    yield from jwt_warnings(config, data)
 
 
-def _clear_secrets(keys: PathKeys, table: object) -> Iterator[Finding]:
-    if not isinstance(table, Mapping):
-        return
-    secret = table.get("secret")
-    if isinstance(secret, str) and "${" not in secret:
-        yield (*keys, "secret"), 'a secret in clear: use { env = "NAME" } or { file = "path" }'
-    issuers = table.get("issuers")
-    for name, each in issuers.items() if isinstance(issuers, Mapping) else ():
-        yield from _clear_secrets((*keys, "issuers", name), each)
-
-
-def _claim_warnings(config: GatewayConfig) -> Iterator[Finding]:
+def _claim_warnings(config: Root) -> Iterator[Finding]:
     """Claims in limits and fields of a route, none of whose ways to authenticate has them."""
     for number, route in enumerate(config.routes):
         if route.auth is None or route.public or route.policies:  # a plugin may say who asks
@@ -78,7 +56,7 @@ def _claim_warnings(config: GatewayConfig) -> Iterator[Finding]:
                 yield ("routes", number, *place), f"no claim {quote(claim)} comes with {ways}"
 
 
-def _claims(config: GatewayConfig, names: Iterable[str]) -> set[str] | None:
+def _claims(config: Root, names: Iterable[str]) -> set[str] | None:
     """Those that some of the ways can tell; None where that is up to somebody else."""
     if "jwt" in names:
         return None
@@ -109,32 +87,24 @@ def _named_claims(route: Route, defaults: Any) -> Iterator[tuple[PathKeys, str]]
                     yield (name, *where), part.argument
 
 
-def _is_local(host: str) -> bool:
-    """Whether a host is this machine, as far as its name tells."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def check_methods(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
+def method_faults(config: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
     """The ways to find out who asks, where they need more than one key says."""
     basic = config.auth.basic
     # A name that could not be read is not among the users, and has been reported.
     if basic and basic.users == {} and basic.file == "" and not data["auth"]["basic"].get("users"):
-        reading.report(("auth", "basic"), "needs users or a file with them")
+        yield ("auth", "basic"), "needs users or a file with them"
     tls = config.gateway.tls
     if config.auth.certificate and (tls is None or getattr(tls, "client_auth", "") == "none"):
-        reading.report(
+        yield (
             ("auth", "certificate"),
             'needs [gateway.tls] with client_auth = "optional" or "required", which verifies certificates',
         )
     forward = config.auth.forward
     if forward and forward.tls:
-        check_identity_files(forward.tls, ("auth", "forward", "tls"), reading)
+        yield from key_pair_faults(forward.tls, ("auth", "forward", "tls"))
 
 
-def check_auth(table: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
+def auth_faults(table: Any, keys: PathKeys, config: Any) -> Iterator[Finding]:
     """The ways to authenticate that a route names must be there; what it took from `[defaults]` is looked at there."""
     rule = table.auth
     if not isinstance(rule, AuthRule) or (keys != ("defaults",) and rule is config.defaults.auth):
@@ -142,12 +112,12 @@ def check_auth(table: Any, keys: PathKeys, config: Any, reading: Reading) -> Non
     for kind in ("any", "all"):
         for number, name in enumerate(items(getattr(rule, kind))):
             if isinstance(name, str) and getattr(config.auth, name, True) is None:
-                reading.report((*keys, "auth", kind, number), f"there is no [auth.{name}]: add it, with its keys")
+                yield (*keys, "auth", kind, number), f"there is no [auth.{name}]: add it, with its keys"
     if getattr(table, "public", False) is True:
-        reading.report((*keys, "public"), "contradicts auth, which this route has too: leave one of them out")
+        yield (*keys, "public"), "contradicts auth, which this route has too: leave one of them out"
 
 
-def check_identity(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
+def identity_faults(route: Any, keys: PathKeys, defaults: Any) -> Iterator[Finding]:
     """What counts or writes by who asks needs a route that finds it out."""
     if isinstance(route.auth, AuthRule) and route.public is not True:
         return
@@ -159,12 +129,12 @@ def check_identity(route: Any, keys: PathKeys, defaults: Any, reading: Reading) 
             for key in items(limit.key):
                 if isinstance(key, str) and names_identity(key):
                     place = (*keys, name, number) if isinstance(value, list) and len(value) > 1 else (*keys, name)
-                    reading.report((*place, "key"), f'"{key}" is not known here: the route has no auth')
+                    yield (*place, "key"), f'"{key}" is not known here: the route has no auth'
     if not items(route.policies):
-        _check_identity_in_edits(route, keys, defaults, reading)
+        yield from _identity_faults_in_edits(route, keys, defaults)
 
 
-def _check_identity_in_edits(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
+def _identity_faults_in_edits(route: Any, keys: PathKeys, defaults: Any) -> Iterator[Finding]:
     """``{key.id}`` and ``{claim.NAME}`` in edits of header fields; what is in `[defaults]` is for routes with auth."""
     for name in ("request_headers", "response_headers"):
         edits = getattr(route, name)
@@ -175,4 +145,4 @@ def _check_identity_in_edits(route: Any, keys: PathKeys, defaults: Any, reading:
                 if isinstance(part, Variable) and part.name in ("key", "claim"):
                     written = f"{{{part.name}.{part.argument}}}"
                     message = f"{written} is not known here: the route has no auth, and no plugin that could tell"
-                    reading.report((*keys, name, *where), message)
+                    yield (*keys, name, *where), message

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from fastgate.config.errors import PathKeys, Problem, quote, render_path
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 
 SETTLED_AT_START: tuple[PathKeys, ...] = (
     ("gateway", "host"),
@@ -28,7 +28,7 @@ SETTLED_AT_START: tuple[PathKeys, ...] = (
 _ABSENT = object()
 
 
-def emptied(old: GatewayConfig, new: GatewayConfig) -> list[Problem]:
+def emptied(old: Root, new: Root) -> list[Problem]:
     """A problem where the old configuration serves something and the new one nothing.
 
     That is what a file says that is cut off before it is written, or a volume without its key.
@@ -44,7 +44,7 @@ def emptied(old: GatewayConfig, new: GatewayConfig) -> list[Problem]:
 
 
 def unchangeable(
-    old: GatewayConfig, new: GatewayConfig, settled: tuple[PathKeys, ...] = SETTLED_AT_START
+    old: Root, new: Root, settled: tuple[PathKeys, ...] = SETTLED_AT_START
 ) -> list[Problem]:
     """One problem for each key below ``settled`` that differs."""
     found: dict[PathKeys, Problem] = {}

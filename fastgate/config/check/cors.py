@@ -7,7 +7,7 @@ from typing import Any
 from fastgate.config.check.findings import Finding, policy_tables
 from fastgate.config.errors import PathKeys
 from fastgate.config.schema.cors import CORS
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import PolicyKeys, Route
 
 _ESCAPED = re.compile(r"\\.|\[[^]]*\]")
@@ -15,7 +15,7 @@ _ESCAPED = re.compile(r"\\.|\[[^]]*\]")
 _ANY_CHARACTER = re.compile(r"\.(?![*+?{])")
 
 
-def cors_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def cors_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """About rules of CORS, each said once: where it is written."""
     for keys, table, raw in policy_tables(config, data):
         if "cors" in raw and table.cors is not None:

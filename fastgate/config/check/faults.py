@@ -4,49 +4,48 @@ Runs over a configuration that may have `INVALID` in places (so its parts are `A
 can and is silent about the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fastgate.config.check.api_keys import check_keys
-from fastgate.config.check.auth import check_auth, check_identity, check_methods
-from fastgate.config.check.findings import items, named, names_of
-from fastgate.config.check.gateway import check_gateway, check_request_id
-from fastgate.config.check.header_edits import check_proxy, check_templates
-from fastgate.config.check.plugin_hooks import check_plugins, check_policies
-from fastgate.config.check.request_body import check_buffering
-from fastgate.config.check.request_key import check_limit_keys
-from fastgate.config.check.routes import check_names, check_slashes
-from fastgate.config.check.upstreams import check_upstream_names, check_upstreams
-from fastgate.config.read.walker import Reading
+from fastgate.config.check.api_keys import key_faults
+from fastgate.config.check.auth import auth_faults, identity_faults, method_faults
+from fastgate.config.check.findings import Finding, items, named, names_of
+from fastgate.config.check.gateway import gateway_faults, request_id_faults
+from fastgate.config.check.header_edits import proxy_faults, template_faults
+from fastgate.config.check.plugin_hooks import plugin_faults, policy_faults
+from fastgate.config.check.request_body import buffering_faults
+from fastgate.config.check.request_key import limit_key_faults
+from fastgate.config.check.routes import name_faults, slash_faults
+from fastgate.config.check.upstreams import upstream_faults, upstream_name_faults
 from fastgate.config.schema.header_edits import HeaderEdits
 from fastgate.config.schema.routes import Route
 
 
-def cross_check(config: Any, data: Mapping[str, Any], reading: Reading) -> None:
-    """Reports every contradiction between keys."""
-    check_gateway(config, reading)
-    check_methods(config, data, reading)
-    check_request_id(config, reading)
-    check_upstreams(config, reading)
-    check_keys(config, data, reading)
-    check_names(config.plugins, "plugins", reading)
-    check_names(config.routes, "routes", reading)
+def find_faults(config: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Every contradiction between keys; ``data`` is what the configuration was read from."""
+    yield from gateway_faults(config)
+    yield from method_faults(config, data)
+    yield from request_id_faults(config)
+    yield from upstream_faults(config)
+    yield from key_faults(config, data)
+    yield from name_faults(config.plugins, "plugins")
+    yield from name_faults(config.routes, "routes")
     upstreams = set(names_of(data.get("upstreams"))) | set(names_of(config.upstreams))
     plugins = {plugin.name for plugin in items(config.plugins) if isinstance(plugin.name, str)}
     plugins.update(named(data.get("plugins")))
-    check_plugins(config, reading)
-    check_policies(config.defaults, ("defaults",), plugins, reading)
-    check_auth(config.defaults, ("defaults",), config, reading)
+    yield from plugin_faults(config)
+    yield from policy_faults(config.defaults, ("defaults",), plugins)
+    yield from auth_faults(config.defaults, ("defaults",), config)
     if isinstance(config.defaults.request_headers, HeaderEdits):
-        check_proxy(config.defaults.request_headers, ("defaults", "request_headers"), reading)
+        yield from proxy_faults(config.defaults.request_headers, ("defaults", "request_headers"))
     for number, route in enumerate(items(config.routes)):
         if isinstance(route, Route):
             keys = ("routes", number)
-            check_slashes(route, keys, config, reading)
-            check_upstream_names(route, keys, upstreams, reading)
-            check_policies(route, keys, plugins, reading, config.defaults)
-            check_auth(route, keys, config, reading)
-            check_templates(route, keys, config.defaults, reading)
-            check_limit_keys(route, keys, config.defaults, data, reading)
-            check_identity(route, keys, config.defaults, reading)
-            check_buffering(route, keys, config, reading)
+            yield from slash_faults(route, keys, config)
+            yield from upstream_name_faults(route, keys, upstreams)
+            yield from policy_faults(route, keys, plugins, config.defaults)
+            yield from auth_faults(route, keys, config)
+            yield from template_faults(route, keys, config.defaults)
+            yield from limit_key_faults(route, keys, config.defaults, data)
+            yield from identity_faults(route, keys, config.defaults)
+            yield from buffering_faults(route, keys, config)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from fastgate.config.errors import PathKeys
 from fastgate.config.schema.basic import read_users
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 
 
-def check_files(config: GatewayConfig) -> list[tuple[PathKeys, str]]:
+def check_files(config: Root) -> list[tuple[PathKeys, str]]:
     """What is wrong with the files, those of users with every line; others are read by those who use them."""
     found: list[tuple[PathKeys, str]] = []
     for keys, path in read_files(config):
@@ -25,7 +25,7 @@ def check_files(config: GatewayConfig) -> list[tuple[PathKeys, str]]:
     return found
 
 
-def read_files(config: GatewayConfig) -> Iterator[tuple[PathKeys, str]]:
+def read_files(config: Root) -> Iterator[tuple[PathKeys, str]]:
     """Every file that is read, with its key."""
     tls = config.gateway.tls
     if tls is not None:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fastgate.config.errors import PathKeys
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import PolicyKeys
 
 Finding = tuple[PathKeys, str]
 
 
 def policy_tables(
-    config: GatewayConfig, data: Mapping[str, Any]
+    config: Root, data: Mapping[str, Any]
 ) -> Iterator[tuple[PathKeys, PolicyKeys, Mapping[str, Any]]]:
     """`[defaults]` and the routes, each as it was read and as it is written."""
     if isinstance(data.get("defaults"), Mapping):

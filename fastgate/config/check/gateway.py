@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastgate.config.check.findings import Finding, items
-from fastgate.config.read.walker import Reading
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.syntax.headers import variable_of
 
 
-def gateway_warnings(config: GatewayConfig) -> Iterator[Finding]:
+def gateway_warnings(config: Root) -> Iterator[Finding]:
     """About what a gateway believes, and what it takes without end."""
     gateway = config.gateway
     for number, network in enumerate(gateway.trusted_proxies):
@@ -32,7 +31,7 @@ def gateway_warnings(config: GatewayConfig) -> Iterator[Finding]:
         yield ("routes",), "there are none: every request is answered 404"
 
 
-def check_request_id(config: Any, reading: Reading) -> None:
+def request_id_faults(config: Any) -> Iterator[Finding]:
     """The field of the request id says nothing else."""
     name, auth = getattr(config.gateway, "request_id", None), config.auth
     if not isinstance(name, str) or not name:
@@ -41,13 +40,13 @@ def check_request_id(config: Any, reading: Reading) -> None:
     forward = getattr(auth, "forward", None)
     for claim, header in claims.items() if isinstance(claims, dict) else ():
         if isinstance(header, str) and variable_of(header) == variable_of(name):
-            reading.report(("auth", "jwt", "claims_to_headers", claim), f"{header} is the field of the request id")
+            yield ("auth", "jwt", "claims_to_headers", claim), f"{header} is the field of the request id"
     for number, header in enumerate(items(getattr(forward, "response_headers", None))):
         if isinstance(header, str) and variable_of(header) == variable_of(name):
-            reading.report(("auth", "forward", "response_headers", number), f"{header} is the field of the request id")
+            yield ("auth", "forward", "response_headers", number), f"{header} is the field of the request id"
 
 
-def check_gateway(config: Any, reading: Reading) -> None:
+def gateway_faults(config: Any) -> Iterator[Finding]:
     """Addresses that are there twice, and clients whose certificates nothing verifies."""
     gateway = config.gateway
     if isinstance(gateway.host, list) and isinstance(gateway.port, int):
@@ -57,16 +56,14 @@ def check_gateway(config: Any, reading: Reading) -> None:
                 continue
             address = _parse_address(host, gateway.port)
             if address in seen and address.port != 0:
-                reading.report(("gateway", "host", number), f"{address} is listed twice")
+                yield ("gateway", "host", number), f"{address} is listed twice"
             seen.add(address)
     tls = gateway.tls
     if tls is not None:
         if tls.client_auth in ("optional", "required") and tls.client_ca == "":
-            reading.report(("gateway", "tls", "client_ca"), f'is missing: client_auth = "{tls.client_auth}" needs it')
+            yield ("gateway", "tls", "client_ca"), f'is missing: client_auth = "{tls.client_auth}" needs it'
         if tls.client_auth == "none" and isinstance(tls.client_ca, str) and tls.client_ca:
-            reading.report(
-                ("gateway", "tls", "client_auth"), 'must be "optional" or "required" for client_ca to be used'
-            )
+            yield ("gateway", "tls", "client_auth"), 'must be "optional" or "required" for client_ca to be used'
 
 
 def _parse_address(host: str, port: int) -> Any:

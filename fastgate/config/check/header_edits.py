@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fastgate.config.check.findings import Finding, items, policy_tables
-from fastgate.config.check.routes import check_parameter, parameters_of
+from fastgate.config.check.routes import parameter_faults, parameters_of
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.read.walker import Reading
 from fastgate.config.schema.header_edits import HeaderEdits
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import PolicyKeys
 from fastgate.config.schema.security_headers import SECURITY_HEADERS
 from fastgate.config.syntax.headers import meaning_of
@@ -17,7 +16,7 @@ from fastgate.config.syntax.patterns import path_parameters
 SECRET_FIELDS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "x-auth-token", "cookie")
 
 
-def header_edit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def header_edit_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """About edits of fields that another policy sends, each said once: where it is written."""
     for keys, table, raw in policy_tables(config, data):
         if "response_headers" in raw:
@@ -57,15 +56,15 @@ def secrets_in_clear(data: Mapping[str, Any]) -> Iterator[Finding]:
                     )
 
 
-def check_proxy(edits: Any, keys: PathKeys, reading: Reading) -> None:
+def proxy_faults(edits: Any, keys: PathKeys) -> Iterator[Finding]:
     """No edit sends Proxy."""
     for action, fields in (("set", edits.set), ("add", edits.add)):
         for field in fields if isinstance(fields, dict) else ():
             if field.lower() == "proxy":
-                reading.report((*keys, action, field), f"Proxy {meaning_of(field)}")
+                yield (*keys, action, field), f"Proxy {meaning_of(field)}"
 
 
-def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading) -> None:
+def template_faults(route: Any, keys: PathKeys, defaults: Any) -> Iterator[Finding]:
     """``{param.NAME}`` must be a parameter of this route's path, in edits of header fields and in a redirect."""
     if not isinstance(route.path, str):
         return
@@ -74,21 +73,23 @@ def check_templates(route: Any, keys: PathKeys, defaults: Any, reading: Reading)
     if isinstance(to, str) and "{param." in to:
         known = path_parameters(route.path)
         for argument in parameters_of(to):
-            check_parameter(f"{{param.{argument}}}", argument, known, route, (*keys, "redirect", "to"), False, reading)
+            yield from parameter_faults(
+                f"{{param.{argument}}}", argument, known, route, (*keys, "redirect", "to"), False
+            )
     for name in ("request_headers", "response_headers"):
         edits = getattr(route, name)
         if not isinstance(edits, HeaderEdits):
             continue
         inherited = edits is getattr(defaults, name)
         if name == "request_headers" and not inherited:
-            check_proxy(edits, (*keys, name), reading)
+            yield from proxy_faults(edits, (*keys, name))
         for where, text in edited_values(edits):
             if "{param." not in text:
                 continue
             known = path_parameters(route.path) if known is None else known
             place = ("defaults", name, *where) if inherited else (*keys, name, *where)
             for argument in parameters_of(text):
-                check_parameter(f"{{param.{argument}}}", argument, known, route, place, inherited, reading)
+                yield from parameter_faults(f"{{param.{argument}}}", argument, known, route, place, inherited)
 
 
 def edited_values(edits: Any) -> Iterable[tuple[PathKeys, str]]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastgate.config.check.findings import Finding
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 
 
-def mirror_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def mirror_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """About copies of requests."""
     for number, route in enumerate(config.routes):
         if route.mirror:

@@ -5,12 +5,11 @@ from typing import Any
 
 from fastgate.config.check.findings import Finding
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.read.walker import Reading
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.syntax.patterns import check_expression, parse_replacement
 
 
-def path_edit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def path_edit_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """Edits of paths that cannot apply."""
     for number, route in enumerate(config.routes):
         if route.strip_prefix and not route.path.startswith("~") and not _under(route.path, route.strip_prefix):
@@ -25,9 +24,9 @@ def _under(path: str, prefix: str) -> bool:
     )
 
 
-def check_rewrite(pattern: object, to: object, keys: PathKeys, reading: Reading) -> None:
+def rewrite_faults(pattern: object, to: object, keys: PathKeys) -> Iterator[Finding]:
     """A replacement uses groups of its pattern only."""
     if not isinstance(pattern, str) or not isinstance(to, str):
         return
     for fault in parse_replacement(to, check_expression(pattern))[1]:
-        reading.report(keys, fault)
+        yield keys, fault

@@ -4,16 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastgate.config.check.findings import Finding, items
-from fastgate.config.check.path_edits import check_rewrite
+from fastgate.config.check.path_edits import rewrite_faults
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.read.walker import Reading
 from fastgate.config.schema.plugin_hooks import Plugin, PolicyUse
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import PolicyKeys
 from fastgate.config.suggest import did_you_mean
 
 
-def plugin_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def plugin_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """Plugins without a route."""
     used = {policy.use for route in config.routes for policy in route.policies}
     for number, plugin in enumerate(config.plugins):
@@ -21,20 +20,18 @@ def plugin_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[
             yield ("plugins", number), f"no route uses the plugin {quote(plugin.name)}"
 
 
-def check_plugins(config: Any, reading: Reading) -> None:
+def plugin_faults(config: Any) -> Iterator[Finding]:
     """A plugin without a class is installed."""
     for number, plugin in enumerate(items(config.plugins)):
         if isinstance(plugin, Plugin) and plugin.use == "" and isinstance(plugin.name, str):
             installed = installed_plugins()
             if plugin.name not in installed:
-                reading.report(
-                    ("plugins", number, "use"),
-                    f"is missing, and no installed package has a plugin {quote(plugin.name)}"
-                    f"{did_you_mean(plugin.name, installed)}",
-                )
+                hint = did_you_mean(plugin.name, installed)
+                missing = f"is missing, and no installed package has a plugin {quote(plugin.name)}{hint}"
+                yield ("plugins", number, "use"), missing
 
 
-def check_policies(table: Any, keys: PathKeys, known: set[str], reading: Reading, defaults: Any = None) -> None:
+def policy_faults(table: Any, keys: PathKeys, known: set[str], defaults: Any = None) -> Iterator[Finding]:
     """Plugins and rewrites of one table; what a route took from `[defaults]` has been looked at there."""
     if defaults is None or table.policies is not defaults.policies:
         for number, policy in enumerate(items(table.policies)):
@@ -45,11 +42,11 @@ def check_policies(table: Any, keys: PathKeys, known: set[str], reading: Reading
                     built_in = name.replace("-", "_") in PolicyKeys.__struct_fields__
                     hint = f": it is built in, as the key {name.replace('-', '_')} of the route" if built_in else ""
                     hint = hint or did_you_mean(name, known | installed) or ": name it in [[plugins]]"
-                    reading.report((*keys, "policies", number, "use"), f"there is no plugin {quote(name)}{hint}")
+                    yield (*keys, "policies", number, "use"), f"there is no plugin {quote(name)}{hint}"
     rewrite = table.rewrite
     if rewrite is not None and (defaults is None or rewrite is not defaults.rewrite):
-        check_rewrite(
-            getattr(rewrite, "pattern", None), getattr(rewrite, "to", None), (*keys, "rewrite", "to"), reading
+        yield from rewrite_faults(
+            getattr(rewrite, "pattern", None), getattr(rewrite, "to", None), (*keys, "rewrite", "to")
         )
 
 

@@ -7,14 +7,14 @@ from fastgate.config.check.findings import Finding, is_list, policy_tables
 from fastgate.config.check.request_key import CHOSEN
 from fastgate.config.errors import PathKeys
 from fastgate.config.schema.rate_limit import RateLimit
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.syntax.words import parse_limit_key
 
 FEW_CLIENTS = 100
 """Fewer clients than that a sliding log should not have to do with."""
 
 
-def rate_limit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def rate_limit_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """About rate limits, each said once: where it is written."""
     for keys, table, raw in policy_tables(config, data):
         if "rate_limit" in raw:
@@ -24,7 +24,7 @@ def rate_limit_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Itera
 
 
 def _of_rate_limit(
-    limit: RateLimit, limits: list[RateLimit], keys: PathKeys, config: GatewayConfig
+    limit: RateLimit, limits: list[RateLimit], keys: PathKeys, config: Root
 ) -> Iterator[Finding]:
     if _evadable(limit) and all(_evadable(other) for other in limits):
         chosen = " and ".join(key for key in limit.key if parse_limit_key(key).kind in CHOSEN)

@@ -5,16 +5,15 @@ from typing import Any
 
 from fastgate.config.check.findings import Finding
 from fastgate.config.errors import PathKeys
-from fastgate.config.read.walker import Reading
 from fastgate.config.schema.request_body import CHECKED_BODY
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.syntax.units import format_size
 
 MANY_VALUES = 1_000_000
 """Values of a body whose check takes tenths of a second, for which the interpreter lock is held."""
 
 
-def request_body_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def request_body_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """What request bodies may take of memory and time."""
     for number, route in enumerate(config.routes):
         keys = ("routes", number)
@@ -32,7 +31,7 @@ def request_body_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Ite
             )
 
 
-def check_buffering(route: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
+def buffering_faults(route: Any, keys: PathKeys, config: Any) -> Iterator[Finding]:
     """What is kept whole has a bound."""
     general = config.gateway.max_body
     if not isinstance(general, int) or not isinstance(route.max_body, int | None):
@@ -40,4 +39,4 @@ def check_buffering(route: Any, keys: PathKeys, config: Any, reading: Reading) -
     limit = route.body_limit(general)
     for key, asked in (("buffer_request", route.buffer_request is True), ("body_schema", bool(route.body_schema))):
         if asked and limit == 0:
-            reading.report((*keys, key), "needs a max_body that is not 0: the whole body is kept in memory")
+            yield (*keys, key), "needs a max_body that is not 0: the whole body is kept in memory"

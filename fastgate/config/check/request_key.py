@@ -1,12 +1,11 @@
 """What is said of what limits count by."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fastgate.config.check.findings import is_list, items
-from fastgate.config.check.routes import check_parameter
+from fastgate.config.check.findings import Finding, is_list, items
+from fastgate.config.check.routes import parameter_faults
 from fastgate.config.errors import PathKeys
-from fastgate.config.read.walker import Reading
 from fastgate.config.syntax.patterns import path_parameters
 from fastgate.config.syntax.words import parse_limit_key
 
@@ -17,7 +16,7 @@ SHARED = ("route", "global")
 """Kinds of keys that many clients have in common."""
 
 
-def check_limit_keys(route: Any, keys: PathKeys, defaults: Any, data: Mapping[str, Any], reading: Reading) -> None:
+def limit_key_faults(route: Any, keys: PathKeys, defaults: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
     """``param:NAME`` in the key of a limit must be a parameter of this route's path."""
     if not isinstance(route.path, str):
         return
@@ -32,4 +31,4 @@ def check_limit_keys(route: Any, keys: PathKeys, defaults: Any, data: Mapping[st
                 if isinstance(key, str) and key.startswith("param:"):
                     here = (*place, "key", position) if is_list(data, (*place, "key")) else (*place, "key")
                     known = path_parameters(route.path)
-                    check_parameter(f'"{key}"', parse_limit_key(key).name, known, route, here, inherited, reading)
+                    yield from parameter_faults(f'"{key}"', parse_limit_key(key).name, known, route, here, inherited)

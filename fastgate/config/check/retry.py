@@ -6,7 +6,7 @@ from typing import Any
 from fastgate.config.check.findings import Finding, policy_tables
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.schema.retry import Retry
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import PolicyKeys
 from fastgate.config.syntax.units import format_duration
 from fastgate.config.syntax.words import parse_statuses
@@ -15,7 +15,7 @@ MENDABLE = frozenset((408, 425, 429))
 """Statuses below 500 that are no mistake of the client, and may be gone at the next try."""
 
 
-def retry_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def retry_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """About retries, each said once: where it is written."""
     for keys, table, raw in policy_tables(config, data):
         if isinstance(raw.get("retry"), Mapping):

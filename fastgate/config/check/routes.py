@@ -7,14 +7,13 @@ from typing import Any
 from fastgate.config.check.findings import Finding, items
 from fastgate.config.check.overlap import covers
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.read.walker import Reading
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import Route
 from fastgate.config.suggest import did_you_mean, nearest
 from fastgate.config.syntax.templates import Variable, parse_template
 
 
-def host_warnings(config: GatewayConfig) -> Iterator[Finding]:
+def host_warnings(config: Root) -> Iterator[Finding]:
     """A Host that was meant to be a word."""
     for number, route in enumerate(config.routes):
         literal = route.host_header
@@ -66,13 +65,13 @@ def criteria(route: Route) -> Any:
     )
 
 
-def check_names(entries: object, table: str, reading: Reading) -> None:
+def name_faults(entries: object, table: str) -> Iterator[Finding]:
     """No two tables of a list have one name."""
     first: dict[str, int] = {}
     for number, entry in enumerate(items(entries)):
         name = getattr(entry, "name", None)
         if isinstance(name, str) and first.setdefault(name, number) != number:
-            reading.report((table, number, "name"), f"{quote(name)} is already the name of {table}[{first[name]}]")
+            yield (table, number, "name"), f"{quote(name)} is already the name of {table}[{first[name]}]"
 
 
 def parameters_of(text: str) -> Iterable[str]:
@@ -80,21 +79,21 @@ def parameters_of(text: str) -> Iterable[str]:
     return [part.argument for part in parse_template(text) if isinstance(part, Variable) and part.name == "param"]
 
 
-def check_parameter(
-    written: str, name: str, known: tuple[str, ...], route: Any, place: PathKeys, inherited: bool, reading: Reading
-) -> None:
+def parameter_faults(
+    written: str, name: str, known: tuple[str, ...], route: Any, place: PathKeys, inherited: bool
+) -> Iterator[Finding]:
     """A parameter that is used is one of the path of the route."""
     if name not in known:
         hint = did_you_mean(name, known) or ("" if known else ", it has none")
         whose = f"the path of route {quote(route.name)}" if inherited else f"the path {quote(route.path)}"
-        reading.report(place, f"{written} is no parameter of {whose}{hint}")
+        yield place, f"{written} is no parameter of {whose}{hint}"
 
 
-def check_slashes(route: Any, keys: PathKeys, config: Any, reading: Reading) -> None:
+def slash_faults(route: Any, keys: PathKeys, config: Any) -> Iterator[Finding]:
     """No path has what is read in another way before it is matched."""
     path = route.path
     if isinstance(path, str) and path.startswith("/") and "//" in path and config.gateway.merge_slashes is True:
-        reading.report(
+        yield (
             (*keys, "path"),
             '"//" is read as "/" before routes are matched (merge_slashes), so that this would never match',
         )

@@ -6,14 +6,14 @@ from typing import Any
 
 from fastgate.config.check.findings import Finding, policy_tables
 from fastgate.config.errors import PathKeys
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.security_headers import SecurityHeaders
 
 YEAR = 31_536_000
 """The least max-age, in seconds, that the preload lists of browsers take."""
 
 
-def security_header_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> Iterator[Finding]:
+def security_header_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
     """About security headers, each said once: where it is written."""
     for keys, table, raw in policy_tables(config, data):
         if "security_headers" in raw and table.security_headers is not None:

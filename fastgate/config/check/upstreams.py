@@ -10,8 +10,7 @@ from fastgate.config.check.findings import Finding, items
 from fastgate.config.check.request_key import CHOSEN, SHARED
 from fastgate.config.check.retry import is_clients_fault
 from fastgate.config.errors import PathKeys, quote
-from fastgate.config.read.walker import Reading
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import Route
 from fastgate.config.schema.upstreams import Target, Upstream
 from fastgate.config.suggest import did_you_mean
@@ -42,7 +41,7 @@ def upstream_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Ite
     yield from _health_warnings(upstream, keys, plain)
 
 
-def pool_warnings(name: str, upstream: Upstream, config: GatewayConfig) -> Iterator[Finding]:
+def pool_warnings(name: str, upstream: Upstream, config: Root) -> Iterator[Finding]:
     """About connections that run out."""
     bound = upstream.pool.max_connections
     routes = [route for route in config.routes if name in route.upstreams()]
@@ -121,7 +120,7 @@ def _has_name(target: Target) -> bool:
     return False
 
 
-def upstreams_warnings(config: GatewayConfig) -> Iterator[Finding]:
+def upstreams_warnings(config: Root) -> Iterator[Finding]:
     """About all upstreams: those without a route, how they are spoken to, and each by itself."""
     used = {name for route in config.routes for name in route.upstreams()}
     used.update(route.mirror.upstream for route in config.routes if route.mirror)
@@ -137,17 +136,17 @@ def upstreams_warnings(config: GatewayConfig) -> Iterator[Finding]:
         yield from pool_warnings(name, upstream, config)
 
 
-def check_upstream_names(route: Any, keys: PathKeys, known: set[str], reading: Reading) -> None:
+def upstream_name_faults(route: Any, keys: PathKeys, known: set[str]) -> Iterator[Finding]:
     """The upstreams that a route names are there."""
     if route.upstream != "":
-        _check_upstream_name(route.upstream, (*keys, "upstream"), known, reading)
+        yield from _upstream_name_faults(route.upstream, (*keys, "upstream"), known)
     for number, part in enumerate(items(route.split)):
-        _check_upstream_name(part.upstream, (*keys, "split", number, "upstream"), known, reading)
+        yield from _upstream_name_faults(part.upstream, (*keys, "split", number, "upstream"), known)
     if route.mirror:
-        _check_upstream_name(route.mirror.upstream, (*keys, "mirror", "upstream"), known, reading)
+        yield from _upstream_name_faults(route.mirror.upstream, (*keys, "mirror", "upstream"), known)
 
 
-def _check_upstream_name(name: object, keys: PathKeys, known: set[str], reading: Reading) -> None:
+def _upstream_name_faults(name: object, keys: PathKeys, known: set[str]) -> Iterator[Finding]:
     if not isinstance(name, str) or name in known:
         return
     if "://" in name or re.fullmatch(r"[\w.-]+:[0-9]+", name):
@@ -156,7 +155,7 @@ def _check_upstream_name(name: object, keys: PathKeys, known: set[str], reading:
         hint = did_you_mean(name, known) or f" ({_listed(known)})"
     else:
         hint = f": add [upstreams.{name}] with its targets"
-    reading.report(keys, f"there is no upstream {quote(name)}{hint}")
+    yield keys, f"there is no upstream {quote(name)}{hint}"
 
 
 def _listed(names: set[str]) -> str:
@@ -165,7 +164,7 @@ def _listed(names: set[str]) -> str:
     return f"there {'is' if len(names) == 1 else 'are'} {', '.join(shown)}{more}"
 
 
-def check_upstreams(config: Any, reading: Reading) -> None:
+def upstream_faults(config: Any) -> Iterator[Finding]:
     """No upstream has a target twice."""
     if not isinstance(config.upstreams, dict):
         return
@@ -180,16 +179,16 @@ def check_upstreams(config: Any, reading: Reading) -> None:
                 host, *others = place
                 place = (normalize_host(host), *others) if isinstance(host, str) else place
                 if place in seen:
-                    reading.report((*keys, "targets", number), "is the same target as one before it")
+                    yield (*keys, "targets", number), "is the same target as one before it"
                 seen.add(place)
         tls = upstream.tls
         if tls is not None:
-            check_identity_files(tls, (*keys, "tls"), reading)
+            yield from key_pair_faults(tls, (*keys, "tls"))
 
 
-def check_identity_files(tls: Any, keys: PathKeys, reading: Reading) -> None:
+def key_pair_faults(tls: Any, keys: PathKeys) -> Iterator[Finding]:
     """A certificate has its key, and a key its certificate."""
     if tls.cert and tls.key == "":
-        reading.report((*keys, "key"), "is missing: cert needs its private key")
+        yield (*keys, "key"), "is missing: cert needs its private key"
     if tls.key and tls.cert == "":
-        reading.report((*keys, "cert"), "is missing: key needs its certificate")
+        yield (*keys, "cert"), "is missing: key needs its certificate"

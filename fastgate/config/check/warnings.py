@@ -10,10 +10,10 @@ from fastgate.config.check.header_edits import secrets_in_clear
 from fastgate.config.check.retry import retry_warnings
 from fastgate.config.check.routes import host_warnings, unreachable_routes
 from fastgate.config.check.upstreams import upstreams_warnings
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 
 
-def general_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Finding]:
+def general_warnings(config: Root, data: Mapping[str, Any]) -> list[Finding]:
     """Those about a valid configuration that belong to no policy; ``data`` is what it was read from."""
     return [
         *gateway_warnings(config),

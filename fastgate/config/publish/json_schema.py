@@ -12,7 +12,7 @@ from msgspec import NODEFAULT, inspect, to_builtins
 
 from fastgate.config.schema.described import in_written_order, marks, struct_fields
 from fastgate.config.schema.kinds import SECRET_KINDS
-from fastgate.config.schema.root import GatewayConfig
+from fastgate.config.schema.root import Root
 
 DURATION = r"^\s*([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)\s*$"
 SIZE = r"^\s*[0-9]+(\.[0-9]+)? ?[KMGTkmgt]?([iI]?[bB])?\s*$"
@@ -28,7 +28,7 @@ LIST_OF_VARIABLE = {
 def make_schema() -> dict[str, Any]:
     """The whole schema, ready for `json.dumps`."""
     definitions: dict[str, Any] = {}
-    root = table_schema(GatewayConfig, definitions)
+    root = table_schema(Root, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fastgate configuration",

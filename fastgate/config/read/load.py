@@ -1,6 +1,6 @@
 """From a file or a dict to a configuration: parse, walk, apply defaults, cross-check, raise everything at once.
 
-``root`` is the outermost table, `GatewayConfig`. It gives itself, because it is read by this module and is above it.
+``root`` is `GatewayConfig`, which gives itself: it loads this module only when a configuration is read.
 """
 
 import os
@@ -10,45 +10,46 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from fastgate.config.check.faults import cross_check
+from fastgate.config.check.faults import find_faults
 from fastgate.config.errors import ConfigError, PathKeys, Problem, render_path
 from fastgate.config.read.walker import Reading, struct_reader
 from fastgate.config.schema.plugin_hooks import Plugin
+from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import PolicyKeys, Route
-from fastgate.config.schema.table import Table
 from fastgate.config.schema.upstreams import Target, Upstream
 from fastgate.config.syntax.documents import Document, read_document
 
-Root = TypeVar("Root", bound=Table)
+Whole = TypeVar("Whole", bound=Root)
 
 
-def load_dict(root: type[Root], data: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Root:
+def load_dict(root: type[Whole], data: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Whole:
     """See `GatewayConfig.from_dict`."""
     return load_document(root, Document(data=data), environ)
 
 
 def load_file(
-    root: type[Root],
+    root: type[Whole],
     path: str | os.PathLike[str],
     environ: Mapping[str, str] | None = None,
     *,
     allow_empty: bool = False,
-) -> Root:
+) -> Whole:
     """See `GatewayConfig.from_file`."""
     return load_document(root, read_document(Path(path), allow_empty=allow_empty), environ)
 
 
-def load_document(root: type[Root], document: Document, environ: Mapping[str, str] | None = None) -> Root:
+def load_document(root: type[Whole], document: Document, environ: Mapping[str, str] | None = None) -> Whole:
     """The configuration of a parsed document. Raises `ConfigError`."""
     reading = Reading(root, os.environ if environ is None else environ, document.base)
     config = struct_reader(root).read(reading, document.data, ())
     if not isinstance(config, root):
         raise ConfigError(problems(document, reading))
     config = resolve(config, document.data)
-    cross_check(config, document.data, reading)
+    for keys, message in find_faults(config, document.data):
+        reading.report(keys, message)
     if reading.problems:
         raise ConfigError(problems(document, reading))
-    made: Root = _with_installed_plugins(config)
+    made: Whole = _with_installed_plugins(config)
     return made
 
 

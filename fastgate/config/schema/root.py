@@ -1,8 +1,6 @@
-"""The whole configuration: its tables, and how to read one."""
+"""The outermost table."""
 
-from collections.abc import Mapping
-from os import PathLike
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import field
 
@@ -16,7 +14,7 @@ from fastgate.config.schema.table import Table
 from fastgate.config.schema.upstreams import Upstream
 
 
-class GatewayConfig(Table, frozen=True, kw_only=True):
+class Root(Table, frozen=True, kw_only=True):
     """A whole configuration."""
 
     gateway: Annotated[
@@ -39,26 +37,3 @@ class GatewayConfig(Table, frozen=True, kw_only=True):
     state: Annotated[State, about("Memory that all workers share.", also=["shared", "shared_memory"])] = field(
         default_factory=State
     )
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], *, environ: Mapping[str, str] | None = None) -> "GatewayConfig":
-        """The configuration that a plain dict describes. ``environ`` is used for references, default ``os.environ``.
-
-        Raises `ConfigError` with every problem at once.
-        """
-        from fastgate.config.read.load import load_dict
-
-        return load_dict(cls, data, environ)
-
-    @classmethod
-    def from_file(
-        cls, path: str | PathLike[str], *, environ: Mapping[str, str] | None = None, allow_empty: bool = False
-    ) -> "GatewayConfig":
-        """The configuration in a TOML, JSON or YAML file, by its suffix. Relative paths in it start at its folder.
-
-        Raises `ConfigError` with every problem at once, each with its line; also for a file without any table, unless
-        ``allow_empty`` says that it is meant.
-        """
-        from fastgate.config.read.load import load_file
-
-        return load_file(cls, path, environ, allow_empty=allow_empty)
