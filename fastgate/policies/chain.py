@@ -5,20 +5,11 @@ order (docs/policies/README.md) and the keys of a route in the schema follow it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from fastgate.config import GatewayConfig, Route
-from fastgate.config.check.auth import auth_warnings
-from fastgate.config.check.cors import cors_warnings
 from fastgate.config.check.findings import Finding
-from fastgate.config.check.header_edits import header_edit_warnings
-from fastgate.config.check.mirror import mirror_warnings
-from fastgate.config.check.path_edits import path_edit_warnings
-from fastgate.config.check.plugin_hooks import plugin_warnings
-from fastgate.config.check.rate_limit import rate_limit_warnings
-from fastgate.config.check.request_body import request_body_warnings
-from fastgate.config.check.security_headers import security_header_warnings
-from fastgate.config.check.warnings import general_warnings
 from fastgate.config.syntax.units import format_duration
 from fastgate.gateway.additions import Additions, RouteContext, together
 from fastgate.policies.auth import compile_auth
@@ -61,7 +52,8 @@ class Row(NamedTuple):
     coming: str = ""
     """The same on the way back to the client, which goes through the table from its plugins on."""
     tell: Tell = lambda route: ()
-    warnings: Warn = lambda config, data: iter(())
+    warnings: str = ""
+    """Its function in ``config/check/POLICY.py``, a `Warn`. No worker asks for warnings, so none loads the modules."""
 
 
 def _named(*keys: str) -> Tell:
@@ -111,11 +103,11 @@ CHAIN: tuple[Row, ...] = (
         compile_cors,
         "cors (a preflight is answered here)",
         tell=_named("cors"),
-        warnings=cors_warnings,
+        warnings="cors_warnings",
     ),
-    Row("rate_limit", ("rate_limit",), compile_rate_limit, EARLY, warnings=rate_limit_warnings),
+    Row("rate_limit", ("rate_limit",), compile_rate_limit, EARLY, warnings="rate_limit_warnings"),
     Row("concurrency", ("concurrency",), compile_concurrency, EARLY),
-    Row("auth", ("auth", "public"), compile_auth, "authentication", tell=_auth, warnings=auth_warnings),
+    Row("auth", ("auth", "public"), compile_auth, "authentication", tell=_auth, warnings="auth_warnings"),
     # The limits of a route are told together, those that need no identity too.
     Row("rate_limit", ("rate_limit",), compile_rate_limit_by_identity, LATE, tell=_rate_limit),
     Row("concurrency", ("concurrency",), compile_concurrency_by_identity, LATE, tell=_concurrency),
@@ -125,7 +117,7 @@ CHAIN: tuple[Row, ...] = (
         compile_request_body,
         "request bodies",
         tell=_named("content_types", "body_schema"),
-        warnings=request_body_warnings,
+        warnings="request_body_warnings",
     ),
     Row(
         "plugin_hooks",
@@ -134,7 +126,7 @@ CHAIN: tuple[Row, ...] = (
         "plugins",
         "plugins",
         tell=lambda route: [each.use for each in route.policies],
-        warnings=plugin_warnings,
+        warnings="plugin_warnings",
     ),
     Row(
         "path_edits",
@@ -142,7 +134,7 @@ CHAIN: tuple[Row, ...] = (
         compile_path_edits,
         EDITS,
         tell=_path_edits,
-        warnings=path_edit_warnings,
+        warnings="path_edit_warnings",
     ),
     Row(
         "header_edits",
@@ -151,14 +143,14 @@ CHAIN: tuple[Row, ...] = (
         EDITS,
         "response_headers",
         tell=_named("request_headers", "response_headers"),
-        warnings=header_edit_warnings,
+        warnings="header_edit_warnings",
     ),
     Row(
         "mirror",
         ("mirror",),
         compile_mirror,
         tell=lambda route: [f"mirror to {route.mirror.upstream}"] if route.mirror else [],
-        warnings=mirror_warnings,
+        warnings="mirror_warnings",
     ),
     Row("envelope", ("envelope",), compile_envelope, coming="envelope", tell=_named("envelope")),
     Row("compression", ("compression",), compile_compression, coming="compression", tell=_named("compression")),
@@ -168,7 +160,7 @@ CHAIN: tuple[Row, ...] = (
         compile_security_headers,
         coming=STAMPS,
         tell=_named("security_headers"),
-        warnings=security_header_warnings,
+        warnings="security_header_warnings",
     ),
     Row("rate_limit", ("rate_limit",), compile_rate_limit_fields, coming=STAMPS),
 )
@@ -191,7 +183,14 @@ def keys_in_order() -> list[str]:
 
 def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Finding]:
     """Every warning about a valid configuration; ``data`` is what it was read from."""
-    return [*general_warnings(config, data), *(each for row in CHAIN for each in row.warnings(config, data))]
+    from fastgate.config.check.warnings import general_warnings
+
+    found = general_warnings(config, data)
+    for row in CHAIN:
+        if row.warnings:
+            warn: Warn = getattr(import_module(f"fastgate.config.check.{row.policy}"), row.warnings)
+            found += warn(config, data)
+    return found
 
 
 def render_order() -> str:

@@ -4,6 +4,7 @@ import asyncio
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,8 @@ def test_each_row_is_about_keys_of_a_route_and_has_a_module_of_its_name() -> Non
         assert set(row.keys) <= set(Route.__struct_fields__)
         assert row.compile.__module__ == f"fastgate.policies.{row.policy}"
         assert row.compile.__name__.startswith(f"compile_{row.policy}")
+        if row.warnings:
+            assert callable(getattr(import_module(f"fastgate.config.check.{row.policy}"), row.warnings))
 
 
 METHODS = {"api_keys", "basic", "jwt", "client_certificates", "forward_auth"}

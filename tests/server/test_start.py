@@ -29,7 +29,8 @@ def imported_by(program: str) -> set[str]:
     [
         (
             "import fastgate.server.worker, fastgate.gateway.gateway",
-            {"click", "cryptography", "email", "fastgate.gateway.tls", "html", "importlib.metadata", "rich", "tomllib"},
+            {"click", "cryptography", "email", "fastgate.gateway.tls", "html", "importlib.metadata", "rich", "tomllib"}
+            | {"fastgate.config.check.auth", "fastgate.config.check.warnings", "fastgate.config.read.walker"},
         ),
         (
             "import fastgate.cli.serve, fastgate.server.process",

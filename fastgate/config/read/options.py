@@ -16,8 +16,8 @@ import msgspec
 from msgspec import inspect
 
 from fastgate.config.errors import PathKeys
+from fastgate.config.read.given import describe
 from fastgate.config.read.references import resolve_secret
-from fastgate.config.read.walker import describe
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.syntax.units import parse_duration, parse_size
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from fastgate.config.errors import PathKeys, quote, render_path
+from fastgate.config.read.given import describe
 from fastgate.config.read.leaves import CHECKS, resolve_path
 from fastgate.config.read.references import SINGLE, expand, resolve_list, resolve_secret, split_values
 from fastgate.config.read.unknown import unknown_key
@@ -97,30 +98,6 @@ class Reader(NamedTuple):
     optional: bool = False
     item: "Reader | None" = None
     """Of a list: what reads its elements."""
-
-
-def describe(value: object) -> str:
-    """A raw value as an error message names it."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return f"the string {quote(value)}"
-        case int() | float():
-            return f"the number {value}"
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "a table"
-        case dt.datetime():
-            return "a date and time"
-        case dt.date():
-            return "a date"
-        case dt.time():
-            return "a time of day"
-    return f"a {type(value).__name__}"
 
 
 @functools.cache
