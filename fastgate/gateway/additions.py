@@ -7,12 +7,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fastgate._core.auth.gate import Method
-from fastgate._core.delivery.copies import Mirror
+from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Gate, Stamp
+from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, Gate, Stamp
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter
-from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import GatewayConfig, HeaderEdits
 from fastgate.gateway.policy import Policy
 
@@ -49,11 +48,12 @@ class Additions(Struct, frozen=True, kw_only=True):
     buffer_response: bool = False
     request_filters: Sequence[BodyFilter] = ()
     response_filters: Sequence[BodyRule] = ()
-    rewrite: Callable[[bytes], bytes | None] | None = None
-    """Makes the path to forward of the one that was matched; None from it refuses the request."""
+    edits: Sequence[Gate] = ()
+    """Change what is sent, when nothing but that can refuse the request any more."""
     request_headers: HeaderEdits | None = None
     response_headers: HeaderEdits | None = None
-    mirror: Mirror | None = None
+    around: Sequence[Callable[[Delivery], Delivery]] = ()
+    """Put a delivery around that of the route, which has an upstream; the first is the outermost."""
     stamps: Sequence[Stamp] = ()
     """Put fields on every answer, whoever made it."""
     answers_preflights: bool = False
@@ -81,8 +81,6 @@ def together(parts: Iterable[Additions]) -> Additions:
                 made[name] = value
             elif isinstance(value, HeaderEdits):
                 made[name] = over(known, value)
-            elif isinstance(value, Sequence):
-                made[name] = [*known, *value]
             else:
-                raise TypeError(f"two policies add {name} to one route")
+                made[name] = [*known, *value]
     return Additions(**made)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.auth.gate import Authentication, Method
+from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.worker import Engine
-from fastgate._core.wire.h1.upstream import Pool
 from fastgate.config import ConfigError, GatewayConfig, Problem, Route
 from fastgate.config.schema.forward_auth import CREDENTIALS
 from fastgate.gateway.duties.dispatch import Subscribers

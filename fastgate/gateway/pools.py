@@ -21,12 +21,12 @@ from fastgate._core.delivery.balancer import (
 )
 from fastgate._core.delivery.breaker import Breaker
 from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.delivery.pool import Pool, Target
 from fastgate._core.delivery.retry import Judgement
 from fastgate._core.delivery.ring import ConsistentHash
 from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.events import EventRing
-from fastgate._core.wire.h1.upstream import Pool, Target
 from fastgate.config import ConfigError, Problem, Upstream
 from fastgate.config.errors import render_path
 from fastgate.gateway.cooperative import Cooperative

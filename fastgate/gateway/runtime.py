@@ -6,19 +6,20 @@ What the built-in policies of a route add to it stands in their table, `fastgate
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from fastgate._core.delivery.retry import RetryRule
-from fastgate._core.delivery.split import Split
-from fastgate._core.exchange.request_key import RequestKey
+from fastgate._core.delivery.pool import Pool
+from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.exchange import Gate
 from fastgate._core.exchange.route import Route as CoreRoute
 from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter
+from fastgate._core.policies.header_edits import RequestEdits, ResponseEdits
 from fastgate._core.routing.router import Router
-from fastgate._core.wire.h1.upstream import Pool
-from fastgate.config import GatewayConfig, Problem, Retry, Route
+from fastgate.config import GatewayConfig, Problem, Route
 from fastgate.gateway.additions import RouteContext
 from fastgate.gateway.authentication import BuildContext, Methods, compile_methods, secret_parameters
 from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.delivery import compile_delivery
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.trust import TrustedPeers
@@ -122,27 +123,27 @@ def _add(router: Router, route: Route, compiled: CoreRoute) -> None:
 
 
 def _route(route: Route, context: RouteContext) -> CoreRoute:
-    gateway, pools, timeouts = context.config.gateway, context.pools, route.timeouts
+    gateway, timeouts = context.config.gateway, route.timeouts
     added = compile_policies(route, context)
+    requests = edits_of(added.request_headers, gateway.request_id)
+    answers = edits_of(added.response_headers, gateway.request_id)
+    steps: list[Gate | Hook] = [*added.gates, *added.on_request]
+    fixed = compile_answer(route)
+    if fixed is None:
+        # An answer of the route itself has no use for a request that is edited.
+        steps += [*added.edits, *([RequestEdits(requests)] if requests is not None else [])]
     return CoreRoute(
         name=route.name,
-        upstream=pools[route.upstream] if route.upstream else None,
-        split=_split(route, pools) if route.split else None,
-        mirror=added.mirror,
-        fixed=compile_answer(route),
-        retry=_retry(route.retry),
-        gates=added.gates,
-        on_request=added.on_request,
+        delivery=fixed or compile_delivery(route, context.pools, added.around),
+        on_request=steps,
         on_response=added.on_response,
         on_error=added.on_error,
         buffer_request=route.buffer_request or added.buffer_request,
         read_request=added.read_request,
         buffer_response=added.buffer_response,
-        request_filters=added.request_filters,
+        request_filters=added.request_filters if fixed is None else (),
         response_filters=added.response_filters,
-        rewrite=added.rewrite,
-        request_edits=edits_of(added.request_headers, gateway.request_id),
-        response_edits=edits_of(added.response_headers, gateway.request_id),
+        edits=ResponseEdits(answers) if answers is not None else None,
         stamps=added.stamps,
         answers_preflights=added.answers_preflights,
         host_header=route.host_header,
@@ -152,34 +153,8 @@ def _route(route: Route, context: RouteContext) -> CoreRoute:
         half_close=route.half_close,
         min_rate=gateway.min_rate if route.min_rate is None else route.min_rate,
         max_body=route.body_limit(gateway.max_body),
-        connect_timeout=timeouts.connect,
         read_timeout=timeouts.read,
         write_timeout=timeouts.write,
         idle_timeout=timeouts.idle,
         total_timeout=timeouts.total,
-    )
-
-
-def _split(route: Route, pools: Pools) -> Split:
-    sticky = route.sticky()
-    return Split(
-        [pools[each.upstream] for each in route.split],
-        [each.weight for each in route.split],
-        RequestKey(sticky) if sticky else None,
-    )
-
-
-def _retry(retry: Retry) -> RetryRule | None:
-    if retry.attempts == 1 and retry.hedge is None and not retry.per_try_timeout:
-        return None
-    return RetryRule(
-        attempts=retry.attempts,
-        on=retry.on,
-        backoff=retry.backoff,
-        max_backoff=retry.max_backoff,
-        jitter=retry.jitter == "full",
-        budget=retry.budget,
-        try_timeout=retry.per_try_timeout,
-        non_idempotent=retry.non_idempotent,
-        hedge_delay=retry.hedge.delay if retry.hedge is not None else 0.0,
     )

@@ -1,6 +1,6 @@
 """Field values with variables, compiled for the core."""
 
-from fastgate._core.exchange.route import VARIABLES, Template
+from fastgate._core.exchange.field_values import VARIABLES, Template
 from fastgate.config.syntax.templates import Variable, parse_template
 
 

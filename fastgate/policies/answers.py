@@ -1,19 +1,19 @@
 """Answers without an upstream: ``respond`` and ``redirect``."""
 
-from fastgate._core.exchange.route import FixedAnswer
+from fastgate._core.delivery.fixed import Fixed
 from fastgate.config import Route
 from fastgate.gateway.templates import compile_value
 
 
-def compile_answer(route: Route) -> FixedAnswer | None:
+def compile_answer(route: Route) -> Fixed | None:
     """What a route answers by itself; None where it has an upstream."""
     if route.redirect is not None:
         fields = [("Location", compile_value(route.redirect.to))]
-        return FixedAnswer(status=route.redirect.status, fields=fields, keeps_query=True)
+        return Fixed(status=route.redirect.status, fields=fields, keeps_query=True)
     if route.respond is not None:
         content = route.respond.body.encode()
         given = [(name, value.encode("latin-1")) for name, value in route.respond.headers.items()]
         if content and "content-type" not in {name.lower() for name, _ in given}:
             given.append(("Content-Type", b"text/plain; charset=utf-8"))
-        return FixedAnswer(status=route.respond.status, fields=given, content=content)
+        return Fixed(status=route.respond.status, fields=given, content=content)
     return None

@@ -3,7 +3,8 @@
 Other policies may edit fields too: what a route does with a field is compiled when all of them have said what they add.
 """
 
-from fastgate._core.exchange.route import Edits, Template
+from fastgate._core.exchange.field_values import Template
+from fastgate._core.policies.header_edits import Edits
 from fastgate.config import HeaderEdits, Route
 from fastgate.gateway.additions import Additions, RouteContext
 from fastgate.gateway.templates import compile_value

@@ -1,13 +1,20 @@
 """Copies of a route's requests for another upstream, compiled."""
 
-from fastgate._core.delivery.copies import Mirror
+from fastgate._core.delivery.mirror import Mirrored
+from fastgate._core.exchange.exchange import Delivery
 from fastgate.config import Route
 from fastgate.gateway.additions import Additions, RouteContext
+from fastgate.gateway.delivery import compile_upstreams
 
 
 def compile_mirror(route: Route, context: RouteContext) -> Additions | None:
-    """Where the copies go; None for a route without."""
+    """What sends the copies; None for a route without."""
     mirror = route.mirror
     if mirror is None:
         return None
-    return Additions(mirror=Mirror(context.pools[mirror.upstream], sample=mirror.sample, timeout=mirror.timeout))
+    copies = compile_upstreams(route, context.pools[mirror.upstream], single=True)
+
+    def mirrored(inner: Delivery) -> Delivery:
+        return Mirrored(inner, copies, sample=mirror.sample, timeout=mirror.timeout)
+
+    return Additions(around=[mirrored])

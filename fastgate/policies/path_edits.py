@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import quote
 
+from fastgate._core.policies.path_edits import PathEdit
 from fastgate._core.routing.expressions import compile_expression
 from fastgate._core.routing.router import normalized
 from fastgate.config import Rewrite, Route
@@ -15,7 +16,7 @@ _SAFE = "/%:@!$&'()*+,;=-._~"
 def compile_path_edits(route: Route, context: RouteContext) -> Additions | None:
     """What makes the path to forward; None for a route that leaves it as it is."""
     transform = path_transform(route)
-    return Additions(rewrite=transform) if transform is not None else None
+    return Additions(edits=[PathEdit(transform)]) if transform is not None else None
 
 
 def path_transform(route: Route) -> Callable[[bytes], bytes | None] | None:

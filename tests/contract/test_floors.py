@@ -24,37 +24,21 @@ CONFIG_FLOORS = ("errors", "suggest", "syntax", "schema", "check", "read", "publ
 
 EXCEPTIONS = frozenset(
     {
-        "exchange.exchange -> delivery.copies",
-        "exchange.exchange -> delivery.split",
-        "exchange.exchange -> delivery.tries",
-        "exchange.exchange -> policies.header_edits",
         "exchange.exchange -> wire.sockets",
-        "exchange.route -> delivery.retry",
         "exchange.worker -> wire.tls_failures",
-        "wire.h1.forwarding -> policies.header_edits",
-        "wire.h1.upstream -> delivery.balancer",
-        "wire.h1.upstream -> delivery.breaker",
-        "wire.h1.upstream -> delivery.budget",
-        "wire.h1.upstream -> delivery.health",
-        "wire.h1.upstream -> delivery.retry",
     }
 )
 
 CIRCLES: tuple[frozenset[str], ...] = (
     frozenset(
         {
-            "delivery.copies",
-            "delivery.split",
-            "delivery.tries",
             "exchange.chain",
             "exchange.exchange",
             "exchange.filters",
             "exchange.hops",
             "exchange.refusal",
-            "exchange.request_key",
             "exchange.resolve",
             "exchange.views",
-            "policies.header_edits",
         }
     ),
 )

@@ -15,16 +15,24 @@ from typing import Any
 
 from fastgate._core.delivery.balancer import RoundRobin
 from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.delivery.hedge import Hedged
+from fastgate._core.delivery.mirror import Mirrored
+from fastgate._core.delivery.pool import Pool, Target
+from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.exchange import Delivery
 from fastgate._core.exchange.route import Route, Runtime
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter, plugins_size
 from fastgate._core.memory.segment import Segment
+from fastgate._core.policies.header_edits import RequestEdits, ResponseEdits
+from fastgate._core.policies.path_edits import PathEdit
 from fastgate._core.probes.core import HandWheel
 from fastgate._core.routing.router import Router
 from fastgate._core.wire.h1.client import ClientConnection
-from fastgate._core.wire.h1.upstream import Pool, Target
 
+DEFAULT_RETRY = RetryRule()
 PEER = ("203.0.113.7", 5555)
 FORWARDED = (
     b"X-Forwarded-For: 203.0.113.7", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: h", b"X-Forwarded-Port: 8080",
@@ -318,7 +326,32 @@ class World:
         """Adds a route to the first pool, or to what the options say. Hooks may be given as they are."""
         for side in ("on_request", "on_response", "on_error"):
             options[side] = [Hook(each, self.meter) for each in options.get(side, ())]
-        self.router.add(path, Route(**{"name": path, "upstream": self.pool, **options}), methods=methods)
+        options["on_request"] = [*options.pop("gates", ()), *options["on_request"]]
+        if "request_edits" in options:
+            options["on_request"].append(RequestEdits(options.pop("request_edits")))
+        if "rewrite" in options:
+            options["on_request"].append(PathEdit(options.pop("rewrite")))
+        if "response_edits" in options:
+            options["edits"] = ResponseEdits(options.pop("response_edits"))
+        if "delivery" not in options:
+            asked = {key: options.pop(key) for key in ("mirror", "retry", "connect_timeout") if key in options}
+            options["delivery"] = self._delivery(**asked)
+        self.router.add(path, Route(**{"name": path, **options}), methods=methods)
+
+    def _delivery(
+        self,
+        *,
+        mirror: dict[str, Any] | None = None,
+        retry: RetryRule | None = DEFAULT_RETRY,
+        connect_timeout: float = 2.0,
+    ) -> Delivery:
+        """The first pool; with ``mirror`` another one, and the options of its copies, gets what it gets."""
+        kind = Hedged if retry is not None and retry.hedge_delay else Upstreams
+        delivery: Delivery = kind(self.pool, retry, connect_timeout=connect_timeout)  # type: ignore[arg-type]
+        if mirror is not None:
+            copies = Upstreams(mirror.pop("pool"), retry, connect_timeout=connect_timeout, single=True)
+            delivery = Mirrored(delivery, copies, **mirror)
+        return delivery
 
     def client(self) -> Transport:
         """A new connection of a client."""

@@ -6,13 +6,13 @@ import pytest
 from core.playbook import world
 
 from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.delivery.pool import Target
 from fastgate._core.delivery.retry import Judgement
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.limits.rate import TokenBucket, limits_size, prepare
 from fastgate._core.memory.plugin_times import Meter, plugin_times, plugins_size
 from fastgate._core.memory.segment import Segment
 from fastgate._core.probes.limits import flood
-from fastgate._core.wire.h1.upstream import Target
 
 
 @pytest.mark.parametrize("word", ["600", "999", "99", "0", "-1", "123456789", "9xx", "6xx", "0xx", "-xx"])

@@ -8,18 +8,17 @@ import pytest
 from core.playbook import World, answer, chunks, get, head, post, status_of, world
 
 from fastgate._core.delivery.balancer import RoundRobin
-from fastgate._core.delivery.copies import Mirror
 from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.delivery.pool import Pool, Target
 from fastgate._core.delivery.retry import RetryRule
-from fastgate._core.exchange.route import Edits
-from fastgate._core.wire.h1.upstream import Pool, Target
+from fastgate._core.policies.header_edits import Edits
 
 
 def mirrored(play: World, *, sample: float = 1.0, timeout: float = 60.0, **route: Any) -> Pool:
     """Adds the route ``/m/*`` with a mirror to an upstream of its own; gives that pool."""
     target = Target(play.engine, name="m:80", host="m", port=80, number=play.segment.target("shadow\0m:80"))
     pool = Pool(play.engine, "shadow", [target], RoundRobin([target]), UpstreamHealth(play.segment, "shadow", ["m:80"]))
-    play.route("/m/*", mirror=Mirror(pool, sample=sample, timeout=timeout), **route)
+    play.route("/m/*", mirror={"pool": pool, "sample": sample, "timeout": timeout}, **route)
     play.pools.append(pool)
     return pool
 
@@ -27,11 +26,10 @@ def mirrored(play: World, *, sample: float = 1.0, timeout: float = 60.0, **route
 # What a copy does not take over: what belongs to the one use of the exchange, what it makes of its own, what it owes,
 # the answer, and what only policies before the first try look at.
 ITS_OWN = {
-    "engine", "runtime", "next_spare", "generation", "client", "over", "phase", "cause", "attempt", "due",
-    "total_due", "started", "connected_at", "response_at", "ended", "upstream", "request", "response", "is_copy",
-    "original", "hedge", "mirror", "debts", "places", "later", "refused_for", "tries",
-    "replayed", "fresh", "target_name", "tried", "last_cause", "try_due", "pause_for", "pause", "kept_head",
-    "kept_body", "kept_size", "status", "answer", "response_started", "response_complete", "status_changed",
+    "engine", "runtime", "next_spare", "generation", "client", "over", "phase", "cause", "delivery", "source", "due",
+    "total_due", "started", "connected_at", "response_at", "ended", "request", "response", "is_copy",
+    "facts", "debts", "places", "later", "refused_for", "body_flows", "status",
+    "answer", "response_started", "response_complete", "status_changed",
     "reframed", "filters", "response_extra", "response_withheld", "carried", "response_body", "response_kept",
     "bytes_out", "interims", "preflight", "upgrading", "expects_continue", "sending_stopped", "filtering",
     "body_waiter", "body_wanted", "refusal_fields",
@@ -46,7 +44,7 @@ def test_a_copy_takes_over_every_field_that_decides_about_a_try() -> None:
     pattern = r"^    cdef (?:readonly |const |unsigned )*[\w*]+ ?\*?(?:char )?\*?(\w+)(?:\[\w+\])? *(?:#.*)?$"
     fields = re.findall(pattern, declared, re.MULTILINE)
     assert {"identity", "client_ip", "path", "id", "debts", "generation", "refused_for"} <= set(fields)
-    source = (core / "delivery" / "copies.pyx").read_text()
+    source = (core / "exchange" / "exchange_copies.pxi").read_text()
     made = source.partition("cdef Exchange copy_of")[2].partition("return copy")[0]
     copied = set(re.findall(r"copy\.(\w+)\b", made))
     assert sorted(set(fields) - copied - ITS_OWN) == []

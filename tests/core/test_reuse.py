@@ -10,8 +10,9 @@ from core.playbook import Transport, World, answer, chunks, get, head, post, wor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.exchange.route import VARIABLES, Edits, Template
+from fastgate._core.exchange.field_values import VARIABLES, Template
 from fastgate._core.exchange.views import Request, Response
+from fastgate._core.policies.header_edits import Edits
 
 
 class Play(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fastgate import Policy
+from fastgate._core.delivery.mirror import Mirrored
 from fastgate._core.exchange.worker import Engine
 from fastgate.config import GatewayConfig, HeaderEdits, Route
 from fastgate.config.schema.routes import PolicyKeys
@@ -18,6 +19,7 @@ from fastgate.gateway.additions import Additions, over, together
 from fastgate.gateway.authentication import BuildContext, compile_methods
 from fastgate.gateway.building import close
 from fastgate.gateway.cooperative import Cooperative
+from fastgate.gateway.delivery import compile_delivery, compile_upstreams
 from fastgate.gateway.duties import DUTIES
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.pools import Pools
@@ -81,7 +83,7 @@ def names(parts: Any) -> list[str]:
 
 
 GATES = ["Maintenance", "IpRules", "PreflightGate", "RateLimits", "ConcurrencyGate", "Authentication", "RateLimits"]
-GATES += ["ContentTypes", "Hook"]
+GATES += ["ContentTypes", "Hook", "PathEdit", "RequestEdits"]
 
 
 async def test_the_runtime_asks_in_this_order() -> None:
@@ -196,13 +198,18 @@ def test_sequences_are_joined_and_flags_hold_once_they_are_set() -> None:
     assert first.gates == [1]
 
 
-def test_what_only_one_can_add_is_added_by_one() -> None:
-    def transform(path: bytes) -> bytes:
-        return path
+async def test_the_first_delivery_around_that_of_a_route_is_the_outermost() -> None:
+    def mirrored(sample: float) -> Any:
+        return lambda inner: Mirrored(inner, compile_upstreams(config.routes[0], plan.pools["b"]), sample=sample)
 
-    assert together([Additions(rewrite=transform)]).rewrite is transform
-    with pytest.raises(TypeError, match="two policies add rewrite"):
-        together([Additions(rewrite=transform), Additions(rewrite=transform)])
+    made = together([Additions(around=[mirrored(0.1)]), Additions(around=[mirrored(0.2)])])
+    config = configured()
+    engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
+    pools = Pools(engine, 1, {})
+    plan = await pools.plan(config.upstreams, Cooperative(), [])
+    delivery: Any = compile_delivery(config.routes[0], plan.pools, made.around)
+    assert (delivery.sample, delivery.inner.sample, names([delivery.inner.inner])) == (0.1, 0.2, ["Upstreams"])
+    pools.forget(plan)
 
 
 def test_the_later_edit_of_a_field_is_the_one_that_holds() -> None:

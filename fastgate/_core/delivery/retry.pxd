@@ -17,6 +17,6 @@ cdef class RetryRule:
     cdef readonly double budget
     cdef uint32_t try_timeout          # milliseconds; 0 = none
     cdef bint non_idempotent
-    cdef uint32_t hedge_delay          # milliseconds; 0 = never
+    cdef readonly uint32_t hedge_delay          # milliseconds; 0 = never
 
     cdef uint64_t pause(self, int tries, uint64_t random) noexcept

@@ -16,6 +16,9 @@ class RetryRule:
     attempts: int
     on: Judgement
     budget: float
+    hedge_delay: int
+    """Milliseconds until a second target is asked; 0 = never."""
+
     def __init__(
         self,
         *,

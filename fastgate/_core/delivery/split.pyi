@@ -1,18 +1,18 @@
-"""Splits of a route among upstreams."""
+"""Splits of a route among deliveries."""
 
 from collections.abc import Iterable, Sequence
 
-from fastgate._core.exchange.exchange import Upstream
+from fastgate._core.exchange.exchange import Delivery
 from fastgate._core.exchange.request_key import RequestKey
 
-class Split:
-    """Several upstreams that share a route's requests by weight; with ``sticky`` a key always gets the same one."""
+class Split(Delivery):
+    """Several deliveries that share a route's requests by weight; with ``sticky`` a key always gets the same one."""
 
     def __init__(
-        self, upstreams: Iterable[Upstream], weights: Sequence[float], sticky: RequestKey | None = None
+        self, ways: Iterable[Delivery], weights: Sequence[float], sticky: RequestKey | None = None
     ) -> None: ...
     @property
-    def upstreams(self) -> tuple[Upstream, ...]: ...
+    def ways(self) -> tuple[Delivery, ...]: ...
     @property
     def bounds(self) -> tuple[float, ...]: ...
     @property

@@ -1,1 +1,34 @@
-"""Tries of an exchange: nothing here can be reached from Python."""
+from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.exchange.exchange import Delivery, Exchange, Facts
+
+class Upstream:
+    """Where requests go: targets and the connections to them."""
+
+    @property
+    def name(self) -> str: ...
+
+class Try(Facts):
+    """What an exchange knows of the try that is under way, and of those before it."""
+
+    def go_on(self, x: Exchange, generation: int) -> None:
+        """The pause between two tries is over, or the time has come for a hedge."""
+
+class Upstreams(Delivery):
+    """The targets of an upstream answer, each asked as a `RetryRule` says. ``connect_timeout`` is seconds; 0 = none."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        rule: RetryRule | None = None,
+        *,
+        connect_timeout: float = 2.0,
+        single: bool = False,
+    ) -> None:
+        """``single``: one try only, whatever the rule says of more."""
+    @property
+    def upstream(self) -> Upstream: ...
+    @property
+    def rule(self) -> RetryRule | None: ...
+    @property
+    def connect_timeout(self) -> int:
+        """Milliseconds."""

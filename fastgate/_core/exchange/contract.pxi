@@ -30,6 +30,66 @@ cdef class Debt:
     cdef int settle(self, Exchange x, int cause) except -1
 
 
+cdef class Facts:
+    """What a feature knows of an exchange: made when that is first asked, and kept with it when it is used again.
+
+    `reset` is called at the end of each use. `copy_to` gives a copy of the exchange what decides about its answer.
+    Facts owe nothing: what has to be given back is a `Debt`.
+    """
+    cdef Facts others                  # of the same exchange
+
+    cdef void reset(self) noexcept
+    cdef int copy_to(self, Exchange copy) except -1
+
+
+cdef class Delivery:
+    """Who answers the requests of a route: upstreams, a fixed answer, a choice among others. Compiled once a route.
+
+    The exchange calls `begin` when the request may go out, `more` with each later piece of its body, `late` when a
+    deadline has passed that the delivery has set by `Exchange.wait`, and `leave` when the answer is whole or not wanted
+    any more, with ``x.cause`` set. `leave` may come at any time, also from within `begin` or from within what the
+    delivery tells, and more than once.
+
+    What it delivers it tells by `tell_answered`, with the head in ``x.response`` and ``x.source`` set where a body
+    follows, by `tell_piece` and by `tell_failed`. That goes to the delivery around it, ``outer``, which may keep it,
+    change it, or ask somebody else; it goes outwards from there, and at last to the exchange. One that has no more to
+    say of an exchange puts another in its place: ``x.delivery``.
+
+    What it knows of one exchange lies in `Facts` or in a `Debt`. `move` lets what it does for one exchange go on for
+    another, which is a copy without a client: see `detach`.
+    """
+    cdef readonly Delivery outer       # None: the exchange
+
+    cdef int begin(self, Exchange x) except -1
+    cdef int more(self, Exchange x, bytes piece, bint complete) except -1
+    cdef int tunnel_bytes(self, Exchange x, bytes data) except -1
+    cdef int late(self, Exchange x) except -1
+    cdef int leave(self, Exchange x) except -1
+    cdef int move(self, Exchange x, Exchange to) except -1
+    cdef int enclose(self, Delivery outer) except -1
+
+    cdef int answered(self, Exchange x, bytes piece, bint last) except -1
+    cdef int piece(self, Exchange x, bytes piece, bint last) except -1
+    cdef int failed(self, Exchange x, int cause) except -1
+
+    cdef int tell_answered(self, Exchange x, bytes piece, bint last) except -1
+    cdef int tell_piece(self, Exchange x, bytes piece, bint last) except -1
+    cdef int tell_failed(self, Exchange x, int cause) except -1
+
+
+cdef class Around(Delivery):
+    """A delivery around another one: what it leaves as it is goes inwards, or outwards."""
+    cdef readonly Delivery inner
+
+
+cdef class AnswerEdits:
+    """What a route does to the heads of answers, whoever gave them."""
+
+    cdef int interim(self, Exchange x) except -1
+    cdef bint arrived(self, Exchange x) except -1
+    cdef Answer own(self, Exchange x, Answer answer, bint given)
+
+
 cdef class Spares:
     """Debts of one kind that are settled, kept for later: so none is made for a request."""
     cdef Debt first

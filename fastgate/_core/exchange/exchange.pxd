@@ -22,7 +22,16 @@ cdef enum:
     ASK_EVERY = 1000                   # milliseconds between looks at a connection that is not read or takes no more
 
 
-cdef class Endpoint(Timed):
+cdef class Source(Timed):
+    """Where the bytes of a body come from: a connection, a stored answer, a generator.
+
+    `hold` stops it for a reason, `release` takes that reason away; it goes on when none is left.
+    """
+    cdef int hold(self, int reason) except -1
+    cdef int release(self, int reason) except -1
+
+
+cdef class Endpoint(Source):
     cdef Engine engine
     cdef readonly object transport
     cdef Exchange exchange
@@ -38,8 +47,6 @@ cdef class Endpoint(Timed):
     cdef bytes peer_address
 
     cdef int attach(self, object transport) except -1
-    cdef int hold(self, int reason) except -1
-    cdef int release(self, int reason) except -1
     cdef int rearm(self) except -1
     cdef int restart(self) except -1
     cdef int write(self, bytes data) except -1
@@ -83,24 +90,15 @@ cdef class ClientSide(Endpoint):
 
 cdef class UpstreamSide(Endpoint):
     """A connection to an upstream, as the exchange sees it."""
+    cdef Delivery delivery             # hears what comes of the answer; None: nobody does
+    cdef bint rested                   # in a pool, before this request: it may have ended meanwhile
+
     cdef int start(self, Exchange x) except -1
     cdef int send_body(self, bytes piece, bint last) except -1
     cdef int send_raw(self, bytes data) except -1
     cdef int stop_sending(self) except -1
     cdef int abandon(self) except -1
     cdef int disown(self) except -1
-
-
-cdef class Upstream:
-    """Where a route's requests go: targets and the connections to them."""
-    cdef readonly str name
-
-    cdef int acquire(self, Exchange x) except -1
-    cdef int leave(self, Exchange x) except -1
-    cdef int judge(self, Exchange x, int failure) except -1
-    cdef int leave_unjudged(self, Exchange x) except -1
-    cdef bint has_untried(self, Exchange x) except -1
-    cdef bint affords_retry(self, double ratio) except -1
 
 
 include "contract.pxi"
@@ -132,19 +130,8 @@ cdef enum Reframed:
     FRAMED_ANEW = 2                    # the length is not known: chunks, or until close
 
 
-cdef class Attempt:
-    """One try of an exchange with one target."""
-    cdef object target
-    cdef UpstreamSide connection
-    cdef object connecting             # the task that connects
-    cdef bint waiting                  # in the pool's queue
-    cdef bint reused
-    cdef bint judged                   # health and breakers know how it went
-    cdef int admitted                  # what the upstream's breaker let it in as
-    cdef int target_admitted           # the same of the target's own breaker
-    cdef long long* in_flight
-
-    cdef void clear(self) noexcept
+cdef class NoClient(ClientSide):
+    """The client's end of a copy: takes everything and tells nobody."""
 
 
 cdef class Answer:
@@ -160,9 +147,7 @@ cdef enum Phase:
     PHASE_LATER = 8                    # a step of the chain waits, without a task
     PHASE_REQUEST = 1                  # policies, request side
     PHASE_BODY = 2                     # the body is being read for buffering
-    PHASE_UPSTREAM = 3
-    PHASE_KEEPING = 9                  # an answer that may not be the last is kept while its body comes
-    PHASE_PAUSE = 10                   # between two tries
+    PHASE_DELIVERY = 3                 # its answer has not begun
     PHASE_RESPONSE = 4                 # policies, response side
     PHASE_SENDING = 5
     PHASE_FILTERING = 11               # the same, and the body passes filters: see filters
@@ -180,8 +165,8 @@ cdef class Exchange(Timed):
     cdef Route route
     cdef Entry entry
     cdef Found found
-    cdef Upstream upstream             # of the route, or what its split chose
-    cdef Attempt attempt
+    cdef Delivery delivery             # who is to answer; None: not yet, or no more
+    cdef Source source                 # where the answer's body comes from; None: all of it is there
     cdef int phase
     cdef int cause
     cdef bint over
@@ -215,6 +200,7 @@ cdef class Exchange(Timed):
     cdef list body                     # pieces that can be sent (again)
     cdef Py_ssize_t body_kept
     cdef bint body_lost                # some of it is no longer kept
+    cdef bint body_flows               # it is taken as it comes
     cdef int64_t body_bytes
     cdef list request_extra            # (name, value) fields added by edits and policies
     cdef uint32_t request_withheld     # OwnField: what of the gateway's own fields is not sent
@@ -239,7 +225,8 @@ cdef class Exchange(Timed):
 
     # what the features of its route know of it
     cdef Debt debts                    # the last owed; what was owed before is behind it
-    cdef void* places[PLACES]          # debts by the features that look for theirs: see `new_place`; borrowed
+    cdef Facts facts                   # the first of them; each knows the next
+    cdef void* places[PLACES]          # debts and facts by the features that look for theirs: see `new_place`; borrowed
     cdef Gate later                    # the step that it waits for, without a task
     cdef int64_t refused_for           # seconds that our own answer asks the client to wait; 0 = as the cause says
 
@@ -249,25 +236,10 @@ cdef class Exchange(Timed):
     cdef str refusal_detail            # the sentence for the client; None: that of the cause
     cdef int refusal_of                # the cause that these are about
 
-    # tries
-    cdef int tries
-    cdef bint replayed
-    cdef bint fresh                    # no pooled connection for this try
-    cdef readonly str target_name
-    cdef list tried                    # targets, once there was more than one try
-    cdef int last_cause                # why the try before this one failed
-    cdef uint64_t try_due              # milliseconds on the wheel: this try has to have its answer
-    cdef int64_t pause_for             # milliseconds to the next try, decided when the answer was kept
-    cdef object pause                  # the loop's timer for the next try, or for a hedge
-    cdef Head kept_head                # the last answer of the upstream, should no other come
-    cdef list kept_body
-    cdef Py_ssize_t kept_size
-
-    # copies: a hedge is one of the request to a second target, a mirror one to another upstream
-    cdef bint is_copy
-    cdef Exchange original             # of a hedge
-    cdef Exchange hedge
-    cdef Exchange mirror
+    # who was asked for the answer
+    cdef int tries                     # how many targets, each time counted
+    cdef readonly str target_name      # the last of them
+    cdef bint is_copy                  # no client waits for it: its `client` is a `NoClient`
 
     # policies
     cdef tuple hooks
@@ -296,13 +268,13 @@ cdef class Exchange(Timed):
     cdef int client_gone(self, int cause) except -1
     cdef int client_bytes(self, bytes data) except -1
 
-    # driven by the upstream's connection
-    cdef int connected(self, UpstreamSide connection) except -1
-    cdef int attempt_failed(self, int cause) except -1
-    cdef int response_interim(self) except -1
-    cdef int response_arrived(self, bytes piece, bint last) except -1
-    cdef int response_piece(self, bytes piece, bint last) except -1
+    # driven by who answers
+    cdef int interim(self) except -1
+    cdef int answered(self, bytes piece, bint last) except -1
+    cdef int piece(self, bytes piece, bint last) except -1
+    cdef int failed(self, int cause) except -1
 
+    cdef void remember(self, Facts facts, int place) noexcept
     cdef void owe(self, Debt debt) noexcept
     cdef int settle_debts(self, int cause) except -1
     cdef int refuse(self, int cause) except -1
@@ -314,11 +286,11 @@ cdef class Exchange(Timed):
     cdef int policies_passed(self) except -1
     cdef int dispatch(self) except -1
     cdef int wait(self, uint64_t delay) except -1
-    cdef int drop_attempt(self) except -1
+    cdef int leave_delivery(self) except -1
+    cdef int body_taken(self) except -1
+    cdef int hold_client(self) except -1
     cdef int stop_waiting(self) except -1
     cdef int stop_reading_body(self) except -1
-    cdef int end_copies(self) except -1
-    cdef int pass_on(self, bytes piece, bint last) except -1
     cdef int keep(self, bytes piece) except -1
     cdef int keep_response(self, bytes piece, bint last) except -1
     cdef int hooks_done(self) except -1
@@ -329,6 +301,8 @@ cdef class Exchange(Timed):
 
 cdef int new_place() except -1
 cdef Exchange take_exchange(Engine engine)
+cdef Exchange copy_of(Exchange x, NoClient client)
+cdef Exchange detach(Exchange x, NoClient client)
 cdef Answer answer_of(int code, list fields, bytes content)
 cdef Answer copy_of_answer(Answer answer)
 cdef str refusal_sentence(Exchange x, int cause)

@@ -5,7 +5,10 @@ from fastgate._core.exchange.head import Head
 from fastgate._core.exchange.timers import Timed
 from fastgate._core.exchange.worker import Engine
 
-class Endpoint(Timed):
+class Source(Timed):
+    """Where the bytes of a body come from: a connection, a stored answer, a generator."""
+
+class Endpoint(Source):
     """One end of an exchange with a transport; the flow-control half of an asyncio protocol."""
 
     @property
@@ -22,11 +25,24 @@ class ClientSide(Endpoint):
 class UpstreamSide(Endpoint):
     """A connection to an upstream."""
 
-class Upstream:
-    """Where a route's requests go: targets and the connections to them."""
+class Delivery:
+    """Who answers the requests of a route. Only compiled subclasses can."""
 
     @property
-    def name(self) -> str: ...
+    def outer(self) -> Delivery | None:
+        """The one around it; None: the exchange."""
+
+class Around(Delivery):
+    """A delivery around another one. Only compiled subclasses can answer."""
+
+    @property
+    def inner(self) -> Delivery: ...
+
+class Facts:
+    """What a feature knows of an exchange. Only compiled subclasses know something."""
+
+class AnswerEdits:
+    """What a route does to the heads of answers. Only compiled subclasses do something."""
 
 class Gate:
     """A built-in policy on the request side. Only compiled subclasses can be one."""
@@ -43,9 +59,6 @@ class BodyRule:
     @property
     def name(self) -> str: ...
 
-class Attempt:
-    """One try of an exchange with one target."""
-
 class Debt:
     """What a feature owes for an exchange until its end. Only compiled subclasses can be settled."""
 
@@ -61,6 +74,9 @@ class Stamp:
 
 class Observer:
     """Told once of each exchange that is over. Only compiled subclasses can see it."""
+
+class NoClient(ClientSide):
+    """The client's end of a copy: takes everything and tells nobody."""
 
 class Answer:
     """A response that does not come from an upstream."""
@@ -81,9 +97,5 @@ class Exchange(Timed):
         """The target of the last try."""
     def read_body(self, whole: bool) -> Coroutine[None, None, bytes]:
         """The request body, or its first 16 KB. For `Request.body`."""
-    def next_try(self, generation: int) -> None:
-        """The pause between two tries is over."""
-    def hedge_now(self, generation: int) -> None:
-        """No answer yet: a second target is asked too."""
     def abort(self) -> None:
         """Ends a copy: the gateway stops."""

@@ -2,15 +2,15 @@
 
 Theory of operation
 -------------------
-An `Exchange` stands between two endpoints. The `ClientSide` tells it: a request head is complete (`open`), here is a
-piece of its body (`request_body`), the client is gone. The `UpstreamSide` tells it: connected, here is the response
-head, a piece, the end, or it failed. It tells them: send this, stop reading, let go. HTTP/1.1 lives in `client` and
-`upstream`; several exchanges could share a connection.
+An `Exchange` stands between a client and who answers. The `ClientSide` tells it: a request head is complete (`open`),
+here is a piece of its body (`request_body`), the client is gone. The `Delivery` of its route tells it: here is the
+head of the answer, a piece, the end, or it failed. It tells them: send this, stop reading, leave. It knows neither the
+wire nor where answers come from.
 
 The way of a request is a sequence of phases, each begun by the one before::
 
-    open → resolve (target, path, route) → policies (`advance`) → [whole body] → try → connected
-         → response_arrived → policies (`advance`) → deliver → pieces → finish
+    open → resolve (target, path, route) → policies (`advance`) → [whole body] → delivery
+         → answered → policies (`advance`) → deliver → pieces → finish
 
 Nothing here waits: each phase ends by calling the next one or by returning to the loop. Only a policy that returns an
 awaitable makes a task, and it comes back through the same `advance`.
@@ -18,19 +18,20 @@ awaitable makes a task, and it comes back through the same `advance`.
 Invariants
 * `finish` runs exactly once for each exchange and is the only place that counts, logs and lets go. `refuse` and
   `respond` lead there.
-* An `Attempt` is one try with one target. Dropping it never ends the exchange; finishing the exchange always drops it.
-  What follows a try that failed is said in `tries`; mirrors and hedges are in `copies`, what changes bodies on their
-  way in `filters`.
-* Body pieces are kept until the upstream answers, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond
+* Who answers is a `Delivery`: it is told to `begin` and to `leave`, and tells of its answer by `answered`, `piece` and
+  `failed`. Leaving it never ends the exchange; finishing the exchange always leaves it. What changes bodies on their
+  way is in `filters`.
+* Body pieces are kept until there is an answer, at most `KEPT_BODY` bytes, so that a try can be repeated; beyond
   that the body is lost for repetition. While nobody can take the body the client is held (`HOLD_WAIT`).
 * After `finish` nothing may touch the exchange: it may already serve another request. ``generation`` tells: it moves
-  on when a use of the exchange ends, and with everything that is waited for (a pause, a hedge, a policy's task). A
+  on when a use of the exchange ends, and with everything that is waited for (a policy's task, a delivery's timer). A
   timer or a task takes the number along and does nothing when it has changed; code that calls something that may end
-  the exchange compares it afterwards. What ends with a try ends in `drop_attempt`.
+  the exchange compares it afterwards.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from fastgate._core.exchange.causes cimport (
     BAD_VALUE,
@@ -40,35 +41,31 @@ from fastgate._core.exchange.causes cimport (
     CLIENT_GONE,
     CLIENT_STALLED,
     CLIENT_TOO_SLOW,
-    CONNECT_TIMEOUT,
-    FAILED_TIMEOUT,
     GATEWAY_ANSWERED,
-    NO_FAILURE,
     NO_METHOD,
-    NO_TARGET,
     OK,
     POLICY_ANSWERED,
-    POOL_TIMEOUT,
     RESPONSE_TOO_LARGE,
     ROUTE_ANSWERED,
     STOPPED,
     TOTAL_TIMEOUT,
-    TRY_TIMEOUT,
     detail_of,
     outcomes,
 )
-from fastgate._core.exchange.filters cimport begin_answer, begin_response, filter_request, filter_response
-from fastgate._core.delivery.copies cimport adopt, begin_hedge, begin_mirrored, copy_failed, feed_mirror
-from fastgate._core.policies.header_edits cimport alter_request, edit, take_out
+from fastgate._core.exchange.filters cimport (
+    begin_answer,
+    begin_request,
+    begin_response,
+    filter_request,
+    filter_response,
+)
 from fastgate._core.exchange.worker cimport Engine, live
 from fastgate._core.exchange.head cimport ACCEPT, CONTENT_TYPE, Field, Head, same
 from fastgate._core.memory.histogram cimport histogram_record
 from fastgate._core.exchange.chain cimport body_of, run_hooks, wake_body
 from fastgate._core.exchange.resolve cimport allowed, resolve
-from fastgate._core.exchange.route cimport Edits, Route
+from fastgate._core.exchange.route cimport Route
 from fastgate._core.wire.sockets cimport is_closing, is_quiet, reset_on_close, unacknowledged
-from fastgate._core.delivery.split cimport choose
-from fastgate._core.delivery.tries cimport begin_try, keep_answer, keep_piece, keeps, try_failed
 from fastgate._core.exchange.timers cimport Timed, clock_us
 
 from fastgate._core.exchange.problem import problem
@@ -80,6 +77,7 @@ cdef enum:
 
 include "exchange_sides.pxi"
 include "exchange_answers.pxi"
+include "exchange_copies.pxi"
 
 
 cdef class Exchange(Timed):
@@ -88,18 +86,21 @@ cdef class Exchange(Timed):
         self.runtime = engine.runtime
         self.request = Head.__new__(Head, engine.runtime.max_headers)
         self.response = Head.__new__(Head)
-        self.attempt = Attempt.__new__(Attempt)
         self.over = True
         self.reuse()
 
     cdef void reuse(self) noexcept:
         """Back to how it was before the first byte."""
+        cdef Facts facts = self.facts
+        while facts is not None:
+            facts.reset()
+            facts = facts.others
         self.request.release()
         self.response.release()
-        self.attempt.clear()
         self.client = None
         self.route = None
-        self.upstream = None
+        self.delivery = None
+        self.source = None
         self.entry = None
         self.phase = PHASE_HEAD
         self.cause = OK
@@ -109,6 +110,7 @@ cdef class Exchange(Timed):
         self.id_length = 0
         self.preflight = self.is_head = self.is_get = self.idempotent = self.upgrading = self.expects_continue = False
         self.request_complete = self.sending_stopped = self.buffering = self.filtering = self.body_lost = False
+        self.body_flows = False
         self.body = None
         self.body_kept = self.body_wanted = 0
         self.body_bytes = self.bytes_out = 0
@@ -121,17 +123,11 @@ cdef class Exchange(Timed):
         self.response_kept = self.reframed = 0
         self.filters = None
         self.interims = self.tries = 0
-        self.replayed = self.fresh = self.is_copy = False
+        self.is_copy = False
         self.target_name = None
-        self.tried = self.kept_body = None
-        self.pause = None
-        self.kept_head = None
-        self.original = self.hedge = self.mirror = None
         self.identity = self.refusal_fields = self.refusal_detail = None
         self.refusal_of = 0
-        self.last_cause = 0
         self.refused_for = 0
-        self.try_due = 0
         self.hooks = None
         self.step = 0
         self.awaited = False
@@ -205,17 +201,17 @@ cdef class Exchange(Timed):
         return self.dispatch()
 
     cdef int dispatch(self) except -1:
-        """Everything is ready for the upstream: the route's edits, then the first try."""
+        """Everything is ready for who answers."""
         self.forwarded_at = clock_us() if self.hooks is not None or self.phase != PHASE_HEAD else self.head_at
-        if self.route.alters_request and not alter_request(self):
+        if self.route.request_filters is not None and not begin_request(self):
             return 0
-        self.upstream = <Upstream>self.route.upstream if self.route.split is None else choose(self, self.route.split)
-        if self.route.mirror is not None:
-            return begin_mirrored(self)
-        return begin_try(self)
+        self.phase = PHASE_DELIVERY
+        self.delivery = <Delivery>self.route.delivery
+        return self.delivery.begin(self)
 
     cdef int request_body(self, bytes piece, bint complete) except -1:
         """More of the body, perhaps its end."""
+        cdef uint64_t generation
         self.request_complete = complete
         if piece is not None:
             if self.exceeds(piece):
@@ -230,16 +226,21 @@ cdef class Exchange(Timed):
                 return 0
         if piece is not None:
             self.keep(piece)
-        if self.mirror is not None:
-            feed_mirror(self, piece, complete)
         if self.sending_stopped:
             return 0
         if self.body_waiter is not None:
             wake_body(self)
         if self.phase == PHASE_BODY:
             return self.dispatch() if complete else 0
-        if self.attempt.connection is not None:
-            return self.attempt.connection.send_body(piece, complete)
+        if self.delivery is not None:
+            generation = self.generation
+            self.delivery.more(self, piece, complete)
+            if self.body_flows or self.generation != generation:
+                return 0
+        return self.hold_client()
+
+    cdef int hold_client(self) except -1:
+        """Nothing of the body can go on yet: enough of it is kept."""
         if self.body_kept > KEPT_BODY and not self.buffering and (self.body_waiter is None or self.body_wanted >= 0):
             self.client.hold(HOLD_WAIT)
         return 0
@@ -250,7 +251,7 @@ cdef class Exchange(Timed):
         self.body_bytes += length
         if self.body_lost:
             return 0
-        if self.attempt.connection is not None and self.body_kept + length > KEPT_BODY and not self.buffering:
+        if self.body_flows and self.body_kept + length > KEPT_BODY and not self.buffering:
             # It has been sent or is about to be; too much to keep for a second time.
             self.body_lost = True
             self.body = None
@@ -276,11 +277,11 @@ cdef class Exchange(Timed):
     cdef int client_bytes(self, bytes data) except -1:
         """Tunnel bytes from the client."""
         self.body_bytes += PyBytes_GET_SIZE(data)
-        if self.attempt.connection is not None:
-            self.attempt.connection.send_raw(data)
+        if self.delivery is not None:
+            self.delivery.tunnel_bytes(self, data)
         return 0
 
-    # -- tries
+    # -- who answers
 
     cdef int wait(self, uint64_t delay) except -1:
         """Sets the deadline: so many milliseconds from now (0 = none), never beyond that of the whole exchange."""
@@ -293,19 +294,9 @@ cdef class Exchange(Timed):
         self.engine.wheel.arm(self, delay)
         return 0
 
-    cdef int connected(self, UpstreamSide connection) except -1:
-        """A connection is there: the request goes out."""
-        self.attempt.connection = connection
-        self.attempt.connecting = None
-        self.attempt.waiting = False
-        self.connected_at = clock_us() if not self.attempt.reused else self.forwarded_at
-        if self.try_due:
-            self.wait(self.try_due - self.engine.wheel.now if self.try_due > self.engine.wheel.now else 1)
-        else:
-            self.wait(0)
-        if self.expects_continue:
-            self.client.send_continue(self)
-        connection.start(self)
+    cdef int body_taken(self) except -1:
+        """Somebody takes the body now, and has been given what is kept of it: the rest goes on as it comes."""
+        self.body_flows = True
         if not self.request_complete:
             if self.client.held & HOLD_WAIT:
                 self.client.release(HOLD_WAIT)
@@ -315,56 +306,35 @@ cdef class Exchange(Timed):
                 self.body_kept = 0
         return 0
 
-    cdef int attempt_failed(self, int cause) except -1:
-        """The try came to nothing before the client saw anything of an answer, or the answer broke off."""
-        if self.over:
-            return 0
-        return try_failed(self, cause)
-
-    cdef int drop_attempt(self) except -1:
-        """Lets go of target and connection, whatever state the try is in."""
-        cdef Attempt attempt = self.attempt
-        cdef UpstreamSide connection = attempt.connection
-        if self.pause is not None or self.task is not None:
+    cdef int leave_delivery(self) except -1:
+        """Whoever was to answer is not wanted any more, in whatever state that is."""
+        cdef Delivery delivery = self.delivery
+        if self.task is not None:
             self.stop_waiting()
-        if attempt.in_flight != NULL:
-            attempt.in_flight[0] -= 1
-        if attempt.admitted | attempt.target_admitted and not attempt.judged:
-            self.upstream.leave_unjudged(self)
-        if attempt.waiting or attempt.connecting is not None:
-            self.upstream.leave(self)
-        attempt.clear()
-        if connection is not None:
-            connection.abandon()
+        self.source = None
+        self.body_flows = False
+        if delivery is not None:
+            self.delivery = None
+            delivery.leave(self)
         return 0
+
+    cdef void remember(self, Facts facts, int place) noexcept:
+        """Keeps what a feature knows of it from now on."""
+        facts.others = self.facts
+        self.facts = facts
+        self.places[place] = <void*>facts
 
     def abort(self):
         """Ends a copy: the gateway stops."""
         self.client_gone(STOPPED)
 
-    def next_try(self, uint64_t generation):
-        """The pause between two tries is over."""
-        if self.generation == generation:
-            self.pause = None
-            begin_try(self)
-
-    def hedge_now(self, uint64_t generation):
-        """No answer yet: a second target is asked too."""
-        if self.generation == generation:
-            self.pause = None
-            if self.phase == PHASE_UPSTREAM:
-                begin_hedge(self)
-
     cdef int stop_waiting(self) except -1:
-        """Ends the pause, the wait for a hedge, a policy's task or a step; nothing that still comes of it counts."""
+        """Ends the wait for a policy's task or a step; nothing that still comes of it counts."""
         cdef Gate step = self.later
         self.generation += 1
         if step is not None:
             self.later = None
             step.leave(self)
-        if self.pause is not None:
-            self.pause.cancel()
-            self.pause = None
         if self.task is not None:
             self.task.cancel()
             self.task = None
@@ -378,77 +348,46 @@ cdef class Exchange(Timed):
         return 0
 
     cdef int expired(self) except -1:
-        """Connecting, waiting, a try or the whole exchange took too long."""
+        """A step, whoever answers, or the whole exchange took too long."""
         if self.over:
             return 0
         if self.total_due and self.engine.wheel.now + 1 >= self.total_due:
-            if self.phase == PHASE_UPSTREAM and self.attempt.connection is not None and not self.is_copy:
-                # The target had its time, all that there was.
-                self.upstream.judge(self, FAILED_TIMEOUT)
             return self.refuse(TOTAL_TIMEOUT)
         if self.later is not None:
             return self.refuse(self.later.late(self))
-        if self.attempt.waiting:
-            return self.attempt_failed(NO_TARGET if self.attempt.target is None else POOL_TIMEOUT)
-        if self.attempt.connecting is not None:
-            return self.attempt_failed(CONNECT_TIMEOUT)
-        if self.try_due and self.phase == PHASE_UPSTREAM and self.attempt.connection is not None:
-            return self.attempt_failed(TRY_TIMEOUT)
-        return 0
+        return self.delivery.late(self) if self.delivery is not None else 0
 
-    # -- driven by the upstream's connection
+    # -- driven by who answers
 
-    cdef int response_interim(self) except -1:
+    cdef int interim(self) except -1:
         """A 1xx lies in ``response``."""
         self.interims += 1
         if self.interims <= MAX_INTERIM and self.request.minor == 1 and not self.response_started:
-            if self.route.response_edits is not None:
-                take_out(self.response, self.route.response_edits, False)
+            if self.route.edits is not None:
+                (<AnswerEdits>self.route.edits).interim(self)
             self.client.send_interim(self)
         return 0
 
-    cdef int response_arrived(self, bytes piece, bint last) except -1:
-        """The final response head lies in ``response``; ``piece`` is what came of the body with it."""
-        if self.original is not None:
-            return adopt(self, piece, last)
-        self.response_at = clock_us()
-        self.status = self.response.status
-        if self.attempt.target is not None:
-            self.upstream.judge(self, NO_FAILURE)
-        if self.route.retry is not None and self.route.retry.on.statuses[self.status] and keeps(self):
-            return keep_answer(self, piece, last)
-        return self.pass_on(piece, last)
-
-    cdef int pass_on(self, bytes piece, bint last) except -1:
-        """The answer in ``response`` is the one that the client gets."""
+    cdef int answered(self, bytes piece, bint last) except -1:
+        """The answer for the client: its head lies in ``response``; ``piece`` is what came of the body with it."""
         cdef Route route = self.route
-        cdef uint64_t generation
+        cdef uint64_t generation = self.generation
+        self.status = self.response.status
         self.response_complete = last
         if self.carried is not None:
             self.response_extra = list(self.carried)
-        if self.pause is not None or self.hedge is not None:
-            self.stop_waiting()
-            if self.hedge is not None:
-                self.hedge.client_gone(STOPPED)
-                self.hedge = None
-        generation = self.generation
         if not self.request_complete and self.status != 101:
             self.sending_stopped = True
-            if self.attempt.connection is not None:
-                self.attempt.connection.stop_sending()
             self.client.release(HOLD_SINK | HOLD_WAIT)
         self.body = None
         self.body_lost = True
         if self.status == 101:
-            if route.response_edits is not None and not edit_response(self):
+            if route.edits is not None and not (<AnswerEdits>route.edits).arrived(self):
                 return self.refuse(BAD_VALUE)
             self.phase = PHASE_TUNNEL
             self.response_started = True
             self.due = 0
             return self.client.open_tunnel(self)
-        if self.try_due:
-            self.try_due = 0
-            self.wait(0)
         if route.alters_response and not self.is_copy:
             if route.buffer_response:
                 self.phase = PHASE_RESPONSE
@@ -460,7 +399,7 @@ cdef class Exchange(Timed):
             if route.on_response is not None:
                 self.keep_response(piece, last)
                 return run_hooks(self, route.on_response, PHASE_RESPONSE)
-            if route.response_edits is not None and not edit_response(self):
+            if route.edits is not None and not (<AnswerEdits>route.edits).arrived(self):
                 return self.refuse(BAD_VALUE)
             if route.response_filters is not None:
                 return begin_response(self, piece, last, OK)
@@ -471,8 +410,8 @@ cdef class Exchange(Timed):
             self.finish(OK)
         return 0
 
-    cdef int response_piece(self, bytes piece, bint last) except -1:
-        """More of the response body, perhaps its end."""
+    cdef int piece(self, bytes piece, bint last) except -1:
+        """More of the answer's body, perhaps its end."""
         cdef uint64_t generation = self.generation
         if self.phase == PHASE_SENDING:
             self.client.send_body(self, piece, last)
@@ -482,8 +421,6 @@ cdef class Exchange(Timed):
             return 0
         if self.phase == PHASE_FILTERING:
             return filter_response(self, piece, last)
-        if self.phase == PHASE_KEEPING:
-            return keep_piece(self, piece, last)
         self.keep_response(piece, last)
         if last and self.generation == generation and self.route.buffer_response and self.phase == PHASE_RESPONSE \
                 and self.hooks is not self.route.on_response:
@@ -503,9 +440,13 @@ cdef class Exchange(Timed):
         if self.route.buffer_response:
             if self.route.max_body and self.response_kept > self.route.max_body:
                 self.refuse(RESPONSE_TOO_LARGE)
-        elif self.response_kept > KEPT_BODY and self.attempt.connection is not None:
-            self.attempt.connection.hold(HOLD_WAIT)
+        elif self.response_kept > KEPT_BODY and self.source is not None:
+            self.source.hold(HOLD_WAIT)
         return 0
+
+    cdef int failed(self, int cause) except -1:
+        """There is no answer, or the rest of it does not come."""
+        return self.refuse(cause)
 
     # -- policies: see chain
 
@@ -519,16 +460,15 @@ cdef class Exchange(Timed):
     cdef int deliver(self) except -1:
         """The response side of the policies is through: what they left goes to the client."""
         cdef bytes piece
-        cdef UpstreamSide connection = self.attempt.connection
+        cdef Source source
         cdef uint64_t generation = self.generation
         if self.answer is not None:
             return self.respond(self.answer, self.cause or POLICY_ANSWERED)
-        if self.route.response_edits is not None and not edit_response(self):
+        if self.route.edits is not None and not (<AnswerEdits>self.route.edits).arrived(self):
             return self.refuse(BAD_VALUE)
         if self.status_changed and not self.response_complete and (self.status == 304 or self.status == 204):
             # Nobody gets the rest of the body.
-            self.drop_attempt()
-            connection = None
+            self.leave_delivery()
             self.response_complete = True
         piece = b"".join(self.response_body) if self.response_body is not None else None
         self.response_body = None
@@ -541,8 +481,9 @@ cdef class Exchange(Timed):
             return 0
         if self.response_complete:
             return self.finish(OK)
-        if connection is not None:
-            connection.release(HOLD_WAIT)
+        source = self.source
+        if source is not None:
+            source.release(HOLD_WAIT)
         return 0
 
     # -- answers of our own
@@ -555,11 +496,11 @@ cdef class Exchange(Timed):
             self.client.cut(self)
             return self.finish(cause)
         if self.is_copy:
-            return copy_failed(self, cause)
+            return self.finish(cause)
         self.cause = cause
         self.stop_waiting()
         self.stop_reading_body()
-        self.drop_attempt()
+        self.leave_delivery()
         self.answer = None
         self.response_extra = None
         self.response_withheld = 0
@@ -575,8 +516,8 @@ cdef class Exchange(Timed):
         """An answer that is complete."""
         cdef bint changes = self.route is not None and self.route.alters_response
         cdef bint given = cause == POLICY_ANSWERED or cause == ROUTE_ANSWERED
-        self.drop_attempt()
-        if changes and given and self.phase == PHASE_REQUEST:
+        self.leave_delivery()
+        if changes and given and (self.phase == PHASE_REQUEST or self.phase == PHASE_DELIVERY):
             # Who gave it may give it again: what is changed is a copy.
             answer = copy_of_answer(answer)
             if self.route.on_response is not None:
@@ -603,20 +544,6 @@ cdef class Exchange(Timed):
         return body_of(self, whole)
 
     # -- the end
-
-    cdef int end_copies(self) except -1:
-        """The part of `finish` for exchanges with copies, and for copies, which are counted and logged nowhere."""
-        if self.hedge is not None:
-            self.hedge.original = None
-            self.hedge.client_gone(STOPPED)
-            self.hedge = None
-        if self.mirror is not None:
-            # It has no use for half a body.
-            if not self.request_complete:
-                self.mirror.client_gone(STOPPED)
-            self.mirror = None
-        self.engine.copies.discard(self)
-        return 0
 
     cdef void owe(self, Debt debt) noexcept:
         """To be settled at the end, before what was owed already."""
@@ -650,14 +577,14 @@ cdef class Exchange(Timed):
         live.exchanges -= 1
         self.stop_waiting()
         self.stop_reading_body()
-        self.drop_attempt()
+        self.leave_delivery()
         if self.debts is not None:
             self.settle_debts(cause)
-        if self.hedge is not None or self.mirror is not None or self.is_copy:
-            self.end_copies()
-            if self.is_copy:
-                self.reuse()
-                return client.settled(self)
+        if self.is_copy:
+            # Counted and logged nowhere.
+            engine.copies.discard(self)
+            self.reuse()
+            return client.settled(self)
         engine.slab.responses[self.status // 100 if 100 <= self.status < 600 else 0] += 1
         micros = self.ended - self.started
         histogram_record(engine.slab.latency, micros)
@@ -674,7 +601,6 @@ cdef class Exchange(Timed):
                 if self.response_view is not None:
                     self.response_view.end()
                 self.request_view = self.response_view = self.error = self.filters = None
-                self.attempt.clear()
                 self.body = self.response_body = None
                 self.client = None
             else:

@@ -15,34 +15,18 @@ cdef Answer copy_of_answer(Answer answer):
     return copy
 
 
-cdef bint edit_response(Exchange x) except -1:
-    """The route's edits of the upstream's answer. False: as `edit`."""
-    x.response_withheld |= x.route.response_edits.own
-    x.response_extra = edit(x, x.route.response_edits, x.response, x.response_extra)
-    return x.response_extra is not None
-
-
 cdef Answer final_answer(Exchange x, Answer answer, bint given):
-    """An answer with what this exchange carries and what the route's edits make of it; None: as `edit`.
+    """An answer with what this exchange carries and what the route's edits make of it; None: as `AnswerEdits.arrived`.
 
-    Of an answer that is not ``given`` by the route or its policies, edits concern the gateway's own fields alone: what
-    else is said of an application's answers would be wrong of an error.
+    ``given``: by the route or its policies.
     """
-    cdef Edits edits = x.route.response_edits if x.route is not None else None
-    if edits is not None and not given:
-        edits = edits.own_only
+    cdef AnswerEdits edits = <AnswerEdits>x.route.edits if x.route is not None else None
     if edits is None and x.carried is None:
         return answer
     answer = copy_of_answer(answer)
     if x.carried is not None:
         answer.fields.extend(x.carried)
-    if edits is not None:
-        x.response_withheld |= edits.own
-        fields = edit(x, edits, None, answer.fields)
-        if fields is None and given:
-            return None
-        answer.fields = fields or []
-    return answer
+    return answer if edits is None else edits.own(x, answer, given)
 
 
 cdef Answer with_refusal(Exchange x, int cause, Answer answer):

@@ -32,7 +32,15 @@ cdef Exchange take_exchange(Engine engine):
     return x
 
 
-cdef class Endpoint(Timed):
+cdef class Source(Timed):
+    cdef int hold(self, int reason) except -1:
+        return 0
+
+    cdef int release(self, int reason) except -1:
+        return 0
+
+
+cdef class Endpoint(Source):
     """One end of an exchange with a transport: what both sides have in common.
 
     It alone pauses and resumes reading: reading goes on while no reason is set in ``held``.
@@ -244,11 +252,11 @@ cdef class ClientSide(Endpoint):
 
     def sink_changed(self, int hold):
         cdef Exchange x = self.exchange
-        if x is not None and x.attempt.connection is not None:
+        if x is not None and x.source is not None:
             if hold:
-                x.attempt.connection.hold(HOLD_SINK)
+                x.source.hold(HOLD_SINK)
             else:
-                x.attempt.connection.release(HOLD_SINK)
+                x.source.release(HOLD_SINK)
 
 
 cdef bint is_event_stream(Exchange x) noexcept:
@@ -296,34 +304,6 @@ cdef class UpstreamSide(Endpoint):
                 x.client.release(HOLD_SINK)
 
 
-cdef class Upstream:
-    cdef int acquire(self, Exchange x) except -1:
-        """Finds a connection for ``x.attempt``: `Exchange.connected` or `Exchange.attempt_failed` follows, now or
-        later.
-        """
-        return 0
-
-    cdef int leave(self, Exchange x) except -1:
-        """The exchange no longer waits for a connection."""
-        return 0
-
-    cdef int judge(self, Exchange x, int failure) except -1:
-        """How the try went: a `Failure`, or NO_FAILURE with the status of the answer in ``x.status``."""
-        return 0
-
-    cdef int leave_unjudged(self, Exchange x) except -1:
-        """The try ends without a verdict: the client left."""
-        return 0
-
-    cdef bint has_untried(self, Exchange x) except -1:
-        """Whether there is a target that this exchange has not asked yet."""
-        return False
-
-    cdef bint affords_retry(self, double ratio) except -1:
-        """Takes one retry from the budget, which grows by ``ratio`` with each first try. False: it is spent."""
-        return True
-
-
 cdef class Observer:
     cdef int exchange_finished(self, Exchange x) except -1:
         return 0
@@ -340,6 +320,101 @@ cdef class Gate:
 
     cdef int late(self, Exchange x) except -1:
         raise NotImplementedError
+
+
+cdef class Facts:
+    cdef void reset(self) noexcept:
+        """As if nothing was known."""
+
+    cdef int copy_to(self, Exchange copy) except -1:
+        return 0
+
+
+cdef class Delivery:
+    cdef int begin(self, Exchange x) except -1:
+        raise NotImplementedError
+
+    cdef int more(self, Exchange x, bytes piece, bint complete) except -1:
+        """A piece of the request body that has been kept, perhaps its end."""
+        return 0
+
+    cdef int tunnel_bytes(self, Exchange x, bytes data) except -1:
+        """From the client, behind a 101."""
+        return 0
+
+    cdef int late(self, Exchange x) except -1:
+        """The deadline that it set has passed."""
+        return 0
+
+    cdef int leave(self, Exchange x) except -1:
+        """Nothing of it is wanted any more."""
+        return 0
+
+    cdef int move(self, Exchange x, Exchange to) except -1:
+        """What it does for ``x`` goes on for ``to``."""
+        return 0
+
+    cdef int enclose(self, Delivery outer) except -1:
+        """Puts another one around it, before it is used."""
+        self.outer = outer
+        return 0
+
+    cdef int answered(self, Exchange x, bytes piece, bint last) except -1:
+        """The one within has an answer: its head lies in ``x.response``."""
+        return self.tell_answered(x, piece, last)
+
+    cdef int piece(self, Exchange x, bytes piece, bint last) except -1:
+        """More of the body that the one within gives, perhaps its end."""
+        return self.tell_piece(x, piece, last)
+
+    cdef int failed(self, Exchange x, int cause) except -1:
+        """The one within has no answer, or the rest of it does not come."""
+        return self.tell_failed(x, cause)
+
+    cdef int tell_answered(self, Exchange x, bytes piece, bint last) except -1:
+        return x.answered(piece, last) if self.outer is None else self.outer.answered(x, piece, last)
+
+    cdef int tell_piece(self, Exchange x, bytes piece, bint last) except -1:
+        return x.piece(piece, last) if self.outer is None else self.outer.piece(x, piece, last)
+
+    cdef int tell_failed(self, Exchange x, int cause) except -1:
+        return x.failed(cause) if self.outer is None else self.outer.failed(x, cause)
+
+
+cdef class Around(Delivery):
+    cdef int begin(self, Exchange x) except -1:
+        return self.inner.begin(x)
+
+    cdef int more(self, Exchange x, bytes piece, bint complete) except -1:
+        return self.inner.more(x, piece, complete)
+
+    cdef int tunnel_bytes(self, Exchange x, bytes data) except -1:
+        return self.inner.tunnel_bytes(x, data)
+
+    cdef int late(self, Exchange x) except -1:
+        return self.inner.late(x)
+
+    cdef int leave(self, Exchange x) except -1:
+        return self.inner.leave(x)
+
+    cdef int move(self, Exchange x, Exchange to) except -1:
+        return self.inner.move(x, to)
+
+
+cdef class AnswerEdits:
+    cdef int interim(self, Exchange x) except -1:
+        """A 1xx lies in ``x.response``."""
+        return 0
+
+    cdef bint arrived(self, Exchange x) except -1:
+        """The head in ``x.response``. False: a value that the client chose cannot stand in a field."""
+        return True
+
+    cdef Answer own(self, Exchange x, Answer answer, bint given):
+        """An answer that can be changed, ``given`` by the route or a policy, or one of the gateway in its own trouble.
+        None: as `arrived`.
+        """
+        return answer
 
 
 cdef class Debt:
@@ -387,16 +462,6 @@ cdef class BodyRule:
         stays as it is, or has no bytes here (HEAD, 204, 304).
         """
         raise NotImplementedError
-
-
-cdef class Attempt:
-    cdef void clear(self) noexcept:
-        self.target = None
-        self.connection = None
-        self.connecting = None
-        self.waiting = self.reused = self.judged = False
-        self.admitted = self.target_admitted = 0
-        self.in_flight = NULL
 
 
 cdef class Answer:

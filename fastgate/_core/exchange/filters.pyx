@@ -27,7 +27,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
-from fastgate._core.exchange.causes cimport POLICY_FAILED, STOPPED
+from fastgate._core.exchange.causes cimport POLICY_FAILED
 from fastgate._core.exchange.exchange cimport (
     FRAMED_ANEW,
     FRAMED_AS_SENT,
@@ -96,9 +96,6 @@ cdef bytes filter_request(Exchange x, bytes piece, bint last):
     except BaseException as error:
         # Nothing more of it is of use, to nobody.
         x.sending_stopped = True
-        if x.mirror is not None:
-            x.mirror.client_gone(STOPPED)
-            x.mirror = None
         filter_failed(x, filter.name, error)
         return None
     x.body_bytes += length - PyBytes_GET_SIZE(made)
@@ -133,9 +130,9 @@ cdef int begin_response(Exchange x, bytes piece, bint last, int cause) except -1
     if last:
         x.response_complete = True
     pass_piece(x, chain, piece if piece is not None else b"", last)
-    if alive(x, chain) and chain.rest is None and x.attempt.connection is not None:
+    if alive(x, chain) and chain.rest is None and x.source is not None:
         # Policies may have held it while they looked at the head.
-        x.attempt.connection.release(HOLD_WAIT)
+        x.source.release(HOLD_WAIT)
     return 0
 
 
@@ -228,15 +225,15 @@ cdef int take_slice(Exchange x, Chain chain) except -1:
     if done:
         chain.rest = None
         if chain.waiting is None:
-            if x.attempt.connection is not None:
-                x.attempt.connection.release(HOLD_WAIT)
+            if x.source is not None:
+                x.source.release(HOLD_WAIT)
             return 0
         piece, last = chain.waiting.pop(0)
         if not chain.waiting:
             chain.waiting = None
         return pass_piece(x, chain, piece, last)
-    if x.attempt.connection is not None:
-        x.attempt.connection.hold(HOLD_WAIT)
+    if x.source is not None:
+        x.source.hold(HOLD_WAIT)
     chain.exchange = x
     x.engine.loop.call_soon(chain.go_on)
     return 0

@@ -1,6 +1,5 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from fastgate._core.delivery.retry cimport RetryRule
 from fastgate._core.routing.router cimport Router
 
 
@@ -29,38 +28,12 @@ cdef uint32_t own_field(bytes lower, bytes request_id) except? 0
 cdef uint32_t own_variable(bytes folded, bytes request_id) except? 0
 
 
-cdef class Edits:
-    cdef readonly tuple removed        # lower-case names
-    cdef tuple removed_variables       # the same, as `same_variable` compares
-    cdef readonly tuple added          # (name, value) or (name, Template)
-    cdef uint32_t own                  # OwnField: those of the gateway's own fields that go, or are replaced
-    cdef uint32_t own_of_requests      # the same, of a request
-    cdef Edits own_only                # what of them concerns these fields; None = nothing
-
-    cdef bint removes(self, const unsigned char* name, Py_ssize_t length, bint of_request) noexcept
-
-
-cdef class Template:
-    cdef readonly tuple parts          # bytes, or (variable, argument)
-
-
-cdef class FixedAnswer:
-    cdef readonly int status
-    cdef readonly tuple fields         # (name, value) or (name, Template)
-    cdef readonly bytes content
-    cdef bint keeps_query              # Location gets the query of the request
-
-
 cdef class Route:
     cdef readonly str name
-    cdef readonly object upstream      # Upstream; None where a split or a fixed answer stands for it
-    cdef readonly object split         # split.Split
-    cdef readonly object mirror        # copies.Mirror
-    cdef readonly FixedAnswer fixed
+    cdef readonly object delivery      # Delivery: who answers
     cdef readonly tuple stamps         # of Stamp; None where there are none
     cdef uint32_t stamped              # OwnField: what of the gateway's own fields they may put
-    cdef readonly RetryRule retry      # None: one try
-    cdef readonly tuple on_request     # gates, then hooks of plugins; None where there are none
+    cdef readonly tuple on_request     # gates, hooks of plugins, edits; None where there are none
     cdef readonly tuple on_response
     cdef readonly tuple on_error
     cdef bint buffer_request           # the whole body before the upstream is asked
@@ -68,11 +41,8 @@ cdef class Route:
     cdef bint buffer_response
     cdef readonly tuple request_filters    # of BodyFilter, the same for every exchange; None where there are none
     cdef readonly tuple response_filters   # of BodyRule; None where there are none
-    cdef bint alters_request           # there is something to do before the first try: edits, filters …
-    cdef bint alters_response          # … or before the answer goes out
-    cdef object rewrite                # callable: normalised path → path to forward, None = refuse
-    cdef Edits request_edits
-    cdef Edits response_edits
+    cdef bint alters_response          # there is something to do before the answer goes out
+    cdef readonly object edits         # AnswerEdits: of the heads of answers; None where there are none
     cdef bint answers_preflights
     cdef int host_mode                 # HostMode
     cdef bytes host
@@ -82,8 +52,7 @@ cdef class Route:
     cdef int64_t min_rate              # bytes a second of a client that is waited for; 0 = none
     cdef tuple upgrades                # lower-case
     cdef int64_t max_body              # bytes; 0 = no limit
-    cdef uint32_t connect_timeout      # milliseconds; 0 = none
-    cdef uint32_t read_timeout
+    cdef uint32_t read_timeout         # milliseconds; 0 = none
     cdef uint32_t write_timeout
     cdef uint32_t idle_timeout
     cdef uint32_t total_timeout
@@ -93,16 +62,6 @@ cdef enum HostMode:
     HOST_UPSTREAM = 0
     HOST_CLIENT = 1
     HOST_LITERAL = 2
-
-
-cdef enum Variable:
-    CLIENT_IP = 0
-    REQUEST_ID = 1
-    REQUEST_HOST = 2
-    REQUEST_PATH = 3
-    PARAMETER = 4
-    CLAIM = 5
-    KEY_ID = 6
 
 
 cdef class Runtime:

@@ -1,84 +1,25 @@
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from fastgate._core.delivery.copies import Mirror
-from fastgate._core.delivery.retry import RetryRule
-from fastgate._core.delivery.split import Split
 from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Gate, Stamp, Upstream
+from fastgate._core.exchange.exchange import AnswerEdits, BodyFilter, BodyRule, Delivery, Gate, Stamp
 from fastgate._core.routing.router import Entry, Router
-
-VARIABLES: dict[str, int]
-"""The variables of a `Template` by the names that a configuration uses."""
-
-class Template:
-    """A field value: literal bytes and (variable, argument) pairs, a variable being one of `VARIABLES`."""
-
-    def __init__(self, parts: Iterable[bytes | tuple[int, str]]) -> None: ...
-    @property
-    def parts(self) -> tuple[bytes | tuple[int, str], ...]: ...
-
-class Edits:
-    """What is done to the fields of a head: ``removed`` names go, ``added`` pairs are appended, in this order."""
-
-    def __init__(
-        self,
-        *,
-        removed: Iterable[str] = (),
-        added: Iterable[tuple[str, bytes | Template]] = (),
-        request_id: str = "",
-    ) -> None:
-        """``request_id`` is the name of the field that the gateway has for the id; ``""``: it has none."""
-    @property
-    def removed(self) -> tuple[bytes, ...]:
-        """In lower case."""
-    @property
-    def added(self) -> tuple[tuple[bytes, bytes | Template], ...]: ...
-
-class FixedAnswer:
-    """What a route answers without an upstream. Field values may be templates.
-
-    ``keeps_query``: the first field is Location and gets the query of the request, unless it has one.
-    """
-
-    def __init__(
-        self,
-        *,
-        status: int = 200,
-        fields: Iterable[tuple[str, bytes | Template]] = (),
-        content: bytes = b"",
-        keeps_query: bool = False,
-    ) -> None: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def fields(self) -> tuple[tuple[bytes, bytes | Template], ...]: ...
-    @property
-    def content(self) -> bytes: ...
-
-DEFAULT_RETRY: RetryRule
-"""What a route without a rule of its own does."""
 
 class Route:
     """One route with everything it needs bound to it; immutable.
 
-    Timeouts are seconds, 0 = none; ``max_body`` is bytes, 0 = no limit. ``rewrite`` makes the path to forward of the
-    normalised path; None from it refuses the request. ``host_header`` is "upstream", "client" or the value to send.
-    ``gates`` are the built-in policies; the hooks are bound methods of the policies that define them.
+    Timeouts are seconds, 0 = none; ``max_body`` is bytes, 0 = no limit. ``host_header`` is "upstream", "client" or the
+    value to send. ``on_request`` are the steps of a request in their order: gates, which are built-in policies, and
+    hooks, which are bound methods of the policies that define them.
     """
 
     def __init__(
         self,
         *,
         name: str,
-        upstream: Upstream | None = None,
-        split: Split | None = None,
-        mirror: Mirror | None = None,
-        fixed: FixedAnswer | None = None,
+        delivery: Delivery,
         stamps: Iterable[Stamp] = (),
-        retry: RetryRule | None = ...,
-        gates: Iterable[Gate] = (),
-        on_request: Iterable[Hook] = (),
+        on_request: Iterable[Gate | Hook] = (),
         on_response: Iterable[Hook] = (),
         on_error: Iterable[Hook] = (),
         buffer_request: bool = False,
@@ -86,9 +27,7 @@ class Route:
         buffer_response: bool = False,
         request_filters: Iterable[BodyFilter] = (),
         response_filters: Iterable[BodyRule] = (),
-        rewrite: Callable[[bytes], bytes | None] | None = None,
-        request_edits: Edits | None = None,
-        response_edits: Edits | None = None,
+        edits: AnswerEdits | None = None,
         answers_preflights: bool = False,
         host_header: str = "upstream",
         names_trace: bool = False,
@@ -97,7 +36,6 @@ class Route:
         half_close: str = "cancel",
         min_rate: int = 0,
         max_body: int = 0,
-        connect_timeout: float = 2.0,
         read_timeout: float = 60.0,
         write_timeout: float = 60.0,
         idle_timeout: float = 300.0,
@@ -106,23 +44,17 @@ class Route:
     @property
     def name(self) -> str: ...
     @property
-    def upstream(self) -> Upstream | None:
-        """None where a split or a fixed answer stands for it."""
+    def delivery(self) -> Delivery:
+        """Who answers."""
     @property
-    def split(self) -> Split | None: ...
-    @property
-    def mirror(self) -> Mirror | None: ...
-    @property
-    def fixed(self) -> FixedAnswer | None: ...
+    def edits(self) -> AnswerEdits | None:
+        """Of the heads of answers; None where there are none."""
     @property
     def stamps(self) -> tuple[Stamp, ...] | None:
         """None where there are none."""
     @property
-    def retry(self) -> RetryRule | None:
-        """None: one try."""
-    @property
     def on_request(self) -> tuple[Gate | Hook, ...] | None:
-        """Gates, then hooks; None where there are none."""
+        """None where there are none."""
     @property
     def on_response(self) -> tuple[Hook, ...] | None: ...
     @property

@@ -4,17 +4,7 @@ These objects are immutable once built; only a runtime that is no longer in use 
 know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
 """
 
-from fastgate._core.exchange.head cimport (
-    NAMES_DROP,
-    NAMES_PASS,
-    NAMES_REJECT,
-    X_REQUEST_ID,
-    folded_name,
-    same,
-    same_variable,
-)
-from fastgate._core.delivery.retry cimport RetryRule
-
+from fastgate._core.exchange.head cimport NAMES_DROP, NAMES_PASS, NAMES_REJECT, X_REQUEST_ID, folded_name
 from fastgate._core.exchange.timers import milliseconds
 
 
@@ -45,99 +35,23 @@ cdef uint32_t own_variable(bytes folded, bytes request_id) except? 0:
     return bit | OWN_REQUEST_ID if folded == request_id else bit
 
 
-cdef class Edits:
-    """What is done to the fields of a head: ``removed`` names go, ``added`` pairs are appended, in this order.
-
-    From a request a name goes in every spelling that servers take for the same variable.
-    """
-
-    def __cinit__(self, *, removed=(), added=(), request_id=""):
-        cdef bytes id_name = request_id.lower().encode("ascii") if request_id else None
-        cdef bytes id_variable = folded_name(id_name) if request_id else None
-        self.removed = tuple(name.lower().encode("ascii") for name in removed)
-        self.removed_variables = tuple(folded_name(name) for name in self.removed)
-        self.added = tuple((name.encode("ascii"), value) for name, value in added)
-        own = {name for name in self.removed if own_field(name, id_name)}
-        for name in self.removed:
-            self.own |= own_field(name, id_name)
-        for name in self.removed_variables:
-            self.own_of_requests |= own_variable(name, id_variable)
-        if own == {*self.removed, *(name.lower() for name, _ in self.added)}:
-            self.own_only = self if own else None
-        elif own:
-            self.own_only = Edits(
-                removed=sorted(name.decode() for name in own),
-                added=[(name.decode(), value) for name, value in self.added if name.lower() in own],
-                request_id=request_id,
-            )
-
-    cdef bint removes(self, const unsigned char* name, Py_ssize_t length, bint of_request) noexcept:
-        cdef bytes removed
-        if of_request:
-            for removed in self.removed_variables:
-                if same_variable(name, length, removed, len(removed)):
-                    return True
-            return False
-        for removed in self.removed:
-            if same(name, length, removed, len(removed)):
-                return True
-        return False
-
-
-cdef class Template:
-    """A field value with variables: literal bytes and (`Variable`, argument) pairs."""
-
-    def __cinit__(self, parts):
-        self.parts = tuple(parts)
-
-
-VARIABLES = {
-    "client_ip": CLIENT_IP,
-    "request_id": REQUEST_ID,
-    "host": REQUEST_HOST,
-    "path": REQUEST_PATH,
-    "param": PARAMETER,
-    "claim": CLAIM,
-    "key": KEY_ID,
-}
-
-
-cdef class FixedAnswer:
-    """What a route answers without an upstream. Field values may be templates."""
-
-    def __init__(self, *, status=200, fields=(), content=b"", keeps_query=False):
-        self.status = status
-        self.fields = tuple((name.encode("ascii"), value) for name, value in fields)
-        self.content = content
-        self.keeps_query = keeps_query
-
-
-# What a route without a rule of its own does: once more, when nothing can have been done twice.
-DEFAULT_RETRY = RetryRule()
-
-
 cdef class Route:
     """One route. Timeouts are seconds; 0 = none. ``host_header`` is "upstream", "client" or the value to send."""
 
     def __init__(
-        self, *, name, upstream=None, split=None, mirror=None, fixed=None, stamps=(),
-        retry=DEFAULT_RETRY, gates=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
-        read_request=False, buffer_response=False, request_filters=(), response_filters=(), rewrite=None,
-        request_edits=None, response_edits=None, answers_preflights=False, host_header="upstream", names_trace=False,
-        encoded_backslash="refuse", upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0,
-        connect_timeout=2.0, read_timeout=60.0, write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0
+        self, *, name, delivery, stamps=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
+        read_request=False, buffer_response=False, request_filters=(), response_filters=(), edits=None,
+        answers_preflights=False, host_header="upstream", names_trace=False, encoded_backslash="refuse",
+        upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0, read_timeout=60.0, write_timeout=60.0,
+        idle_timeout=300.0, total_timeout=0.0
     ):
         self.name = name
-        self.upstream = upstream
-        self.split = split
-        self.mirror = mirror
-        self.fixed = fixed
+        self.delivery = delivery
         self.stamps = tuple(stamps) or None
         self.stamped = 0
         for stamp in stamps:
             self.stamped |= stamp.own
-        self.retry = retry
-        self.on_request = (*gates, *on_request) or None
+        self.on_request = tuple(on_request) or None
         self.on_response = tuple(on_response) or None
         self.on_error = tuple(on_error) or None
         self.buffer_request = buffer_request
@@ -145,14 +59,9 @@ cdef class Route:
         self.buffer_response = buffer_response
         self.request_filters = tuple(request_filters) or None
         self.response_filters = tuple(response_filters) or None
-        self.rewrite = rewrite
-        self.request_edits = request_edits
-        self.response_edits = response_edits
-        self.alters_request = any(
-            each is not None for each in (fixed, request_edits, rewrite, self.request_filters)
-        )
+        self.edits = edits
         self.alters_response = buffer_response or any(
-            each is not None for each in (self.on_response, response_edits, self.response_filters)
+            each is not None for each in (self.on_response, edits, self.response_filters)
         )
         self.answers_preflights = answers_preflights
         self.host_mode = {"upstream": HOST_UPSTREAM, "client": HOST_CLIENT}.get(host_header, HOST_LITERAL)
@@ -163,7 +72,6 @@ cdef class Route:
         self.min_rate = min_rate
         self.upgrades = tuple(upgrade.lower().encode("ascii") for upgrade in upgrades)
         self.max_body = max_body
-        self.connect_timeout = milliseconds(connect_timeout)
         self.read_timeout = milliseconds(read_timeout)
         self.write_timeout = milliseconds(write_timeout)
         self.idle_timeout = milliseconds(idle_timeout)

@@ -2,11 +2,11 @@ import asyncio
 from typing import Protocol
 from weakref import WeakSet
 
+from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.exchange import Observer
 from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.timers import Wheel
 from fastgate._core.memory.segment import Segment
-from fastgate._core.wire.h1.upstream import Pool
 from fastgate._core.wire.tls_failures import TLSFailures
 
 class Log(Protocol):

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t
 
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_length, put_number
-from fastgate._core.policies.header_edits cimport edited_host
+from fastgate._core.exchange.field_values cimport edited_host
 from fastgate._core.exchange.exchange cimport ClientSide, Exchange
 from fastgate._core.exchange.head cimport (
     DROPPED,

@@ -1,57 +1,22 @@
-"""Connections to upstreams and the pools they rest in.
+"""Connections to upstreams: HTTP/1.1 on the wire, one exchange at a time.
 
 Theory of operation
 -------------------
-A `Pool` serves one named upstream. `acquire` asks its breaker, has its balancer pick among the targets that health
-lets be used, and gives the exchange, in this order: a connection that rests in the pool (the one used last first, so
-that the others can go), a new connection if the target may have one more, a place in the target's queue. A connection
-that comes free goes to the queue before it goes to rest. How a try went is told to health and breakers by `judge`.
-
-Which targets there are, and all settings, can change at any time (`update`): a target that stays keeps its
-connections, its counts and what is known of its health, one that goes is *retired*: it gets no more requests, and its
-connections close when they are done.
-
 An `UpstreamConnection` has one exchange at a time. It writes the request head and what is there of the body in one
 piece, reads the response head with `Head`, and passes the body on as it comes. When the response is complete it goes
 back to the pool *before* the exchange ends, so that the client's next request finds it. It goes back only if the
 request was sent whole, the framing of the response was its own end, and nothing came behind it.
-
-Invariant: ``Target.open`` counts every connection from the decision to make it until `connection_lost`, or until
-making it failed.
 """
 
-import asyncio
-import socket
-import ssl
-from collections import deque
-from errno import EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM
-
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from libc.limits cimport INT_MAX
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
 
-from fastgate._core.delivery.balancer cimport Balancer, mix
-from fastgate._core.delivery.breaker cimport REJECT, Breaker
-from fastgate._core.delivery.budget cimport RetryBudget
-from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_hex
 from fastgate._core.exchange.causes cimport (
     BAD_REQUEST,
-    BREAKER_OPEN,
-    CONNECT_FAILED,
     IDLE_TIMEOUT,
-    NAME_UNRESOLVED,
-    NO_SOCKET,
-    NO_TARGET,
     OK,
-    POOL_FULL,
     READ_TIMEOUT,
     RESPONSE_BAD_SWITCH,
     RESPONSE_CUT,
-    TLS_FAILED,
     UPSTREAM_RESET,
     UPSTREAM_STALE,
     WRITE_TIMEOUT,
@@ -59,10 +24,7 @@ from fastgate._core.exchange.causes cimport (
     reason_of,
     said_of,
 )
-from fastgate._core.exchange.worker cimport Engine, live
-from fastgate._core.exchange.exchange cimport ASK_EVERY, ClientSide, Exchange, Upstream, UpstreamSide
-from fastgate._core.wire.h1.forwarding cimport put_request
-from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
+from fastgate._core.exchange.exchange cimport ASK_EVERY, ClientSide, Exchange
 from fastgate._core.exchange.head cimport (
     AUTHORIZATION,
     DROPPED,
@@ -74,29 +36,35 @@ from fastgate._core.exchange.head cimport (
     same,
     same_text,
 )
-from fastgate._core.delivery.health cimport UpstreamHealth
-from fastgate._core.exchange.request_key cimport find_steady_key
-from fastgate._core.delivery.retry cimport Judgement
-from fastgate._core.exchange.request_key cimport RequestKey
+from fastgate._core.exchange.worker cimport Engine, live
+from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_hex
+from fastgate._core.wire.h1.forwarding cimport put_request
+from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
+from fastgate._core.wire.pooled cimport (
+    CLOSED,
+    IDLE,
+    READING_BODY,
+    READING_HEAD,
+    RESERVED,
+    STARTING,
+    TUNNEL,
+    Home,
+    PooledConnection,
+)
 from fastgate._core.wire.sockets cimport read_waiting
-from fastgate._core.exchange.timers import milliseconds
 
 cdef enum:
     MAX_HEAD = 65536
     INLINE_BODY = 16384
-    REPORT_EVERY = 10000       # milliseconds
 
 
-include "upstream_pool.pxi"
-
-
-cdef class UpstreamConnection(UpstreamSide):
+cdef class UpstreamConnection(PooledConnection):
     """The protocol of one connection to a target."""
 
-    def __cinit__(self, Pool pool, Target target):
-        self.engine = pool.engine
+    def __cinit__(self, Engine engine, Home home, pool):
+        self.engine = engine
+        self.home = home
         self.pool = pool
-        self.target = target
         self.mode = STARTING
         self.fd = -1
         self.keep_seconds = -1
@@ -136,7 +104,7 @@ cdef class UpstreamConnection(UpstreamSide):
         elif self.mode == READING_BODY and self.framing.kind == UNTIL_CLOSE:
             self.reusable = False
             self.finished()
-            x.response_piece(None, True)
+            self.delivery.piece(x, None, True)
         elif self.mode == TUNNEL:
             self.mode = CLOSED
             x.finish(OK)
@@ -152,7 +120,7 @@ cdef class UpstreamConnection(UpstreamSide):
         mode = self.mode
         self.forget()
         if self.mode == IDLE:
-            self.target.remove(self)
+            self.home.remove(self)
         if self.owner is not None:
             self.disown()
         if x is not None:
@@ -163,7 +131,7 @@ cdef class UpstreamConnection(UpstreamSide):
                 self.fail(UPSTREAM_RESET)
         self.mode = CLOSED
         self.tail = None
-        self.pool.serve(self.target)
+        self.home.came_free(self)
 
     cdef int read_rest(self) except -1:
         """Reads what came before the connection was reset.
@@ -173,7 +141,7 @@ cdef class UpstreamConnection(UpstreamSide):
         """
         cdef Exchange x = self.exchange
         cdef bytes data
-        if self.target.tls is not None:
+        if self.home.tls is not None:
             return 0
         self.reusable = False
         while self.exchange is x:
@@ -181,16 +149,6 @@ cdef class UpstreamConnection(UpstreamSide):
             if data is None:
                 return 0
             self.data_received(data)
-        return 0
-
-    cdef int forget(self) except -1:
-        """The connection is no more, or was never made."""
-        self.connected = False
-        self.transport = None
-        self.unlink()
-        if not self.forgotten:
-            self.forgotten = True
-            self.target.open -= 1
         return 0
 
     # -- the exchange's side
@@ -212,7 +170,7 @@ cdef class UpstreamConnection(UpstreamSide):
             if self.owner is None:
                 self.reserve_for(x.client)
         buffer.length = 0
-        put_request(x, self.target.authority, buffer)
+        put_request(x, self.home.authority, buffer)
         if x.body is not None and size <= INLINE_BODY:
             if chunked and size:
                 put_hex(buffer, size)
@@ -288,7 +246,7 @@ cdef class UpstreamConnection(UpstreamSide):
         if self.authenticated:
             self.reusable = False
         if self.mode == RESERVED:
-            return self.close() if self.authenticated else self.pool.put_back(self)
+            return self.close() if self.authenticated else self.home.take_back(self)
         return 0
 
     cdef int abandon(self) except -1:
@@ -339,7 +297,7 @@ cdef class UpstreamConnection(UpstreamSide):
             offset += size
             if head.status >= 200 or head.status == 101:
                 break
-            x.response_interim()
+            x.interim()
             if self.exchange is not x:
                 return 0
             head.release()
@@ -351,7 +309,7 @@ cdef class UpstreamConnection(UpstreamSide):
             self.mode = TUNNEL
             self.reusable = False
             self.engine.wheel.arm(self, x.route.idle_timeout)
-            x.response_arrived(None, False)
+            self.delivery.answered(x, None, False)
             if offset < PyBytes_GET_SIZE(data) and self.exchange is x:
                 self.exchange.client.write(data[offset:])
             return 0
@@ -381,9 +339,9 @@ cdef class UpstreamConnection(UpstreamSide):
             if offset != PyBytes_GET_SIZE(data):
                 self.reusable = False
             self.finished()
-            return x.response_arrived(piece, True)
+            return self.delivery.answered(x, piece, True)
         self.engine.wheel.arm(self, x.route.idle_timeout)
-        return x.response_arrived(piece, False)
+        return self.delivery.answered(x, piece, False)
 
     cdef int read_body(self, bytes data, Py_ssize_t offset) except -1:
         cdef Exchange x = self.exchange
@@ -395,21 +353,19 @@ cdef class UpstreamConnection(UpstreamSide):
             if offset != PyBytes_GET_SIZE(data):
                 self.reusable = False
             self.finished()
-            return x.response_piece(piece, True)
+            return self.delivery.piece(x, piece, True)
         if piece is not None:
-            return x.response_piece(piece, False)
+            return self.delivery.piece(x, piece, False)
         return 0
 
     cdef int finished(self) except -1:
         """The response is complete: away from the exchange and back to the pool, or closed."""
-        cdef Exchange x = self.exchange
         self.exchange = None
-        x.attempt.connection = None
         self.due = 0
         if self.held:
             self.release(self.held)
         if self.reusable and not self.write_paused:
-            return self.pool.put_back(self)
+            return self.home.take_back(self)
         return self.close()
 
     cdef int fail(self, int cause) except -1:
@@ -418,28 +374,19 @@ cdef class UpstreamConnection(UpstreamSide):
         cdef int mode = self.mode
         if cause == UPSTREAM_RESET and mode == READING_BODY:
             cause = RESPONSE_CUT
-        elif cause == UPSTREAM_RESET and x.attempt.reused and not self.answered:
+        elif cause == UPSTREAM_RESET and self.rested and not self.answered:
             cause = UPSTREAM_STALE
         self.exchange = None
         self.mode = CLOSED
         self.due = 0
-        x.attempt.connection = None
         if self.connected:
             self.transport.abort()
-        return x.attempt_failed(cause)
+        return self.delivery.failed(x, cause)
 
     cdef int reject(self, int cause) except -1:
         """The response cannot be read in one way only."""
-        self.pool.report(
-            self.target, f"bad response from {self.target.name} ({reason_of(cause)}): {said_of(cause)}"
-        )
+        self.home.report(self, f"bad response from {self.home.name} ({reason_of(cause)}): {said_of(cause)}")
         return self.fail(cause)
-
-    cdef int close(self) except -1:
-        if self.mode == IDLE:
-            self.target.remove(self)
-        self.mode = CLOSED
-        return self.flush_and_close()
 
     # -- deadlines
 

@@ -1,4 +1,58 @@
-"""The pool of an upstream and its targets: declared in upstream.pxd, part of upstream.pyx."""
+"""The targets of an upstream, and the pools in which connections to them rest.
+
+Theory of operation
+-------------------
+A `Pool` serves one named upstream. `acquire` asks its breaker, has its balancer pick among the targets that health
+lets be used, and gives the exchange, in this order: a connection that rests in the pool (the one used last first, so
+that the others can go), a new connection if the target may have one more, a place in the target's queue. A connection
+that comes free goes to the queue before it goes to rest. How a try went is told to health and breakers by `judge`.
+
+Which targets there are, and all settings, can change at any time (`update`): a target that stays keeps its
+connections, its counts and what is known of its health, one that goes is *retired*: it gets no more requests, and its
+connections close when they are done.
+
+Invariant: ``Target.open`` counts every connection from the decision to make it until `connection_lost`, or until
+making it failed.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from errno import EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.limits cimport INT_MAX
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+from fastgate._core.delivery.balancer cimport Balancer, mix
+from fastgate._core.delivery.breaker cimport REJECT, Breaker
+from fastgate._core.delivery.budget cimport RetryBudget
+from fastgate._core.delivery.health cimport UpstreamHealth
+from fastgate._core.delivery.retry cimport Judgement
+from fastgate._core.delivery.tries cimport Try, Upstream, try_of
+from fastgate._core.exchange.causes cimport (
+    BREAKER_OPEN,
+    CONNECT_FAILED,
+    NAME_UNRESOLVED,
+    NO_SOCKET,
+    NO_TARGET,
+    OK,
+    POOL_FULL,
+    TLS_FAILED,
+)
+from fastgate._core.exchange.exchange cimport Exchange
+from fastgate._core.exchange.request_key cimport RequestKey, find_steady_key
+from fastgate._core.exchange.worker cimport Engine
+from fastgate._core.wire.h1.upstream cimport UpstreamConnection
+from fastgate._core.wire.pooled cimport IDLE, RESERVED, STARTING, Home, PooledConnection
+
+from fastgate._core.exchange.timers import milliseconds
+
+cdef enum:
+    REPORT_EVERY = 10000       # milliseconds
 
 cdef enum:
     TRIED = 1                  # by this exchange
@@ -21,7 +75,7 @@ cdef str in_words(object error):
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
-cdef class Target:
+cdef class Target(Home):
     """One address of an upstream. ``number`` is its row in the shared target table.
 
     Weight, being a backup and the breaker may change while it is used (`Pool.update` reads them).
@@ -46,9 +100,10 @@ cdef class Target:
         engine.segment.check(engine.slot, number)
         self.in_flight = engine.segment.in_flight(number, engine.slot)
 
-    cdef int rest(self, UpstreamConnection connection) except -1:
+    cdef int rest(self, PooledConnection connection) except -1:
         """Lays a connection on top of those that rest."""
         connection.mode = IDLE
+        connection.rested = True
         connection.above = NULL
         connection.below = self.resting
         if self.resting is not None:
@@ -57,17 +112,30 @@ cdef class Target:
         self.idle += 1
         return 0
 
-    cdef UpstreamConnection wake(self):
+    cdef PooledConnection wake(self):
         """Takes the topmost one; there must be one."""
-        cdef UpstreamConnection connection = self.resting
+        cdef PooledConnection connection = self.resting
         self.remove(connection)
         return connection
 
-    cdef int remove(self, UpstreamConnection connection) except -1:
+    cdef int gone(self, PooledConnection connection) except -1:
+        self.open -= 1
+        return 0
+
+    cdef int came_free(self, PooledConnection connection) except -1:
+        return (<Pool>connection.pool).serve(self)
+
+    cdef int take_back(self, PooledConnection connection) except -1:
+        return (<Pool>connection.pool).put_back(connection)
+
+    cdef int report(self, PooledConnection connection, str what) except -1:
+        return (<Pool>connection.pool).report(self, what)
+
+    cdef int remove(self, PooledConnection connection) except -1:
         """Takes one out, wherever it lies."""
         connection.mode = STARTING
         if connection.above != NULL:
-            (<UpstreamConnection>connection.above).below = connection.below
+            (<PooledConnection>connection.above).below = connection.below
         else:
             self.resting = connection.below
         if connection.below is not None:
@@ -78,9 +146,9 @@ cdef class Target:
         return 0
 
 
-cdef int64_t in_seconds(uint64_t milliseconds) noexcept:
+cdef int64_t in_seconds(uint64_t ms) noexcept:
     """Rounded up, for Retry-After."""
-    return <int64_t>((milliseconds + 999) // 1000)
+    return <int64_t>((ms + 999) // 1000)
 
 
 cdef class Pool(Upstream):
@@ -168,14 +236,16 @@ cdef class Pool(Upstream):
     cdef int place(self) except -1:
         """Names have been resolved, or cannot be: those that have waited for it go on."""
         cdef Exchange x
+        cdef Try t
         while self.unplaced:
             x = <Exchange>self.unplaced.popleft()
-            x.attempt.waiting = False
-            self.acquire(x)
+            t = try_of(x)
+            t.waiting = False
+            self.acquire(x, t)
         return 0
 
     cdef int retire(self, Target target) except -1:
-        cdef UpstreamConnection connection
+        cdef PooledConnection connection
         target.retired = True
         while target.idle:
             connection = target.wake()
@@ -185,14 +255,14 @@ cdef class Pool(Upstream):
     def close_oldest(self, int most):
         """Closes the connections that have rested longest, target by target, at most so many; says how many."""
         cdef Target target
-        cdef UpstreamConnection connection
+        cdef PooledConnection connection
         cdef int closed = 0
         for target in self.targets:
             connection = target.resting
             while connection is not None and connection.below is not None:
                 connection = connection.below
             while connection is not None and closed < most:
-                above = <UpstreamConnection>connection.above if connection.above != NULL else None
+                above = <PooledConnection>connection.above if connection.above != NULL else None
                 connection.close()
                 connection = above
                 closed += 1
@@ -209,71 +279,71 @@ cdef class Pool(Upstream):
         for target in self.targets:
             self.retire(<Target>target)
 
-    cdef int acquire(self, Exchange x) except -1:
+    cdef int acquire(self, Exchange x, Try t) except -1:
         cdef Target target
-        cdef UpstreamConnection connection
+        cdef PooledConnection connection
         cdef uint64_t now = self.engine.wheel.now
         cdef int admitted
         if self.awaits_names and not self.targets:
             # No longer than for a connection.
             self.unplaced.append(x)
-            x.attempt.waiting = True
+            t.waiting = True
             return 0
         if self.breaker is not None:
             admitted = self.breaker.admit(now, self.engine.random())
             if admitted == REJECT:
                 self.engine.slab.breaker_refused += 1
                 x.refused_for = in_seconds(self.breaker.retry_after_ms(now))
-                return x.attempt_failed(BREAKER_OPEN)
-            x.attempt.admitted = admitted
+                return t.by.failed(x, BREAKER_OPEN)
+            t.admitted = admitted
         if self.health.changed(now):
             self.weigh()
-        if x.client.reserved is not None and not x.fresh:
-            connection = self.take_reserved(x, now)
+        if x.client.reserved is not None and not t.fresh:
+            connection = self.take_reserved(x, t, now)
             if connection is not None:
-                self.occupy(x, connection.target)
-                return x.connected(connection)
-        target = self.choose(x, now)
+                self.occupy(x, t, <Target>connection.home)
+                return t.by.connected(x, t, connection)
+        target = self.choose(x, t, now)
         if target is None:
             if x.refused_for:
                 self.engine.slab.breaker_refused += 1
-                return x.attempt_failed(BREAKER_OPEN)
+                return t.by.failed(x, BREAKER_OPEN)
             x.refused_for = in_seconds(self.health.retry_after_ms(now))
-            return x.attempt_failed(NO_TARGET)
-        self.occupy(x, target)
+            return t.by.failed(x, NO_TARGET)
+        self.occupy(x, t, target)
         # Those that wait already come first: see `put_back`.
-        if target.idle and not x.fresh and not target.waiting:
+        if target.idle and not t.fresh and not target.waiting:
             connection = self.take_resting(target, x)
             if connection is not None:
-                return x.connected(connection)
+                return t.by.connected(x, t, connection)
         if target.open < self.max_connections:
-            return self.connect(target, x)
+            return self.connect(target, x, t)
         if len(target.waiting) >= self.queue:
-            return x.attempt_failed(POOL_FULL)
+            return t.by.failed(x, POOL_FULL)
         target.waiting.append(x)
-        x.attempt.waiting = True
+        t.waiting = True
         self.engine.wheel.arm(x, self.queue_timeout)
         return 0
 
-    cdef int occupy(self, Exchange x, Target target) noexcept:
+    cdef int occupy(self, Exchange x, Try t, Target target) noexcept:
         """The try is with this target."""
-        if x.tries == 1 and not x.fresh and not x.is_copy:
+        if t.number == 1 and not t.fresh and not x.is_copy:
             self.first_tries[0] += 1
-        x.attempt.target = target
+        t.target = target
         x.target_name = target.name
-        x.attempt.in_flight = target.in_flight
+        t.in_flight = target.in_flight
         target.in_flight[0] += 1
         return 0
 
-    cdef UpstreamConnection take_reserved(self, Exchange x, uint64_t now):
+    cdef PooledConnection take_reserved(self, Exchange x, Try t, uint64_t now):
         """The connection to this upstream that the client has authenticated, while its target is in use; else None."""
-        cdef UpstreamConnection connection
+        cdef PooledConnection connection
         cdef Target target
         cdef int admitted
         for connection in list(x.client.reserved):
             if connection.pool is not self or connection.mode != RESERVED:
                 continue
-            target = connection.target
+            target = <Target>connection.home
             if target.retired or self.effective[target.index] <= 0.0 or not connection.quiet():
                 connection.close()
                 continue
@@ -281,14 +351,13 @@ cdef class Pool(Upstream):
                 admitted = target.breaker.admit(now, self.engine.random())
                 if admitted == REJECT:
                     continue
-                x.attempt.target_admitted = admitted
-            x.attempt.reused = True
+                t.target_admitted = admitted
             self.engine.slab.upstream_reuses += 1
             connection.mode = STARTING
             return connection
         return None
 
-    cdef Target choose(self, Exchange x, uint64_t now):
+    cdef Target choose(self, Exchange x, Try t, uint64_t now):
         """The target of the next try: one that was not asked yet, if there is one, rather a primary than a backup.
 
         None: there is none to ask; where that is up to breakers, ``refused_for`` says for how long.
@@ -299,9 +368,9 @@ cdef class Pool(Upstream):
         cdef unsigned char* skip = NULL
         if self.hash_key is not None and not find_steady_key(x, self.hash_key, b"", &hash):
             hash = 0                    # by chance
-        if x.tried is not None:
+        if t.tried is not None:
             skip = self.skip
-            self.mark_tried(x)
+            self.mark_tried(t)
         while True:
             number = self.balancer.pick(hash, self.engine.random(), skip)
             if skip != NULL and (number < 0 or skip[number]):
@@ -319,7 +388,7 @@ cdef class Pool(Upstream):
                 return target
             admitted = target.breaker.admit(now, self.engine.random())
             if admitted != REJECT:
-                x.attempt.target_admitted = admitted
+                t.target_admitted = admitted
                 return target
             if skip == NULL:
                 skip = self.skip
@@ -338,10 +407,10 @@ cdef class Pool(Upstream):
                     soonest = wait
         return in_seconds(soonest)
 
-    cdef int mark_tried(self, Exchange x) except -1:
+    cdef int mark_tried(self, Try t) except -1:
         cdef Target target
         memset(self.skip, 0, len(self.targets))
-        for target in x.tried:
+        for target in t.tried:
             if target.index < len(self.targets) and self.targets[target.index] is target:
                 self.skip[target.index] = TRIED
         return 0
@@ -374,11 +443,11 @@ cdef class Pool(Upstream):
                     break
         return last
 
-    cdef bint has_untried(self, Exchange x) except -1:
+    cdef bint has_untried(self, Try t) except -1:
         cdef int i
-        if x.tried is None:
+        if t.tried is None:
             return len(self.targets) > 1
-        self.mark_tried(x)
+        self.mark_tried(t)
         for i in range(<int>len(self.targets)):
             if not self.skip[i] and (self.effective[i] > 0.0 or self.reserve[i] > 0.0):
                 return True
@@ -390,10 +459,10 @@ cdef class Pool(Upstream):
             self.budget_ratio = ratio
         return self.budget.take(self.engine.wheel.now)
 
-    cdef int judge(self, Exchange x, int failure) except -1:
-        cdef Target target = <Target>x.attempt.target
+    cdef int judge(self, Exchange x, Try t, int failure) except -1:
+        cdef Target target = <Target>t.target
         cdef uint64_t now
-        x.attempt.judged = True
+        t.judged = True
         if self.passive is None and self.breaks is None:
             return 0
         now = self.engine.wheel.now
@@ -404,30 +473,30 @@ cdef class Pool(Upstream):
                 self.health.succeeded(target.index)
         if self.breaks is not None:
             if self.breaker is not None:
-                self.breaker.record(x.attempt.admitted, not self.breaks.condemns(failure, x.status), now)
+                self.breaker.record(t.admitted, not self.breaks.condemns(failure, x.status), now)
             elif target.breaker is not None:
-                target.breaker.record(x.attempt.target_admitted, not self.breaks.condemns(failure, x.status), now)
+                target.breaker.record(t.target_admitted, not self.breaks.condemns(failure, x.status), now)
         return 0
 
-    cdef int leave_unjudged(self, Exchange x) except -1:
-        cdef Target target = <Target>x.attempt.target
-        if x.attempt.admitted and self.breaker is not None:
-            self.breaker.cancel(x.attempt.admitted)
-        if x.attempt.target_admitted and target is not None and target.breaker is not None:
-            target.breaker.cancel(x.attempt.target_admitted)
+    cdef int leave_unjudged(self, Try t) except -1:
+        cdef Target target = <Target>t.target
+        if t.admitted and self.breaker is not None:
+            self.breaker.cancel(t.admitted)
+        if t.target_admitted and target is not None and target.breaker is not None:
+            target.breaker.cancel(t.target_admitted)
         return 0
 
-    cdef int leave(self, Exchange x) except -1:
-        cdef Target target = <Target>x.attempt.target
+    cdef int leave(self, Exchange x, Try t) except -1:
+        cdef Target target = <Target>t.target
         cdef Ticket ticket
-        if x.attempt.waiting:
-            x.attempt.waiting = False
+        if t.waiting:
+            t.waiting = False
             queue = self.unplaced if target is None else target.waiting
             if x in queue:
                 queue.remove(x)
-        if x.attempt.connecting is not None:
-            ticket = <Ticket>x.attempt.connecting
-            x.attempt.connecting = None
+        if t.connecting is not None:
+            ticket = <Ticket>t.connecting
+            t.connecting = None
             if ticket.task is not None:
                 ticket.task.cancel()
             if not ticket.begun:
@@ -436,7 +505,7 @@ cdef class Pool(Upstream):
                 self.serve(target)
         return 0
 
-    cdef UpstreamConnection take_resting(self, Target target, Exchange x):
+    cdef PooledConnection take_resting(self, Target target, Exchange x):
         """A connection that has rested and can carry this request; None: there is none.
 
         This is the one place that decides it, for requests that come and for those that have waited. A request that
@@ -444,30 +513,29 @@ cdef class Pool(Upstream):
         request before had a body, there is a look: an upstream that has not read it as one, but as a request, sends an
         answer too many, which would be given to this client.
         """
-        cdef UpstreamConnection connection
+        cdef PooledConnection connection
         while target.idle:
             connection = target.wake()
             if (x.idempotent and x.request_complete and not connection.carried_body) or connection.quiet():
-                x.attempt.reused = True
                 self.engine.slab.upstream_reuses += 1
                 return connection
             connection.close()
         return None
 
-    cdef int connect(self, Target target, Exchange x) except -1:
+    cdef int connect(self, Target target, Exchange x, Try t) except -1:
         cdef Ticket ticket = Ticket.__new__(Ticket)
         target.open += 1
         ticket.target = target
-        x.attempt.connecting = ticket
-        ticket.task = self.engine.spawn(self.open_connection(target, ticket, x))
+        t.connecting = ticket
+        ticket.task = self.engine.spawn(self.open_connection(target, ticket, x, t))
         return 0
 
-    async def open_connection(self, Target target, Ticket ticket, Exchange x):
+    async def open_connection(self, Target target, Ticket ticket, Exchange x, Try t):
         cdef UpstreamConnection connection
         cdef int cause = OK
         cdef bint freed = False
         ticket.begun = True
-        connection = UpstreamConnection.__new__(UpstreamConnection, self, target)
+        connection = UpstreamConnection.__new__(UpstreamConnection, self.engine, target, self)
         loop = self.engine.loop
         tls = {}
         if target.tls is not None:
@@ -509,19 +577,19 @@ cdef class Pool(Upstream):
         if cause != OK:
             connection.forget()
             self.report(target, f"cannot connect to {target.name}: {reason}")
-        if x.attempt.connecting is not ticket:
+        if t.connecting is not ticket:
             # Given up in the meantime.
             if cause == OK:
                 self.put_back(connection)
             return
-        x.attempt.connecting = None
+        t.connecting = None
         if cause == OK and not connection.connected:
             cause = CONNECT_FAILED
         if cause != OK:
-            x.attempt_failed(cause)
+            t.by.failed(x, cause)
             self.serve(target)
         else:
-            x.connected(connection)
+            t.by.connected(x, t, connection)
 
     cdef int report(self, Target target, str what) except -1:
         """Logs what is wrong with a target, at most once in `REPORT_EVERY`."""
@@ -537,27 +605,29 @@ cdef class Pool(Upstream):
     cdef int serve(self, Target target) except -1:
         """Something of this target came free: the next in the queue."""
         cdef Exchange x
-        cdef UpstreamConnection connection
+        cdef Try t
+        cdef PooledConnection connection
         while target.waiting:
             x = <Exchange>target.waiting[0]
             connection = self.take_resting(target, x)
             if connection is None and target.open >= self.max_connections:
                 break
             target.waiting.popleft()
-            x.attempt.waiting = False
+            t = try_of(x)
+            t.waiting = False
             if connection is not None:
-                x.connected(connection)
+                t.by.connected(x, t, connection)
             else:
-                self.connect(target, x)
+                self.connect(target, x, t)
         return 0
 
     def serve_waiting(self, Target target):
         """`serve`, in a turn of the loop of its own."""
         self.serve(target)
 
-    cdef int put_back(self, UpstreamConnection connection) except -1:
+    cdef int put_back(self, PooledConnection connection) except -1:
         """A connection has no exchange any more and can take another."""
-        cdef Target target = connection.target
+        cdef Target target = <Target>connection.home
         cdef uint64_t keep = self.idle_timeout
         if connection.keep_seconds >= 0:
             # One second before the upstream closes it itself.
@@ -569,6 +639,7 @@ cdef class Pool(Upstream):
             if not connection.owner.connected:
                 return connection.close()
             connection.mode = RESERVED
+            connection.rested = True
             return 0
         if target.idle >= self.max_idle and not target.waiting:
             return connection.close()

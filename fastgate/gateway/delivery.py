@@ -1,0 +1,56 @@
+"""Who answers the requests of a route: its upstream, several that share them, or the route itself; compiled."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from fastgate._core.delivery.hedge import Hedged
+from fastgate._core.delivery.pool import Pool
+from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.delivery.split import Split
+from fastgate._core.delivery.tries import Upstreams
+from fastgate._core.exchange.exchange import Delivery
+from fastgate._core.exchange.request_key import RequestKey
+from fastgate.config import Retry, Route
+
+
+def compile_delivery(
+    route: Route, pools: Mapping[str, Pool], around: Iterable[Callable[[Delivery], Delivery]]
+) -> Delivery:
+    """For a route with an upstream. What policies put ``around`` it stands in the order in which a request meets it."""
+    delivery: Delivery
+    if route.split:
+        sticky = route.sticky()
+        delivery = Split(
+            [compile_upstreams(route, pools[each.upstream]) for each in route.split],
+            [each.weight for each in route.split],
+            RequestKey(sticky) if sticky else None,
+        )
+    else:
+        delivery = compile_upstreams(route, pools[route.upstream])
+    for enclose in reversed([*around]):
+        delivery = enclose(delivery)
+    return delivery
+
+
+def compile_upstreams(route: Route, pool: Pool, *, single: bool = False) -> Upstreams:
+    """The targets of a pool, asked as the route says; ``single``: once."""
+    rule = compile_retry(route.retry)
+    if rule is not None and route.retry.hedge is not None and not single:
+        return Hedged(pool, rule, connect_timeout=route.timeouts.connect)
+    return Upstreams(pool, rule, connect_timeout=route.timeouts.connect, single=single)
+
+
+def compile_retry(retry: Retry) -> RetryRule | None:
+    """When a request is tried again; None for one try without a deadline of its own."""
+    if retry.attempts == 1 and retry.hedge is None and not retry.per_try_timeout:
+        return None
+    return RetryRule(
+        attempts=retry.attempts,
+        on=retry.on,
+        backoff=retry.backoff,
+        max_backoff=retry.max_backoff,
+        jitter=retry.jitter == "full",
+        budget=retry.budget,
+        try_timeout=retry.per_try_timeout,
+        non_idempotent=retry.non_idempotent,
+        hedge_delay=retry.hedge.delay if retry.hedge is not None else 0.0,
+    )
