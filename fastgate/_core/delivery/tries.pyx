@@ -241,6 +241,7 @@ cdef class Upstreams(Delivery):
         if new.connection is not None:
             new.connection.exchange = to
             new.connection.delivery = self
+            to.source = new.connection
         return 0
 
     # -- the connection's side

@@ -99,6 +99,11 @@ cdef class Spares:
     cdef int give(self, Debt debt) except -1
 
 
+cdef class OpenFilters(Debt):
+    """The filters of a body, which have to hear that the exchange is over."""
+    cdef list filters
+
+
 cdef class Stamp:
     """Fields of every answer of a route, whoever gave it: the upstream, a policy, the gateway in its own trouble.
 

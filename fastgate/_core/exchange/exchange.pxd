@@ -110,6 +110,7 @@ cdef class BodyFilter:
     cdef bint slow                     # takes at most a slice in one turn of the loop; the last of its chain
 
     cdef bytes feed(self, Exchange x, bytes piece, bint last, bint more)
+    cdef int close(self, Exchange x, int cause) except -1
 
 
 cdef class BodyRule:
@@ -285,6 +286,7 @@ cdef class Exchange(Timed):
     cdef int begin(self) except -1
     cdef int policies_passed(self) except -1
     cdef int dispatch(self) except -1
+    cdef int delivery_raised(self, object error) except -1
     cdef int wait(self, uint64_t delay) except -1
     cdef int leave_delivery(self) except -1
     cdef int body_taken(self) except -1

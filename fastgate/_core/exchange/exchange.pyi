@@ -62,6 +62,9 @@ class BodyRule:
 class Debt:
     """What a feature owes for an exchange until its end. Only compiled subclasses can be settled."""
 
+class OpenFilters(Debt):
+    """The filters of a body, which have to hear that the exchange is over."""
+
 class Spares:
     """Debts of one kind that are settled, kept for later."""
 

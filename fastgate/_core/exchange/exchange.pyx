@@ -45,6 +45,7 @@ from fastgate._core.exchange.causes cimport (
     NO_METHOD,
     OK,
     POLICY_ANSWERED,
+    POLICY_FAILED,
     RESPONSE_TOO_LARGE,
     ROUTE_ANSWERED,
     STOPPED,
@@ -202,12 +203,25 @@ cdef class Exchange(Timed):
 
     cdef int dispatch(self) except -1:
         """Everything is ready for who answers."""
+        cdef uint64_t generation
         self.forwarded_at = clock_us() if self.hooks is not None or self.phase != PHASE_HEAD else self.head_at
         if self.route.request_filters is not None and not begin_request(self):
             return 0
         self.phase = PHASE_DELIVERY
         self.delivery = <Delivery>self.route.delivery
-        return self.delivery.begin(self)
+        generation = self.generation
+        try:
+            return self.delivery.begin(self)
+        except Exception as error:
+            if self.generation != generation:
+                raise
+            return self.delivery_raised(error)
+
+    cdef int delivery_raised(self, object error) except -1:
+        """Who was to answer raised: logged here, once, and the client gets 500."""
+        text = f"the delivery of route {self.route.name!r} raised {type(error).__name__}: {error}"
+        self.engine.log("error", text, exception=error)
+        return self.refuse(POLICY_FAILED)
 
     cdef int request_body(self, bytes piece, bint complete) except -1:
         """More of the body, perhaps its end."""

@@ -422,6 +422,17 @@ cdef class Debt:
         raise NotImplementedError
 
 
+cdef class OpenFilters(Debt):
+    cdef int settle(self, Exchange x, int cause) except -1:
+        cdef BodyFilter filter
+        for filter in self.filters:
+            try:
+                filter.close(x, cause)
+            except Exception as error:
+                x.engine.log("error", f"policy {filter.name} could not be closed: {error}", exception=error)
+        return 0
+
+
 cdef class Spares:
     cdef Debt take(self):
         """One of them; None: a new one has to be made."""
@@ -454,6 +465,10 @@ cdef class BodyFilter:
         ``last`` is the end of the body, where nothing can be withheld; ``more``: the next piece lies ready.
         """
         raise NotImplementedError
+
+    cdef int close(self, Exchange x, int cause) except -1:
+        """The exchange is over, whether the end of the body has come or not: once for each body that it was given."""
+        return 0
 
 
 cdef class BodyRule:

@@ -1,11 +1,12 @@
-from fastgate._core.exchange.exchange cimport Answer, BodyFilter, Exchange
+from fastgate._core.exchange.exchange cimport Answer, BodyFilter, Exchange, OpenFilters
 
 
 cdef class Chain:
     """The filters of one response body, and how far they are."""
     cdef tuple rules
     cdef int opened                    # of the rules that have seen the head
-    cdef list filters                  # at work
+    cdef list filters                  # at work, but for `slow`
+    cdef OpenFilters open
     cdef BodyFilter slow               # the one behind them that takes slices
     cdef int cause                     # how the exchange ends when the body has
     cdef str working                   # the name of the one that was called last

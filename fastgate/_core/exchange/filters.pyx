@@ -39,6 +39,7 @@ from fastgate._core.exchange.exchange cimport (
     BodyFilter,
     BodyRule,
     Exchange,
+    OpenFilters,
 )
 from fastgate._core.exchange.head cimport DROPPED, Head
 from fastgate._core.exchange.chain cimport Hook, prepare_views, refuse_for
@@ -57,10 +58,14 @@ cdef tuple _DIGESTS = (b"accept-ranges", b"content-digest", b"content-md5", b"di
 cdef bint begin_request(Exchange x) except -1:
     """What is there of the body passes the filters. False: that ended the exchange."""
     cdef Head head = x.request
+    cdef OpenFilters opened
     cdef bytes piece
     if not head.chunked and head.content_length <= 0:
         return True
     x.filtering = True
+    opened = OpenFilters.__new__(OpenFilters)
+    opened.filters = list(x.route.request_filters)
+    x.owe(opened)
     if x.body is not None or x.request_complete:
         piece = b"".join(x.body) if x.body is not None else b""
         x.body = None
@@ -125,6 +130,9 @@ cdef int begin_response(Exchange x, bytes piece, bint last, int cause) except -1
     chain.rules = x.route.response_filters
     chain.filters = []
     chain.cause = cause
+    chain.open = OpenFilters.__new__(OpenFilters)
+    chain.open.filters = []
+    x.owe(chain.open)
     x.filters = chain
     x.phase = PHASE_FILTERING
     if last:
@@ -195,6 +203,7 @@ cdef bytes through(Exchange x, Chain chain, bytes piece, bint last):
             return None
         if filter is None:
             continue
+        chain.open.filters.append(filter)
         if filter.slow:
             chain.slow = filter
             continue
