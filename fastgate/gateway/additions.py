@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fastgate._core.auth.gate import Method
 from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, Gate, Stamp
+from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, Gate, Problems, Stamp
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter
 from fastgate.config import GatewayConfig, HeaderEdits
@@ -57,6 +57,8 @@ class Additions(Struct, frozen=True, kw_only=True):
     stamps: Sequence[Stamp] = ()
     """Put fields on every answer, whoever made it."""
     answers_preflights: bool = False
+    problems: Problems | None = None
+    """The shape of the gateway's own errors on this route."""
 
 
 def over(first: HeaderEdits, second: HeaderEdits) -> HeaderEdits:

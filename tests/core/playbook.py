@@ -21,6 +21,7 @@ from fastgate._core.delivery.pool import Pool, Target
 from fastgate._core.delivery.retry import RetryRule
 from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.problems import ProblemDetails
 from fastgate._core.exchange.exchange import Delivery
 from fastgate._core.exchange.route import Route, Runtime
 from fastgate._core.exchange.worker import Engine
@@ -305,7 +306,8 @@ class World:
         self.router = Router()
         for path, options in (routes or {"/*": {}}).items():
             self.route(path, **options)
-        self.engine.use(Runtime(router=self.router, **{"request_id": "", "server_header": ""} | runtime))
+        given = {"request_id": "", "server_header": "", "problems": [ProblemDetails()]}
+        self.engine.use(Runtime(router=self.router, **given | runtime))
 
     def _log(self, level: str, message: str, exception: BaseException | None = None) -> None:
         self.logged.append((level, message))

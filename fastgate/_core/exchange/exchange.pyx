@@ -31,7 +31,7 @@ Invariants
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from fastgate._core.exchange.causes cimport (
     BAD_VALUE,
@@ -51,6 +51,7 @@ from fastgate._core.exchange.causes cimport (
     TOTAL_TIMEOUT,
     detail_of,
     outcomes,
+    reason_of,
 )
 from fastgate._core.exchange.filters cimport (
     begin_answer,
@@ -60,15 +61,13 @@ from fastgate._core.exchange.filters cimport (
     filter_response,
 )
 from fastgate._core.exchange.worker cimport Engine, live
-from fastgate._core.exchange.head cimport ACCEPT, CONTENT_TYPE, Field, Head, same
+from fastgate._core.exchange.head cimport CONTENT_TYPE, Field, Head, same
 from fastgate._core.memory.histogram cimport histogram_record
 from fastgate._core.exchange.chain cimport body_of, run_hooks, wake_body
 from fastgate._core.exchange.resolve cimport allowed, resolve
-from fastgate._core.exchange.route cimport Route
+from fastgate._core.exchange.route cimport Route, Runtime
 from fastgate._core.wire.sockets cimport is_closing, is_quiet, reset_on_close, unacknowledged
 from fastgate._core.exchange.timers cimport Timed, clock_us
-
-from fastgate._core.exchange.problem import problem
 
 cdef enum:
     KEPT_BODY = 65536          # bytes of a request body that are kept for another try

@@ -309,6 +309,11 @@ cdef class Observer:
         return 0
 
 
+cdef class Problems:
+    cdef Answer answer(self, Exchange x, int cause, int status):
+        return None
+
+
 cdef class Gate:
     """A built-in policy on the request side."""
 

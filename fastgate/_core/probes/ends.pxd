@@ -1,0 +1,7 @@
+from fastgate._core.exchange.exchange cimport Problems
+
+
+cdef class Shape(Problems):
+    cdef str name
+    cdef list fields
+    cdef bint declines

@@ -1,0 +1,25 @@
+"""A shape of errors for tests. The gateway never loads it.
+
+Theory of operation. `Shape` gives the gateway's own errors a shape of its own, or none where it is told so; one whose
+name begins with "!" raises.
+"""
+
+from fastgate._core.exchange.causes cimport reason_of
+from fastgate._core.exchange.exchange cimport Answer, Exchange, answer_of, refusal_sentence
+
+
+cdef class Shape(Problems):
+    def __init__(self, name, fields=(), declines=False):
+        self.name = name
+        self.fields = [(key.encode(), value.encode()) for key, value in fields]
+        self.declines = declines
+
+    cdef Answer answer(self, Exchange x, int cause, int status):
+        if self.declines:
+            return None
+        if self.name.startswith("!"):
+            raise ValueError(self.name)
+        where = x.route.name if x.route is not None else "no route"
+        head = "head" if x.request.data is not None else "no head"
+        content = f"{self.name}: {reason_of(cause)} {status}, {where}, {head}: {refusal_sentence(x, cause)}".encode()
+        return answer_of(status, list(self.fields), content)
