@@ -113,8 +113,11 @@ cdef class Stamp:
 
 
 cdef class Observer:
-    """Told once of each exchange that is over, while its heads can still be read."""
-    cdef int exchange_finished(self, Exchange x) except -1
+    """Told once of each exchange that is over, while its heads can still be read; any number, bound to the runtime.
+
+    Debts are settled by then. What `finished` raises is logged, and the others are told all the same.
+    """
+    cdef int finished(self, Exchange x) except -1
 
 
 cdef class Problems:

@@ -590,8 +590,8 @@ cdef class Exchange(Timed):
         if self.response_at:
             histogram_record(engine.slab.upstream_latency, self.response_at - self.connected_at)
         try:
-            if engine.finished is not None:
-                (<Observer>engine.finished).exchange_finished(self)
+            if self.runtime.told is not None:
+                tell_observers(self)
         finally:
             if self.request_view is not None or self.awaited:
                 # Views and tasks may outlive the exchange: they are told, and this object is not used again.

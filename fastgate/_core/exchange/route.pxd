@@ -84,6 +84,7 @@ cdef class Runtime:
     cdef uint32_t request_id_bit       # of that name in ``Head.seen``; 0: it is a name that a head does not know
     cdef bytes request_id_variable     # as `same_variable` compares
     cdef tuple unlogged                # parameters of queries that the access log leaves out; None = none
+    cdef tuple told                    # the observers; None where there are none
     cdef readonly tuple problems       # of Problems, in the order in which they are asked
     cdef readonly tuple problems_below     # (prefix, Problems), the longest first; None where there are none
     cdef bytes server_line             # b"Server: …\r\n" or b""

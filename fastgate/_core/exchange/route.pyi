@@ -2,7 +2,16 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import AnswerEdits, BodyFilter, BodyRule, Delivery, Gate, Problems, Stamp
+from fastgate._core.exchange.exchange import (
+    AnswerEdits,
+    BodyFilter,
+    BodyRule,
+    Delivery,
+    Gate,
+    Observer,
+    Problems,
+    Stamp,
+)
 from fastgate._core.routing.router import Entry, Router
 
 class Route:
@@ -76,7 +85,7 @@ class Runtime:
     nobody's are. ``check_server_name``: a Host that is not the name the TLS connection was opened for is refused.
     ``unlogged`` are parameters of queries that the access log leaves out. ``problems`` give the gateway's own errors
     their shape, the first that has one; before them those of a route are asked, and those in ``problems_below`` of the
-    prefixes of the path.
+    prefixes of the path. ``observers`` are told of each exchange that is over.
     """
 
     def __init__(
@@ -100,9 +109,15 @@ class Runtime:
         trusted: Callable[[str], bool] | None = None,
         check_server_name: bool = False,
         unlogged: Iterable[str] = (),
+        observers: Iterable[Observer] = (),
         problems: Iterable[Problems] = (),
         problems_below: Iterable[tuple[str, Problems]] = (),
     ) -> None: ...
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Told of each exchange that began with this runtime; to be set before it is used."""
+    @observers.setter
+    def observers(self, observers: Iterable[Observer]) -> None: ...
     @property
     def problems(self) -> tuple[Problems, ...]: ...
     @property

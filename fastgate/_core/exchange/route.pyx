@@ -1,7 +1,7 @@
 """Routes and the runtime they belong to, compiled: what a request needs is bound here, nothing is looked up on the way.
 
-These objects are immutable once built; only a runtime that is no longer in use gives its routes away, to be freed. They
-know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
+These objects are immutable once they are used; only a runtime that is no longer in use gives its routes away, to be
+freed. They know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
 """
 
 from fastgate._core.exchange.head cimport NAMES_DROP, NAMES_PASS, NAMES_REJECT, X_REQUEST_ID, folded_name
@@ -89,7 +89,7 @@ cdef class Runtime:
         self, *, router, methods=(), merge_slashes=True, field_names="drop", max_headers=100,
         max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, min_rate=0, forwarded=False,
         via=False, request_id="x-request-id", server_header="fastgate", health_path="", trusted=None,
-        check_server_name=False, unlogged=(), problems=(), problems_below=()
+        check_server_name=False, unlogged=(), observers=(), problems=(), problems_below=()
     ):
         self.router = router
         self.methods = ", ".join(methods).encode("ascii")
@@ -107,6 +107,7 @@ cdef class Runtime:
         self.request_id_lower = self.request_id.lower() if request_id else None
         self.request_id_bit = 1 << X_REQUEST_ID if self.request_id_lower == b"x-request-id" else 0
         self.request_id_variable = folded_name(self.request_id) if request_id else None
+        self.observers = observers
         self.problems = tuple(problems)
         below = [(prefix.rstrip("/").encode("ascii"), shape) for prefix, shape in problems_below]
         self.problems_below = tuple(sorted(below, key=lambda pair: -len(pair[0]))) or None
@@ -115,6 +116,14 @@ cdef class Runtime:
         self.trusted = trusted
         self.check_server_name = check_server_name
         self.unlogged = tuple(name.encode() for name in unlogged) or None
+
+    @property
+    def observers(self):
+        return self.told or ()
+
+    @observers.setter
+    def observers(self, observers):
+        self.told = tuple(observers) or None
 
     def dissolve(self):
         entries = self.router.routes()

@@ -37,7 +37,6 @@ cdef class Engine:
     cdef public bint ready             # what the health path answers
     cdef public bint draining          # every answer says Connection: close
     cdef readonly object log           # log(level, message, **fields)
-    cdef public object finished        # an Observer told of every exchange that ended, or None
     cdef object sink
     cdef object request_parser
     cdef bint request_first            # nothing was shown to it yet

@@ -3,7 +3,6 @@ from typing import Protocol
 from weakref import WeakSet
 
 from fastgate._core.delivery.pool import Pool
-from fastgate._core.exchange.exchange import Observer
 from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.timers import Wheel
 from fastgate._core.memory.segment import Segment
@@ -44,8 +43,6 @@ class Engine:
     """What the health path answers."""
     draining: bool
     """Every answer says ``Connection: close`` and no connection is kept."""
-    finished: Observer | None
-    """Told of every exchange that ended."""
     def start(self) -> None:
         """Sets the wheel going."""
     def turn(self) -> None:

@@ -1,4 +1,9 @@
-from fastgate._core.exchange.exchange cimport Problems
+from fastgate._core.exchange.exchange cimport Observer, Problems
+
+
+cdef class Notes(Observer):
+    cdef list diary
+    cdef str name
 
 
 cdef class Shape(Problems):
