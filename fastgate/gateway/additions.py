@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from fastgate._core.auth.gate import Method
 from fastgate._core.delivery.pool import Pool
-from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.chain import FinishMark, Hook
 from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, Gate, Problems, Stamp
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter
@@ -38,7 +38,8 @@ class Additions(Struct, frozen=True, kw_only=True):
 
     gates: Sequence[Gate] = ()
     """Asked before the hooks of plugins."""
-    on_request: Sequence[Hook] = ()
+    on_request: Sequence[Hook | FinishMark] = ()
+    """A mark is where the plugin with this ``on_finish`` stands."""
     on_response: Sequence[Hook] = ()
     on_error: Sequence[Hook] = ()
     read_request: bool = False

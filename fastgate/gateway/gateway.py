@@ -139,7 +139,7 @@ class Gateway:
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         loop = asyncio.get_running_loop()
         closed_at = loop.time()
-        while engine.open_connections and loop.time() - closed_at < gateway.drain_timeout:
+        while (engine.open_connections or engine.afterwards) and loop.time() - closed_at < gateway.drain_timeout:
             await asyncio.sleep(_POLL)
             if loop.time() - closed_at >= _GRACE:
                 engine.close_idle()
@@ -170,6 +170,7 @@ class Gateway:
                     break
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.001)
+            await _end_tasks(engine.afterwards)
             engine.stop()
         for task in self._letting_go:
             task.cancel()
@@ -359,6 +360,17 @@ class Gateway:
     def _use(self, engine: Engine, compiled: Compiled) -> None:
         compiled.runtime.observers = self._observers
         engine.use(compiled.runtime)
+
+
+async def _end_tasks(tasks: set[asyncio.Task[BaseException | None]]) -> None:
+    """Lets them end for a moment, and cancels those that have not."""
+    if not tasks:
+        return
+    _, waiting = await asyncio.wait(tasks, timeout=_GRACE)
+    for task in waiting:
+        task.cancel()
+    if waiting:
+        await asyncio.wait(waiting, timeout=_GRACE)
 
 
 def _write_log(level: str, message: str, exception: BaseException | None = None) -> None:

@@ -115,7 +115,8 @@ cdef class Stamp:
 cdef class Observer:
     """Told once of each exchange that is over, while its heads can still be read; any number, bound to the runtime.
 
-    Debts are settled by then. What `finished` raises is logged, and the others are told all the same.
+    Debts are settled and plugins were told by then. What `finished` raises is logged, and the others are told all the
+    same.
     """
     cdef int finished(self, Exchange x) except -1
 

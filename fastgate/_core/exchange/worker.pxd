@@ -29,6 +29,7 @@ cdef class Engine:
     cdef uint64_t full_until           # milliseconds: no connection gives way before
     cdef readonly object tls_failures
     cdef set copies                    # exchanges that no client waits for: mirrors, hedges
+    cdef readonly set afterwards       # tasks of ``on_finish`` hooks, whose exchanges are over
     cdef readonly object pools         # upstream.Pool, as long as something else needs them
     cdef list parts                    # of Part: see `new_part`
     cdef list turning                  # those of them that are told of each turn of the wheel
