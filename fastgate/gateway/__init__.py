@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastgate.gateway.gateway import Gateway
-    from fastgate.gateway.policy import ExchangeError, HealthChange, Policy, Request, Response
+    from fastgate.gateway.policy import ExchangeError, HealthChange, Outcome, Policy, Request, Response
 
-__all__ = ["ExchangeError", "Gateway", "HealthChange", "Policy", "Request", "Response"]
+__all__ = ["ExchangeError", "Gateway", "HealthChange", "Outcome", "Policy", "Request", "Response"]
 
 
 def __getattr__(name: str) -> object:

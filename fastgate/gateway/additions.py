@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from fastgate._core.auth.gate import Method
 from fastgate._core.delivery.pool import Pool
-from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, Gate, Stamp
+from fastgate._core.exchange.chain import FinishMark, Hook
+from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, Gate, Problems, Stamp
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter
 from fastgate.config import GatewayConfig, HeaderEdits
@@ -38,7 +38,8 @@ class Additions(Struct, frozen=True, kw_only=True):
 
     gates: Sequence[Gate] = ()
     """Asked before the hooks of plugins."""
-    on_request: Sequence[Hook] = ()
+    on_request: Sequence[Hook | FinishMark] = ()
+    """A mark is where the plugin with this ``on_finish`` stands."""
     on_response: Sequence[Hook] = ()
     on_error: Sequence[Hook] = ()
     read_request: bool = False
@@ -57,6 +58,8 @@ class Additions(Struct, frozen=True, kw_only=True):
     stamps: Sequence[Stamp] = ()
     """Put fields on every answer, whoever made it."""
     answers_preflights: bool = False
+    problems: Problems | None = None
+    """The shape of the gateway's own errors on this route."""
 
 
 def over(first: HeaderEdits, second: HeaderEdits) -> HeaderEdits:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from weakref import finalize
 
+from fastgate._core.exchange.exchange import Observer
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.limits.concurrency import merged
 from fastgate._core.limits.rate import evictions, lifted
@@ -77,6 +78,7 @@ class Gateway:
         self._tls: ServerTLS | None = None
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
+        self._observers: list[Observer] = []  # told of each exchange that is over, under every configuration
         self._closed = False
 
     # -- life
@@ -99,7 +101,6 @@ class Gateway:
         built = await build(config, engine, pools, subscribers, self._plugins.renewed, Cooperative())
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
-        engine.use(built.compiled.runtime)
         _bound_connections(config, engine, pools)
         if 0 < engine.max_connections < _FEW_CONNECTIONS and not config.gateway.max_connections:
             _log.warning("the limit of open files (ulimit -n) allows only %d connections", engine.max_connections)
@@ -107,6 +108,7 @@ class Gateway:
         self._pools = pools
         try:
             self._open_access_log(engine)
+            self._use(engine, built.compiled)
             await plugins.start(self)
             self._plugins = plugins
             self._changes = HealthChanges(control.segment, pools)
@@ -137,7 +139,7 @@ class Gateway:
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         loop = asyncio.get_running_loop()
         closed_at = loop.time()
-        while engine.open_connections and loop.time() - closed_at < gateway.drain_timeout:
+        while (engine.open_connections or engine.afterwards) and loop.time() - closed_at < gateway.drain_timeout:
             await asyncio.sleep(_POLL)
             if loop.time() - closed_at >= _GRACE:
                 engine.close_idle()
@@ -168,6 +170,7 @@ class Gateway:
                     break
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.001)
+            await _end_tasks(engine.afterwards)
             engine.stop()
         for task in self._letting_go:
             task.cancel()
@@ -227,7 +230,7 @@ class Gateway:
         self.config, plugins, plan, self._compiled, tls = self._prepared
         self._prepared = None
         self._pools.use(plan)
-        self._engine.use(self._compiled.runtime)
+        self._use(self._engine, self._compiled)
         _bound_connections(self.config, self._engine, self._pools)
         for listener in self._listeners:
             listener.use(self.config)
@@ -352,7 +355,22 @@ class Gateway:
             from fastgate._core.observe.access_log import AccessLog
 
             self._access_log = LogWriter(settings.path, loop=engine.loop)
-            engine.finished = AccessLog(self._access_log, settings.format, settings.sample)
+            self._observers.append(AccessLog(self._access_log, settings.format, settings.sample))
+
+    def _use(self, engine: Engine, compiled: Compiled) -> None:
+        compiled.runtime.observers = self._observers
+        engine.use(compiled.runtime)
+
+
+async def _end_tasks(tasks: set[asyncio.Task[BaseException | None]]) -> None:
+    """Lets them end for a moment, and cancels those that have not."""
+    if not tasks:
+        return
+    _, waiting = await asyncio.wait(tasks, timeout=_GRACE)
+    for task in waiting:
+        task.cancel()
+    if waiting:
+        await asyncio.wait(waiting, timeout=_GRACE)
 
 
 def _write_log(level: str, message: str, exception: BaseException | None = None) -> None:

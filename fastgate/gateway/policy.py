@@ -1,13 +1,13 @@
 """The policy contract: what a plugin author writes.
 
-A policy is a class with any of eight hooks. One object is made for each ``[[plugins]]`` entry in each worker and
+A policy is a class with any of nine hooks. One object is made for each ``[[plugins]]`` entry in each worker and
 serves every route that uses it, so what it keeps on itself is shared by all requests of that worker. Its life::
 
     Options → __init__(options) → on_startup(gateway) → on_request / on_response / on_error … → on_shutdown(gateway)
 
 ``on_health_change`` may be called at any time in between. Request hooks run in the order in which the route names its
 policies; response and error hooks in the reverse order. ``on_request_body`` follows when every ``on_request`` has let
-the request pass, ``on_response_body`` after every ``on_response``.
+the request pass, ``on_response_body`` after every ``on_response``; ``on_finish`` when all is over.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from msgspec import Struct
 
+from fastgate._core.exchange.outcome import Outcome
 from fastgate._core.exchange.views import ExchangeError, Request, Response
 
 if TYPE_CHECKING:
     from fastgate.gateway.gateway import Gateway
 
-__all__ = ["HOOKS", "ExchangeError", "HealthChange", "Policy", "Request", "Response", "defines"]
+__all__ = ["HOOKS", "ExchangeError", "HealthChange", "Outcome", "Policy", "Request", "Response", "defines"]
 
 HOOKS = (
     "on_startup",
@@ -31,6 +32,7 @@ HOOKS = (
     "on_response",
     "on_response_body",
     "on_error",
+    "on_finish",
     "on_health_change",
     "on_shutdown",
 )
@@ -107,6 +109,17 @@ class Policy:
         """The exchange failed and nothing has been sent to the client.
 
         The first `Response` wins over the gateway's own.
+        """
+
+    def on_finish(self, request: Request, outcome: Outcome) -> Awaitable[None] | None:
+        """The exchange is over, however it ended. Called once for each whose ``on_request`` of this policy was called.
+
+        So it is called for what the policy itself refused or answered, and where the client left, the upstream failed
+        or the gateway stops; not for what was refused before the request came to this policy. In the reverse order of
+        the route. A policy without ``on_request`` is told of what came to its place in the route.
+
+        It can read the request and changes nothing any more. What it returns to wait for runs beside all later
+        requests, for at most 30 seconds. What it raises is logged and counted in ``policy_errors``.
         """
 
     def on_health_change(self, change: HealthChange) -> Awaitable[None] | None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.chain import Hook
 from fastgate._core.exchange.exchange import Gate
+from fastgate._core.exchange.problems import HtmlPages, ProblemDetails
 from fastgate._core.exchange.route import Route as CoreRoute
 from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.worker import Engine
@@ -84,12 +85,12 @@ async def compile_runtime(
         forwarded=gateway.forwarded,
         via=gateway.via,
         request_id=gateway.request_id,
-        error_format=gateway.error_format,
         server_header=gateway.server_header,
         health_path=gateway.health_path,
         trusted=trusted.__contains__ if trusted else None,
         check_server_name=gateway.tls is not None and gateway.tls.client_auth != "none",
         unlogged=secret_parameters(config),
+        problems=[HtmlPages(), ProblemDetails()] if gateway.error_format == "html" else [ProblemDetails()],
     )
     return Compiled(runtime, routes, context.auth)
 
@@ -146,6 +147,7 @@ def _route(route: Route, context: RouteContext) -> CoreRoute:
         edits=ResponseEdits(answers) if answers is not None else None,
         stamps=added.stamps,
         answers_preflights=added.answers_preflights,
+        problems=added.problems,
         host_header=route.host_header,
         names_trace="TRACE" in route.methods,
         encoded_backslash=route.encoded_backslash,

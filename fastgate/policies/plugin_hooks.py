@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.chain import FinishMark, Hook
 from fastgate._core.exchange.filters import HookFilter, HookRule
 from fastgate._core.memory.plugin_times import Meter
 from fastgate.config import Route
@@ -19,7 +19,7 @@ def compile_plugin_hooks(route: Route, context: RouteContext) -> Additions | Non
     with_response = [plugin for _, plugin in used if defines(plugin, "on_response")]
     back = used[::-1]
     return Additions(
-        on_request=_hooks(used, "on_request"),
+        on_request=_request_chain(used),
         on_response=_hooks(back, "on_response"),
         on_error=_hooks(back, "on_error"),
         read_request=any(plugin.body != "none" for plugin in with_request),
@@ -28,6 +28,15 @@ def compile_plugin_hooks(route: Route, context: RouteContext) -> Additions | Non
         request_filters=[HookFilter(hook, of_request=True) for hook in _hooks(used, "on_request_body")],
         response_filters=[HookRule(hook) for hook in _hooks(back, "on_response_body")],
     )
+
+
+def _request_chain(used: Iterable[tuple[Meter, Policy]]) -> list[Hook | FinishMark]:
+    """Before a plugin's ``on_request``, or in its place, a mark for its ``on_finish``."""
+    chain: list[Hook | FinishMark] = []
+    for each in used:
+        chain += [FinishMark(hook) for hook in _hooks([each], "on_finish")]
+        chain += _hooks([each], "on_request")
+    return chain
 
 
 def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:

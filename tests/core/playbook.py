@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastgate._core.delivery.balancer import RoundRobin
 from fastgate._core.delivery.health import UpstreamHealth
@@ -20,8 +20,9 @@ from fastgate._core.delivery.mirror import Mirrored
 from fastgate._core.delivery.pool import Pool, Target
 from fastgate._core.delivery.retry import RetryRule
 from fastgate._core.delivery.tries import Upstreams
-from fastgate._core.exchange.chain import Hook
+from fastgate._core.exchange.chain import FinishMark, Hook
 from fastgate._core.exchange.exchange import Delivery
+from fastgate._core.exchange.problems import ProblemDetails
 from fastgate._core.exchange.route import Route, Runtime
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter, plugins_size
@@ -267,6 +268,12 @@ class Transport:
         return default
 
 
+class Finishing(NamedTuple):
+    """Stands in ``on_request`` for the ``on_finish`` of a plugin."""
+
+    hook: Callable[..., object]
+
+
 class World:
     """See the module. ``routes`` maps a path to the options of its `Route`; those of pool and runtime follow."""
 
@@ -305,7 +312,8 @@ class World:
         self.router = Router()
         for path, options in (routes or {"/*": {}}).items():
             self.route(path, **options)
-        self.engine.use(Runtime(router=self.router, **{"request_id": "", "server_header": ""} | runtime))
+        given = {"request_id": "", "server_header": "", "problems": [ProblemDetails()]}
+        self.engine.use(Runtime(router=self.router, **given | runtime))
 
     def _log(self, level: str, message: str, exception: BaseException | None = None) -> None:
         self.logged.append((level, message))
@@ -325,7 +333,7 @@ class World:
     def route(self, path: str, *, methods: list[str] | None = None, **options: Any) -> None:
         """Adds a route to the first pool, or to what the options say. Hooks may be given as they are."""
         for side in ("on_request", "on_response", "on_error"):
-            options[side] = [Hook(each, self.meter) for each in options.get(side, ())]
+            options[side] = [self.step(each) for each in options.get(side, ())]
         options["on_request"] = [*options.pop("gates", ()), *options["on_request"]]
         if "request_edits" in options:
             options["on_request"].append(RequestEdits(options.pop("request_edits")))
@@ -352,6 +360,12 @@ class World:
             copies = Upstreams(mirror.pop("pool"), retry, connect_timeout=connect_timeout, single=True)
             delivery = Mirrored(delivery, copies, **mirror)
         return delivery
+
+    def step(self, call: Any) -> Any:
+        """A step of a route's chain: a hook, or an ``on_finish``."""
+        if isinstance(call, Finishing):
+            return FinishMark(Hook(call.hook, self.meter))
+        return Hook(call, self.meter)
 
     def client(self) -> Transport:
         """A new connection of a client."""
@@ -388,6 +402,7 @@ class World:
             transport.abort()
         self.loop.run()
         self.engine.stop()
+        self.loop.run()
         in_flight = [self.segment.requests_in_flight(number) for number in range(16)]
         still_open = sum(pool.open for pool in self.pools)
         assert (self.mistakes, self.loop.problems, still_open, in_flight) == ([], [], 0, [0] * 16)

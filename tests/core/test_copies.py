@@ -32,7 +32,7 @@ ITS_OWN = {
     "answer", "response_started", "response_complete", "status_changed",
     "reframed", "filters", "response_extra", "response_withheld", "carried", "response_body", "response_kept",
     "bytes_out", "interims", "preflight", "upgrading", "expects_continue", "sending_stopped", "filtering",
-    "body_waiter", "body_wanted", "refusal_fields",
+    "body_waiter", "body_wanted", "finish_from", "refusal_fields",
     "refusal_detail", "refusal_of", "hooks", "step", "task", "awaited", "request_view", "response_view", "error",
     "state",
 }

@@ -44,7 +44,7 @@ def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
     shutil.copy(PLUGIN / "pyproject.toml", tmp_path)
     test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "error"]
     said = run([*test, str(tmp_path)], tmp_path, env=environment(site))
-    assert "11 passed" in said
+    assert "12 passed" in said
 
 
 def test_it_has_types(site: Path) -> None:

@@ -226,7 +226,6 @@ class FuzzedGateway:
         self.clock = HandWheel(wheel=self.engine.wheel)
         self.loop.now = lambda: self.clock.now
         self.lines = Lines()
-        self.engine.finished = AccessLog(self.lines)  # type: ignore[arg-type]
         problems: list[Problem] = []
         pools = Pools(self.engine, self.control.slots, {})
         plan = finished(pools.plan(config.upstreams, Cooperative(), problems))
@@ -240,6 +239,7 @@ class FuzzedGateway:
         assert problems == []
         pools.use(plan)
         self.pools = pools
+        self.compiled.runtime.observers = [AccessLog(self.lines)]  # type: ignore[arg-type]
         self.engine.use(self.compiled.runtime)
 
     def _log(self, level: str, message: str, exception: BaseException | None = None) -> None:

@@ -55,7 +55,7 @@ class Lines:
 
 def logging(play: World, form: Format) -> Lines:
     lines = Lines()
-    play.engine.finished = AccessLog(lines, form)
+    play.engine.runtime.observers = [AccessLog(lines, form)]
     return lines
 
 

@@ -52,6 +52,13 @@ class Noting(Policy):
         self.note("on_shutdown")
 
 
+class Finishing(Noting):
+    """Notes the end of each exchange, too."""
+
+    def on_finish(self, request: Request, outcome: Any) -> None:
+        self.note(f"on_finish {outcome.cause} {outcome.status}")
+
+
 class Awaiting(Noting):
     """The same with hooks that take a few turns of the loop."""
 

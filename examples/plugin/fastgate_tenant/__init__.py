@@ -11,7 +11,7 @@ import msgspec
 
 from fastgate import Gateway, Policy, Request, Response
 from fastgate.config import Duration
-from fastgate.gateway import ExchangeError
+from fastgate.gateway import ExchangeError, Outcome
 
 __all__ = ["TenantPolicy"]
 
@@ -44,6 +44,7 @@ class TenantPolicy(Policy):
         self.options = options
         self.tenants = options.tenants
         self.seen: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
         self.fresh_until = 0.0
         self.reading: asyncio.Task[None] | None = None
 
@@ -76,11 +77,16 @@ class TenantPolicy(Policy):
         if "tenant" in request.state:
             _log.warning("%s failed for tenant %s: %s", request.id, request.state["tenant"], error.cause)
 
+    def on_finish(self, request: Request, outcome: Outcome) -> None:
+        # However it ended: what a client that left has had is counted, too.
+        if "tenant" in request.state:
+            self.sent[request.state["tenant"]] += outcome.bytes_out
+
     async def on_shutdown(self, gateway: Gateway) -> None:
         if self.reading is not None:
             self.reading.cancel()
             await asyncio.gather(self.reading, return_exceptions=True)
-        _log.info("requests by tenant: %s", dict(self.seen))
+        _log.info("requests by tenant: %s, bytes: %s", dict(self.seen), dict(self.sent))
 
     async def read_tenants(self) -> None:
         if self.options.file:

@@ -40,6 +40,15 @@ def test_a_failure_is_logged_with_its_tenant(caplog: pytest.LogCaptureFixture) -
     assert "failed for tenant acme: upstream_reset" in caplog.text
 
 
+def test_what_a_tenant_gets_is_counted() -> None:
+    policy = testing.make_policy(TenantPolicy)
+    with testing.playbook(policy) as play:
+        play.request("GET", headers={"x-tenant": "acme"}).expect_forward().respond(200, "3 orders").expect_answer(200)
+        play.request("GET").expect_answer(400)
+    assert isinstance(policy, TenantPolicy)
+    assert policy.sent == {"acme": 8}
+
+
 async def test_tenants_are_read_from_a_file_and_read_again(tmp_path: Path) -> None:
     file = tmp_path / "tenants"
     file.write_text("acme\n")

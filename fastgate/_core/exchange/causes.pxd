@@ -98,7 +98,7 @@ cdef enum Cause:
     CAUSES = BAD_RESPONSE + TLS_NOT_SPOKEN - BAD_REQUEST
 
 
-cdef struct Outcome:
+cdef struct Meaning:
     int status               # what the client is told; 0 = nothing can be told any more
     int failure              # Failure: what this says about the target, and which word of a retry rule covers it
     bint arrived             # the upstream may have got the request
@@ -115,7 +115,7 @@ cdef enum Failure:
     FAILED_PROTOCOL = 8      # what it sent is no HTTP/1.1: held against it, never tried again
 
 
-cdef Outcome outcomes[CAUSES]
+cdef Meaning outcomes[CAUSES]
 
 cdef inline int in_response(int cause) noexcept nogil:
     """The counterpart of a cause that a message was refused for, where that is a response."""

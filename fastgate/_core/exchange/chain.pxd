@@ -26,6 +26,8 @@ cdef class Stretches:
 cdef int wake_body(Exchange x) except -1
 cdef object body_of(Exchange x, bint whole)
 cdef int prepare_views(Exchange x) except -1
+cdef bint finish_hooks(Exchange x) except -1
+cdef int end_views(Exchange x) except -1
 cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1
 cdef int advance(Exchange x) except -1
 cdef int wait_on(Exchange x, object awaitable) except -1

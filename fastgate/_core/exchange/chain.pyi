@@ -2,7 +2,8 @@ from asyncio import Task
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Self
 
-from fastgate._core.exchange.exchange import Exchange
+from fastgate._core.exchange.exchange import Exchange, Gate
+from fastgate._core.exchange.timers import Timed
 from fastgate._core.exchange.views import Response
 from fastgate._core.memory.plugin_times import Meter
 
@@ -24,9 +25,25 @@ class Stretches:
     def throw(self, *error: Any) -> object: ...
     def close(self) -> None: ...
 
+class FinishMark(Gate):
+    """The place of a plugin with ``on_finish`` in the chain of a route."""
+
+    def __init__(self, hook: Hook) -> None: ...
+
+class Afterwards(Timed):
+    """What ``on_finish`` hooks wait for when their exchange is over."""
+
+    def done(
+        self, hook: Hook, awaitable: Awaitable[None], task: Task[BaseException | None]
+    ) -> None:
+        """A task has ended."""
+
 def let_go(awaitable: Awaitable[Any], task: Task[None]) -> None: ...
 async def wait_for(x: Exchange, generation: int, awaitable: Awaitable[Response | None]) -> None:
     """The rest of the policies, after one that was not done at once."""
+
+async def error_of(awaitable: Awaitable[Any]) -> BaseException | None:
+    """Waits, and gives what was raised meanwhile; None: nothing."""
 
 async def read_body(x: Exchange, whole: bool) -> bytes:
     """The request body, or its first 16 KB."""

@@ -10,6 +10,11 @@ through, `Exchange.hooks_done` knows what comes next.
 
 A hook of a plugin is a `Hook`: what to call, and the `Meter` of its plugin. The clock is read before and after the
 call; what waits is driven by `Stretches`, which reads it around every step.
+
+A plugin with ``on_finish`` has a `FinishMark` in the chain, before its ``on_request``. An exchange knows the last one
+that it came to, and `finish_hooks` goes back from there when it is over. A hook that waits then does so in a task
+(`Afterwards`) that neither the client nor the connection knows of; the request can be read until the last of them is
+done.
 """
 
 from asyncio import CancelledError, iscoroutine
@@ -31,18 +36,21 @@ from fastgate._core.exchange.exchange cimport (
     with_refusal,
 )
 from fastgate._core.memory.plugin_times cimport Meter
-from fastgate._core.exchange.timers cimport clock_us
+from fastgate._core.exchange.timers cimport Timed, clock_us
 
 from fastgate._core.exchange.refusal import Refusal
 
 cdef enum:
     PEEK = 16384               # bytes that a policy with body = "peek" gets to see
+    AFTERWARDS = 1000          # what ``on_finish`` hooks of a worker wait for at a time
+    AFTERWARDS_TIME = 30000    # milliseconds that it may take
 
 # From `views`, which is loaded when a policy first needs it.
 cdef object _Request = None
 cdef object _Response = None
 cdef object _UpstreamResponse = None
 cdef object _ExchangeError = None
+cdef object _Outcome = None        # from `outcome`, when an exchange with ``on_finish`` first ends
 
 
 cdef class Hook:
@@ -132,6 +140,19 @@ cdef class Stretches:
         return self.hook.stretch(self.x, now - began, now)
 
 
+# Not in the .pxd: `exchange`, which has the base class, imports this module, and with it all that stands there.
+cdef class FinishMark(Gate):
+    """The place of a plugin with ``on_finish`` in the chain of a route."""
+    cdef Hook hook
+
+    def __init__(self, Hook hook not None):
+        self.hook = hook
+
+    cdef int enter(self, Exchange x) except -1:
+        x.finish_from = x.step
+        return PASSED
+
+
 cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
     x.hooks = hooks
     x.step = 0
@@ -141,8 +162,7 @@ cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
     return advance(x)
 
 
-cdef int prepare_views(Exchange x) except -1:
-    """What hooks in Python see of this phase."""
+cdef int prepare_request_view(Exchange x) except -1:
     global _Request, _Response, _UpstreamResponse, _ExchangeError
     if _Request is None:
         from fastgate._core.exchange.views import ExchangeError, Request, Response, UpstreamResponse
@@ -152,6 +172,12 @@ cdef int prepare_views(Exchange x) except -1:
         _ExchangeError = ExchangeError
     if x.request_view is None:
         x.request_view = _Request(x)
+    return 0
+
+
+cdef int prepare_views(Exchange x) except -1:
+    """What hooks in Python see of this phase."""
+    prepare_request_view(x)
     if x.phase == PHASE_RESPONSE and x.answer is None:
         x.response_view = _UpstreamResponse(x)
     elif x.phase == PHASE_RESPONSE and not isinstance(x.answer, _Response):
@@ -221,8 +247,8 @@ cdef int wait_on(Exchange x, object awaitable) except -1:
 
 def let_go(awaitable, task):
     """A task that was cancelled before its first step has not even begun to wait."""
-    if task.cancelled() and (iscoroutine(awaitable) or isinstance(awaitable, Stretches)):
-        awaitable.close()
+    if task.cancelled():
+        close_unawaited(awaitable)
 
 
 async def wait_for(Exchange x, uint64_t generation, awaitable):
@@ -322,15 +348,24 @@ cdef int policy_failed(Exchange x, object error) except -1:
     if isinstance(error, Refusal):
         return refuse_for(x, error)
     step = x.hooks[x.step - 1] if x.step else None
-    hook = getattr((<Hook>step).call, "__qualname__", "?") if isinstance(step, Hook) else type(step).__name__
-    x.engine.slab.policy_errors += 1
-    text = f"policy {hook} on route {x.route.name!r} raised {type(error).__name__}: {error}"
-    x.engine.log("error", text, exception=error)
+    hook = name_of(<Hook>step) if isinstance(step, Hook) else type(step).__name__
+    log_failure(x, hook, error)
     x.error = error
     if x.phase == PHASE_ERROR:
         x.hooks = ()
         return x.answer_problem(POLICY_FAILED)
     return x.refuse(POLICY_FAILED)
+
+
+cdef str name_of(Hook hook):
+    return getattr(hook.call, "__qualname__", "?")
+
+
+cdef int log_failure(Exchange x, str hook, object error) except -1:
+    x.engine.slab.policy_errors += 1
+    text = f"policy {hook} on route {x.route.name!r} raised {type(error).__name__}: {error}"
+    x.engine.log("error", text, exception=error)
+    return 0
 
 
 cdef int refuse_for(Exchange x, object refusal) except -1:
@@ -342,3 +377,150 @@ cdef int refuse_for(Exchange x, object refusal) except -1:
     x.refusal_detail = refusal.detail or None
     x.refused_for = refusal.retry_after
     return x.refuse(refusal.cause)
+
+
+# -- the end of an exchange
+
+cdef bint finish_hooks(Exchange x) except -1:
+    """Tells the plugins that its request came to, the last first, whatever one of them raises. Whether some wait."""
+    cdef Afterwards afterwards = None
+    cdef object outcome = outcome_of(x)
+    cdef object step, result
+    cdef uint64_t began
+    cdef Hook hook
+    prepare_request_view(x)
+    for step in reversed(x.route.on_request[:x.finish_from]):
+        if not isinstance(step, FinishMark):
+            continue
+        hook = (<FinishMark>step).hook
+        began = clock_us() if hook.meter is not None else 0
+        try:
+            result = hook.call(x.request_view, outcome)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if hook.meter is not None:
+                hook.ran(x, began)
+            log_failure(x, name_of(hook), error)
+            continue
+        if hasattr(result, "__await__"):
+            if afterwards is None:
+                afterwards = Afterwards.__new__(Afterwards)
+            afterwards.add(x, hook, result if hook.meter is None else Stretches(hook, x, result, began))
+            continue
+        if hook.meter is not None:
+            hook.ran(x, began)
+        if result is not None:
+            log_failure(x, name_of(hook), wrong_result(result))
+    return afterwards is not None and afterwards.tasks is not None
+
+
+cdef object outcome_of(Exchange x):
+    global _Outcome
+    if _Outcome is None:
+        from fastgate._core.exchange.outcome import Outcome
+        _Outcome = Outcome
+    return _Outcome(
+        x.status or outcomes[x.cause].status,
+        reason_of(x.cause),
+        x.body_bytes,
+        x.bytes_out,
+        x.target_name,
+        x.tries,
+        seconds_between(x.started, x.head_at),
+        seconds_between(x.head_at, x.forwarded_at),
+        seconds_between(x.forwarded_at, x.connected_at),
+        seconds_between(x.connected_at, x.response_at),
+        seconds_between(x.response_at, x.ended),
+        seconds_between(x.started, x.ended),
+    )
+
+
+cdef object seconds_between(uint64_t begin, uint64_t end):
+    """None where one of the two, in microseconds, never came."""
+    return None if begin == 0 or end < begin else (end - begin) / 1e6
+
+
+cdef object wrong_result(object result):
+    return TypeError(f"on_finish must return None or an awaitable of it, not {type(result).__name__}")
+
+
+cdef int end_views(Exchange x) except -1:
+    """From now on what plugins have kept raises."""
+    if x.request_view is not None:
+        x.request_view.end()
+    if x.response_view is not None:
+        x.response_view.end()
+    x.request_view = x.response_view = None
+    x.client = None
+    return 0
+
+
+cdef class Afterwards(Timed):
+    """What ``on_finish`` hooks wait for when their exchange is over, each in a task; the engine knows these too.
+
+    When the last is done, or cancelled for want of time, the views of the exchange end.
+    """
+    cdef Exchange x
+    cdef set tasks                     # None: there was none
+    cdef bint late
+
+    cdef int add(self, Exchange x, Hook hook, object awaitable) except -1:
+        cdef set under_way = x.engine.afterwards
+        if x.engine.stopped or len(under_way) >= AFTERWARDS:
+            close_unawaited(awaitable)
+            x.engine.slab.policy_errors += 1
+            text = f"policy {name_of(hook)} was cancelled: {len(under_way)} on_finish hooks of this worker still wait"
+            return x.engine.say_full("on_finish", text)
+        if self.tasks is None:
+            self.x = x
+            self.tasks = set()
+            x.engine.wheel.arm(self, AFTERWARDS_TIME)
+        task = x.engine.spawn(error_of(awaitable))
+        self.tasks.add(task)
+        under_way.add(task)
+        task.add_done_callback(partial(self.done, hook, awaitable))
+        return 0
+
+    def done(self, Hook hook, awaitable, task):
+        """A task has ended."""
+        cdef Exchange x = self.x
+        x.engine.afterwards.discard(task)
+        self.tasks.discard(task)
+        if task.cancelled():
+            close_unawaited(awaitable)
+            reason = f"after {AFTERWARDS_TIME // 1000} seconds" if self.late else "before it was done"
+            error = TimeoutError(f"on_finish was cancelled {reason}")
+        else:
+            error = task.result()
+        try:
+            if error is not None:
+                log_failure(x, name_of(hook), error)
+        finally:
+            if not self.tasks:
+                self.due = 0
+                end_views(x)
+
+    cdef int expired(self) except -1:
+        self.late = True
+        for task in list(self.tasks):
+            task.cancel()
+        return 0
+
+
+cdef int close_unawaited(object awaitable) except -1:
+    """Of one that nothing has begun to wait for."""
+    if iscoroutine(awaitable) or isinstance(awaitable, Stretches):
+        awaitable.close()
+    return 0
+
+
+async def error_of(awaitable):
+    """Waits, and gives what was raised meanwhile; None: nothing."""
+    try:
+        result = await awaitable
+    except (CancelledError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # SystemExit would end the worker
+        return error
+    return None if result is None else wrong_result(result)

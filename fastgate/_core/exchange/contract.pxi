@@ -118,5 +118,19 @@ cdef class Stamp:
 
 
 cdef class Observer:
-    """Told once of each exchange that is over, while its heads can still be read."""
-    cdef int exchange_finished(self, Exchange x) except -1
+    """Told once of each exchange that is over, while its heads can still be read; any number, bound to the runtime.
+
+    Debts are settled and plugins were told by then. What `finished` raises is logged, and the others are told all the
+    same.
+    """
+    cdef int finished(self, Exchange x) except -1
+
+
+cdef class Problems:
+    """The shape of the gateway's own errors: RFC 9457, a page for a browser, that of a protocol.
+
+    Those of the route are asked, of the longest prefix of its path, of the runtime, until one gives an answer. None:
+    not for this client. There may be no route and no head that could be read. Fields that tell the client what to do
+    about it (Allow, Retry-After, WWW-Authenticate) are added by the exchange, where the answer has none of its own.
+    """
+    cdef Answer answer(self, Exchange x, int cause, int status)

@@ -247,6 +247,7 @@ cdef class Exchange(Timed):
     cdef int step
     cdef object task
     cdef bint awaited                  # by that task, or by one that was cancelled and does not know it yet
+    cdef int finish_from               # the step after the last `FinishMark` that it came to; 0: it came to none
     cdef object request_view
     cdef object response_view
     cdef object error

@@ -78,6 +78,9 @@ class Stamp:
 class Observer:
     """Told once of each exchange that is over. Only compiled subclasses can see it."""
 
+class Problems:
+    """The shape of the gateway's own errors. Only compiled subclasses have one."""
+
 class NoClient(ClientSide):
     """The client's end of a copy: takes everything and tells nobody."""
 

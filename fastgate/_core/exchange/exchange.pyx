@@ -31,7 +31,7 @@ Invariants
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from fastgate._core.exchange.causes cimport (
     BAD_VALUE,
@@ -52,6 +52,7 @@ from fastgate._core.exchange.causes cimport (
     TOTAL_TIMEOUT,
     detail_of,
     outcomes,
+    reason_of,
 )
 from fastgate._core.exchange.filters cimport (
     begin_answer,
@@ -61,15 +62,13 @@ from fastgate._core.exchange.filters cimport (
     filter_response,
 )
 from fastgate._core.exchange.worker cimport Engine, live
-from fastgate._core.exchange.head cimport ACCEPT, CONTENT_TYPE, Field, Head, same
+from fastgate._core.exchange.head cimport CONTENT_TYPE, Field, Head, same
 from fastgate._core.memory.histogram cimport histogram_record
-from fastgate._core.exchange.chain cimport body_of, run_hooks, wake_body
+from fastgate._core.exchange.chain cimport body_of, end_views, finish_hooks, run_hooks, wake_body
 from fastgate._core.exchange.resolve cimport allowed, resolve
-from fastgate._core.exchange.route cimport Route
+from fastgate._core.exchange.route cimport Route, Runtime
 from fastgate._core.wire.sockets cimport is_closing, is_quiet, reset_on_close, unacknowledged
 from fastgate._core.exchange.timers cimport Timed, clock_us
-
-from fastgate._core.exchange.problem import problem
 
 cdef enum:
     KEPT_BODY = 65536          # bytes of a request body that are kept for another try
@@ -130,7 +129,7 @@ cdef class Exchange(Timed):
         self.refusal_of = 0
         self.refused_for = 0
         self.hooks = None
-        self.step = 0
+        self.step = self.finish_from = 0
         self.awaited = False
         self.task = self.request_view = self.response_view = self.error = None
         self.state = None
@@ -581,6 +580,7 @@ cdef class Exchange(Timed):
         """Settles the exchange: exactly once, whatever happened."""
         cdef ClientSide client = self.client
         cdef Engine engine = self.engine
+        cdef bint waits = False
         cdef uint64_t micros
         if self.over:
             return 0
@@ -605,18 +605,17 @@ cdef class Exchange(Timed):
         if self.response_at:
             histogram_record(engine.slab.upstream_latency, self.response_at - self.connected_at)
         try:
-            if engine.finished is not None:
-                (<Observer>engine.finished).exchange_finished(self)
+            if self.finish_from:
+                waits = finish_hooks(self)
+            if self.runtime.told is not None:
+                tell_observers(self)
         finally:
             if self.request_view is not None or self.awaited:
                 # Views and tasks may outlive the exchange: they are told, and this object is not used again.
-                if self.request_view is not None:
-                    self.request_view.end()
-                if self.response_view is not None:
-                    self.response_view.end()
-                self.request_view = self.response_view = self.error = self.filters = None
+                self.error = self.filters = None
                 self.body = self.response_body = None
-                self.client = None
+                if not waits:
+                    end_views(self)
             else:
                 self.reuse()
                 if engine.spares < SPARE and not engine.stopped and self.runtime is engine.runtime:

@@ -78,23 +78,37 @@ cdef int answer_health(Exchange x) except -1:
 
 
 cdef Answer problem_answer(Exchange x, int cause, int status=0):
-    """What the client is told of a cause: a problem of RFC 9457, or a page for a browser where that is configured.
+    """What the client is told of a cause, in the shape of the first `Problems` that has an answer for it.
 
     ``status`` in the place of the cause's own.
     """
-    cdef Head head = x.request
-    cdef bint html = False
-    cdef str path = x.path[:x.path_length].decode("ascii", "replace") if x.path_length else ""
-    cdef str request_id = x.id[:x.id_length].decode("ascii") if x.id_length else ""
-    cdef int i
+    cdef Runtime runtime = x.runtime
+    cdef list shapes = [x.route.problems] if x.route is not None and x.route.problems is not None else []
+    cdef Answer answer = None
+    cdef bytes prefix
     status = status or outcomes[cause].status
-    if x.runtime.html_errors:
-        for i in range(head.count):
-            if head.fields[i].id == ACCEPT and b"text/html" in head.value_of(i):
-                html = True
-    kind, content = problem(status, refusal_sentence(x, cause), path, request_id, html)
-    fields = [(b"Content-Type", kind), (b"Cache-Control", b"no-store")]
-    return with_refusal(x, cause, answer_of(status, fields, content))
+    if runtime.problems_below is not None:
+        for prefix, shape in runtime.problems_below:
+            if is_below(x, prefix):
+                shapes.append(shape)
+    shapes.extend(runtime.problems)
+    for shape in shapes:
+        try:
+            answer = (<Problems?>shape).answer(x, cause, status)
+        except Exception as error:
+            text = f"{type(shape).__name__} could not answer {reason_of(cause)}: {error}"
+            x.engine.log("error", text, exception=error)
+        if answer is not None:
+            return with_refusal(x, cause, answer)
+    return with_refusal(x, cause, answer_of(status, [(b"Cache-Control", b"no-store")], b""))
+
+
+cdef bint is_below(Exchange x, bytes prefix) noexcept:
+    """Whether the path that was asked for is this one, which has no slash at its end, or below it; not: none was read.
+    """
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(prefix)
+    return x.path_length >= max(length, 1) and memcmp(x.path, PyBytes_AS_STRING(prefix), length) == 0 \
+        and (x.path_length == length or x.path[length] == c"/")
 
 
 cdef str refusal_sentence(Exchange x, int cause):

@@ -305,8 +305,24 @@ cdef class UpstreamSide(Endpoint):
 
 
 cdef class Observer:
-    cdef int exchange_finished(self, Exchange x) except -1:
+    cdef int finished(self, Exchange x) except -1:
         return 0
+
+
+cdef int tell_observers(Exchange x) except -1:
+    """All of its runtime, whatever one of them raises."""
+    cdef object observer
+    for observer in x.runtime.told:
+        try:
+            (<Observer?>observer).finished(x)
+        except Exception as error:
+            x.engine.log("error", f"{type(observer).__name__} failed at the end of a request: {error}", exception=error)
+    return 0
+
+
+cdef class Problems:
+    cdef Answer answer(self, Exchange x, int cause, int status):
+        return None
 
 
 cdef class Gate:

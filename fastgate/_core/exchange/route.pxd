@@ -36,6 +36,7 @@ cdef class Route:
     cdef readonly tuple on_request     # gates, hooks of plugins, edits; None where there are none
     cdef readonly tuple on_response
     cdef readonly tuple on_error
+    cdef readonly object problems      # Problems; None: those of its path's prefix, or of the runtime
     cdef bint buffer_request           # the whole body before the upstream is asked
     cdef bint read_request             # a policy reads the request body
     cdef bint buffer_response
@@ -83,7 +84,9 @@ cdef class Runtime:
     cdef uint32_t request_id_bit       # of that name in ``Head.seen``; 0: it is a name that a head does not know
     cdef bytes request_id_variable     # as `same_variable` compares
     cdef tuple unlogged                # parameters of queries that the access log leaves out; None = none
-    cdef bint html_errors
+    cdef tuple told                    # the observers; None where there are none
+    cdef readonly tuple problems       # of Problems, in the order in which they are asked
+    cdef readonly tuple problems_below     # (prefix, Problems), the longest first; None where there are none
     cdef bytes server_line             # b"Server: …\r\n" or b""
     cdef bytes health_path             # None: no such path
     cdef object trusted                # callable address → bool, None = nobody

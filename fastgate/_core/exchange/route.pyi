@@ -2,7 +2,16 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import AnswerEdits, BodyFilter, BodyRule, Delivery, Gate, Stamp
+from fastgate._core.exchange.exchange import (
+    AnswerEdits,
+    BodyFilter,
+    BodyRule,
+    Delivery,
+    Gate,
+    Observer,
+    Problems,
+    Stamp,
+)
 from fastgate._core.routing.router import Entry, Router
 
 class Route:
@@ -40,6 +49,7 @@ class Route:
         write_timeout: float = 60.0,
         idle_timeout: float = 300.0,
         total_timeout: float = 0.0,
+        problems: Problems | None = None,
     ) -> None: ...
     @property
     def name(self) -> str: ...
@@ -60,6 +70,9 @@ class Route:
     @property
     def on_error(self) -> tuple[Hook, ...] | None: ...
     @property
+    def problems(self) -> Problems | None:
+        """None: those of the path's prefix, or of the runtime."""
+    @property
     def request_filters(self) -> tuple[BodyFilter, ...] | None: ...
     @property
     def response_filters(self) -> tuple[BodyRule, ...] | None: ...
@@ -70,7 +83,9 @@ class Runtime:
     Times are seconds, sizes bytes. ``methods`` is what ``OPTIONS *`` answers. ``request_id`` is the name of the field,
     "" = off; ``health_path`` "" = none. ``trusted`` says of an address whether its X-Forwarded-* are believed; None:
     nobody's are. ``check_server_name``: a Host that is not the name the TLS connection was opened for is refused.
-    ``unlogged`` are parameters of queries that the access log leaves out.
+    ``unlogged`` are parameters of queries that the access log leaves out. ``problems`` give the gateway's own errors
+    their shape, the first that has one; before them those of a route are asked, and those in ``problems_below`` of the
+    prefixes of the path. ``observers`` are told of each exchange that is over.
     """
 
     def __init__(
@@ -89,13 +104,25 @@ class Runtime:
         forwarded: bool = False,
         via: bool = False,
         request_id: str = "x-request-id",
-        error_format: Literal["problem", "html"] = "problem",
         server_header: str = "fastgate",
         health_path: str = "",
         trusted: Callable[[str], bool] | None = None,
         check_server_name: bool = False,
         unlogged: Iterable[str] = (),
+        observers: Iterable[Observer] = (),
+        problems: Iterable[Problems] = (),
+        problems_below: Iterable[tuple[str, Problems]] = (),
     ) -> None: ...
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Told of each exchange that began with this runtime; to be set before it is used."""
+    @observers.setter
+    def observers(self, observers: Iterable[Observer]) -> None: ...
+    @property
+    def problems(self) -> tuple[Problems, ...]: ...
+    @property
+    def problems_below(self) -> tuple[tuple[bytes, Problems], ...] | None:
+        """The longest prefix first; None where there are none."""
     @property
     def router(self) -> Router | None: ...
     def dissolve(self) -> list[Entry]:

@@ -1,7 +1,7 @@
 """Routes and the runtime they belong to, compiled: what a request needs is bound here, nothing is looked up on the way.
 
-These objects are immutable once built; only a runtime that is no longer in use gives its routes away, to be freed. They
-know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
+These objects are immutable once they are used; only a runtime that is no longer in use gives its routes away, to be
+freed. They know bytes, numbers and callables; `fastgate.gateway.runtime` makes them from a configuration.
 """
 
 from fastgate._core.exchange.head cimport NAMES_DROP, NAMES_PASS, NAMES_REJECT, X_REQUEST_ID, folded_name
@@ -43,7 +43,7 @@ cdef class Route:
         read_request=False, buffer_response=False, request_filters=(), response_filters=(), edits=None,
         answers_preflights=False, host_header="upstream", names_trace=False, encoded_backslash="refuse",
         upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0, read_timeout=60.0, write_timeout=60.0,
-        idle_timeout=300.0, total_timeout=0.0
+        idle_timeout=300.0, total_timeout=0.0, problems=None
     ):
         self.name = name
         self.delivery = delivery
@@ -54,6 +54,7 @@ cdef class Route:
         self.on_request = tuple(on_request) or None
         self.on_response = tuple(on_response) or None
         self.on_error = tuple(on_error) or None
+        self.problems = problems
         self.buffer_request = buffer_request
         self.read_request = read_request
         self.buffer_response = buffer_response
@@ -87,8 +88,8 @@ cdef class Runtime:
     def __init__(
         self, *, router, methods=(), merge_slashes=True, field_names="drop", max_headers=100,
         max_header_bytes=32768, keepalive=75.0, header_timeout=10.0, body_timeout=30.0, min_rate=0, forwarded=False,
-        via=False, request_id="x-request-id", error_format="problem", server_header="fastgate", health_path="",
-        trusted=None, check_server_name=False, unlogged=()
+        via=False, request_id="x-request-id", server_header="fastgate", health_path="", trusted=None,
+        check_server_name=False, unlogged=(), observers=(), problems=(), problems_below=()
     ):
         self.router = router
         self.methods = ", ".join(methods).encode("ascii")
@@ -106,12 +107,23 @@ cdef class Runtime:
         self.request_id_lower = self.request_id.lower() if request_id else None
         self.request_id_bit = 1 << X_REQUEST_ID if self.request_id_lower == b"x-request-id" else 0
         self.request_id_variable = folded_name(self.request_id) if request_id else None
-        self.html_errors = error_format == "html"
+        self.observers = observers
+        self.problems = tuple(problems)
+        below = [(prefix.rstrip("/").encode("ascii"), shape) for prefix, shape in problems_below]
+        self.problems_below = tuple(sorted(below, key=lambda pair: -len(pair[0]))) or None
         self.server_line = b"Server: " + server_header.encode("latin-1") + b"\r\n" if server_header else b""
         self.health_path = health_path.encode("ascii") if health_path else None
         self.trusted = trusted
         self.check_server_name = check_server_name
         self.unlogged = tuple(name.encode() for name in unlogged) or None
+
+    @property
+    def observers(self):
+        return self.told or ()
+
+    @observers.setter
+    def observers(self, observers):
+        self.told = tuple(observers) or None
 
     def dissolve(self):
         entries = self.router.routes()

@@ -29,6 +29,7 @@ cdef class Engine:
     cdef uint64_t full_until           # milliseconds: no connection gives way before
     cdef readonly object tls_failures
     cdef set copies                    # exchanges that no client waits for: mirrors, hedges
+    cdef readonly set afterwards       # tasks of ``on_finish`` hooks, whose exchanges are over
     cdef readonly object pools         # upstream.Pool, as long as something else needs them
     cdef list parts                    # of Part: see `new_part`
     cdef list turning                  # those of them that are told of each turn of the wheel
@@ -37,7 +38,6 @@ cdef class Engine:
     cdef public bint ready             # what the health path answers
     cdef public bint draining          # every answer says Connection: close
     cdef readonly object log           # log(level, message, **fields)
-    cdef public object finished        # an Observer told of every exchange that ended, or None
     cdef object sink
     cdef object request_parser
     cdef bint request_first            # nothing was shown to it yet

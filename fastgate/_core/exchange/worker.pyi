@@ -3,7 +3,6 @@ from typing import Protocol
 from weakref import WeakSet
 
 from fastgate._core.delivery.pool import Pool
-from fastgate._core.exchange.exchange import Observer
 from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.timers import Wheel
 from fastgate._core.memory.segment import Segment
@@ -44,14 +43,15 @@ class Engine:
     """What the health path answers."""
     draining: bool
     """Every answer says ``Connection: close`` and no connection is kept."""
-    finished: Observer | None
-    """Told of every exchange that ended."""
+    @property
+    def afterwards(self) -> set[asyncio.Task[BaseException | None]]:
+        """What ``on_finish`` hooks of plugins still wait for; their exchanges are over."""
     def start(self) -> None:
         """Sets the wheel going."""
     def turn(self) -> None:
         """One turn of the wheel and a heartbeat; goes on by itself until `stop`."""
     def stop(self) -> None:
-        """Stops the wheel and lets go of what was kept for later."""
+        """Stops the wheel and what waits after its exchange, and lets go of what was kept for later."""
     def use(self, runtime: Runtime) -> None:
         """New exchanges use this runtime; those under way keep theirs."""
     def identify_anew(self) -> None:

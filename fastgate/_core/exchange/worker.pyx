@@ -116,6 +116,7 @@ cdef class Engine:
         self.said_at = {}
         self.tls_failures = TLSFailures(log)
         self.copies = set()
+        self.afterwards = set()
         self.pools = WeakSet()
         self.parts = [None] * PARTS
         self.turning = []
@@ -145,10 +146,12 @@ cdef class Engine:
                 (<Part>part).turned()
 
     def stop(self):
-        """Stops the wheel and lets go of what was kept for later."""
+        """Stops the wheel and what waits after its exchange, and lets go of what was kept for later."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        for task in list(self.afterwards):
+            task.cancel()
         self.stopped = True
         self.spare = None
         self.spares = 0

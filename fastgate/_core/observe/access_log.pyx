@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-An `AccessLog` is the engine's observer: `Exchange.finish` calls `exchange_finished` exactly once, while the heads can
+An `AccessLog` is an observer of the runtime: it is told of each exchange exactly once (`finished`), while the heads can
 still be read. What the client and the configuration put into a line is gathered first, as spans (`Text`); the room for
 the line is the sum of what these same spans need at most, and of `ROOM` for what the gateway says itself. Then the line
 is written in one go. No Python object is made for it. A line that was begun is finished: `filled` is the last step, so
@@ -139,7 +139,7 @@ cdef class AccessLog(Observer):
         if self.lines:
             self.hand_over()
 
-    cdef int exchange_finished(self, Exchange x) except -1:
+    cdef int finished(self, Exchange x) except -1:
         cdef int status = x.status if x.status else outcomes[x.cause].status
         if self.sampled and not self.kept(x, status):
             return 0

@@ -1,0 +1,9 @@
+from fastgate._core.exchange.exchange cimport Problems
+
+
+cdef class ProblemDetails(Problems):
+    pass
+
+
+cdef class HtmlPages(Problems):
+    pass
