@@ -153,6 +153,7 @@ def _route(route: Route, context: RouteContext) -> CoreRoute:
         encoded_backslash=route.encoded_backslash,
         upgrades=route.upgrades,
         half_close=route.half_close,
+        trailers=route.trailers,
         min_rate=gateway.min_rate if route.min_rate is None else route.min_rate,
         max_body=route.body_limit(gateway.max_body),
         read_timeout=timeouts.read,

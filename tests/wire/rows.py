@@ -21,6 +21,7 @@ GONE = "test_client_gone"
 PRESSURE = "test_back_pressure"
 OWN = "test_connection_auth"
 HALF = "test_half_close"
+TRAILERS = "test_trailers"
 
 REQUESTS = {
     "no Host, two Hosts, invalid Host (1.1): 400": [(HEAD, "test_host", "test_host_that_is_valid")],
@@ -122,6 +123,24 @@ REQUESTS = {
 }
 
 FORWARDED = {
+    "trailers: of responses to clients that sent TE: trailers, of requests where the route says so; else dropped": [
+        (TRAILERS, "test_trailers_of_a_response", "test_trailers_of_a_response_byte_by_byte"),
+        (TRAILERS, "test_clients_that_did_not_ask_get_no_trailers", "test_how_a_client_asks"),
+        (TRAILERS, "test_head_and_304_have_no_trailers", "test_an_own_answer_has_no_trailers"),
+        (TRAILERS, "test_trailers_of_a_request", "test_trailers_of_a_request_without_the_key"),
+        (TRAILERS, "test_a_buffered_request_takes_its_trailers_along"),
+        (TRAILERS, "test_a_mirror_gets_the_trailers_of_its_request"),
+        (TRAILERS, "test_trailers_belong_to_the_answer_that_the_client_gets"),
+    ],
+    "trailers: never what RFC 9110 section 6.5.1 forbids, what a head may not have, or more than a head may have": [
+        (TRAILERS, "test_what_never_stands_behind_a_body", "test_digests_stand_behind_the_body_that_they_are_of"),
+        (TRAILERS, "test_a_filter_keeps_trailers_but_digests"),
+        (TRAILERS, "test_what_a_route_edits_cannot_be_said_behind_the_body"),
+        (TRAILERS, "test_odd_names_behind_a_body", "test_odd_names_may_be_refused"),
+        (TRAILERS, "test_fields_that_connection_names_end_here_behind_the_body_too"),
+        (TRAILERS, "test_more_fields_than_a_head_may_have"),
+        (TRAILERS, "test_a_response_with_more_fields_behind_it_than_a_head_may_have"),
+    ],
     "a body belongs to the request that its fields frame": [
         (FRAMING, "test_chunked_bodies_are_framed_anew", "test_a_body_belongs_to_any_method"),
     ],

@@ -10,7 +10,7 @@ from fastgate.testing import Answer, respond
 HOP_BY_HOP = [
     "Keep-Alive: timeout=5",
     "Proxy-Connection: keep-alive",
-    "TE: trailers",
+    "TE: gzip, deflate",
     "Trailer: X-T",
     "Upgrade: h2c",
     "HTTP2-Settings: AAMAAABkAAQAAP",

@@ -135,6 +135,9 @@ cdef class Authentication(Gate):
         refuse_for(x, self.refusal(x, verdict, None))
         return ENDED
 
+    cdef bint owns(self, bytes folded) except -1:
+        return folded in self.owned or folded in self.late
+
     cdef int go_on(self, Exchange x) except -1:
         """Asks one method after the other, from where it stood. GRANTED, WAITING, or what is to be told."""
         cdef Inquiry inquiry = inquiry_of(x)

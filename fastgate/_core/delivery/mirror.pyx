@@ -87,9 +87,12 @@ cdef class Mirrored(Around):
         return 0
 
     cdef int more(self, Exchange x, bytes piece, bint complete) except -1:
+        cdef Fed fed = <Fed>x.places[FED]
         if complete:
             x.delivery = self.inner
-        (<Fed>x.places[FED]).feed(piece, complete)
+            if fed.copy is not None:
+                fed.copy.request.trailers = x.request.trailers
+        fed.feed(piece, complete)
         return self.inner.more(x, piece, complete)
 
     cdef int enclose(self, Delivery outer) except -1:

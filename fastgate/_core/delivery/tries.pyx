@@ -244,6 +244,10 @@ cdef class Upstreams(Delivery):
             to.source = new.connection
         return 0
 
+    cdef Head arriving(self, Exchange x):
+        cdef Try t = try_of(x)
+        return t.kept_head if t.state == KEEPING and t.kept_head is not None else x.response
+
     # -- the connection's side
 
     cdef int answered(self, Exchange x, bytes piece, bint last) except -1:

@@ -12,11 +12,13 @@ cdef class Gate:
     """A built-in policy on the request side: a step in the chain of a route.
 
     `enter` is called once. A step that is ``x.later`` and waits hears `leave` when the exchange no longer waits for it,
-    and `late` gives the cause to refuse with when the deadline that it set has passed.
+    and `late` gives the cause to refuse with when the deadline that it set has passed. `owns` tells the names of
+    fields, as `folded_name` gives them, that only the gateway may send to this route's upstream.
     """
     cdef int enter(self, Exchange x) except -1
     cdef int leave(self, Exchange x) except -1
     cdef int late(self, Exchange x) except -1
+    cdef bint owns(self, bytes folded) except -1
 
 
 cdef class Debt:
@@ -56,7 +58,7 @@ cdef class Delivery:
     say of an exchange puts another in its place: ``x.delivery``.
 
     What it knows of one exchange lies in `Facts` or in a `Debt`. `move` lets what it does for one exchange go on for
-    another, which is a copy without a client: see `detach`.
+    another, which is a copy without a client: see `detach`. `arriving` is the head of the answer that is coming in.
     """
     cdef readonly Delivery outer       # None: the exchange
 
@@ -66,6 +68,7 @@ cdef class Delivery:
     cdef int late(self, Exchange x) except -1
     cdef int leave(self, Exchange x) except -1
     cdef int move(self, Exchange x, Exchange to) except -1
+    cdef Head arriving(self, Exchange x)
     cdef int enclose(self, Delivery outer) except -1
 
     cdef int answered(self, Exchange x, bytes piece, bint last) except -1
@@ -83,11 +86,12 @@ cdef class Around(Delivery):
 
 
 cdef class AnswerEdits:
-    """What a route does to the heads of answers, whoever gave them."""
+    """What a route does to the heads of answers, whoever gave them. `owns` as of a `Gate`."""
 
     cdef int interim(self, Exchange x) except -1
     cdef bint arrived(self, Exchange x) except -1
     cdef Answer own(self, Exchange x, Answer answer, bint given)
+    cdef bint owns(self, bytes folded) except -1
 
 
 cdef class Spares:

@@ -308,6 +308,11 @@ cdef Exchange copy_of(Exchange x, NoClient client)
 cdef Exchange detach(Exchange x, NoClient client)
 cdef Answer answer_of(int code, list fields, bytes content)
 cdef Answer copy_of_answer(Answer answer)
+cdef int request_trailers(Exchange x) except -1
+cdef int response_trailers(Exchange x, Head head) except -1
+cdef bytes answer_trailers(Exchange x)
+cdef bint accepts_trailers(Exchange x) noexcept
+cdef bytes announced_trailers(Exchange x, Head head)
 cdef str refusal_sentence(Exchange x, int cause)
 cdef Answer with_refusal(Exchange x, int cause, Answer answer)
 cdef Answer problem_answer(Exchange x, int cause, int status=*)

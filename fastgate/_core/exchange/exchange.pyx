@@ -78,6 +78,7 @@ cdef enum:
 include "exchange_sides.pxi"
 include "exchange_answers.pxi"
 include "exchange_copies.pxi"
+include "exchange_trailers.pxi"
 
 
 cdef class Exchange(Timed):
@@ -149,6 +150,10 @@ cdef class Exchange(Timed):
         cause = resolve(self)
         if cause != OK:
             return self.refuse(cause) if cause > 0 else 0
+        if self.request.trailers is not None:
+            cause = request_trailers(self)
+            if cause != OK:
+                return self.refuse(cause)
         return self.begin()
 
     cdef int open_broken(self, bytes piece, int fault) except -1:

@@ -337,6 +337,9 @@ cdef class Gate:
     cdef int late(self, Exchange x) except -1:
         raise NotImplementedError
 
+    cdef bint owns(self, bytes folded) except -1:
+        return False
+
 
 cdef class Facts:
     cdef void reset(self) noexcept:
@@ -369,6 +372,9 @@ cdef class Delivery:
     cdef int move(self, Exchange x, Exchange to) except -1:
         """What it does for ``x`` goes on for ``to``."""
         return 0
+
+    cdef Head arriving(self, Exchange x):
+        return x.response
 
     cdef int enclose(self, Delivery outer) except -1:
         """Puts another one around it, before it is used."""
@@ -431,6 +437,9 @@ cdef class AnswerEdits:
         None: as `arrived`.
         """
         return answer
+
+    cdef bint owns(self, bytes folded) except -1:
+        return False
 
 
 cdef class Debt:

@@ -66,6 +66,7 @@ cdef struct Span:
 
 cdef class Head:
     cdef bytes data                    # what the pointer points into
+    cdef bytes trailers                # lines of fields behind the body, each with its end; None: there are none
     cdef const unsigned char* p        # first byte of the start line
     cdef Py_ssize_t length             # of the complete head, with the empty line; 0 until then
 
@@ -125,6 +126,7 @@ cdef bint same(const unsigned char* text, Py_ssize_t length, const char* lower, 
 cdef bint same_variable(
     const unsigned char* text, Py_ssize_t length, const char* folded, Py_ssize_t folded_length
 ) noexcept nogil
+cdef bint spells_known(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef bytes folded_name(bytes name)
 cdef bint same_text(const unsigned char* one, const unsigned char* other, Py_ssize_t length) noexcept nogil
 cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil

@@ -105,7 +105,7 @@ cdef class Head:
 
     cdef void release(self) noexcept:
         """Lets go of the bytes."""
-        self.data = None
+        self.data = self.trailers = None
         self.clear()
 
     cdef int copy(self, Head other) except -1:
@@ -115,6 +115,7 @@ cdef class Head:
             raise MemoryError
         memcpy(self.fields, other.fields, other.count * sizeof(Field))
         self.data = other.data
+        self.trailers = other.trailers
         self.p = other.p
         self.length = other.length
         self.count = other.count

@@ -49,6 +49,7 @@ cdef class Route:
     cdef bytes host
     cdef bint names_trace
     cdef bint keeps_backslash          # a path may have an encoded one
+    cdef bint trailers                 # fields behind a request's body go on
     cdef bint serves_half_closed       # a client that has shut its sending side gets its answer
     cdef int64_t min_rate              # bytes a second of a client that is waited for; 0 = none
     cdef tuple upgrades                # lower-case

@@ -43,6 +43,7 @@ class Route:
         encoded_backslash: Literal["refuse", "keep"] = "refuse",
         upgrades: Iterable[str] = ("websocket",),
         half_close: str = "cancel",
+        trailers: bool = False,
         min_rate: int = 0,
         max_body: int = 0,
         read_timeout: float = 60.0,

@@ -42,8 +42,8 @@ cdef class Route:
         self, *, name, delivery, stamps=(), on_request=(), on_response=(), on_error=(), buffer_request=False,
         read_request=False, buffer_response=False, request_filters=(), response_filters=(), edits=None,
         answers_preflights=False, host_header="upstream", names_trace=False, encoded_backslash="refuse",
-        upgrades=("websocket",), half_close="cancel", min_rate=0, max_body=0, read_timeout=60.0, write_timeout=60.0,
-        idle_timeout=300.0, total_timeout=0.0, problems=None
+        upgrades=("websocket",), half_close="cancel", trailers=False, min_rate=0, max_body=0, read_timeout=60.0,
+        write_timeout=60.0, idle_timeout=300.0, total_timeout=0.0, problems=None
     ):
         self.name = name
         self.delivery = delivery
@@ -70,6 +70,7 @@ cdef class Route:
         self.names_trace = names_trace
         self.keeps_backslash = encoded_backslash == "keep"
         self.serves_half_closed = half_close == "serve"
+        self.trailers = trailers
         self.min_rate = min_rate
         self.upgrades = tuple(upgrade.lower().encode("ascii") for upgrade in upgrades)
         self.max_body = max_body

@@ -60,6 +60,9 @@ cdef class RequestEdits(Gate):
             return ENDED
         return PASSED
 
+    cdef bint owns(self, bytes folded) except -1:
+        return folded in self.edits.removed_variables
+
 
 cdef class ResponseEdits(AnswerEdits):
     """What a route does to the heads of answers."""
@@ -87,6 +90,9 @@ cdef class ResponseEdits(AnswerEdits):
                 return None
             answer.fields = fields or []
         return answer
+
+    cdef bint owns(self, bytes folded) except -1:
+        return folded in self.edits.removed_variables
 
 
 cdef list edit(Exchange x, Edits change, Head head, list extra):

@@ -123,6 +123,16 @@ HalfCloseKey = Annotated[
     ),
 ]
 
+TrailersKey = Annotated[
+    bool,
+    about(
+        "Pass on the fields that a client sends behind a body in chunks, those of RFC 9110 section 6.5.1 left out. "
+        "`false` drops them. Those of responses go to every client that sends `TE: trailers`.",
+        policy=True,
+        also=["proxy_pass_trailers", "enable_trailers"],
+    ),
+]
+
 
 UpgradesKey = Annotated[
     list[Protocol],
@@ -170,6 +180,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
     min_rate: MinRateKey = None
     half_close: HalfCloseKey = "cancel"
     buffer_request: BufferRequestKey = False
+    trailers: TrailersKey = False
     upgrades: UpgradesKey = field(default_factory=lambda: ["websocket"])
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:

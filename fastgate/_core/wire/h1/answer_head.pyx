@@ -5,8 +5,27 @@ from libc.stdint cimport uint32_t
 
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_length, put_number
 from fastgate._core.exchange.causes cimport phrase_of
-from fastgate._core.exchange.exchange cimport FRAMED_ANEW, FRAMED_AS_SENT, FRAMED_WHOLE, Exchange, Stamp
-from fastgate._core.exchange.head cimport DATE, DROPPED, OTHER, RULED, SERVER, UPGRADE, Field, Head, name_id, same
+from fastgate._core.exchange.exchange cimport (
+    FRAMED_ANEW,
+    FRAMED_AS_SENT,
+    FRAMED_WHOLE,
+    Exchange,
+    Stamp,
+    announced_trailers,
+)
+from fastgate._core.exchange.head cimport (
+    DATE,
+    DROPPED,
+    OTHER,
+    RULED,
+    SERVER,
+    TRAILER,
+    UPGRADE,
+    Field,
+    Head,
+    name_id,
+    same,
+)
 from fastgate._core.exchange.route cimport (
     OWN_DATE,
     OWN_REQUEST_ID,
@@ -27,6 +46,7 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
     cdef bint keep_length = False
     cdef bint bodiless = x.is_head or x.status == 204 or x.status == 304
     cdef const char* phrase
+    cdef bytes trailer
     cdef Py_ssize_t length
     cdef list extra = x.answer.fields if x.answer is not None else x.response_extra
     cdef uint32_t withheld = x.response_withheld
@@ -76,7 +96,8 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
         put(buffer, x.id, x.id_length)
         put(buffer, b"\r\n", 2)
     # framing
-    if (x.answer is not None and x.reframed != FRAMED_ANEW) or (x.reframed == FRAMED_WHOLE and not bodiless):
+    if (x.answer is not None and x.reframed != FRAMED_ANEW) \
+            or (x.reframed == FRAMED_WHOLE and not bodiless and head.trailers is None):
         if x.status != 204 and x.status != 304:
             put_length(buffer, size)
     elif keep_length:
@@ -85,6 +106,10 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
         if x.request.minor == 1:
             ending.chunked = True
             put(buffer, b"Transfer-Encoding: chunked\r\n", 28)
+            if x.answer is None and head.seen & (1 << TRAILER):
+                trailer = announced_trailers(x, head)
+                if trailer is not None:
+                    put_bytes(buffer, trailer)
         else:
             ending.until_close = ending.closes = True
     if head.upgrade != -1 and x.answer is None and head.status == 426:

@@ -41,16 +41,9 @@ from fastgate._core.exchange.causes cimport (
     outcomes,
 )
 from fastgate._core.exchange.worker cimport Engine, live
-from fastgate._core.exchange.exchange cimport (
-    ASK_EVERY,
-    HOLD_PIPELINE,
-    HOLD_SINK,
-    HOLD_WAIT,
-    ClientSide,
-    Exchange,
-    take_exchange,
-)
-from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, take
+from fastgate._core.exchange.exchange cimport ASK_EVERY, HOLD_PIPELINE, HOLD_SINK, HOLD_WAIT, ClientSide, Exchange
+from fastgate._core.exchange.exchange cimport answer_trailers, request_trailers, take_exchange
+from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, gather, put_last_chunk, take
 from fastgate._core.exchange.head cimport Head, is_host
 from fastgate._core.routing.networks cimport normal_address
 from fastgate._core.exchange.resolve cimport identify_client, split_target
@@ -329,6 +322,8 @@ cdef class ClientConnection(ClientSide):
         self.mode = READING_BODY
         if offset[0] < length:
             piece = take(&self.framing, data, offset, &progress)
+            if self.framing.section and progress != BROKEN:
+                gather(&self.framing, head, data, offset[0])
             self.more_waits = offset[0] < length
             if progress == COMPLETE:
                 self.mode = WAITING
@@ -356,6 +351,7 @@ cdef class ClientConnection(ClientSide):
         cdef int progress = MORE
         cdef Py_ssize_t before = offset[0]
         cdef bytes piece = take(&self.framing, data, offset, &progress)
+        cdef int cause
         if self.mode == DRAINING:
             self.dropped += offset[0] - before
             if progress == COMPLETE:
@@ -368,6 +364,13 @@ cdef class ClientConnection(ClientSide):
         if progress == BROKEN:
             x.broke_off(piece, self.framing.fault)
             return 0
+        if self.framing.section:
+            gather(&self.framing, x.request, data, offset[0])
+            if progress == COMPLETE and x.request.trailers is not None:
+                cause = request_trailers(x)
+                if cause != OK:
+                    x.broke_off(piece, cause)
+                    return 0
         if progress == COMPLETE:
             self.mode = WAITING
             self.due = 0
@@ -427,7 +430,7 @@ cdef class ClientConnection(ClientSide):
         # the body, or what is there of it
         if self.bodiless or size == 0:
             if self.chunked and last:
-                put(buffer, b"0\r\n\r\n", 5)
+                put_last_chunk(buffer, answer_trailers(x))
             self.put_out(x)
             return 0
         x.bytes_out += size
@@ -444,7 +447,7 @@ cdef class ClientConnection(ClientSide):
         if self.chunked:
             put(buffer, b"\r\n", 2)
             if last:
-                put(buffer, b"0\r\n\r\n", 5)
+                put_last_chunk(buffer, answer_trailers(x))
         if buffer.length:
             self.put_out(x)
         if self.write_paused is False and not last:
@@ -484,7 +487,7 @@ cdef class ClientConnection(ClientSide):
                 self.write(piece)
             put(buffer, b"\r\n", 2)
         if last:
-            put(buffer, b"0\r\n\r\n", 5)
+            put_last_chunk(buffer, answer_trailers(x))
         if buffer.length:
             self.put_out(x)
         return 0

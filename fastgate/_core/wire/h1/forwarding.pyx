@@ -5,11 +5,13 @@ from libc.stdint cimport uint32_t
 
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_length, put_number
 from fastgate._core.exchange.field_values cimport edited_host
-from fastgate._core.exchange.exchange cimport ClientSide, Exchange
+from fastgate._core.exchange.exchange cimport ClientSide, Exchange, accepts_trailers, announced_trailers
 from fastgate._core.exchange.head cimport (
     DROPPED,
     FORWARDED,
     RULED,
+    TE,
+    TRAILER,
     X_FORWARDED_FOR,
     X_FORWARDED_PORT,
     X_REAL_IP,
@@ -41,8 +43,8 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef Py_ssize_t begin = -1
     cdef bint trusted = client.trusted
     cdef Hops hops = <Hops>x.hops
-    cdef bint chunked = head.chunked and not x.buffering
-    cdef bytes name, value
+    cdef bint chunked = in_chunks(x)
+    cdef bytes name, value, trailer
     cdef bytes id_name = runtime.request_id_variable
     cdef uint32_t withheld = x.request_withheld
     cdef int i
@@ -139,6 +141,10 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     # framing
     if chunked:
         put(buffer, b"Transfer-Encoding: chunked\r\n", 28)
+        if head.seen & (1 << TRAILER):
+            trailer = announced_trailers(x, head)
+            if trailer is not None:
+                put_bytes(buffer, trailer)
     elif x.buffering:
         put_length(buffer, x.body_kept)
     elif head.content_length >= 0:
@@ -147,6 +153,9 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
         put(buffer, b"Connection: Upgrade\r\nUpgrade: ", 30)
         put(buffer, head.p + head.fields[head.upgrade].value, head.fields[head.upgrade].value_length)
         put(buffer, b"\r\n", 2)
+    elif head.seen & (1 << TE) and accepts_trailers(x):
+        # Of this hop, and so named by Connection (RFC 9110 section 10.1.4).
+        put(buffer, b"Connection: TE\r\nTE: trailers\r\n", 30)
     put(buffer, b"\r\n", 2)
     return 0
 

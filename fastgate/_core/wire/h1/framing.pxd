@@ -1,5 +1,8 @@
 from libc.stdint cimport int64_t
 
+from fastgate._core.exchange.head cimport Head
+from fastgate._core.memory.buffer cimport Buffer, put, put_bytes
+
 
 cdef enum Kind:
     NO_BODY = 0
@@ -22,6 +25,8 @@ cdef struct Framing:
     int digits
     int trailer              # bytes of the trailer section so far
     int trailer_limit
+    int section              # bytes of it with all line ends, and of these, what `gather` has kept
+    int gathered
     bint done
     int fault                # Cause: after BROKEN, the rule that was broken
 
@@ -31,4 +36,13 @@ cdef void by_chunks(Framing* framing, int trailer_limit) noexcept nogil
 cdef void until_close(Framing* framing) noexcept nogil
 cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ssize_t* consumed, Py_ssize_t* start,
               Py_ssize_t* size) noexcept nogil
+cdef int gather(Framing* framing, Head head, bytes data, Py_ssize_t end) except -1
 cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress)
+
+
+cdef inline int put_last_chunk(Buffer* buffer, bytes trailers) except -1:
+    """The end of a body in chunks, with the fields behind it; None: there are none."""
+    put(buffer, b"0\r\n", 3)
+    if trailers is not None:
+        put_bytes(buffer, trailers)
+    return put(buffer, b"\r\n", 2)

@@ -9,8 +9,8 @@ broken. It never looks beyond the end of the message: what follows belongs to th
 
 The chunked decoder is a state machine over single bytes outside chunk data and over whole spans inside. It is
 stricter than RFC 9112 section 7.1 asks: a line ends with CRLF and nothing else, a size has at most 16 hexadecimal
-digits and is at most 2^63-1, a chunk line is at most 256 bytes long, the trailer section is bounded. Extensions and
-trailers are read and dropped.
+digits and is at most 2^63-1, a chunk line is at most 256 bytes long, the trailer section is bounded. Extensions are
+read and dropped; so are trailers, unless the owner has `gather` keep them.
 """
 
 from libc.stdint cimport int64_t
@@ -47,6 +47,7 @@ cdef enum:
 cdef void by_length(Framing* framing, int64_t length) noexcept nogil:
     framing.kind = BY_LENGTH if length else NO_BODY
     framing.remaining = length
+    framing.section = 0
     framing.done = length == 0
 
 
@@ -54,13 +55,14 @@ cdef void by_chunks(Framing* framing, int trailer_limit) noexcept nogil:
     framing.kind = CHUNKED
     framing.state = SIZE
     framing.remaining = 0
-    framing.line = framing.digits = framing.trailer = 0
+    framing.line = framing.digits = framing.trailer = framing.section = framing.gathered = 0
     framing.trailer_limit = trailer_limit
     framing.done = False
 
 
 cdef void until_close(Framing* framing) noexcept nogil:
     framing.kind = UNTIL_CLOSE
+    framing.section = 0
     framing.done = False
 
 
@@ -160,6 +162,7 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
             framing.state = SIZE
         elif framing.state == TRAILER or framing.state == TRAILER_NAME or framing.state == TRAILER_LINE:
             framing.trailer += 1
+            framing.section += 1
             if framing.trailer > framing.trailer_limit:
                 return broken(framing, TRAILERS_TOO_LARGE)
             if framing.state == TRAILER_LINE:
@@ -178,8 +181,10 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
         elif framing.state == TRAILER_LF:
             if c != b"\n":
                 return broken(framing, BAD_TRAILER)
+            framing.section += 1
             framing.state = TRAILER
         else:
+            framing.section += 1
             if c != b"\n":
                 return broken(framing, BAD_TRAILER)
             framing.done = True
@@ -187,6 +192,23 @@ cdef int feed(Framing* framing, const unsigned char* p, Py_ssize_t length, Py_ss
             return COMPLETE
     consumed[0] = i
     return MORE
+
+
+cdef int gather(Framing* framing, Head head, bytes data, Py_ssize_t end) except -1:
+    """Adds what has come of the trailer section to ``head.trailers``: the bytes of ``data`` before ``end``, where
+    `take` stopped. To be called after each `take` with which the section has grown, unless it is to be dropped. When
+    the body is done there are the lines of the fields, or None.
+    """
+    cdef Py_ssize_t more = framing.section - framing.gathered
+    framing.gathered = framing.section
+    if framing.done and framing.section == 2:
+        head.trailers = None
+        return 0
+    more = end - more
+    head.trailers = data[more:end] if head.trailers is None else head.trailers + data[more:end]
+    if framing.done:
+        head.trailers = head.trailers[:-2]
+    return 0
 
 
 cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress):

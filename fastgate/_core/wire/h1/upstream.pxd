@@ -12,6 +12,7 @@ cdef class UpstreamConnection(PooledConnection):
     cdef int read_rest(self) except -1
     cdef int read_head(self, bytes data) except -1
     cdef int read_body(self, bytes data, Py_ssize_t offset) except -1
+    cdef int read_trailers(self, bytes data, Py_ssize_t end, int progress) except -1
     cdef int finished(self) except -1
     cdef int fail(self, int cause) except -1
     cdef int reject(self, int cause) except -1

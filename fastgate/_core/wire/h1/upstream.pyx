@@ -24,7 +24,7 @@ from fastgate._core.exchange.causes cimport (
     reason_of,
     said_of,
 )
-from fastgate._core.exchange.exchange cimport ASK_EVERY, ClientSide, Exchange
+from fastgate._core.exchange.exchange cimport ASK_EVERY, ClientSide, Exchange, accepts_trailers, response_trailers
 from fastgate._core.exchange.head cimport (
     AUTHORIZATION,
     DROPPED,
@@ -38,8 +38,19 @@ from fastgate._core.exchange.head cimport (
 )
 from fastgate._core.exchange.worker cimport Engine, live
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_hex
-from fastgate._core.wire.h1.forwarding cimport put_request
-from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, UNTIL_CLOSE, by_chunks, by_length, take, until_close
+from fastgate._core.wire.h1.forwarding cimport in_chunks, put_request
+from fastgate._core.wire.h1.framing cimport (
+    BROKEN,
+    COMPLETE,
+    MORE,
+    UNTIL_CLOSE,
+    by_chunks,
+    by_length,
+    gather,
+    put_last_chunk,
+    take,
+    until_close,
+)
 from fastgate._core.wire.pooled cimport (
     CLOSED,
     IDLE,
@@ -157,7 +168,7 @@ cdef class UpstreamConnection(PooledConnection):
         cdef Buffer* buffer = &self.engine.buffer
         cdef bytes piece
         cdef Py_ssize_t size = x.body_kept
-        cdef bint chunked = x.request.chunked and not x.buffering
+        cdef bint chunked = in_chunks(x)
         self.exchange = x
         self.mode = READING_HEAD
         self.requests += 1
@@ -180,7 +191,7 @@ cdef class UpstreamConnection(PooledConnection):
             if chunked and size:
                 put(buffer, b"\r\n", 2)
         if chunked and x.request_complete and size <= INLINE_BODY:
-            put(buffer, b"0\r\n\r\n", 5)
+            put_last_chunk(buffer, x.request.trailers)
         self.write(PyBytes_FromStringAndSize(buffer.data, buffer.length))
         if x.body is not None and size > INLINE_BODY:
             for piece in list(x.body):
@@ -199,7 +210,7 @@ cdef class UpstreamConnection(PooledConnection):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
         if last and not self.write_paused:
             self.engine.wheel.arm(self, x.route.read_timeout)
-        if not x.request.chunked or x.buffering:
+        if not in_chunks(x):
             return self.write(piece) if size else 0
         buffer.length = 0
         if size:
@@ -213,7 +224,7 @@ cdef class UpstreamConnection(PooledConnection):
                 self.write(piece)
             put(buffer, b"\r\n", 2)
         if last:
-            put(buffer, b"0\r\n\r\n", 5)
+            put_last_chunk(buffer, x.request.trailers)
         if buffer.length:
             self.write(PyBytes_FromStringAndSize(buffer.data, buffer.length))
         return 0
@@ -333,6 +344,8 @@ cdef class UpstreamConnection(PooledConnection):
         if not x.request_complete:
             self.reusable = False
         piece = take(&self.framing, data, &offset, &progress)
+        if self.framing.section and progress != BROKEN:
+            progress = self.read_trailers(data, offset, progress)
         if progress == BROKEN:
             return self.reject(in_response(self.framing.fault))
         if progress == COMPLETE:
@@ -347,6 +360,8 @@ cdef class UpstreamConnection(PooledConnection):
         cdef Exchange x = self.exchange
         cdef int progress = MORE
         cdef bytes piece = take(&self.framing, data, &offset, &progress)
+        if self.framing.section and progress != BROKEN:
+            progress = self.read_trailers(data, offset, progress)
         if progress == BROKEN:
             return self.reject(in_response(self.framing.fault))
         if progress == COMPLETE:
@@ -357,6 +372,21 @@ cdef class UpstreamConnection(PooledConnection):
         if piece is not None:
             return self.delivery.piece(x, piece, False)
         return 0
+
+    cdef int read_trailers(self, bytes data, Py_ssize_t end, int progress) except -1:
+        """Some of the fields behind the body has come, or all: kept for a client that takes them. How the message goes
+        on.
+        """
+        cdef Exchange x = self.exchange
+        cdef Head head
+        if accepts_trailers(x):
+            head = self.delivery.arriving(x)
+            gather(&self.framing, head, data, end)
+            if progress == COMPLETE and head.trailers is not None:
+                self.framing.fault = response_trailers(x, head)
+                if self.framing.fault != OK:
+                    return BROKEN
+        return progress
 
     cdef int finished(self) except -1:
         """The response is complete: away from the exchange and back to the pool, or closed."""
