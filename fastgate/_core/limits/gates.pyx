@@ -130,7 +130,7 @@ cdef class Quotas(Debt):
         cdef int i
         for i in range(self.count):
             if self.items[i].taken:
-                (<RateLimit>self.limits[i]).limit.give_back(self.items[i].key, now)
+                (<RateLimit>self.limits[i]).limit.correct(self.items[i].key, 1, 0, now, now)
         return 0
 
 
@@ -153,7 +153,7 @@ cdef class RateLimits(Gate):
             limit = <RateLimit>self.limits[i]
             quota = &quotas.items[i]
             find_key(x, limit.key, limit.identity, &quota.key)
-            limit.limit.check(quota.key, now, &verdict)
+            limit.limit.check(quota.key, 1, now, &verdict)
             quota.remaining = verdict.remaining
             quota.reset = verdict.reset_ms
             # A limit on trial that was exceeded has taken nothing.

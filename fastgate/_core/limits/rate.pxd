@@ -97,6 +97,13 @@ cdef struct LogRoom:
     uint64_t sets
 
 
+# Where one block was found last, so that its neighbours need no second search.
+cdef struct Bookmark:
+    uint64_t tag                # 0 = nowhere
+    BlockSet* set
+    int way
+
+
 # One compiled limit. Immutable; what it counts lies in the segment. Times are CLOCK_MONOTONIC in nanoseconds, below
 # 2**58. A verdict is always written and must not be NULL.
 cdef class Limit:
@@ -110,16 +117,16 @@ cdef class Limit:
 
     # The key of a text (a client's address, say) under this limit.
     cdef uint64_t key_of(self, const void* text, size_t length) noexcept
-    # Takes one. Returns 1 when it is admitted, else 0.
-    cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept
-    # What check() would say (its answer), without taking: `remaining` still contains the one that would be taken.
-    cdef int foresee(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept
-    # Undoes an admission of check() at this time: for when another limit of the same request refuses it.
-    cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept
+    # Takes an amount, from 1 to 2**31 - 1, as a whole or not at all. Returns 1 when it is admitted, else 0.
+    cdef int check(self, uint64_t key, int64_t amount, uint64_t now_ns, Verdict* verdict) noexcept
+    # What check() would say (its answer), without taking: `remaining` still contains what would be taken.
+    cdef int foresee(self, uint64_t key, int64_t amount, uint64_t now_ns, Verdict* verdict) noexcept
+    # Makes what check() admitted at a time into another amount, which may be 0, or more than it admitted.
+    cdef void correct(self, uint64_t key, int64_t taken, int64_t actual, uint64_t taken_ns, uint64_t now_ns) noexcept
 
     cdef int settle(self, Segment segment, rate, per, str name, bint chosen) except -1
     cdef int number(self, Allowance* allowances, int kind) except -1
-    cdef Decision decide(self, key, now_ns, bint taking)
+    cdef Decision decide(self, key, amount, now_ns, bint taking)
 
 
 @cython.final
@@ -127,10 +134,14 @@ cdef class TokenBucket(Limit):
     cdef readonly int64_t burst
     cdef EntryRoom room
     cdef GcraPace pace
+    cdef uint64_t slack                     # units that the sum of several steps may be off
     cdef uint64_t tolerance                 # how far ahead of now the arrival time of an admitted one may lie
+    cdef uint64_t depth                     # how far it may lie at most: all is used, and owed that may be
     cdef uint64_t foreign                   # how far beyond that it lies only if other settings wrote it
 
-    cdef inline void tell(self, uint64_t arrival, uint64_t now, int admitted, Verdict* verdict) noexcept
+    cdef inline uint64_t ahead(self, int64_t amount) noexcept
+    cdef inline uint64_t moved(self, uint64_t since, int64_t amount, uint64_t now) noexcept
+    cdef inline void tell(self, uint64_t arrival, uint64_t now, int64_t amount, int admitted, Verdict* verdict) noexcept
 
 
 @cython.final
@@ -148,7 +159,11 @@ cdef class FixedWindow(Limit):
 cdef class SlidingWindowLog(Limit):
     cdef LogRoom room
 
-    cdef int ask(self, uint64_t key, uint64_t now_ns, bint taking, Verdict* verdict) noexcept
+    cdef int ask(self, uint64_t key, int64_t amount, uint64_t now_ns, bint taking, Verdict* verdict) noexcept
+    cdef Head* append(
+        self, Head* head, uint64_t key, uint64_t count, uint64_t amount, uint64_t now_ns, Stripe* stripe,
+        Bookmark* mark
+    ) noexcept
 
 
 @cython.final

@@ -37,19 +37,33 @@ class Limit:
     @property
     def per(self) -> float:
         """The span of time that ``rate`` refers to, in seconds."""
-    def take(self, key: str | bytes, *, now_ns: int | None = None) -> Decision:
-        """Takes one for this key, if the limit admits it. A ``str`` is the same key as its UTF-8."""
-    def peek(self, key: str | bytes, *, now_ns: int | None = None) -> Decision:
-        """What take() would say, taking nothing: ``remaining`` still contains the one that would be taken."""
-    def put_back(self, key: str | bytes, *, now_ns: int | None = None) -> None:
+    def take(self, key: str | bytes, amount: int = 1, *, now_ns: int | None = None) -> Decision:
+        """Takes an amount for this key, if the limit admits it as a whole. A ``str`` is the same key as its UTF-8.
+
+        More than the whole limit is admitted alone, where nothing of the limit is used, and uses all of it. Raises
+        ValueError for an amount that is not a whole number from 1 to 2147483647.
+        """
+    def peek(self, key: str | bytes, amount: int = 1, *, now_ns: int | None = None) -> Decision:
+        """What take() would say, taking nothing: ``remaining`` still contains what would be taken."""
+    def put_back(self, key: str | bytes, amount: int = 1, *, now_ns: int | None = None) -> None:
         """Undoes an admission of take() at this time."""
+    def adjust(
+        self, key: str | bytes, taken: int, actual: int, *, taken_ns: int | None = None, now_ns: int | None = None
+    ) -> None:
+        """The amount that take() admitted at ``taken_ns`` turned out to be another one: less, 0 even, or more.
+
+        More is used in any case, and those who come next wait for it. Nothing changes where the admission no longer
+        counts: its window has ended, its span has passed.
+        """
 
 class TokenBucket(Limit):
     """``burst`` (default: ``rate``) at one instant from idle, then one every ``per / rate`` seconds.
 
-    Over any span at most ``burst + rate * span / per`` are admitted. ``entries`` is how many keys its own memory has
-    room for (16 bytes each). Raises ValueError for a rate or a burst that is not a whole number of at least 1, for more
-    than one in a nanosecond, for a span of more than 366 days, and SegmentError when the segment was not prepared.
+    Over any span at most ``burst + rate * span / per`` are admitted. Where adjust() finds that more was used than was
+    taken, the bucket owes it, up to ``overdraft``; what is beyond that is forgotten.
+    ``entries`` is how many keys its own memory has room for (16 bytes each). Raises ValueError for a rate or a burst
+    that is not a whole number of at least 1, for more than one in a nanosecond, for a span of more than 366 days, and
+    SegmentError when the segment was not prepared.
     """
 
     def __init__(
@@ -58,6 +72,7 @@ class TokenBucket(Limit):
         per: float = 1.0,
         burst: int | None = None,
         *,
+        overdraft: int = 0,
         segment: Segment | None = None,
         entries: int = 65536,
         name: str = "",
@@ -87,7 +102,8 @@ class FixedWindow(Limit):
 class SlidingWindowLog(Limit):
     """At most ``rate`` in any span of ``per`` seconds, wherever it begins.
 
-    It keeps the time of each admission: ``stamps`` is how many its own memory has room for (about 11 bytes each).
+    It keeps the time of each admission, an amount as so many: ``stamps`` is how many its own memory has room for (about
+    11 bytes each).
     What is raised: as for TokenBucket.
     """
 

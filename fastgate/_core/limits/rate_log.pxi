@@ -3,13 +3,6 @@
 cdef enum:
     LOGS_MAGIC = 0x73676f6c         # "logs"
 
-# Where one block was found last, so that its neighbours need no second search.
-cdef struct Bookmark:
-    uint64_t tag                    # 0 = nowhere
-    BlockSet* set
-    int way
-
-
 # A block that can make room for another one.
 cdef struct Spare:
     BlockSet* set                   # NULL = not looked for yet

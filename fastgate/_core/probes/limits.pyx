@@ -54,7 +54,7 @@ def measure(Limit limit, bytes keys, Py_ssize_t width, Py_ssize_t passes):
     cdef Verdict verdict
     for _ in range(passes):
         for index in range(count):
-            limit.check(limit.key_of(at + index * width, width), monotonic_ns(), &verdict)
+            limit.check(limit.key_of(at + index * width, width), 1, monotonic_ns(), &verdict)
     return (cpu_ns() - begin) / <double>(count * passes)
 
 
@@ -89,7 +89,7 @@ def flood(Limit limit, bytes key, uint64_t until_ns, admitted):
         if now >= until_ns:
             break
         checks += 1
-        if limit.check(hashed, now, &verdict) and words[0] < room:
+        if limit.check(hashed, 1, now, &verdict) and words[0] < room:
             words[2 * words[0] + 1] = now
             words[2 * words[0] + 2] = monotonic_ns()
             atomic_store_release(words, words[0] + 1)
@@ -102,7 +102,7 @@ def take_numbers(Limit limit, uint64_t count, uint64_t now_ns):
     cdef uint64_t number, admitted = 0
     cdef Verdict verdict
     for number in range(1, count + 1):
-        admitted += limit.check(mix64(number), now_ns, &verdict)
+        admitted += limit.check(mix64(number), 1, now_ns, &verdict)
     return admitted
 
 
