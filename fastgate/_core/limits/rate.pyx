@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 A limit is asked with a key (64 bits of a keyed hash over its name and, say, a client's address), an amount and the
-time. What it knows lies in a segment of shared memory, so that all processes count as one. Whoever dies at whatever
+time. What it knows lies in a region of shared memory, so that all processes count as one. Whoever dies at whatever
 instruction leaves it usable and exact.
 
 **Token bucket**, as GCRA (the generic cell rate algorithm of ATM): of each key only the theoretical arrival time is
@@ -14,7 +14,7 @@ lattice of gcra.h that is exact for every rate up to 1e9 a second, and no roundi
 off at 3e6 a second).
 
 **Fixed window**: the end of the window, in units of 16 ms, and how many were admitted in it. Windows begin at
-multiples of their length of the wall clock as it was when the segment was prepared; that it is set later changes
+multiples of their length of the wall clock as it was when the region was prepared; that it is set later changes
 nothing. A caller whose clock was read before a border that another has passed is counted behind it, where it now is.
 
 **The table** of both. An entry is two words, 16 bytes: the key, and the state. The low 16 bits of a key say which limit
@@ -95,9 +95,10 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from fastgate._core.memory.hashing cimport mix64, siphash, siphash_derive
 from fastgate._core.memory.locks cimport STRIPES, Stripe, prepare_stripes, shared_lock, shared_unlock
-from fastgate._core.memory.segment cimport REGION_LIMITS, REGION_LOGS, Segment
+from fastgate._core.memory.region cimport LIMITS_LAYOUT, LOGS_LAYOUT, Region, own_region
+from fastgate._core.memory.store cimport RateCounter, Verdict
 
-from fastgate._core.memory.segment import SegmentError
+from fastgate._core.memory.region import SegmentError
 
 cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_load_relaxed(const uint64_t* word)
@@ -141,26 +142,26 @@ cdef inline int64_t milliseconds(uint64_t ns) noexcept:
     return <int64_t>((ns + 999999) // 1000000)
 
 
-cdef class Limit:
+cdef class Limit(RateCounter):
     """What the three kinds of limit have in common. Made by its subclasses only."""
 
     def __init__(self):
         raise TypeError("use TokenBucket, FixedWindow or SlidingWindowLog")
 
-    cdef int settle(self, Segment segment, rate, per, str name, bint chosen) except -1:
+    cdef int settle(self, Region region, rate, per, str name, bint chosen) except -1:
         """What every kind has, checked."""
         cdef bytes label = name.encode("utf-8", "surrogateescape")
         if rate != int(rate) or not 1 <= rate < 1 << 31:
             raise ValueError(f"rate is a whole number from 1 to {(1 << 31) - 1}, not {rate!r}")
         if not 0 < per <= 366 * _DAY:
             raise ValueError(f"per is more than 0 and at most 366 days in seconds, not {per!r}")
-        self.segment = segment
+        self.region = region
         self.chosen = chosen
         self.rate = int(rate)
         self.per_ns = round(Fraction(per) * _NS)
         if <uint64_t>self.rate > self.per_ns:
             raise ValueError("no limit admits more than one in a nanosecond")
-        siphash_derive(self.secret, segment.key(), PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
+        siphash_derive(self.secret, region.secret, PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
         return 0
 
     cdef int number(self, Allowance* allowances, int kind) except -1:
@@ -173,14 +174,8 @@ cdef class Limit:
     cdef uint64_t key_of(self, const void* text, size_t length) noexcept:
         return siphash(self.secret, text, length)
 
-    cdef int check(self, uint64_t key, int64_t amount, uint64_t now_ns, Verdict* verdict) noexcept:
-        return 0
-
     cdef int foresee(self, uint64_t key, int64_t amount, uint64_t now_ns, Verdict* verdict) noexcept:
         return 0
-
-    cdef void correct(self, uint64_t key, int64_t taken, int64_t actual, uint64_t taken_ns, uint64_t now_ns) noexcept:
-        pass
 
     @property
     def per(self):
@@ -247,10 +242,10 @@ cdef class TokenBucket(Limit):
     """``burst`` at one instant from idle, then one every ``per / rate`` seconds."""
 
     def __init__(
-        self, rate, per=1.0, burst=None, *, overdraft=0, Segment segment=None, entries=65536, str name not None="",
+        self, rate, per=1.0, burst=None, *, overdraft=0, Region region=None, entries=65536, str name not None="",
         chosen=False
     ):
-        self.settle(_own_table(entries) if segment is None else segment, rate, per, name, chosen)
+        self.settle(_own_table(entries) if region is None else region, rate, per, name, chosen)
         if burst is None:
             burst = rate
         if burst != int(burst) or not 1 <= burst < 1 << 31:
@@ -260,7 +255,7 @@ cdef class TokenBucket(Limit):
         if (burst + overdraft) * self.per_ns > self.rate * 3660 * _DAY * _NS:
             raise ValueError("a bucket that takes more than ten years to fill cannot be told from an empty one")
         self.burst = int(burst)
-        self.room = entry_room(self.segment, chosen)
+        self.room = entry_room(self.region, chosen)
         self.number(self.room.table.allowances, ARRIVAL)
         self.pace.per = self.per_ns * UNITS
         self.pace.rate = self.rate
@@ -361,14 +356,14 @@ cdef class FixedWindow(Limit):
     """At most ``rate`` in each window of ``per`` seconds; windows follow one another without a gap."""
 
     def __init__(
-        self, rate, per=1.0, *, Segment segment=None, entries=65536, str name not None="", chosen=False
+        self, rate, per=1.0, *, Region region=None, entries=65536, str name not None="", chosen=False
     ):
-        self.settle(_own_table(entries) if segment is None else segment, rate, per, name, chosen)
+        self.settle(_own_table(entries) if region is None else region, rate, per, name, chosen)
         if self.per_ns < 50000000:
             raise ValueError("a fixed window is at least 0.05 seconds long")
         if self.rate > COUNT_MASK:
             raise ValueError(f"a fixed window counts to {COUNT_MASK}")
-        self.room = entry_room(self.segment, chosen)
+        self.room = entry_room(self.region, chosen)
         self.number(self.room.table.allowances, WINDOW)
         self.units = (self.per_ns + UNIT_NS - 1) // UNIT_NS
 
@@ -452,19 +447,19 @@ cdef class SlidingWindowLog(Limit):
     """At most ``rate`` in any span of ``per`` seconds, wherever it begins."""
 
     def __init__(
-        self, rate, per=1.0, *, Segment segment=None, stamps=65536, str name not None="", chosen=False
+        self, rate, per=1.0, *, Region region=None, stamps=65536, str name not None="", chosen=False
     ):
-        self.settle(_own_logs(stamps) if segment is None else segment, rate, per, name, chosen)
-        self.room = log_room(self.segment, chosen)
+        self.settle(_own_logs(stamps) if region is None else region, rate, per, name, chosen)
+        self.room = log_room(self.region, chosen)
         self.number(self.room.logs.allowances, LOG)
 
     cdef int check(self, uint64_t key, int64_t amount, uint64_t now_ns, Verdict* verdict) noexcept:
-        return self.ask(key, amount, now_ns, True, verdict)
+        return self.look(key, amount, now_ns, True, verdict)
 
     cdef int foresee(self, uint64_t key, int64_t amount, uint64_t now_ns, Verdict* verdict) noexcept:
-        return self.ask(key, amount, now_ns, False, verdict)
+        return self.look(key, amount, now_ns, False, verdict)
 
-    cdef int ask(self, uint64_t key, int64_t amount, uint64_t now_ns, bint taking, Verdict* verdict) noexcept:
+    cdef int look(self, uint64_t key, int64_t amount, uint64_t now_ns, bint taking, Verdict* verdict) noexcept:
         cdef uint64_t rate = self.rate, count = 0, stamp = 0, low
         # More than the whole limit at one time leaves it together: it is no more than all of it.
         cdef uint64_t wanted = min(<uint64_t>amount, rate)
@@ -582,34 +577,38 @@ def logs_size(uint64_t stamps) -> int:
     return sizeof(Logs) + 2 * sets * (sizeof(HeadSet) + sizeof(BlockSet))
 
 
-def prepare(Segment segment not None) -> None:
-    """Makes the regions of a new segment ready. To be called once, by its creator, before others attach it."""
-    if segment.region_size(REGION_LIMITS):
-        prepare_table(segment.region(REGION_LIMITS), segment.region_size(REGION_LIMITS))
-    if segment.region_size(REGION_LOGS):
-        prepare_logs(segment.region(REGION_LOGS), segment.region_size(REGION_LOGS))
+def prepare(Region region not None) -> None:
+    """Makes the region ``limits`` or ``logs`` of a new memory ready. To be called once, by its creator."""
+    if region.size == 0:
+        return
+    if region.name == "logs":
+        prepare_logs(region.open("logs", LOGS_LAYOUT, 0), region.size)
+    else:
+        prepare_table(region.open("limits", LIMITS_LAYOUT, 0), region.size)
 
 
-def evictions(Segment segment not None) -> int:
-    """How many keys were forgotten before their time for want of room, in the table and in the sliding logs."""
-    return losses(segment)[0]
+def evictions(Region region not None) -> int:
+    """How many keys were forgotten before their time for want of room."""
+    return losses(region)[0]
 
 
-def lifted(Segment segment not None) -> int:
+def lifted(Region region not None) -> int:
     """How many of them were at their limit."""
-    return losses(segment)[1]
+    return losses(region)[1]
 
 
-cdef tuple losses(Segment segment):
+cdef tuple losses(Region region):
     cdef uint64_t lost = 0, lifted = 0
-    cdef unsigned char* region
-    if segment.region_size(REGION_LIMITS):
-        region = segment.region(REGION_LIMITS)
-        add_losses((<Table*>region).stripes, &lost, &lifted)
-    if segment.region_size(REGION_LOGS):
-        region = segment.region(REGION_LOGS)
-        add_losses((<Logs*>region).heads, &lost, &lifted)
-        add_losses((<Logs*>region).blocks, &lost, &lifted)
+    cdef unsigned char* base
+    if region.size == 0:
+        return 0, 0
+    if region.name == "logs":
+        base = region.open("logs", LOGS_LAYOUT, sizeof(Logs))
+        add_losses((<Logs*>base).heads, &lost, &lifted)
+        add_losses((<Logs*>base).blocks, &lost, &lifted)
+    else:
+        base = region.open("limits", LIMITS_LAYOUT, sizeof(Table))
+        add_losses((<Table*>base).stripes, &lost, &lifted)
     return lost, lifted
 
 
@@ -620,13 +619,13 @@ cdef void add_losses(const Stripe* stripes, uint64_t* lost, uint64_t* lifted) no
         lifted[0] += atomic_load_relaxed(&stripes[number].lifted)
 
 
-cdef Segment _own_table(entries):
-    segment = Segment.create(targets=1, limits=limits_size(entries))
-    prepare(segment)
-    return segment
+cdef Region _own_table(entries):
+    region = own_region("limits", LIMITS_LAYOUT, limits_size(entries))
+    prepare(region)
+    return region
 
 
-cdef Segment _own_logs(stamps):
-    segment = Segment.create(targets=1, logs=logs_size(stamps))
-    prepare(segment)
-    return segment
+cdef Region _own_logs(stamps):
+    region = own_region("logs", LOGS_LAYOUT, logs_size(stamps))
+    prepare(region)
+    return region
