@@ -36,6 +36,24 @@ def test_the_cap_is_of_the_present() -> None:
     assert each.tokens == pytest.approx(2200 / 2)
 
 
+def test_several_are_taken_together_or_not_at_all() -> None:
+    each = budget(share=1.0)
+    assert not each.take(T0, 4)
+    assert each.take(T0, 2)
+    assert each.tokens == 1
+    assert not each.take(T0, 2)
+    assert each.take(T0)
+
+
+def test_what_was_not_needed_is_there_again_and_no_more_than_may_be_held() -> None:
+    each = budget()
+    assert each.take(T0, 3)
+    each.give_back(T0, 2)
+    assert each.tokens == 2
+    each.give_back(T0, 100)
+    assert each.tokens == 3
+
+
 # --- the model -------------------------------------------------------------------------------------------------------
 
 

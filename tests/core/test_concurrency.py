@@ -36,6 +36,65 @@ steps = st.lists(
 )
 
 
+amounts = st.tuples(
+    st.sampled_from(["take", "take", "wait", "promote", "end", "die"]),
+    st.integers(0, 2),
+    st.integers(0, 99),
+    st.one_of(st.just(1), st.integers(1, 8)),
+)
+
+
+@given(st.integers(1, 9), st.integers(0, 4), st.lists(amounts, max_size=60))
+def test_amounts_run_together_up_to_the_most_and_a_larger_one_alone(most: int, queue: int, history: Any) -> None:
+    segment = shared(slots=3)
+    limits = [Concurrency(most, queue=queue, region=segment.region("shares"), slot=slot) for slot in range(3)]
+    held: list[tuple[int, int, Share]] = []
+
+    def running() -> int:
+        return sum(amount for _, amount, share in held if share.state == "running")
+
+    def waiting() -> int:
+        return sum(share.state == "waiting" for _, _, share in held)
+
+    def fits(amount: int) -> bool:
+        return running() + amount <= most or (running() == 0 and amount > 1)
+
+    for step, slot, pick, amount in history:
+        share = None
+        if step == "take":
+            expected = fits(amount)
+            share = limits[slot].take("k", amount)
+            assert (share is not None) == expected
+        elif step == "wait":
+            expected = waiting() < queue
+            share = limits[slot].wait("k", amount)
+            assert (share is not None) == expected
+        elif step == "promote":
+            queued = [(wanted, other) for _, wanted, other in held if other.state == "waiting"]
+            if queued:
+                wanted, other = queued[pick % len(queued)]
+                expected = fits(wanted)
+                assert other.promote() == expected
+        elif step == "end" and held:
+            held.pop(pick % len(held))[2].release()
+        elif step == "die":
+            release_slot(segment, slot)
+            held = [entry for entry in held if entry[0] != slot]
+        if share is not None:
+            held.append((slot, amount, share))
+        assert limits[0].running("k") == running()
+        assert limits[1].waiting("k") == waiting()
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1.5, 1 << 31])
+def test_an_amount_that_makes_no_sense_is_refused(amount: Any) -> None:
+    limit = Concurrency(2, queue=2)
+    for call in (limit.take, limit.wait):
+        with pytest.raises(ValueError, match="an amount is a whole number"):
+            call("k", amount)
+    assert (limit.running("k"), limit.waiting("k")) == (0, 0)
+
+
 @given(st.integers(1, 5), st.integers(0, 4), steps)
 def test_it_counts_as_a_list_of_shares_would(most: int, queue: int, history: Any) -> None:
     segment = shared(slots=3)

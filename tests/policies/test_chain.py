@@ -85,7 +85,9 @@ def names(parts: Any) -> list[str]:
     return [type(part).__name__ for part in parts or ()]
 
 
-GATES = ["Maintenance", "IpRules", "PreflightGate", "RateLimitGate", "ConcurrencyGate", "Authentication", "RateLimitGate"]
+GATES = [
+    "Maintenance", "IpRules", "PreflightGate", "RateLimitGate", "ConcurrencyGate", "Authentication", "RateLimitGate",
+]  # fmt: skip
 GATES += ["ContentTypes", "Hook", "PathEdit", "RequestEdits"]
 
 
