@@ -14,6 +14,7 @@ from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter
 from fastgate.config import GatewayConfig, HeaderEdits
 from fastgate.gateway.policy import Policy
+from fastgate.state.store import Store
 
 
 class RouteContext(NamedTuple):
@@ -21,6 +22,8 @@ class RouteContext(NamedTuple):
 
     config: GatewayConfig
     engine: Engine
+    store: Store
+    """Where limits are counted."""
     pools: Mapping[str, Pool]
     plugins: Mapping[str, Policy]
     meters: Mapping[str, Meter]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastgate._core.exchange.worker import Engine
+from fastgate._core.memory.region import Region
+from fastgate._core.memory.segment import Segment
 from fastgate.config import ConfigError, GatewayConfig, Plugin, Problem
 from fastgate.config.errors import PathKeys, render_path
 from fastgate.gateway import duties
@@ -19,10 +21,13 @@ from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.pools import Plan, Pools
 from fastgate.gateway.runtime import Compiled, compile_runtime
+from fastgate.state.shared_memory import SharedMemoryStore
+from fastgate.state.store import Store
 from fastgate.upstreams.lookup import require_dnspython
 from fastgate.upstreams.members import question_of
 
 if TYPE_CHECKING:
+    from fastgate._core.exchange.worker import Log
     from fastgate.gateway.tls import ServerTLS
 
 Renew = Callable[[Sequence[Plugin], list[Problem]], Plugins]
@@ -42,6 +47,8 @@ class Built(NamedTuple):
 async def build(
     config: GatewayConfig,
     engine: Engine,
+    store: Store,
+    times: Region,
     pools: Pools,
     subscribers: Subscribers,
     renew: Renew,
@@ -56,7 +63,7 @@ async def build(
     plan = await pools.plan(config.upstreams, cooperative, problems)
     try:
         compiled = await compile_runtime(
-            config, engine, plan.pools, plugins.policies, subscribers, cooperative, problems
+            config, engine, store, times, plan.pools, plugins.policies, subscribers, cooperative, problems
         )
         if problems:
             close(compiled)
@@ -73,15 +80,31 @@ def close(compiled: Compiled) -> None:
         method.close()
 
 
+def make_engine(loop: asyncio.AbstractEventLoop, segment: Segment, slot: int, log: "Log") -> Engine:
+    """The engine of the worker of this slot."""
+    return Engine(
+        loop,
+        slot,
+        log,
+        workers=segment.region("workers"),
+        counters=segment.region("counters"),
+        rows=segment.rows,
+    )
+
+
 async def find_problems(config: GatewayConfig) -> list[Problem]:
     """What would keep a gateway from starting with this configuration, or from taking it over."""
     from fastgate.state.memory import make_segment  # on use: workers have a supervisor that does this
 
-    engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
-    pools = Pools(engine, 1, {})
+    segment = make_segment(config, 1)
+    engine = make_engine(asyncio.get_running_loop(), segment, 0, lambda *_: None)
+    store = SharedMemoryStore(segment, 0)
+    pools = Pools(engine, store, segment.region("events"), 1, {})
     subscribers = Subscribers(duties.DUTIES, lambda *_: None)
     try:
-        built = await build(config, engine, pools, subscribers, Plugins().outlined, Cooperative())
+        built = await build(
+            config, engine, store, segment.region("plugins"), pools, subscribers, Plugins().outlined, Cooperative()
+        )
     except ConfigError as error:
         return error.problems
     close(built.compiled)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from fastgate._core.memory.events import EventRing
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.region import Region
 from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.policy import HealthChange, defines
 from fastgate.gateway.pools import Pools
@@ -19,8 +19,8 @@ _LOOK_EVERY = 0.1  # seconds
 class HealthChanges:
     """Passes changes on to those policies that define ``on_health_change``."""
 
-    def __init__(self, segment: Segment, pools: Pools) -> None:
-        self._segment = segment
+    def __init__(self, events: Region, pools: Pools) -> None:
+        self._events = events
         self._pools = pools
         self._hooks: list[Callable[[HealthChange], Awaitable[None] | None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -33,7 +33,7 @@ class HealthChanges:
             self.stop()
         elif self._task is None:
             # What was before is not news.
-            ring = EventRing(self._segment, after=EventRing(self._segment).last)
+            ring = EventRing(self._events, after=EventRing(self._events).last)
             self._task = asyncio.get_running_loop().create_task(self._tell(ring))
 
     def stop(self) -> None:

@@ -11,6 +11,8 @@ from fastgate.gateway.duties.contract import Duty
 from fastgate.gateway.duties.dispatch import Duties, Subscribers
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import open_listening
+from fastgate.state.shared_memory import SharedMemoryStore
+from fastgate.state.store import Store
 
 _log = logging.getLogger("fastgate")
 
@@ -26,6 +28,8 @@ class ControlPlane(Protocol):
     slot: int
     slots: int
     segment: Segment
+    store: Store
+    """Where limits are counted."""
 
     def subscribe(self, subscribers: Subscribers) -> None:
         """From now on these are told what the duties tell; what is known already they are told now."""
@@ -74,6 +78,7 @@ class LocalControl:
         self.slots = 1
         self.segment = make_segment(config, 1)
         self.segment.occupy(0)
+        self.store: Store = SharedMemoryStore(self.segment, 0)
         self._kinds = duties
         self._duties: Duties | None = None
         self._subscribers: Subscribers | None = None

@@ -18,7 +18,7 @@ from fastgate._core.wire.tls import TLSConnection
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.check.changes import emptied
 from fastgate.gateway import duties
-from fastgate.gateway.building import Built, build, close
+from fastgate.gateway.building import Built, build, close, make_engine
 from fastgate.gateway.changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.cooperative import Cooperative
@@ -92,13 +92,23 @@ class Gateway:
         config = self.config
         control = self._control = self._control or LocalControl(config)
         loop = asyncio.get_running_loop()
-        engine = Engine(loop, control.segment, control.slot, _write_log)
+        segment = control.segment
+        engine = make_engine(loop, segment, control.slot, _write_log)
         subscribers = self._subscribers = Subscribers(duties.DUTIES, control.ask)
         control.subscribe(subscribers)
         names = subscribers.of(TargetNames)
-        pools = Pools(engine, control.slots, names.found)
+        pools = Pools(engine, control.store, segment.region("events"), control.slots, names.found)
         names.watch(pools.resolved)
-        built = await build(config, engine, pools, subscribers, self._plugins.renewed, Cooperative())
+        built = await build(
+            config,
+            engine,
+            control.store,
+            segment.region("plugins"),
+            pools,
+            subscribers,
+            self._plugins.renewed,
+            Cooperative(),
+        )
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
         _bound_connections(config, engine, pools)
@@ -111,7 +121,7 @@ class Gateway:
             self._use(engine, built.compiled)
             await plugins.start(self)
             self._plugins = plugins
-            self._changes = HealthChanges(control.segment, pools)
+            self._changes = HealthChanges(segment.region("events"), pools)
             self._changes.use(plugins)
             self._listeners = control.listeners(config)
             control.use(config)
@@ -209,8 +219,18 @@ class Gateway:
         assert self._engine is not None
         assert self._pools is not None
         assert self._subscribers is not None
+        assert self._control is not None
         cooperative = Cooperative(_SLICE)
-        built = await build(config, self._engine, self._pools, self._subscribers, self._plugins.renewed, cooperative)
+        built = await build(
+            config,
+            self._engine,
+            self._control.store,
+            self._control.segment.region("plugins"),
+            self._pools,
+            self._subscribers,
+            self._plugins.renewed,
+            cooperative,
+        )
         try:
             await built.plugins.start(self)
         except BaseException:
@@ -316,12 +336,13 @@ class Gateway:
         """Counters of all workers, summed; ``plugins`` has what the hooks of each took."""
         assert self._control is not None
         segment = self._control.segment
-        plugins = plugin_times(segment, [plugin.name for plugin in self.config.plugins])
+        limits, logs = segment.region("limits"), segment.region("logs")
+        plugins = plugin_times(segment.region("plugins"), [plugin.name for plugin in self.config.plugins])
         return {
             **segment.metrics(),
-            "rate_limit_evictions": evictions(segment),
-            "rate_limit_lifted": lifted(segment),
-            "concurrency_merged": merged(segment),
+            "rate_limit_evictions": evictions(limits) + evictions(logs),
+            "rate_limit_lifted": lifted(limits) + lifted(logs),
+            "concurrency_merged": merged(segment.region("shares")),
             "plugins": plugins,
         }
 

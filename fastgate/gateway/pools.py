@@ -27,9 +27,11 @@ from fastgate._core.delivery.ring import ConsistentHash
 from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.events import EventRing
+from fastgate._core.memory.region import Region
 from fastgate.config import ConfigError, Problem, Upstream
 from fastgate.config.errors import render_path
 from fastgate.gateway.cooperative import Cooperative
+from fastgate.state.store import Store
 from fastgate.upstreams.members import Found, Member, awaits_names, members_of
 from fastgate.upstreams.state import breaker_of, health_of
 from fastgate.upstreams.tls import client_context, server_name
@@ -66,10 +68,16 @@ class Plan(NamedTuple):
 
 
 class Pools:
-    """The pools of one worker by the name of their upstream. ``found`` is what names have resolved to so far."""
+    """The pools of one worker by the name of their upstream. ``found`` is what names have resolved to so far.
 
-    def __init__(self, engine: Engine, slots: int, found: Mapping[str, Found]) -> None:
+    ``store`` has the budgets of retries, ``events`` is the region in which changes of health are told.
+    """
+
+    def __init__(
+        self, engine: Engine, store: Store, events: Region, slots: int, found: Mapping[str, Found]
+    ) -> None:
         self._engine = engine
+        self._store = store
         self._slots = slots
         self._found = dict(found)
         self._pools: dict[str, Pool] = {}
@@ -77,7 +85,7 @@ class Pools:
         self._contexts: Contexts = {}
         self._leaving: list[Pool] = []
         self._resolved: set[str] = set()  # upstreams whose names resolved to others since the last plan
-        self._events = EventRing(engine.segment)
+        self._events = EventRing(events)
 
     async def plan(self, upstreams: Mapping[str, Upstream], cooperative: Cooperative, problems: list[Problem]) -> Plan:
         """The pools of another configuration; those that stay are the same objects, unchanged so far.
@@ -157,7 +165,7 @@ class Pools:
 
     def _make(self, name: str, upstream: Upstream, context: ssl.SSLContext | None) -> Pool:
         placed, settings = self._arrange(name, upstream, context, None)
-        return Pool(self._engine, name, _place(placed), **settings)
+        return Pool(self._engine, name, _place(placed), budgets=self._store.budget, **settings)
 
     def _update(self, name: str) -> None:
         pool = self._pools[name]
@@ -188,19 +196,19 @@ class Pools:
             tls=context if member.tls else None,
             server_name=server_name(upstream.tls, member.tls_name) if member.tls else "",
             authority=member.authority,
-            number=self._engine.segment.target(f"{name}\0{member.name}"),
+            number=self._engine.rows.row(f"{name}\0{member.name}"),
         )
 
     def _breaker(self, name: str, target: str, upstream: Upstream, scope: str) -> Breaker | None:
         if upstream.breaker is None or upstream.breaker.scope != scope:
             return None
-        return breaker_of(self._engine.segment, name, target, upstream.breaker, self._events)
+        return breaker_of(self._engine.rows, name, target, upstream.breaker, self._events)
 
     def _settings(self, name: str, upstream: Upstream, placed: list[Placed]) -> dict[str, Any]:
         pool, passive, breaker = upstream.pool, upstream.health.passive, upstream.breaker
         targets = [each.target.name for each in placed]
         backups = [each.target.name for each in placed if each.backup]
-        health: UpstreamHealth = health_of(self._engine.segment, name, targets, backups, upstream, self._events)
+        health: UpstreamHealth = health_of(self._engine.rows, name, targets, backups, upstream, self._events)
         hashes = upstream.balancer in ("ip_hash", "consistent_hash")
         return {
             "balancer": _make_balancer(upstream, placed, self._engine.slot),

@@ -14,6 +14,7 @@ from fastgate._core.exchange.route import Route as CoreRoute
 from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter
+from fastgate._core.memory.region import Region
 from fastgate._core.policies.header_edits import RequestEdits, ResponseEdits
 from fastgate._core.routing.router import Router
 from fastgate.config import GatewayConfig, Problem, Route
@@ -27,6 +28,7 @@ from fastgate.gateway.trust import TrustedPeers
 from fastgate.policies.answers import compile_answer
 from fastgate.policies.chain import compile_policies
 from fastgate.policies.header_edits import edits_of
+from fastgate.state.store import Store
 
 Pools = Mapping[str, Pool]
 
@@ -43,13 +45,18 @@ class Compiled(NamedTuple):
 async def compile_runtime(
     config: GatewayConfig,
     engine: Engine,
+    store: Store,
+    times: Region,
     pools: Pools,
     policies: Mapping[str, Policy],
     subscribers: Subscribers,
     cooperative: Cooperative,
     problems: list[Problem],
 ) -> Compiled:
-    """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used."""
+    """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used.
+
+    ``times`` is the region ``plugins``, where the times of plugins are written.
+    """
     gateway = config.gateway
     routes: list[CoreRoute] = []
     router = Router(merge_slashes=gateway.merge_slashes)
@@ -57,9 +64,10 @@ async def compile_runtime(
     context = RouteContext(
         config,
         engine,
+        store,
         pools,
         policies,
-        {each.name: Meter(engine.segment, engine.slot, each.name, each.budget) for each in config.plugins},
+        {each.name: Meter(times, engine.slot, each.name, each.budget) for each in config.plugins},
         compile_methods(BuildContext(config, engine, pools, subscribers), problems),
     )
     for index, route in enumerate(config.routes):

@@ -3,23 +3,22 @@
 import math
 
 from fastgate._core.exchange.request_key import RequestKey
-from fastgate._core.limits.gates import QuotaStamp, RateLimit, RateLimits
-from fastgate._core.limits.rate import FixedWindow, Limit, SlidingWindowLog, TokenBucket
-from fastgate._core.memory.segment import Segment
+from fastgate._core.limits.gates import QuotaStamp, RateLimit, RateLimitGate
 from fastgate.config import RateLimit as RateLimitConfig
 from fastgate.config import Route
 from fastgate.config.schema.rate_limit import limit_names
 from fastgate.config.schema.request_key import chosen_by_clients, count_name, counts_by_identity
 from fastgate.gateway.additions import Additions, RouteContext
+from fastgate.state.store import Store
 
 
 def compile_rate_limit(route: Route, context: RouteContext) -> Additions | None:
-    """The gate of the limits that need no identity; None for a route without such."""
+    """A gate for each limit that needs no identity; None for a route without such."""
     return _gate(route, context, late=False)
 
 
 def compile_rate_limit_by_identity(route: Route, context: RouteContext) -> Additions | None:
-    """The gate of the limits that count by who asks, which is known after authentication only; None for none such."""
+    """A gate for each limit that counts by who asks, which is known after authentication only; None for none such."""
     return _gate(route, context, late=True)
 
 
@@ -32,38 +31,36 @@ def _gate(route: Route, context: RouteContext, *, late: bool) -> Additions | Non
     places = [counts_by_identity(limit.key) for limit in route.rate_limit]
     if late not in places:
         return None
-    limits = compiled_limits(route, context.engine.segment)
+    limits = compiled_limits(route, context.store)
     early = places.count(False)
-    return Additions(gates=[RateLimits(limits, early, len(limits)) if late else RateLimits(limits, 0, early)])
+    numbers = range(early, len(limits)) if late else range(early)
+    return Additions(gates=[RateLimitGate(limits, number) for number in numbers])
 
 
-def compiled_limits(route: Route, segment: Segment) -> list[RateLimit]:
+def compiled_limits(route: Route, store: Store) -> list[RateLimit]:
     """The rate limits of a route in the order in which they are asked: those that need no identity first."""
     names = limit_names(route.rate_limit)
     made = [
-        (counts_by_identity(each.key), _limit(each, route.name, position, names[position], segment))
+        (counts_by_identity(each.key), _limit(each, route.name, position, names[position], store))
         for position, each in enumerate(route.rate_limit)
     ]
     return [limit for late in (False, True) for each, limit in made if each == late]
 
 
-def _limit(limit: RateLimitConfig, route: str, position: int, name: str, segment: Segment) -> RateLimit:
-    identity = count_name(route, limit.key, position)
+def _limit(limit: RateLimitConfig, route: str, position: int, name: str, store: Store) -> RateLimit:
     whole, per = limit.whole()
-    apart = chosen_by_clients(limit.key)
-    counter: Limit
-    match limit.algorithm:
-        case "fixed_window":
-            counter = FixedWindow(whole, per, segment=segment, name=identity, chosen=apart)
-        case "sliding_window_log":
-            counter = SlidingWindowLog(whole, per, segment=segment, name=identity, chosen=apart)
-        case _:
-            counter = TokenBucket(whole, per, limit.at_once, segment=segment, name=identity, chosen=apart)
+    counter = store.rate_limit(
+        count_name(route, limit.key, position),
+        limit.algorithm,
+        whole,
+        per,
+        burst=limit.at_once,
+        chosen=chosen_by_clients(limit.key),
+    )
     window = max(1, math.ceil(per))
     return RateLimit(
         counter,
         RequestKey(limit.key),
-        identity=identity,
         name=name,
         quota=max(1, math.floor(whole * window / per)),
         window=window,

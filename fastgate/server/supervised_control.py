@@ -10,6 +10,8 @@ from fastgate.gateway.listeners import Listener
 from fastgate.gateway.sockets import Listening
 from fastgate.server.channel import Channel
 from fastgate.server.control_messages import Asked, Event, GiveBack, Leaving, Lend, Ready, Start, Told
+from fastgate.state.shared_memory import SharedMemoryStore
+from fastgate.state.store import Store
 
 _PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told that it may close its listeners
 
@@ -22,6 +24,7 @@ class SupervisedControl:
         self.slots = start.slots
         self.segment = Segment.attach(descriptors[0])
         self.segment.occupy(self.slot)
+        self.store: Store = SharedMemoryStore(self.segment, self.slot)
         self.closing = asyncio.Event()
         self._subscribers: Subscribers | None = None
         self._untold: list[tuple[str, bytes]] | None = list(start.snapshots.items())  # None: nobody will subscribe

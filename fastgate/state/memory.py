@@ -17,12 +17,13 @@ def make_segment(config: GatewayConfig, slots: int) -> Segment:
         shares=shares_size(state.concurrency_entries, slots),
         plugins=plugins_size(slots),
     )
-    prepare(segment)
-    prepare_shares(segment)
+    prepare(segment.region("limits"))
+    prepare(segment.region("logs"))
+    prepare_shares(segment.region("shares"))
     return segment
 
 
 def release(segment: Segment, slot: int) -> None:
     """Takes back what a worker held that is gone: requests in flight, places under concurrency limits."""
     segment.release(slot)
-    release_slot(segment, slot)
+    release_slot(segment.region("shares"), slot)

@@ -48,7 +48,11 @@ class LimitWatch:
     """Looks at the memory of limits, which all workers share; one for a host."""
 
     def __init__(self, segment: Segment) -> None:
-        self._counters = [_Counter(_LIFTED, lambda: lifted(segment)), _Counter(_MERGED, lambda: merged(segment))]
+        limits, logs, shares = (segment.region(name) for name in ("limits", "logs", "shares"))
+        self._counters = [
+            _Counter(_LIFTED, lambda: lifted(limits) + lifted(logs)),
+            _Counter(_MERGED, lambda: merged(shares)),
+        ]
 
     async def run(self) -> None:
         """For ever."""

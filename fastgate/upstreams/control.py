@@ -47,9 +47,10 @@ class UpstreamControl:
     """Begins with `update`; ``on_found(upstream, found)`` is told when the names of an upstream resolve to others."""
 
     def __init__(self, segment: Segment, on_found: Callable[[str, Found], None]) -> None:
-        self._segment = segment
+        self._rows = segment.rows
+        events = segment.region("events")
         self._on_found = on_found
-        self._ring = EventRing(segment, after=EventRing(segment).last)
+        self._ring = EventRing(events, after=EventRing(events).last)
         self._watched: dict[str, _Watched] = {}
         self._budgets: list[RetryBudget] = []
         self._names: dict[int, str] = {}  # of rows, for the log
@@ -80,7 +81,7 @@ class UpstreamControl:
             self._watched[name] = watched
             self._questions.update(_questions(name, upstream))
         # A budget that is opened with the first retry would begin without what all first tries before it have paid in.
-        self._budgets = [RetryBudget(self._segment, *each) for each in retry_budgets(config.routes).items()]
+        self._budgets = [RetryBudget(self._rows, *each) for each in retry_budgets(config.routes).items()]
         self._probe()
         self._resolver.update(self._questions)
 
@@ -101,13 +102,13 @@ class UpstreamControl:
         watched.members = members_of(upstream, watched.found)
         names = [member.name for member in watched.members]
         backups = [member.name for member in watched.members if member.backup]
-        watched.health = health_of(self._segment, name, names, backups, upstream, self._ring)
+        watched.health = health_of(self._rows, name, names, backups, upstream, self._ring)
         scope = upstream.breaker.scope if upstream.breaker is not None else ""
         owners = [""] if scope == "upstream" else names if scope == "target" else []
         watched.breakers = []
         for owner in owners:
             assert upstream.breaker is not None
-            watched.breakers.append(breaker_of(self._segment, name, owner, upstream.breaker, self._ring))
+            watched.breakers.append(breaker_of(self._rows, name, owner, upstream.breaker, self._ring))
         self._names[watched.health.row] = f"upstream {name!r}"
         for index, member in enumerate(names):
             target = watched.health.target(index)

@@ -1,7 +1,7 @@
 """The settings of health and breakers, from a configuration to the shared state they rule.
 
-Workers and control plane make these objects alike: what they share lies in the segment, under the names of upstream and
-target.
+Workers and control plane make these objects alike: what they share lies in the rows of targets, under the names of
+upstream and target.
 """
 
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from fastgate._core.delivery.breaker import Breaker
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.memory.events import EventRing
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.targets import TargetRows
 from fastgate.config import Breaker as BreakerConfig
 from fastgate.config import Upstream
 
 
 def health_of(
-    segment: Segment, name: str, targets: Iterable[str], backups: Iterable[str], upstream: Upstream, events: EventRing
+    rows: TargetRows, name: str, targets: Iterable[str], backups: Iterable[str], upstream: Upstream, events: EventRing
 ) -> UpstreamHealth:
     """The health of an upstream's targets, by their names."""
     passive = upstream.health.passive
     return UpstreamHealth(
-        segment,
+        rows,
         name,
         targets,
         events=events,
@@ -36,10 +36,10 @@ def health_of(
     )
 
 
-def breaker_of(segment: Segment, upstream: str, target: str, settings: BreakerConfig, events: EventRing) -> Breaker:
+def breaker_of(rows: TargetRows, upstream: str, target: str, settings: BreakerConfig, events: EventRing) -> Breaker:
     """The breaker of a target; of the whole upstream where ``target`` is empty."""
     return Breaker(
-        segment,
+        rows,
         upstream,
         target or None,
         events=events,

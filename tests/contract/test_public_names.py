@@ -68,7 +68,7 @@ def test_importing_the_router_loads_the_router_alone() -> None:
 @pytest.mark.parametrize("name", ["TokenBucket", "FixedWindow", "SlidingWindowLog"])
 def test_importing_a_limit_loads_what_limits_need(name: str) -> None:
     loaded = modules_after(f"from fastgate import {name}; {name}(5).take('a')")
-    core = {"limits", "limits.rate", "memory", "memory.histogram", "memory.segment"}
+    core = {"limits", "limits.rate", "memory", "memory.region", "memory.store"}
     assert {each for each in loaded if each.startswith("fastgate")} <= {
         "fastgate", "fastgate._core", *(f"fastgate._core.{each}" for each in core)
     }

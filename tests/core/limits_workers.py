@@ -26,6 +26,7 @@ class Worker:
             "from fastgate._core.probes.limits import die_with_every_lock, flood, flood_shares, take_numbers\n"
             "from fastgate._core.memory.segment import Segment\n"
             f"segment = Segment.attach({segment.fd})\n"
+            "limits, logs, shares = (segment.region(name) for name in ('limits', 'logs', 'shares'))\n"
             f"admitted = mmap.mmap({self.file}, {ROOM})\n"
             f"board = mmap.mmap({board}, 4096)\n"
             "print('ready', flush=True)\n"

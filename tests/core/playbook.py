@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from core.regions import engine, ring
+
 from fastgate._core.delivery.balancer import RoundRobin
+from fastgate._core.delivery.budget import RetryBudget
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.delivery.hedge import Hedged
 from fastgate._core.delivery.mirror import Mirrored
@@ -24,7 +27,6 @@ from fastgate._core.exchange.chain import FinishMark, Hook
 from fastgate._core.exchange.exchange import Delivery
 from fastgate._core.exchange.problems import ProblemDetails
 from fastgate._core.exchange.route import Route, Runtime
-from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter, plugins_size
 from fastgate._core.memory.segment import Segment
 from fastgate._core.policies.header_edits import RequestEdits, ResponseEdits
@@ -295,19 +297,19 @@ class World:
         """What the next connections wait for, or fail with."""
         self.loop = Loop(self._connect, self._connected)
         self.segment = Segment.create(slots=1, targets=16, plugins=plugins_size(1))
-        self.meter = Meter(self.segment, 0, "play")
-        self.engine = Engine(self.loop, self.segment, 0, self._log)  # type: ignore[arg-type]
+        self.meter = Meter(self.segment.region("plugins"), 0, "play")
+        self.engine = engine(self.loop, self.segment, 0, self._log)
         self.clock = HandWheel(wheel=self.engine.wheel)
         self.loop.now = lambda: self.clock.now
         names = [f"t{number}:80" for number in range(targets)]
         made = [
             Target(
-                self.engine, name=name, host=f"t{number}", port=80, number=self.segment.target(f"backend\0{name}")
+                self.engine, name=name, host=f"t{number}", port=80, number=self.segment.rows.row(f"backend\0{name}")
             )
             for number, name in enumerate(names)
         ]
-        health = UpstreamHealth(self.segment, "backend", names, **(health or {}))
-        self.pool = Pool(self.engine, "backend", made, RoundRobin(made), health, **(pool or {}))
+        health = UpstreamHealth(self.segment.rows, "backend", names, events=ring(self.segment), **(health or {}))
+        self.pool = Pool(self.engine, "backend", made, RoundRobin(made), health, budgets=self.budget, **(pool or {}))
         self.pools = [self.pool]
         self.router = Router()
         for path, options in (routes or {"/*": {}}).items():
@@ -389,6 +391,9 @@ class World:
                     timer.callback(*timer.args)
             self.loop.run()
 
+    def budget(self, name: str, share: float) -> RetryBudget:
+        return RetryBudget(self.segment.rows, name, share)
+
     def metrics(self) -> dict[str, Any]:
         return self.segment.metrics()
 
@@ -403,7 +408,7 @@ class World:
         self.loop.run()
         self.engine.stop()
         self.loop.run()
-        in_flight = [self.segment.requests_in_flight(number) for number in range(16)]
+        in_flight = [self.segment.rows.requests_in_flight(number) for number in range(16)]
         still_open = sum(pool.open for pool in self.pools)
         assert (self.mistakes, self.loop.problems, still_open, in_flight) == ([], [], 0, [0] * 16)
         assert self.engine.open_connections == 0

@@ -1,5 +1,6 @@
 """What the three kinds of limit mean, in plain Python: exact numbers, no clock, no sharing, no end of memory."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -33,6 +34,7 @@ class Bucket:
     rate: int
     per: int  # nanoseconds
     burst: int
+    overdraft: int = 0
     tokens: Fraction = field(init=False)
     at: int = 0
 
@@ -43,29 +45,39 @@ class Bucket:
         self.tokens = min(Fraction(self.burst), self.tokens + Fraction((now - self.at) * self.rate, self.per))
         self.at = now
 
-    def say(self, admitted: bool) -> Said:
-        lacking = max(1 - self.tokens, Fraction(0))
+    def fits(self, amount: int) -> bool:
+        """More than a whole bucket waits for a full one."""
+        return self.tokens >= min(amount, self.burst)
+
+    def use(self, amount: int) -> None:
+        self.tokens = max(min(self.tokens - amount, Fraction(self.burst)), min(self.tokens, Fraction(-self.overdraft)))
+
+    def say(self, admitted: bool, amount: int) -> Said:
+        lacking = max(min(amount, self.burst) - self.tokens, Fraction(0))
         return Said(
             admitted=admitted,
-            remaining=floor(self.tokens),
+            remaining=max(floor(self.tokens), 0),
             reset=up_ms((self.burst - self.tokens) * self.per / self.rate),
             retry_after=0 if admitted else up_ms(lacking * self.per / self.rate),
         )
 
-    def take(self, now: int) -> Said:
+    def take(self, now: int, amount: int = 1) -> Said:
         self.fill(now)
-        if self.tokens < 1:
-            return self.say(False)
-        self.tokens -= 1
-        return self.say(True)
+        if not self.fits(amount):
+            return self.say(False, amount)
+        self.use(amount)
+        return self.say(True, amount)
 
-    def peek(self, now: int) -> Said:
+    def peek(self, now: int, amount: int = 1) -> Said:
         self.fill(now)
-        return self.say(self.tokens >= 1)
+        return self.say(self.fits(amount), amount)
 
     def put_back(self, now: int) -> None:
+        self.adjust(now, 1, 0, now)
+
+    def adjust(self, taken_at: int, taken: int, actual: int, now: int) -> None:
         self.fill(now)
-        self.tokens = min(Fraction(self.burst), self.tokens + 1)
+        self.use(actual - taken)
 
     def used(self, now: int) -> Fraction:
         """The share of the allowance that is used."""
@@ -96,20 +108,29 @@ class Window:
 
     def say(self, now: int, admitted: bool) -> Said:
         left = up_ms((self.number(now) + 1) * self.per + self.border - now)
-        return Said(admitted, self.rate - self.counts.get(self.number(now), 0), left, 0 if admitted else left)
+        remaining = max(self.rate - self.counts.get(self.number(now), 0), 0)
+        return Said(admitted, remaining, left, 0 if admitted else left)
 
-    def take(self, now: int) -> Said:
+    def fits(self, now: int, amount: int) -> bool:
+        """More than the limit waits for a window in which nothing was admitted."""
         count = self.counts.get(self.number(now), 0)
-        if count < self.rate:
-            self.counts[self.number(now)] = count + 1
-        return self.say(now, count < self.rate)
+        return count == 0 or count + amount <= self.rate
 
-    def peek(self, now: int) -> Said:
-        return self.say(now, self.counts.get(self.number(now), 0) < self.rate)
+    def take(self, now: int, amount: int = 1) -> Said:
+        fits = self.fits(now, amount)
+        if fits:
+            self.counts[self.number(now)] = self.counts.get(self.number(now), 0) + amount
+        return self.say(now, fits)
+
+    def peek(self, now: int, amount: int = 1) -> Said:
+        return self.say(now, self.fits(now, amount))
 
     def put_back(self, now: int) -> None:
-        if self.counts.get(self.number(now), 0):
-            self.counts[self.number(now)] -= 1
+        self.adjust(now, 1, 0, now)
+
+    def adjust(self, taken_at: int, taken: int, actual: int, now: int) -> None:
+        number = self.number(taken_at)
+        self.counts[number] = max(self.counts.get(number, 0) + actual - taken, 0)
 
     def used(self, now: int) -> Fraction:
         return Fraction(self.counts[max(self.counts)], self.rate)
@@ -131,26 +152,43 @@ class Log:
     per: int
     stamps: list[int] = field(default_factory=list)
 
-    def say(self, now: int, admitted: bool) -> Said:
-        inside = [stamp for stamp in self.stamps if now - stamp < self.per]
-        wait = up_ms(self.stamps[-self.rate] + self.per - now) if not admitted else 0
+    def inside(self, now: int) -> list[int]:
+        return [stamp for stamp in self.stamps if now - stamp < self.per]
+
+    def say(self, now: int, admitted: bool, amount: int) -> Said:
+        inside = self.inside(now)[-self.rate :]
+        # Enough have left when that one has.
+        wait = up_ms(self.stamps[-(self.rate - amount + 1)] + self.per - now) if not admitted else 0
         return Said(admitted, self.rate - len(inside), up_ms(inside[0] + self.per - now) if inside else 0, wait)
 
-    def fits(self, now: int) -> bool:
-        return sum(now - stamp < self.per for stamp in self.stamps) < self.rate
+    def fits(self, now: int, amount: int) -> bool:
+        return len(self.inside(now)) + amount <= self.rate
 
-    def take(self, now: int) -> Said:
-        fits = self.fits(now)
+    def take(self, now: int, amount: int = 1) -> Said:
+        """More than the limit at one time is no more than all of it: it would leave together."""
+        amount = min(amount, self.rate)
+        fits = self.fits(now, amount)
         if fits:
-            self.stamps.append(now)
-        return self.say(now, fits)
+            self.stamps += [now] * amount
+        return self.say(now, fits, amount)
 
-    def peek(self, now: int) -> Said:
-        return self.say(now, self.fits(now))
+    def peek(self, now: int, amount: int = 1) -> Said:
+        amount = min(amount, self.rate)
+        return self.say(now, self.fits(now, amount), amount)
 
     def put_back(self, now: int) -> None:
         if self.stamps:
             self.stamps.pop()
+
+    def adjust(self, taken_at: int, taken: int, actual: int, now: int) -> None:
+        if now - taken_at >= self.per:
+            return
+        more = min(actual, self.rate) - min(taken, self.rate)
+        if more > 0:
+            self.stamps += [max(taken_at, *self.stamps[-1:])] * more
+        else:
+            first = min(bisect_left(self.stamps, taken_at), len(self.stamps) + more)
+            del self.stamps[first : first - more]
 
 
 Name = tuple[str, str]

@@ -320,21 +320,22 @@ def test_of_equal_targets_the_first_is_counted_by_name_and_each_by_its_turn() ->
 def test_counts_are_those_of_all_workers() -> None:
     segment = Segment.create(slots=3, targets=8)
     balancer = LeastConnections("abc")
-    counts = SharedCounts(balancer, segment, [5, 0, 7])
-    segment.add_in_flight(5, 0, 1)
-    segment.add_in_flight(7, 2, 3)
+    counts = SharedCounts(balancer, segment.rows, [5, 0, 7])
+    segment.rows.add_in_flight(5, 0, 1)
+    segment.rows.add_in_flight(7, 2, 3)
     assert [balancer.in_flight(target) for target in "abc"] == [1, 0, 3]
     assert [balancer.choose() for _ in range(2)] == ["b", "b"]
     other_worker = (
         "import sys; from fastgate._core.memory.segment import Segment\n"
-        "segment = Segment.attach(int(sys.argv[1])); segment.add_in_flight(0, 1, 2); segment.add_in_flight(5, 1, 4)"
+        "segment = Segment.attach(int(sys.argv[1])); rows = segment.rows; rows.add_in_flight(0, 1, 2);"
+        " rows.add_in_flight(5, 1, 4)"
     )
     command = [sys.executable, "-c", other_worker, str(segment.fd)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run(command, pass_fds=[segment.fd], check=True, timeout=60, env=environment)
     assert [balancer.in_flight(target) for target in "abc"] == [5, 2, 3]
     assert balancer.choose() == "b"
-    segment.add_in_flight(0, 0, 2)
+    segment.rows.add_in_flight(0, 0, 2)
     assert balancer.choose() == "c"
     segment.release(1)
     assert [balancer.in_flight(target) for target in "abc"] == [1, 2, 3]

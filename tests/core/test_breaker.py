@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from core.processes import kill, output_of, release, start, wait_ready
+from core.regions import ring as ring_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,8 @@ REJECT, ADMIT, PROBE = 0, 1, 2
 
 
 def breaker(segment: Segment | None = None, target: str | None = None, **options: Any) -> Breaker:
-    return Breaker(segment or Segment.create(targets=64), "backend", target, **options)
+    segment = segment or Segment.create(targets=64)
+    return Breaker(segment.rows, "backend", target, events=ring_of(segment), **options)
 
 
 def request(each: Breaker, ok: bool, now: int) -> int:
@@ -168,7 +170,7 @@ def test_two_workers_together_are_the_model(
     recovery: int,
 ) -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     workers = [
         breaker(
             Segment.attach(os.dup(segment.fd)), failures=failures, ratio=ratio, min_requests=min_requests, window=1.0,
@@ -215,7 +217,7 @@ def test_two_workers_together_are_the_model(
 
 def test_it_opens_half_opens_and_closes() -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     each = breaker(segment, failures=3, open=30)
     assert [request(each, False, T0) for _ in range(4)] == [ADMIT, ADMIT, ADMIT, REJECT]
     assert each.retry_after_ms(T0 + 1) == 29_999
@@ -361,7 +363,7 @@ def test_a_failure_in_recovery_counts_from_zero() -> None:
 
 def test_settling_brings_what_time_brings() -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     each = opened(segment, open=1, recovery=2)
     each.settle(T0 + 999)
     assert each.state == "open"
@@ -395,7 +397,7 @@ def test_other_numbers_apply_to_the_state_that_is_there() -> None:
 
 def test_the_breaker_of_a_target_takes_it_out_of_its_upstream() -> None:
     segment = Segment.create(targets=64)
-    health = UpstreamHealth(segment, "backend", "ab", panic_threshold=0.9)
+    health = UpstreamHealth(segment.rows, "backend", "ab", events=ring_of(segment), panic_threshold=0.9)
     assert health.weights(now=T0) == [1, 1]
     each = breaker(segment, "a", failures=1, open=1)
     assert each.row == health.target(0).row
@@ -415,7 +417,7 @@ def test_the_breaker_of_a_target_takes_it_out_of_its_upstream() -> None:
 
 def test_panic_over_targets_that_are_down_waits_for_one_that_is_up_behind_its_breaker() -> None:
     segment = Segment.create(targets=64)
-    health = UpstreamHealth(segment, "backend", "abc")
+    health = UpstreamHealth(segment.rows, "backend", "abc", events=ring_of(segment))
     request(breaker(segment, "a", failures=1, open=1), False, T0)
     for index, up in enumerate([True, False, False]):
         health.target(index).set_probe(up, T0)
@@ -430,7 +432,8 @@ def test_panic_over_targets_that_are_down_waits_for_one_that_is_up_behind_its_br
 
 PROGRAM = """
 from fastgate._core.delivery.breaker import Breaker
-each = Breaker(segment, "backend", {options})
+from fastgate._core.memory.events import EventRing
+each = Breaker(segment.rows, "backend", events=EventRing(segment.region("events")), {options})
 print("ready", flush=True)
 input()
 """
@@ -449,7 +452,7 @@ def test_failures_of_all_workers_add_up_to_one_opening() -> None:
     release(workers)
     for worker in workers:
         output_of(worker)
-    assert [(event.old, event.new, event.value) for event in EventRing(segment).read()] == [("closed", "open", 1)]
+    assert [(event.old, event.new, event.value) for event in ring_of(segment).read()] == [("closed", "open", 1)]
 
 
 def test_outcomes_of_all_workers_are_counted_exactly() -> None:
@@ -491,7 +494,7 @@ for _ in range(60_000):
     release(workers)
     for worker in workers:
         output_of(worker)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     events = ring.read()
     assert events[-1].value == ring.last > 50       # one event a change
     in_turn(events)
@@ -510,7 +513,7 @@ for now in count(1_000_000):
     for _ in range(8):
         workers = [start(segment, PROGRAM.format(options=options) + body) for _ in range(2)]
         release(workers)
-        ring = EventRing(segment, after=EventRing(segment).last)
+        ring = ring_of(segment, after=ring_of(segment).last)
         while not ring.read():
             pass
         for worker in workers:
@@ -531,7 +534,8 @@ def test_a_change_waits_for_a_lock_that_is_held_and_requests_do_not() -> None:
     segment = Segment.create(targets=64)
     program = """
 from fastgate._core.delivery.health import UpstreamHealth
-UpstreamHealth(segment, "backend", "a")._hold()
+from fastgate._core.memory.events import EventRing
+UpstreamHealth(segment.rows, "backend", "a", events=EventRing(segment.region("events")))._hold()
 print("ready", flush=True)
 input()
 """

@@ -16,7 +16,7 @@ T0 = 1_000_000
 
 
 def budget(segment: Segment | None = None, share: float = 0.2, now: int = T0) -> RetryBudget:
-    return RetryBudget(segment or Segment.create(slots=4, targets=16), "backend", share, now=now)
+    return RetryBudget((segment or Segment.create(slots=4, targets=16)).rows, "backend", share, now=now)
 
 
 def taken(each: RetryBudget, now: int, wanted: int = 1_000_000) -> int:
@@ -34,6 +34,24 @@ def test_the_cap_is_of_the_present() -> None:
     each.add_first_tries(0, 1000)
     each.settle(T0 + 20_000)
     assert each.tokens == pytest.approx(2200 / 2)
+
+
+def test_several_are_taken_together_or_not_at_all() -> None:
+    each = budget(share=1.0)
+    assert not each.take(T0, 4)
+    assert each.take(T0, 2)
+    assert each.tokens == 1
+    assert not each.take(T0, 2)
+    assert each.take(T0)
+
+
+def test_what_was_not_needed_is_there_again_and_no_more_than_may_be_held() -> None:
+    each = budget()
+    assert each.take(T0, 3)
+    each.give_back(T0, 2)
+    assert each.tokens == 2
+    each.give_back(T0, 100)
+    assert each.tokens == 3
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -149,7 +167,7 @@ def test_a_quiet_budget_holds_three_and_a_busy_one_ten_seconds() -> None:
 
 def test_a_budget_that_comes_with_a_reload_does_not_begin_with_the_past() -> None:
     segment = Segment.create(slots=4, targets=16)
-    _count_first_tries(segment, "backend", 1, 1_000_000)
+    _count_first_tries(segment.rows, "backend", 1, 1_000_000)
     each = budget(segment)
     assert each.first_tries == 1_000_000
     assert each.tokens == 3
@@ -171,7 +189,7 @@ def test_other_numbers_apply_to_the_state_that_is_there() -> None:
 
 def test_upstreams_have_budgets_of_their_own() -> None:
     segment = Segment.create(slots=4, targets=16)
-    one, other = RetryBudget(segment, "one", now=T0), RetryBudget(segment, "other", now=T0)
+    one, other = RetryBudget(segment.rows, "one", now=T0), RetryBudget(segment.rows, "other", now=T0)
     assert taken(one, T0) == 3
     one.add_first_tries(0, 100)
     assert taken(other, T0) == 3
@@ -203,7 +221,7 @@ def test_mistakes_are_refused() -> None:
 
 PROGRAM = """
 from fastgate._core.delivery.budget import RetryBudget, _count_first_tries  # type: ignore[attr-defined]
-each = RetryBudget(segment, "backend", 0.2, now=1_000_000)
+each = RetryBudget(segment.rows, "backend", 0.2, now=1_000_000)
 print("ready", flush=True)
 input()
 """
@@ -232,18 +250,18 @@ def test_workers_that_are_killed_cost_at_most_one_token_each() -> None:
     body = """
 while True:
     each.add_first_tries({slot})
-    if each.take(1_000_000): segment.add_in_flight(0, {slot}, 1)
+    if each.take(1_000_000): segment.rows.add_in_flight(0, {slot}, 1)
 """
     observer = budget(segment)
     assert taken(observer, T0) == 3
     for _ in range(6):
         workers = [start(segment, PROGRAM + body.format(slot=slot)) for slot in range(2)]
         release(workers)
-        before = segment.requests_in_flight(0)
-        while segment.requests_in_flight(0) < before + 100:
+        before = segment.rows.requests_in_flight(0)
+        while segment.rows.requests_in_flight(0) < before + 100:
             pass
         for worker in workers:
             kill(worker)
     observer.settle(T0)
-    lost = observer.first_tries / 5 - segment.requests_in_flight(0) - observer.tokens
+    lost = observer.first_tries / 5 - segment.rows.requests_in_flight(0) - observer.tokens
     assert -1e-6 < lost < 12 + 1e-6

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from core.limits_workers import workers
+from core.regions import merged, prepare_shares, release_slot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate._core.limits.concurrency import Concurrency, Share, merged, prepare_shares, release_slot, shares_size
+from fastgate._core.limits.concurrency import Concurrency, Share, shares_size
 from fastgate._core.memory.segment import Segment, SegmentError
 
 S = 1_000_000_000
@@ -35,10 +36,69 @@ steps = st.lists(
 )
 
 
+amounts = st.tuples(
+    st.sampled_from(["take", "take", "wait", "promote", "end", "die"]),
+    st.integers(0, 2),
+    st.integers(0, 99),
+    st.one_of(st.just(1), st.integers(1, 8)),
+)
+
+
+@given(st.integers(1, 9), st.integers(0, 4), st.lists(amounts, max_size=60))
+def test_amounts_run_together_up_to_the_most_and_a_larger_one_alone(most: int, queue: int, history: Any) -> None:
+    segment = shared(slots=3)
+    limits = [Concurrency(most, queue=queue, region=segment.region("shares"), slot=slot) for slot in range(3)]
+    held: list[tuple[int, int, Share]] = []
+
+    def running() -> int:
+        return sum(amount for _, amount, share in held if share.state == "running")
+
+    def waiting() -> int:
+        return sum(share.state == "waiting" for _, _, share in held)
+
+    def fits(amount: int) -> bool:
+        return running() + amount <= most or (running() == 0 and amount > 1)
+
+    for step, slot, pick, amount in history:
+        share = None
+        if step == "take":
+            expected = fits(amount)
+            share = limits[slot].take("k", amount)
+            assert (share is not None) == expected
+        elif step == "wait":
+            expected = waiting() < queue
+            share = limits[slot].wait("k", amount)
+            assert (share is not None) == expected
+        elif step == "promote":
+            queued = [(wanted, other) for _, wanted, other in held if other.state == "waiting"]
+            if queued:
+                wanted, other = queued[pick % len(queued)]
+                expected = fits(wanted)
+                assert other.promote() == expected
+        elif step == "end" and held:
+            held.pop(pick % len(held))[2].release()
+        elif step == "die":
+            release_slot(segment, slot)
+            held = [entry for entry in held if entry[0] != slot]
+        if share is not None:
+            held.append((slot, amount, share))
+        assert limits[0].running("k") == running()
+        assert limits[1].waiting("k") == waiting()
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1.5, 1 << 31])
+def test_an_amount_that_makes_no_sense_is_refused(amount: Any) -> None:
+    limit = Concurrency(2, queue=2)
+    for call in (limit.take, limit.wait):
+        with pytest.raises(ValueError, match="an amount is a whole number"):
+            call("k", amount)
+    assert (limit.running("k"), limit.waiting("k")) == (0, 0)
+
+
 @given(st.integers(1, 5), st.integers(0, 4), steps)
 def test_it_counts_as_a_list_of_shares_would(most: int, queue: int, history: Any) -> None:
     segment = shared(slots=3)
-    limits = [Concurrency(most, queue=queue, segment=segment, slot=slot) for slot in range(3)]
+    limits = [Concurrency(most, queue=queue, region=segment.region("shares"), slot=slot) for slot in range(3)]
     held: list[tuple[int, str, Share]] = []
 
     def count(key: str, state: str) -> int:
@@ -94,7 +154,7 @@ def test_a_share_ends_once() -> None:
 
 def filled(segment: Segment, **options: Any) -> list[Share | None]:
     """Another limit's shares that take all of a room of sixteen entries."""
-    other = Concurrency(1, segment=segment, name="other", **options)
+    other = Concurrency(1, region=segment.region("shares"), name="other", **options)
     held = [other.take(str(number)) for number in range(16)]
     assert all(held)
     return held
@@ -104,11 +164,11 @@ def test_where_there_is_no_room_keys_of_one_limit_count_together() -> None:
     limit = Concurrency(2, entries=16)
     held = [limit.take(str(number)) for number in range(16)]
     assert all(held)
-    assert merged(limit.segment) == 0
+    assert merged(limit) == 0
     # The seventeenth key counts with that which has least under way, until all have as many as may be.
     extra = [limit.take("one more") for _ in range(17)]
     assert [bool(share) for share in extra] == [True] * 16 + [False]
-    assert merged(limit.segment) == 17
+    assert merged(limit) == 17
     assert [limit.running(str(number)) for number in range(16)] == [2] * 16
     assert limit.take("3") is None
     assert extra[0] is not None
@@ -130,7 +190,7 @@ def test_an_entry_that_nobody_holds_makes_room() -> None:
 def test_a_limit_whose_keys_find_no_room_still_holds_for_all_of_them_together() -> None:
     segment = shared(entries=16)
     held = filled(segment)
-    one, same = (Concurrency(2, queue=1, segment=segment, slot=slot, name="a") for slot in (1, 2))
+    one, same = (Concurrency(2, queue=1, region=segment.region("shares"), slot=slot, name="a") for slot in (1, 2))
     first, second = one.take("x"), same.take("y")
     assert first is not None
     assert second is not None
@@ -147,7 +207,7 @@ def test_a_limit_whose_keys_find_no_room_still_holds_for_all_of_them_together() 
     assert same.take("x")
     assert same.take("x") is None
     # Another limit has an entry of its own.
-    assert Concurrency(1, segment=segment, name="b").take("x")
+    assert Concurrency(1, region=segment.region("shares"), name="b").take("x")
     for share in held:
         assert share is not None
         share.release()
@@ -157,7 +217,7 @@ def test_a_limit_whose_keys_find_no_room_still_holds_for_all_of_them_together() 
 def test_keys_that_clients_choose_have_room_apart() -> None:
     segment = shared(entries=16)
     filled(segment, chosen=True)
-    limit = Concurrency(1, segment=segment, name="by address")
+    limit = Concurrency(1, region=segment.region("shares"), name="by address")
     assert [bool(limit.take(str(number))) for number in range(16)] == [True] * 16
     assert merged(segment) == 0
 
@@ -174,8 +234,9 @@ crowds = st.lists(
 @given(st.integers(1, 4), crowds)
 def test_a_full_table_never_lets_more_through_than_each_limit_says(most: int, history: Any) -> None:
     segment = shared(slots=3, entries=16)
+    region = segment.region("shares")
     limits = [
-        [Concurrency(most, queue=2, segment=segment, slot=slot, name=name, chosen=name == "c") for slot in range(3)]
+        [Concurrency(most, queue=2, region=region, slot=slot, name=name, chosen=name == "c") for slot in range(3)]
         for name in "abc"
     ]
     held: list[tuple[int, tuple[int, int], Share]] = []
@@ -206,7 +267,7 @@ def test_a_full_table_never_lets_more_through_than_each_limit_says(most: int, hi
 
 def test_limits_of_another_name_are_others() -> None:
     segment = shared()
-    one, same, other = (Concurrency(1, segment=segment, name=name) for name in ("a", "a", "b"))
+    one, same, other = (Concurrency(1, region=segment.region("shares"), name=name) for name in ("a", "a", "b"))
     assert one.take("k")
     assert same.take("k") is None
     assert other.take("k")
@@ -215,7 +276,7 @@ def test_limits_of_another_name_are_others() -> None:
 def test_memory_is_taken_where_it_is_used() -> None:
     segment = shared(slots=64, entries=100_000)
     assert segment.size > 50_000_000
-    limit = Concurrency(10, segment=segment, slot=63)
+    limit = Concurrency(10, region=segment.region("shares"), slot=63)
     assert [bool(limit.take("k")) for _ in range(11)] == [True] * 10 + [False]
     release_slot(segment, 63)
     assert limit.running("k") == 0
@@ -238,17 +299,17 @@ def test_numbers_that_make_no_sense_are_refused(make: Any, message: str) -> None
 
 
 def test_a_segment_has_to_be_prepared_and_to_have_the_slot() -> None:
-    for segment in (Segment.create(), Segment.create(shares=1 << 20)):
-        with pytest.raises(SegmentError, match="not prepared"):
-            Concurrency(1, segment=segment)
+    for segment, message in [(Segment.create(), "0 bytes"), (Segment.create(shares=1 << 20), "not prepared")]:
+        with pytest.raises(SegmentError, match=message):
+            Concurrency(1, region=segment.region("shares"))
     segment = shared(slots=2)
     for slot in (-1, 2):
         with pytest.raises(IndexError):
-            Concurrency(1, segment=segment, slot=slot)
+            Concurrency(1, region=segment.region("shares"), slot=slot)
         with pytest.raises(IndexError):
             release_slot(segment, slot)
     release_slot(Segment.create(), 0)
-    limit = Concurrency(1, segment=segment)
+    limit = Concurrency(1, region=segment.region("shares"))
     assert limit.take("k")
     prepare_shares(segment)
     assert limit.take("k") is None
@@ -264,7 +325,7 @@ def test_four_processes_never_hold_more_than_the_limit() -> None:
     segment = shared()
     program = """
 until = int(input())
-limit = Concurrency(2, segment=segment, slot=SLOT)
+limit = Concurrency(2, region=shares, slot=SLOT)
 print(*flood_shares(limit, b"k", until, memoryview(board)))
 """
     with workers(segment, program) as started:
@@ -274,20 +335,20 @@ print(*flood_shares(limit, b"k", until, memoryview(board)))
         outputs = [list(map(int, worker.output().split())) for worker in started]
     assert all(taken > 0 for taken, _ in outputs)
     assert max(most for _, most in outputs) == 2
-    assert Concurrency(2, segment=segment).running("k") == 0
+    assert Concurrency(2, region=segment.region("shares")).running("k") == 0
 
 
 def test_what_a_killed_worker_held_comes_back_and_nothing_else() -> None:
     segment = shared()
     program = """
-limit = Concurrency(10, queue=9, segment=segment, slot=SLOT)
+limit = Concurrency(10, queue=9, region=shares, slot=SLOT)
 held = [limit.take("k") for _ in range(4)] + [limit.wait("k") for _ in range(3)]
 print(sum(share is not None for share in held), flush=True)
 input()
 """
     with workers(segment, program, count=2) as started:
         assert [worker.hear() for worker in started] == ["7", "7"]
-        limit = Concurrency(10, queue=9, segment=segment, slot=2)
+        limit = Concurrency(10, queue=9, region=segment.region("shares"), slot=2)
         assert [bool(limit.take("k")) for _ in range(3)] == [True, True, False]
         started[0].kill()
         assert (limit.running("k"), limit.waiting("k")) == (10, 6)
@@ -299,7 +360,7 @@ input()
 def test_a_limit_survives_whoever_is_killed_inside_it() -> None:
     segment = shared()
     program = """
-limit = Concurrency(3, segment=segment, slot=SLOT)
+limit = Concurrency(3, region=shares, slot=SLOT)
 until = int(input())
 flood_shares(limit, b"k", until, memoryview(board))
 """
@@ -311,12 +372,12 @@ flood_shares(limit, b"k", until, memoryview(board))
             for slot, worker in enumerate(started):
                 worker.kill()
                 release_slot(segment, slot)
-    limit = Concurrency(3, segment=segment, slot=3)
+    limit = Concurrency(3, region=segment.region("shares"), slot=3)
     assert [bool(limit.take("k")) for _ in range(4)] == [True, True, True, False]
-    with workers(segment, "die_with_every_lock(segment)", count=1) as [worker]:
+    with workers(segment, "die_with_every_lock(limits, logs, shares)", count=1) as [worker]:
         worker.process.communicate(timeout=30)
         assert worker.process.returncode == -signal.SIGKILL
-    program = "limit = Concurrency(3, segment=segment, slot=1)\nprint(limit.take('k'), bool(limit.take('other')))"
+    program = "limit = Concurrency(3, region=shares, slot=1)\nprint(limit.take('k'), bool(limit.take('other')))"
     with workers(segment, program, count=1) as [worker]:
         assert worker.hear().split() == ["None", "True"]
 
@@ -437,7 +498,7 @@ def test_dropped_requests_lower_the_adaptive_limit() -> None:
 def test_a_limit_without_room_learns_all_the_same() -> None:
     segment = shared(entries=16)
     held = filled(segment)
-    limit = Concurrency(50, minimum=2, segment=segment, name="adaptive")
+    limit = Concurrency(50, minimum=2, region=segment.region("shares"), name="adaptive")
     now = 1000 * S
     for number in range(200):
         share = limit.take("no room")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from core.playbook import World, answer, chunks, get, head, post, status_of, world
+from core.regions import ring
 
 from fastgate._core.delivery.balancer import RoundRobin
 from fastgate._core.delivery.health import UpstreamHealth
@@ -16,8 +17,9 @@ from fastgate._core.policies.header_edits import Edits
 
 def mirrored(play: World, *, sample: float = 1.0, timeout: float = 60.0, **route: Any) -> Pool:
     """Adds the route ``/m/*`` with a mirror to an upstream of its own; gives that pool."""
-    target = Target(play.engine, name="m:80", host="m", port=80, number=play.segment.target("shadow\0m:80"))
-    pool = Pool(play.engine, "shadow", [target], RoundRobin([target]), UpstreamHealth(play.segment, "shadow", ["m:80"]))
+    target = Target(play.engine, name="m:80", host="m", port=80, number=play.segment.rows.row("shadow\0m:80"))
+    health = UpstreamHealth(play.segment.rows, "shadow", ["m:80"], events=ring(play.segment))
+    pool = Pool(play.engine, "shadow", [target], RoundRobin([target]), health, budgets=play.budget)
     play.route("/m/*", mirror={"pool": pool, "sample": sample, "timeout": timeout}, **route)
     play.pools.append(pool)
     return pool

@@ -23,7 +23,7 @@ def values(events: list[StateEvent]) -> list[int]:
 
 
 def test_an_event_is_read_as_it_was_appended() -> None:
-    ring = EventRing(Segment.create(targets=8))
+    ring = EventRing(Segment.create(targets=8).region("events"))
     ring.append("ejected", 3, "up", "ejected", 30_000, now=123_456)
     ring.append("breaker", 4, "half-open", "closed", (1 << 64) - 1, now=123_457)
     assert ring.last == 2
@@ -39,7 +39,7 @@ def test_an_event_is_read_as_it_was_appended() -> None:
 def test_a_reader_gets_every_event_in_order_or_knows_how_many_it_missed(steps: list[int], after: int) -> None:
     """A number appends as many, 0 reads; the model is a list."""
     segment = Segment.create(targets=8)
-    writer, reader = EventRing(segment), EventRing(segment, after=after)
+    writer, reader = EventRing(segment.region("events")), EventRing(segment.region("events"), after=after)
     model: list[int] = []
     cursor, missed = after, 0
     for step in [*steps, 0]:
@@ -56,16 +56,16 @@ def test_a_reader_gets_every_event_in_order_or_knows_how_many_it_missed(steps: l
 
 def test_readers_do_not_disturb_each_other() -> None:
     segment = Segment.create(targets=8)
-    ring = EventRing(segment)
+    ring = EventRing(segment.region("events"))
     append(ring, 1, 2, 3)
-    assert values(EventRing(segment).read()) == [1, 2, 3]
-    assert values(EventRing(segment, after=2).read()) == [3]
+    assert values(EventRing(segment.region("events")).read()) == [1, 2, 3]
+    assert values(EventRing(segment.region("events"), after=2).read()) == [3]
     assert values(ring.read()) == [1, 2, 3]
 
 
 def test_a_hole_that_a_dead_writer_left_is_skipped_after_a_second() -> None:
     segment = Segment.create(targets=8)
-    ring, reader = EventRing(segment), EventRing(segment)
+    ring, reader = EventRing(segment.region("events")), EventRing(segment.region("events"))
     append(ring, 1)
     ring._claim()
     append(ring, 3)
@@ -79,7 +79,7 @@ def test_a_hole_that_a_dead_writer_left_is_skipped_after_a_second() -> None:
 
 def test_a_later_hole_has_its_own_second() -> None:
     segment = Segment.create(targets=8)
-    ring, reader = EventRing(segment), EventRing(segment)
+    ring, reader = EventRing(segment.region("events")), EventRing(segment.region("events"))
     ring._claim()
     assert reader.read(now=10_000) == []
     ring._claim()
@@ -90,7 +90,7 @@ def test_a_later_hole_has_its_own_second() -> None:
 
 def test_a_hole_of_the_lap_before_is_a_hole_too() -> None:
     segment = Segment.create(targets=8)
-    ring, reader = EventRing(segment), EventRing(segment)
+    ring, reader = EventRing(segment.region("events")), EventRing(segment.region("events"))
     append(ring, *range(PLACES + 5))
     reader.read()
     ring._claim()
@@ -100,7 +100,7 @@ def test_a_hole_of_the_lap_before_is_a_hole_too() -> None:
 
 
 def test_an_event_needs_a_kind_and_states_that_exist() -> None:
-    ring = EventRing(Segment.create(targets=8))
+    ring = EventRing(Segment.create(targets=8).region("events"))
     for arguments in (("", 1, "up", "down"), ("other", 1, "up", "down"), ("health", 1, "up", "sideways")):
         with pytest.raises(ValueError):
             ring.append(*arguments)
@@ -111,7 +111,7 @@ def test_processes_that_append_at_once_lose_nothing_and_keep_their_own_order() -
     segment = Segment.create(targets=8)
     program = """
 from fastgate._core.memory.events import EventRing
-ring = EventRing(segment)
+ring = EventRing(segment.region("events"))
 print("ready", flush=True)
 input()
 for value in range(250): ring.append("health", {0}, "up", "down", value)
@@ -120,7 +120,7 @@ for value in range(250): ring.append("health", {0}, "up", "down", value)
     release(writers)
     for writer in writers:
         output_of(writer)
-    events = EventRing(segment).read()
+    events = EventRing(segment.region("events")).read()
     assert Counter(event.row for event in events) == dict.fromkeys(range(4), 250)
     for row in range(4):
         assert [event.value for event in events if event.row == row] == list(range(250))
@@ -131,14 +131,14 @@ def test_what_is_read_while_others_write_is_never_torn() -> None:
     segment = Segment.create(targets=8)
     program = """
 from fastgate._core.memory.events import EventRing
-ring = EventRing(segment)
+ring = EventRing(segment.region("events"))
 print("ready", flush=True)
 input()
 for value in range(30_000): ring.append("health", value, "up", "down", value * 3, value * 7)
 """
     writers = [start(segment, program) for _ in range(2)]
     release(writers)
-    reader = EventRing(segment)
+    reader = EventRing(segment.region("events"))
     seen = 0
     while any(writer.poll() is None for writer in writers) or reader.cursor < reader.last:
         for event in reader.read():

@@ -178,7 +178,7 @@ def test_the_end_in_each_phase(phase: Any, way: str) -> None:
         if phase in (in_a_policy, in_a_policy_that_waits_for_the_body, in_a_response_policy, in_an_error_policy):
             assert waiting.cancelled == 1
         if phase is not in_the_queue:
-            assert [play.segment.requests_in_flight(number) for number in range(2)] == [0, 0]
+            assert [play.segment.rows.requests_in_flight(number) for number in range(2)] == [0, 0]
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.__name__)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from core.processes import kill, output_of, release, start, wait_ready
+from core.regions import ring as ring_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,8 @@ T0 = 1_000_000
 
 
 def health(segment: Segment | None = None, targets: Sequence[str] = "abcd", **options: Any) -> UpstreamHealth:
-    return UpstreamHealth(segment or Segment.create(targets=64), "backend", targets, **options)
+    segment = segment or Segment.create(targets=64)
+    return UpstreamHealth(segment.rows, "backend", targets, events=ring_of(segment), **options)
 
 
 def kinds(ring: EventRing) -> list[tuple[str, str, str]]:
@@ -191,7 +193,7 @@ def test_two_workers_together_are_the_model(
     panic_over_probes: bool,
 ) -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     workers = [
         health(
             Segment.attach(os.dup(segment.fd)), "abcde", failures=failures, window=0.5, eject=1.0, max_eject=2.5,
@@ -256,7 +258,7 @@ def test_two_workers_together_are_the_model(
 
 def test_a_target_is_ejected_after_failures_in_a_row_and_comes_back_by_itself() -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     upstream = health(segment, failures=3, eject=30)
     target = upstream.target(0)
     fail(target, 2, T0)
@@ -278,7 +280,7 @@ def test_a_target_is_ejected_after_failures_in_a_row_and_comes_back_by_itself() 
 
 def test_the_event_of_a_return_comes_once_and_from_whoever_notices() -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     one, other = health(segment, failures=1), health(segment, failures=1)
     one.target(0).record(False, T0)
     for upstream in (one, other, one):
@@ -335,7 +337,7 @@ def test_never_more_than_the_allowed_share_is_ejected(count: int, share: float, 
 
 def test_a_target_that_left_while_ejected_takes_no_place() -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     before = health(segment, "ab", failures=1)
     before.target(0).record(False, T0)
     after = health(segment, "bc", failures=1)
@@ -367,7 +369,7 @@ def test_other_numbers_apply_to_the_state_that_is_there() -> None:
 
 def test_probes_and_drains_say_what_is_used_and_when_it_began() -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     upstream = health(segment, panic_threshold=0)
     a, b, _, _ = (upstream.target(index) for index in range(4))
     a.set_probe(False, T0 + 1)
@@ -430,7 +432,7 @@ def test_backups_are_used_when_no_primary_can_be() -> None:
 
 def test_panic_begins_and_ends_with_an_event() -> None:
     segment = Segment.create(targets=64)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     upstream, other = (health(segment, failures=1, max_ejected=1, panic_threshold=0.5) for _ in range(2))
     upstream.target(3).drain(T0)
     for index in range(2):
@@ -503,7 +505,11 @@ def test_an_upstream_without_targets_has_no_weights() -> None:
 
 PROGRAM = """
 from fastgate._core.delivery.health import UpstreamHealth
-upstream = UpstreamHealth(segment, "backend", {targets!r}, failures={failures}, eject={eject}, max_ejected=0.5)
+from fastgate._core.memory.events import EventRing
+events = EventRing(segment.region("events"))
+upstream = UpstreamHealth(
+    segment.rows, "backend", {targets!r}, events=events, failures={failures}, eject={eject}, max_ejected=0.5
+)
 print("ready", flush=True)
 input()
 """
@@ -529,7 +535,7 @@ for _ in range(15_000):
     # Only half of them may be ejected; of the others all failures are still counted.
     assert upstream.weights(now=T0).count(0.0) == 8
     assert Counter(upstream.target(index).status(T0).failures for index in range(16)) == {0: 8, 60_000: 8}
-    assert [event.kind for event in EventRing(segment).read()].count("ejected") == 8
+    assert [event.kind for event in ring_of(segment).read()].count("ejected") == 8
 
 
 def replay(events: list[StateEvent], allowed: int) -> None:
@@ -561,7 +567,7 @@ for step in range(1_000_000, 1_100_000):
 """
     workers = [start(segment, program("abcdef", 1, 0.003, body)) for _ in range(3)]
     release(workers)
-    ring = EventRing(segment)
+    ring = ring_of(segment)
     while any(worker.poll() is None for worker in workers) or ring.cursor < ring.last:
         for run in unbroken(ring.read()):
             replay([event for event in run if event.kind != "panic"], 3)
@@ -583,7 +589,7 @@ for now in count(1_000_000):
     for _ in range(8):
         workers = [start(segment, program("abcdef", 2, 0.002, body)) for _ in range(2)]
         release(workers)
-        ring = EventRing(segment, after=EventRing(segment).last)
+        ring = ring_of(segment, after=ring_of(segment).last)
         while not ring.read():
             pass
         for worker in workers:

@@ -128,7 +128,7 @@ def test_whatever_can_be_awaited_is_waited_for() -> None:
         assert play.upstreams == []
         waited[2].set_result(Response(418, "enough"))
         assert status_of(client.taken()) == 418
-        times = plugin_times(play.segment, ["play"])["play"]
+        times = plugin_times(play.segment.region("plugins"), ["play"])["play"]
         assert (times["running"].count, times["waiting"].count) == (3, 3)
 
 

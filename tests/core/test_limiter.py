@@ -18,6 +18,7 @@ from core.reference_limiter import (
     excess_over_bucket,
     most_in_a_window,
 )
+from core.regions import evictions, lifted, prepare, room
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,11 +28,8 @@ from fastgate._core.limits.rate import (
     Limit,
     SlidingWindowLog,
     TokenBucket,
-    evictions,
-    lifted,
     limits_size,
     logs_size,
-    prepare,
 )
 from fastgate._core.memory.segment import Segment, SegmentError
 
@@ -207,7 +205,7 @@ def test_a_str_is_the_same_key_as_its_bytes_and_others_are_others(kind: type[Lim
 def test_limits_of_one_segment_share_what_has_the_same_name_and_kind() -> None:
     segment = shared()
     for kind in KINDS:
-        one, same, other = (kind(1, 60, segment=segment, name=name) for name in ("a", "a", "b"))  # type: ignore[operator]
+        one, same, other = (kind(1, 60, region=room(segment, kind), name=name) for name in ("a", "a", "b"))  # type: ignore[operator]
         assert one.take("k", now_ns=START)
         assert not same.take("k", now_ns=START)
         assert other.take("k", now_ns=START)
@@ -216,25 +214,25 @@ def test_limits_of_one_segment_share_what_has_the_same_name_and_kind() -> None:
 
 def test_changed_numbers_apply_to_what_a_bucket_has_counted() -> None:
     segment = shared()
-    slow = TokenBucket(10, 86400, segment=segment)
+    slow = TokenBucket(10, 86400, region=segment.region("limits"))
     assert [slow.take("k", now_ns=START).admitted for _ in range(11)] == [True] * 10 + [False]
     # Under the new numbers the bucket is empty, not a day in debt.
-    fast = TokenBucket(100, 1, segment=segment)
+    fast = TokenBucket(100, 1, region=segment.region("limits"))
     assert said(fast.peek("k", now_ns=START)) == Said(False, 0, 1000, 10)
     assert not fast.take("k", now_ns=START)
     assert fast.take("k", now_ns=START + 10 * MS)
     # And what was taken counts under more generous ones.
-    assert TokenBucket(100, 1, 200, segment=segment).peek("k", now_ns=START + 10 * MS).remaining == 100
+    assert TokenBucket(100, 1, 200, region=segment.region("limits")).peek("k", now_ns=START + 10 * MS).remaining == 100
 
 
 def test_changed_numbers_apply_to_what_a_window_has_counted() -> None:
     segment = shared()
-    day = FixedWindow(10, 86400, segment=segment)
+    day = FixedWindow(10, 86400, region=segment.region("limits"))
     now = border_of(day) + 100
     for _ in range(6):
         day.take("k", now_ns=now)
-    assert FixedWindow(20, 86400, segment=segment).peek("k", now_ns=now).remaining == 14
-    second = FixedWindow(10, 1, segment=segment)
+    assert FixedWindow(20, 86400, region=segment.region("limits")).peek("k", now_ns=now).remaining == 14
+    second = FixedWindow(10, 1, region=segment.region("limits"))
     assert second.take("k", now_ns=now).remaining == 3
     assert second.take("k", now_ns=now + S).remaining == 9
     # A longer window takes over what the shorter one, which has not ended, has counted.
@@ -243,7 +241,7 @@ def test_changed_numbers_apply_to_what_a_window_has_counted() -> None:
 
 def test_changed_numbers_apply_to_what_a_log_has_counted() -> None:
     segment = shared()
-    few, many = (SlidingWindowLog(rate, 10, segment=segment) for rate in (3, 50))
+    few, many = (SlidingWindowLog(rate, 10, region=segment.region("logs")) for rate in (3, 50))
     for number in range(3):
         assert few.take("k", now_ns=START + number)
     assert not few.take("k", now_ns=START + 5)
@@ -291,8 +289,8 @@ def test_a_full_table_forgets_the_least_used_and_counts_it(kind: type[TokenBucke
     for number in range(5000):
         assert limit.take(f"stranger {number}", now_ns=START)
         assert not limit.take(limited, now_ns=START)
-    assert 4930 <= evictions(limit.segment) < 5000
-    assert lifted(limit.segment) == 0
+    assert 4930 <= evictions(limit) < 5000
+    assert lifted(limit) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -304,7 +302,7 @@ def test_what_has_expired_makes_room_without_loss(kind: type[Limit]) -> None:
         now += 2 * S
         for key in range(10):
             assert limit.take(f"{number} {key}", now_ns=now).remaining == 4
-    assert evictions(limit.segment) == 0
+    assert evictions(limit) == 0
 
 
 def test_full_logs_forget_keys_and_count_them() -> None:
@@ -312,7 +310,7 @@ def test_full_logs_forget_keys_and_count_them() -> None:
     for key in range(500):
         for _ in range(50):
             limit.take(f"client {key}", now_ns=START + key)
-    assert evictions(limit.segment) > 400
+    assert evictions(limit) > 400
     # The last one has lost nothing.
     assert not limit.take("client 499", now_ns=START + 500)
 
@@ -321,7 +319,7 @@ def test_a_table_is_filled_to_four_fifths_almost_without_loss() -> None:
     limit = TokenBucket(1, 3600, entries=10_000)
     for number in range(8_000):
         limit.take(str(number), now_ns=START)
-    assert evictions(limit.segment) <= 20
+    assert evictions(limit) <= 20
     refused = sum(not limit.take(str(number), now_ns=START) for number in range(8_000))
     assert refused >= 7_960
 
@@ -331,24 +329,26 @@ def test_memory_is_what_was_asked_for() -> None:
     assert limits_size(262_144) == 2 * 262_144 * 16 + 128 + locks + limits
     assert limits_size(0) == limits_size(1) == limits_size(8) < limits_size(9)
     assert 2 * 11 * 65536 < logs_size(65536) - 2 * locks - limits < 2 * 12 * 65536
-    limit = TokenBucket(1, 3600, entries=100_000)
-    assert os.fstat(limit.segment.fd).st_blocks * 512 < 65536
+    segment = Segment.create(targets=1, limits=limits_size(100_000))
+    prepare(segment)
+    limit = TokenBucket(1, 3600, region=segment.region("limits"))
+    assert os.fstat(segment.fd).st_blocks * 512 < 65536
     for number in range(200_000):
         limit.take(str(number), now_ns=START)
     # The other half is for keys that clients choose.
-    assert os.fstat(limit.segment.fd).st_blocks * 512 < 100_000 * 16 + 131072
+    assert os.fstat(segment.fd).st_blocks * 512 < 100_000 * 16 + 131072
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_segment_has_to_be_prepared(kind: type[Limit]) -> None:
-    for segment in (Segment.create(), Segment.create(limits=1 << 20, logs=1 << 20)):
-        with pytest.raises(SegmentError, match="not prepared"):
-            kind(1, 1, segment=segment)  # type: ignore[call-arg]
+    for segment, message in [(Segment.create(), "0 bytes"), (Segment.create(limits=1 << 20, logs=1 << 20), "prepared")]:
+        with pytest.raises(SegmentError, match=message):
+            kind(1, 1, region=room(segment, kind))  # type: ignore[call-arg]
 
 
 def test_a_segment_is_prepared_once() -> None:
     segment = shared()
-    limits = [kind(1, 60, segment=segment) for kind in KINDS]  # type: ignore[operator]
+    limits = [kind(1, 60, region=room(segment, kind)) for kind in KINDS]  # type: ignore[operator]
     assert all(limit.take("k", now_ns=START) for limit in limits)
     prepare(segment)
     assert not any(limit.take("k", now_ns=START) for limit in limits)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from core.limits_workers import workers
 from core.reference_limiter import MS, START, Bucket, Log, Room, S, Window, border_of
+from core.regions import evictions, lifted, prepare, room
 from core.test_limiter import said, shared
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
@@ -17,11 +18,8 @@ from fastgate._core.limits.rate import (
     Limit,
     SlidingWindowLog,
     TokenBucket,
-    evictions,
-    lifted,
     limits_size,
     logs_size,
-    prepare,
 )
 from fastgate._core.memory.segment import Segment
 
@@ -44,8 +42,8 @@ class Numbers:
 
     def limit(self, segment: Segment, name: str) -> Limit:
         if self.burst:
-            return TokenBucket(self.rate, self.per, self.burst, segment=segment, name=name)
-        return FixedWindow(self.rate, self.per, segment=segment, name=name)
+            return TokenBucket(self.rate, self.per, self.burst, region=segment.region("limits"), name=name)
+        return FixedWindow(self.rate, self.per, region=segment.region("limits"), name=name)
 
     def model(self, limit: Limit, now: int) -> Bucket | Window:
         """What the limit says about one key that it has never seen."""
@@ -106,7 +104,7 @@ Flood = Callable[[str, int], object]
 
 
 def make(kind: type[Limit], rate: int, per: float, segment: Segment, name: str, **options: Any) -> Limit:
-    return kind(rate, per, segment=segment, name=name, **options)  # type: ignore[call-arg]
+    return kind(rate, per, region=room(segment, kind), name=name, **options)  # type: ignore[call-arg]
 
 
 def model_of(limit: Limit) -> Any:
@@ -207,7 +205,8 @@ def test_what_it_takes_to_lift_a_limit_with_its_own_keys(kind: type[Limit]) -> N
 
 def test_what_is_lifted_is_counted() -> None:
     segment = shared(entries=8)
-    full, half = TokenBucket(2, DAY, segment=segment), FixedWindow(2, 366 * DAY, segment=segment)
+    region = segment.region("limits")
+    full, half = TokenBucket(2, DAY, region=region), FixedWindow(2, 366 * DAY, region=region)
     for number in range(8):
         often(full)(str(number), START)
     assert (evictions(segment), lifted(segment)) == (0, 0)
@@ -231,23 +230,23 @@ def test_the_blocks_of_a_key_that_was_forgotten_are_free() -> None:
     log = SlidingWindowLog(2, 60, stamps=256)
     for number in range(8):
         often(log)(str(number), START + number)
-    assert evictions(log.segment) == 0
+    assert evictions(log) == 0
     often(log)("8", START + 8)
-    assert evictions(log.segment) == 1
+    assert evictions(log) == 1
     assert sum(bool(log.peek(str(number), now_ns=START + 9)) for number in range(9)) == 1
     for number in range(9, 16):
         often(log)(str(number), START + number)
-    assert evictions(log.segment) == 8
+    assert evictions(log) == 8
     # The oldest head goes, whose block went before.
     often(log)("16", START + 16)
-    assert evictions(log.segment) == 10
+    assert evictions(log) == 10
 
 
 def test_allowances_are_those_of_the_settings_in_use() -> None:
     """After a reload entries are weighed by the new numbers, also those that were entered under the old ones."""
     segment = shared(entries=8)
-    before, after = (FixedWindow(rate, 366 * DAY, segment=segment, name="a") for rate in (1000, 5))
-    other = FixedWindow(4, 366 * DAY, segment=segment, name="b")
+    before, after = (FixedWindow(rate, 366 * DAY, region=segment.region("limits"), name="a") for rate in (1000, 5))
+    other = FixedWindow(4, 366 * DAY, region=segment.region("limits"), name="b")
     for _ in range(5):
         before.take("client", now_ns=START)
     after.take("another", now_ns=START)
@@ -261,7 +260,7 @@ def test_allowances_are_those_of_the_settings_in_use() -> None:
 
 def test_more_limits_than_can_be_told_apart_still_count() -> None:
     segment = shared(entries=65536)
-    limits = [TokenBucket(1, HOUR, segment=segment, name=str(number)) for number in range(20_000)]
+    limits = [TokenBucket(1, HOUR, region=segment.region("limits"), name=str(number)) for number in range(20_000)]
     assert all(limit.take("k", now_ns=START) for limit in limits)
     assert not any(limit.take("k", now_ns=START) for limit in limits)
 
@@ -270,7 +269,8 @@ def test_processes_agree_about_which_limit_is_which() -> None:
     """Each makes the same limits at the same time, and takes one of each."""
     program = f"""
 input()
-limits = [kind(2, {DAY}, segment=segment, name=str(number))
+regions = {{TokenBucket: limits, FixedWindow: limits, SlidingWindowLog: logs}}
+limits = [kind(2, {DAY}, region=regions[kind], name=str(number))
           for number in range(500) for kind in (TokenBucket, FixedWindow, SlidingWindowLog)]
 print(sum(bool(limit.take("k")) for limit in limits))
 """

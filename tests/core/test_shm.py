@@ -52,15 +52,15 @@ def test_what_one_process_writes_another_one_reads() -> None:
     program = """
 segment.occupy(1)
 segment.count(1, "requests", 41)
-segment.add_in_flight(segment.target("backend 127.0.0.1:80"), 1, 3)
-print(os.getpid(), segment.target("backend 127.0.0.1:80"))
+segment.rows.add_in_flight(segment.rows.row("backend 127.0.0.1:80"), 1, 3)
+print(os.getpid(), segment.rows.row("backend 127.0.0.1:80"))
 """
     pid, index = map(int, output_of(run_with(segment, program)).split())
     segment.count(0, "requests", 1)
     assert segment.metrics()["requests"] == 42
     assert segment.metrics(slot=1)["requests"] == 41
-    assert segment.target("backend 127.0.0.1:80") == index
-    assert segment.requests_in_flight(index) == 3
+    assert segment.rows.row("backend 127.0.0.1:80") == index
+    assert segment.rows.requests_in_flight(index) == 3
     assert segment.pid(1) == pid
     assert segment.starts(1) == 1
     assert 0 <= Segment.now() - segment.heartbeat(1) < 30_000
@@ -70,7 +70,7 @@ def test_the_words_of_a_killed_worker_are_zeroed_and_its_counters_stay() -> None
     segment = Segment.create(slots=2, targets=4)
     program = """
 segment.occupy(0)
-segment.add_in_flight(2, 0, 5)
+segment.rows.add_in_flight(2, 0, 5)
 segment.count(0, "accepted", 7)
 segment.count(0, "closed", 4)
 print("ready", flush=True)
@@ -79,12 +79,12 @@ input()
     process = run_with(segment, program)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    segment.add_in_flight(2, 1, 1)
-    assert segment.requests_in_flight(2) == 6
+    segment.rows.add_in_flight(2, 1, 1)
+    assert segment.rows.requests_in_flight(2) == 6
     process.send_signal(signal.SIGKILL)
     process.communicate()
     segment.release(0)
-    assert segment.requests_in_flight(2) == 1
+    assert segment.rows.requests_in_flight(2) == 1
     metrics = segment.metrics()
     assert (metrics["accepted"], metrics["closed"]) == (7, 7)
     assert (segment.pid(0), segment.heartbeat(0), segment.starts(0)) == (0, 0, 1)
@@ -95,7 +95,7 @@ def test_processes_that_enter_the_same_targets_at_once_agree() -> None:
     program = """
 import sys
 input()
-print(*[segment.target(f"target {number}") for number in range(200)])
+print(*[segment.rows.row(f"target {number}") for number in range(200)])
 """
     processes = [run_with(segment, program) for _ in range(4)]
     for process in processes:
@@ -111,18 +111,18 @@ print(*[segment.target(f"target {number}") for number in range(200)])
 @given(st.lists(st.text(max_size=8), max_size=30))
 def test_a_target_has_one_index_and_an_index_one_target(names: list[str]) -> None:
     segment = Segment.create(targets=32)
-    indices = {name: segment.target(name) for name in names}
+    indices = {name: segment.rows.row(name) for name in names}
     assert len(set(indices.values())) == len(indices)
     assert all(0 <= index < 32 for index in indices.values())
-    assert {name: segment.target(name) for name in names} == indices
+    assert {name: segment.rows.row(name) for name in names} == indices
 
 
 def test_a_full_table_says_so_and_still_finds_what_it_has() -> None:
     segment = Segment.create(targets=3)
-    indices = [segment.target(name) for name in "abc"]
+    indices = [segment.rows.row(name) for name in "abc"]
     with pytest.raises(SegmentError, match="table of 3 targets is full"):
-        segment.target("d")
-    assert [segment.target(name) for name in "abc"] == indices
+        segment.rows.row("d")
+    assert [segment.rows.row(name) for name in "abc"] == indices
 
 
 def test_counting_up_in_every_slot_loses_nothing() -> None:
@@ -175,7 +175,9 @@ def overwritten(offset: int, value: int) -> Callable[[int], None]:
         (overwritten(4, 99), "layout 99 of the segment is not"),
         (overwritten(16, 7), "contradicts its size"),
         (overwritten(20, 1_000_000), "contradicts its size"),
-        (overwritten(24, 8), "two versions of fastgate"),
+        (overwritten(48, 7), "has no region 'workers': two versions of fastgate"),
+        (overwritten(64, 9), "layout 9 of the region 'workers' is not 1: two versions of fastgate"),
+        (overwritten(72, 7), "contradicts its size"),
     ],
 )
 def test_another_layout_is_refused(damage: Callable[[int], None], message: str) -> None:
@@ -208,9 +210,9 @@ def test_slots_and_targets_outside_the_segment_are_refused() -> None:
                 call(slot)
     for target, slot in [(2, 0), (-1, 0), (0, 2), (0, -1)]:
         with pytest.raises(IndexError):
-            segment.add_in_flight(target, slot, 1)
+            segment.rows.add_in_flight(target, slot, 1)
     with pytest.raises(IndexError):
-        segment.requests_in_flight(2)
+        segment.rows.requests_in_flight(2)
     with pytest.raises(IndexError):
         segment.metrics(slot=2)
     with pytest.raises(KeyError):

@@ -5,6 +5,7 @@ from email.utils import formatdate
 
 import pytest
 from core.playbook import World, answer, get, post, status_of, world
+from core.regions import ring
 
 from fastgate._core.delivery.balancer import Random
 from fastgate._core.delivery.breaker import Breaker
@@ -262,7 +263,8 @@ def test_where_breakers_refuse_all_others_the_target_that_failed_is_tried_again(
         targets = play.pool.targets
         play.pool.update(targets, Random(targets), play.pool.health, breaks=Judgement(["reset"]))
         for number in (0, 2):
-            breaker = Breaker(play.segment, "backend", f"t{number}:80", failures=1, open=60.0)
+            name, events = f"t{number}:80", ring(play.segment)
+            breaker = Breaker(play.segment.rows, "backend", name, events=events, failures=1, open=60.0)
             breaker.record(breaker.admit(play.clock.now, 0), False, play.clock.now)
             assert breaker.admit(play.clock.now + 60_000, 0)    # half-open, and its one probe is under way
             targets[number].breaker = breaker

@@ -13,11 +13,11 @@ from typing import Any
 from core.playbook import Loop, Transport
 
 from fastgate import Policy, Request, Response
-from fastgate._core.exchange.worker import Engine
 from fastgate._core.observe.access_log import AccessLog
 from fastgate._core.probes.core import HandWheel, seed_random
 from fastgate._core.wire.h1.client import ClientConnection
 from fastgate.config import GatewayConfig, Problem
+from fastgate.gateway.building import make_engine
 from fastgate.gateway.control import LocalControl
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties import DUTIES
@@ -221,20 +221,30 @@ class FuzzedGateway:
         self.loop = Loop(self._connect, self._connected)
         self.control = LocalControl(config)
         self.segment = self.control.segment
-        self.engine = Engine(self.loop, self.segment, 0, self._log)  # type: ignore[arg-type]
+        self.engine = make_engine(self.loop, self.segment, 0, self._log)
         seed_random(self.engine, seed)
         self.clock = HandWheel(wheel=self.engine.wheel)
         self.loop.now = lambda: self.clock.now
         self.lines = Lines()
         problems: list[Problem] = []
-        pools = Pools(self.engine, self.control.slots, {})
+        pools = Pools(self.engine, self.control.store, self.segment.region("events"), self.control.slots, {})
         plan = finished(pools.plan(config.upstreams, Cooperative(), problems))
         policies: dict[str, Policy] = {
             "sees": Sees({}), "waits": Waits(self._wait), "reads": Reads({}), "streams": Streams({}),
         }  # fmt: skip
         subscribers = Subscribers(DUTIES, lambda topic, data: None)
         self.compiled: Compiled = finished(
-            compile_runtime(config, self.engine, plan.pools, policies, subscribers, Cooperative(), problems)
+            compile_runtime(
+                config,
+                self.engine,
+                self.control.store,
+                self.segment.region("plugins"),
+                plan.pools,
+                policies,
+                subscribers,
+                Cooperative(),
+                problems,
+            )
         )
         assert problems == []
         pools.use(plan)
@@ -285,6 +295,6 @@ class FuzzedGateway:
         self.loop.run()
         self.engine.stop()
         open_ = sum(pool.open for pool in self.pools)
-        flight = [self.segment.requests_in_flight(number) for number in range(8)]
+        flight = [self.segment.rows.requests_in_flight(number) for number in range(8)]
         assert (self.mistakes, self.loop.problems, self.errors, open_, flight) == ([], [], [], 0, [0] * 8)
         assert self.engine.open_connections == 0

@@ -3,9 +3,10 @@
 import logging
 
 import pytest
+from core.regions import prepare, prepare_shares
 
-from fastgate._core.limits.concurrency import Concurrency, prepare_shares, shares_size
-from fastgate._core.limits.rate import TokenBucket, limits_size, logs_size, prepare
+from fastgate._core.limits.concurrency import Concurrency, shares_size
+from fastgate._core.limits.rate import TokenBucket, limits_size, logs_size
 from fastgate._core.memory.segment import Segment
 from fastgate.state.watch import SAY_EVERY, LimitWatch
 
@@ -14,7 +15,7 @@ def test_what_was_lost_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture)
     segment = Segment.create(targets=1, limits=limits_size(8), logs=logs_size(256), shares=shares_size(16, 1))
     prepare(segment)
     prepare_shares(segment)
-    rate = TokenBucket(1, 3600, segment=segment)
+    rate = TokenBucket(1, 3600, region=segment.region("limits"))
     watch = LimitWatch(segment)
 
     def told(now: float) -> list[str]:
@@ -36,7 +37,7 @@ def test_what_was_lost_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture)
     (line,) = told(5.0 + SAY_EVERY)
     assert "1 keys were forgotten" in line
     assert told(500.0) == []
-    limit = Concurrency(2, segment=segment)
+    limit = Concurrency(2, region=segment.region("shares"))
     held = [limit.take(str(number)) for number in range(18)]
     assert all(held)
     (line,) = told(505.0)

@@ -12,12 +12,11 @@ import pytest
 
 from fastgate import Policy
 from fastgate._core.delivery.mirror import Mirrored
-from fastgate._core.exchange.worker import Engine
 from fastgate.config import GatewayConfig, HeaderEdits, Route
 from fastgate.config.schema.routes import PolicyKeys
 from fastgate.gateway.additions import Additions, over, together
 from fastgate.gateway.authentication import BuildContext, compile_methods
-from fastgate.gateway.building import close
+from fastgate.gateway.building import close, make_engine
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.delivery import compile_delivery, compile_upstreams
 from fastgate.gateway.duties import DUTIES
@@ -27,6 +26,7 @@ from fastgate.gateway.runtime import compile_runtime
 from fastgate.policies import chain
 from fastgate.policies.chain import CHAIN, Row, keys_in_order, render_order, tell_policies
 from fastgate.state.memory import make_segment
+from fastgate.state.shared_memory import SharedMemoryStore
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "policies" / "README.md").read_text(encoding="utf-8")
@@ -66,12 +66,15 @@ def configured(**keys: Any) -> GatewayConfig:
 async def compiled(**keys: Any) -> Any:
     """The compiled route of a configuration."""
     config = configured(**keys)
-    engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
-    pools, problems = Pools(engine, 1, {}), []
+    segment = make_segment(config, 1)
+    engine = make_engine(asyncio.get_running_loop(), segment, 0, lambda *_: None)
+    store, times = SharedMemoryStore(segment, 0), segment.region("plugins")
+    pools, problems = Pools(engine, store, segment.region("events"), 1, {}), []
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
     plugins = {"plugin": Plugin({})}
-    made = await compile_runtime(config, engine, plan.pools, plugins, subscribers, Cooperative(), problems)
+    rest = (subscribers, Cooperative(), problems)
+    made = await compile_runtime(config, engine, store, times, plan.pools, plugins, *rest)
     assert problems == []
     close(made)
     pools.forget(plan)
@@ -82,7 +85,9 @@ def names(parts: Any) -> list[str]:
     return [type(part).__name__ for part in parts or ()]
 
 
-GATES = ["Maintenance", "IpRules", "PreflightGate", "RateLimits", "ConcurrencyGate", "Authentication", "RateLimits"]
+GATES = [
+    "Maintenance", "IpRules", "PreflightGate", "RateLimitGate", "ConcurrencyGate", "Authentication", "RateLimitGate",
+]  # fmt: skip
 GATES += ["ContentTypes", "Hook", "PathEdit", "RequestEdits"]
 
 
@@ -96,7 +101,7 @@ async def test_the_runtime_asks_in_this_order() -> None:
 async def test_limits_by_identity_are_asked_after_authentication() -> None:
     keys = {"auth": {"any": ["key"]}, "rate_limit": {"rate": 1, "key": "key"}}
     route = await compiled(**keys, concurrency={"max": 1, "key": "key"})
-    assert names(route.on_request) == ["Authentication", "RateLimits", "ConcurrencyGate"]
+    assert names(route.on_request) == ["Authentication", "RateLimitGate", "ConcurrencyGate"]
 
 
 def swapped(first: str, second: str) -> tuple[Row, ...]:
@@ -176,11 +181,13 @@ async def test_what_cannot_be_compiled_is_told_with_its_key(tmp_path: Path) -> N
     schema = tmp_path / "schema.json"
     schema.write_text("7")
     config = configured(body_schema=str(schema))
-    engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
-    pools, problems = Pools(engine, 1, {}), []
+    segment = make_segment(config, 1)
+    engine = make_engine(asyncio.get_running_loop(), segment, 0, lambda *_: None)
+    store, times = SharedMemoryStore(segment, 0), segment.region("plugins")
+    pools, problems = Pools(engine, store, segment.region("events"), 1, {}), []
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
-    await compile_runtime(config, engine, plan.pools, {}, subscribers, Cooperative(), problems)
+    await compile_runtime(config, engine, store, times, plan.pools, {}, subscribers, Cooperative(), problems)
     assert [each.path for each in problems] == ["routes[0].body_schema"]
     assert compile_methods(BuildContext(config, engine, plan.pools, subscribers), problems) == {}
     pools.forget(plan)
@@ -204,8 +211,9 @@ async def test_the_first_delivery_around_that_of_a_route_is_the_outermost() -> N
 
     made = together([Additions(around=[mirrored(0.1)]), Additions(around=[mirrored(0.2)])])
     config = configured()
-    engine = Engine(asyncio.get_running_loop(), make_segment(config, 1), 0, lambda *_: None)
-    pools = Pools(engine, 1, {})
+    segment = make_segment(config, 1)
+    engine = make_engine(asyncio.get_running_loop(), segment, 0, lambda *_: None)
+    pools = Pools(engine, SharedMemoryStore(segment, 0), segment.region("events"), 1, {})
     plan = await pools.plan(config.upstreams, Cooperative(), [])
     delivery: Any = compile_delivery(config.routes[0], plan.pools, made.around)
     assert (delivery.sample, delivery.inner.sample, names([delivery.inner.inner])) == (0.1, 0.2, ["Upstreams"])

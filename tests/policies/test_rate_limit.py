@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from core.regions import prepare
 
-from fastgate._core.limits.rate import TokenBucket, limits_size, logs_size, prepare
+from fastgate._core.limits.rate import TokenBucket, limits_size, logs_size
 from fastgate._core.memory.segment import Segment
 from fastgate.config import GatewayConfig, RateLimit
 from fastgate.policies.rate_limit import compiled_limits
+from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to
 from fastgate.testing.messages import RecordedResponse
 
@@ -79,7 +81,7 @@ def test_what_the_configuration_accepts_the_core_can_count(limit: dict[str, Any]
     prepare(segment)
     route = {"name": "a", "path": "/", "upstream": "b", "rate_limit": limit}
     config = GatewayConfig.from_dict({"routes": [route], "upstreams": {"b": {"targets": ["b:1"]}}})
-    assert compiled_limits(config.routes[0], segment)
+    assert compiled_limits(config.routes[0], SharedMemoryStore(segment, 0))
 
 
 def test_half_a_request_a_minute_is_one_in_two() -> None:

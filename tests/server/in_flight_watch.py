@@ -16,7 +16,7 @@ def main() -> None:
     segment = segment_of(int(sys.argv[1]))
     slow, *others = json.loads(sys.argv[2])
     end = time.monotonic() + float(sys.argv[3])
-    count = segment.requests_in_flight
+    count = segment.rows.requests_in_flight
     looks = excess = 0
     sums = [0] * (len(others) + 1)
     while time.monotonic() < end:

@@ -42,7 +42,7 @@ async def test_a_slow_target_never_has_more_in_flight_than_the_others_and_one_fo
     async with targets(slow, fast, fast, fast) as upstreams, running(settings(upstreams), REAL) as server:
         port = await server.complete(WORKERS)
         segment = segment_of(server.pid)
-        rows = [segment.target(f"backend\0{target.name}") for target in upstreams]
+        rows = [segment.rows.row(f"backend\0{target.name}") for target in upstreams]
         async with Load(port, CLIENTS, lambda *_: get()) as load:
             await load.more(500)
             seen = await watch(server, rows, scaled(3))
@@ -54,7 +54,7 @@ async def test_a_slow_target_never_has_more_in_flight_than_the_others_and_one_fo
             after = await watch(server, rows, scaled(1.5))
         # Nothing is under way any more: nothing is counted, neither by those that live nor for the one that died.
         # A client has its answer a moment before its exchange is settled.
-        await eventually(lambda: [segment.requests_in_flight(row) for row in rows] == [0] * 4, within=2)
+        await eventually(lambda: [segment.rows.requests_in_flight(row) for row in rows] == [0] * 4, within=2)
         print(f"{dict(load.outcomes)} ({before} unanswered before the kill), {load.served_by}")
         for name, each in (("4 workers", seen), ("after a kill -9", after)):
             print(
@@ -74,10 +74,10 @@ async def test_what_a_killed_worker_had_in_flight_is_taken_back() -> None:
     async with targets(*[{"delay": (2.0, 2.0)}] * 2) as upstreams, running(settings(upstreams), REAL) as server:
         port = await server.complete(WORKERS)
         segment = segment_of(server.pid)
-        rows = [segment.target(f"backend\0{target.name}") for target in upstreams]
+        rows = [segment.rows.row(f"backend\0{target.name}") for target in upstreams]
 
         def in_flight() -> list[int]:
-            return [segment.requests_in_flight(row) for row in rows]
+            return [segment.rows.requests_in_flight(row) for row in rows]
 
         gaps = []
 

@@ -10,6 +10,8 @@ from wire.support import GET, check_problem, eventually, head, post, served
 
 from fastgate.testing import Answer, RawClient, reset, respond, stall, wait_for
 
+pytestmark = pytest.mark.usefixtures("either_store")
+
 
 def at_most(most: int, path: str = "/*", **keys) -> dict:
     route = {key: keys.pop(key) for key in ("timeouts", "rate_limit", "policies", "buffer_request") if key in keys}

@@ -8,6 +8,8 @@ from wire.support import GET, by_id, check_problem, head, post, served
 
 from fastgate.testing import RawClient, respond
 
+pytestmark = pytest.mark.usefixtures("either_store")
+
 HOUR = "1h"
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from core.regions import ring
 
 from fastgate import Gateway
 from fastgate._core.delivery.health import TargetHealth, UpstreamHealth
@@ -86,7 +87,8 @@ def target(gateway: Gateway, patients: list[Patient], number: int) -> TargetHeal
     """What the control plane of the gateway knows a target by."""
     assert gateway._control is not None
     names = [f"127.0.0.1:{patient.upstream.port}" for patient in patients]
-    return UpstreamHealth(gateway._control.segment, "backend", names).target(number)
+    segment = gateway._control.segment
+    return UpstreamHealth(segment.rows, "backend", names, events=ring(segment)).target(number)
 
 
 async def test_a_target_whose_probe_fails_is_left_out_after_as_many_as_configured_and_comes_back(

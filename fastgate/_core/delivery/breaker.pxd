@@ -2,7 +2,7 @@ cimport cython
 from libc.stdint cimport uint64_t
 
 from fastgate._core.memory.events cimport EventRing
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.targets cimport TargetRows
 from fastgate._core.memory.target_row cimport State
 
 # What admit() answers, in its lowest two bits; REJECT has no others. The whole answer is to be kept for record().
@@ -15,7 +15,7 @@ cdef enum:
 
 @cython.final
 cdef class Breaker:
-    cdef Segment segment
+    cdef TargetRows memory
     cdef EventRing events
     cdef readonly str name
     cdef readonly int row

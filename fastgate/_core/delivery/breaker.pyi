@@ -1,8 +1,8 @@
 from fastgate._core.memory.events import EventRing
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.targets import TargetRows
 
 class Breaker:
-    """The breaker of an upstream, or of one of its targets, which all processes of the segment share.
+    """The breaker of an upstream, or of one of its targets, which all processes share that have the rows.
 
     It opens after ``failures`` failures in a row, or when of at least ``min_requests`` outcomes within ``window`` the
     share ``ratio`` was bad; 0 switches either rule off. After ``open`` seconds it is half-open: ``half_open`` requests
@@ -15,7 +15,7 @@ class Breaker:
     row: int
     def __init__(
         self,
-        segment: Segment,
+        memory: TargetRows,
         upstream: str,
         target: str | None = None,
         *,

@@ -40,7 +40,6 @@ that stands still with the lock delays a change, never a request by more than 50
 from libc.stdint cimport uint64_t
 
 from fastgate._core.memory.events cimport EVENT_BREAKER, STATE_CLOSED, EventRing
-from fastgate._core.memory.segment cimport Segment
 from fastgate._core.memory.target_row cimport (
     BREAKER_CLOSED,
     BREAKER_HALF_OPEN,
@@ -64,6 +63,7 @@ from fastgate._core.memory.target_row cimport (
     shared_lock_prepare,
     unlock_state,
 )
+from fastgate._core.memory.targets cimport TargetRows
 
 from fastgate._core.memory.events import STATES
 
@@ -90,18 +90,18 @@ cdef inline uint64_t since_admission(uint64_t now, uint64_t probes) noexcept:
 
 
 cdef class Breaker:
-    """The breaker of an upstream, or of one of its targets, which all processes of the segment share."""
+    """The breaker of an upstream, or of one of its targets, which all processes share that have the rows."""
 
     def __cinit__(
-        self, Segment segment not None, str upstream not None, str target=None, *, EventRing events=None, failures=5,
-        ratio=0.5, min_requests=20, window=10.0, open=30.0, half_open=1, recovery=0.0
+        self, TargetRows memory not None, str upstream not None, str target=None, *, EventRing events not None,
+        failures=5, ratio=0.5, min_requests=20, window=10.0, open=30.0, half_open=1, recovery=0.0
     ):
-        self.segment = segment
-        self.events = EventRing(segment) if events is None else events
+        self.memory = memory
+        self.events = events
         self.name = upstream if target is None else f"{upstream} {target}"
-        self.row = segment.target(f"{upstream}\0{target or ''}")
-        self.own = <State*>segment.state(self.row)
-        self.upstream = <State*>segment.state(segment.target(f"{upstream}\0"))
+        self.row = memory.row(f"{upstream}\0{target or ''}")
+        self.own = <State*>memory.state(self.row)
+        self.upstream = <State*>memory.state(memory.row(f"{upstream}\0"))
         if shared_lock_prepare(self.upstream.lock) < 0:
             raise RuntimeError("the mutexes of this C library cannot be shared between processes")
         self.failures = failures

@@ -1,6 +1,7 @@
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.store import Budget
+from fastgate._core.memory.targets import TargetRows
 
-class RetryBudget:
+class RetryBudget(Budget):
     """How many retries an upstream may get from all workers together: a share ``budget`` of its first tries.
 
     It starts with 3, a first try adds ``budget``, a retry takes 1, and it holds what the first tries of 10 seconds
@@ -9,9 +10,11 @@ class RetryBudget:
 
     name: str
     row: int
-    def __init__(self, segment: Segment, upstream: str, budget: float = 0.2, *, now: int | None = None) -> None: ...
-    def take(self, now: int) -> bool:
-        """Takes one retry, if there is one."""
+    def __init__(self, memory: TargetRows, upstream: str, budget: float = 0.2, *, now: int | None = None) -> None: ...
+    def take(self, now: int, amount: int = 1) -> bool:
+        """Takes so many retries, if they are there."""
+    def give_back(self, now: int, amount: int = 1) -> None:
+        """So many retries were not made. It never holds more than it may."""
     def settle(self, now: int) -> None:
         """Books the first tries so far. For the control plane, once a second; without it the books are less exact."""
     def add_first_tries(self, slot: int, count: int = 1) -> None:

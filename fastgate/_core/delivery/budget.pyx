@@ -28,7 +28,7 @@ Cost: a load for each slot, and one compare-and-swap; only for a request that is
 
 from libc.stdint cimport int64_t, uint64_t
 
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.store cimport Budget
 from fastgate._core.memory.target_row cimport (
     State,
     atomic_load_acquire,
@@ -36,6 +36,10 @@ from fastgate._core.memory.target_row cimport (
     atomic_store_release,
     atomic_swap_if_equal,
 )
+from fastgate._core.memory.targets cimport TargetRows
+
+cdef extern from "memory/atomics.h" nogil:
+    uint64_t monotonic_ms()
 
 cdef enum:
     TOKEN = 1000
@@ -71,43 +75,47 @@ cdef inline int64_t balance_of(uint64_t tokens) noexcept:
     return (<int64_t>tokens >> SUM_BITS) + START
 
 
-def _count_first_tries(Segment segment not None, str upstream not None, int slot, uint64_t count):
+def _count_first_tries(TargetRows memory not None, str upstream not None, int slot, uint64_t count):
     """For tests: first tries of an upstream that has no budget yet."""
-    cdef int row = segment.target(f"{upstream}\0")
-    segment.check(slot, row)
-    segment.first_tries(row, slot)[0] += count
+    cdef int row = memory.row(f"{upstream}\0")
+    memory.check(row, slot)
+    memory.first_tries(row, slot)[0] += count
 
 
-cdef class RetryBudget:
+cdef class RetryBudget(Budget):
     """How many retries an upstream may get from all workers together: a share ``budget`` of its first tries."""
 
-    def __cinit__(self, Segment segment not None, str upstream not None, double budget=0.2, *, now=None):
+    def __cinit__(self, TargetRows memory not None, str upstream not None, double budget=0.2, *, now=None):
         if not 0.0 <= budget <= 1000.0:
             raise ValueError("a retry budget is a share of first tries, 0 to 1000")
-        self.segment = segment
+        self.memory = memory
         self.name = upstream
-        self.row = segment.target(f"{upstream}\0")
-        self.state = <State*>segment.state(self.row)
+        self.row = memory.row(f"{upstream}\0")
+        self.state = <State*>memory.state(self.row)
         self.deposit = <uint64_t>(budget * TOKEN + 0.5)
-        self.settle(Segment.now() if now is None else now)
+        self.settle(monotonic_ms() if now is None else now)
 
     cdef uint64_t tries(self) noexcept:
         """First tries of all workers."""
         cdef int slot
         cdef uint64_t total = 0
-        for slot in range(self.segment.slots):
-            total += atomic_load_relaxed(self.segment.first_tries(self.row, slot))
+        for slot in range(self.memory.slots):
+            total += atomic_load_relaxed(self.memory.first_tries(self.row, slot))
         return total & SUM_MASK
 
-    cpdef bint take(self, uint64_t now) noexcept:
-        """Takes one retry, if there is one."""
-        return self.look(now, True)
+    cdef bint spend(self, uint64_t now, int64_t amount) except -1:
+        return self.look(now, amount * TOKEN)
+
+    cdef int restore(self, uint64_t now, int64_t amount) except -1:
+        self.look(now, -amount * TOKEN)
+        return 0
 
     cpdef void settle(self, uint64_t now) noexcept:
         """Books the first tries so far."""
-        self.look(now, False)
+        self.look(now, 0)
 
-    cdef bint look(self, uint64_t now, bint takes) noexcept:
+    cdef bint look(self, uint64_t now, int64_t wanted) noexcept:
+        """Books, and takes what is wanted where there is as much; less than nothing is put back."""
         cdef uint64_t found = atomic_load_acquire(&self.state.tokens)
         cdef uint64_t tries = self.tries()
         cdef uint64_t booked
@@ -125,10 +133,12 @@ cdef class RetryBudget:
         while True:
             booked = found & SUM_MASK
             balance = balance_of(found) + <int64_t>(tries_since(booked, tries) * self.deposit)
+            if wanted < 0:
+                balance -= wanted
             balance = min(balance, <int64_t>self.most(now, tries))
-            given = takes and balance >= TOKEN
+            given = wanted > 0 and balance >= wanted
             if given:
-                balance -= TOKEN
+                balance -= wanted
             if tries_since(booked, tries):
                 booked = tries
             if atomic_swap_if_equal(&self.state.tokens, &found, <uint64_t>(balance - START) << SUM_BITS | booked):
@@ -155,10 +165,18 @@ cdef class RetryBudget:
 
     # For Python.
 
+    def take(self, uint64_t now, int amount=1) -> bool:
+        """Takes so many retries, if they are there."""
+        return self.spend(now, amount)
+
+    def give_back(self, uint64_t now, int amount=1) -> None:
+        """So many retries were not made."""
+        self.restore(now, amount)
+
     def add_first_tries(self, int slot, uint64_t count=1) -> None:
         """Counts first tries of the worker of this slot; only that worker may. Raises IndexError for a wrong slot."""
-        self.segment.check(slot, self.row)
-        self.segment.first_tries(self.row, slot)[0] += count
+        self.memory.check(self.row, slot)
+        self.memory.first_tries(self.row, slot)[0] += count
 
     @property
     def first_tries(self) -> int:

@@ -2,14 +2,14 @@ cimport cython
 from libc.stdint cimport uint64_t
 
 from fastgate._core.memory.events cimport EventRing
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.targets cimport TargetRows
 from fastgate._core.memory.target_row cimport State
 
 
 # The targets of one upstream as this process knows them.
 @cython.final
 cdef class UpstreamHealth:
-    cdef Segment segment
+    cdef TargetRows memory
     cdef EventRing events
     cdef readonly str name
     cdef readonly tuple targets         # names

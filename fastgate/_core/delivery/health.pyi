@@ -2,7 +2,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fastgate._core.memory.events import EventRing
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.targets import TargetRows
 
 NEVER: int
 
@@ -25,7 +25,7 @@ class TargetStatus(NamedTuple):
     breaker: str
 
 class UpstreamHealth:
-    """The health of the targets of one upstream, which all processes of the segment share. Times are seconds.
+    """The health of the targets of one upstream, which all processes share that have the rows. Times are seconds.
 
     A target is ejected after ``failures`` failures in a row within ``window`` (0 = never), for ``eject`` the first
     time, twice as long the second time and so on up to ``max_eject``; for each ``eject`` that passes after a return
@@ -47,7 +47,7 @@ class UpstreamHealth:
     """When the passing of time alone next changes a weight, as of the last ``weights()``; NEVER if it will not."""
     def __init__(
         self,
-        segment: Segment,
+        memory: TargetRows,
         name: str,
         targets: Iterable[str],
         *,

@@ -62,7 +62,6 @@ from fastgate._core.memory.events cimport (
     STATE_UP,
     EventRing,
 )
-from fastgate._core.memory.segment cimport STATE_SIZE, Segment
 from fastgate._core.memory.target_row cimport (
     BREAKER_KIND,
     BREAKER_OPEN,
@@ -89,8 +88,12 @@ from fastgate._core.memory.target_row cimport (
     shared_lock_prepare,
     unlock_state,
 )
+from fastgate._core.memory.targets cimport STATE_SIZE, TargetRows
 
 from fastgate._core.memory.events import STATES
+
+cdef extern from "memory/atomics.h" nogil:
+    uint64_t monotonic_ms()
 
 cdef enum:
     STEPS = 20                  # of slow start
@@ -123,21 +126,21 @@ TargetStatus.__doc__ = "What is known of a target. Times are milliseconds of ``S
 
 
 cdef class UpstreamHealth:
-    """The health of the targets of one upstream, which all processes of the segment share. Times are seconds."""
+    """The health of the targets of one upstream, which all processes share that have the rows. Times are seconds."""
 
     def __cinit__(
-        self, Segment segment not None, str name not None, targets, *, EventRing events=None, backups=(), failures=0,
-        window=10.0, eject=30.0, max_eject=300.0, max_ejected=0.5, slow_start=0.0, panic_threshold=0.5,
-        panic_over_probes=False
+        self, TargetRows memory not None, str name not None, targets, *, EventRing events not None, backups=(),
+        failures=0, window=10.0, eject=30.0, max_eject=300.0, max_ejected=0.5, slow_start=0.0,
+        panic_threshold=0.5, panic_over_probes=False
     ):
         cdef int index
-        self.segment = segment
-        self.events = EventRing(segment) if events is None else events
+        self.memory = memory
+        self.events = events
         self.name = name
         self.targets = tuple(targets)
         self.size = <int>len(self.targets)
-        self.row = segment.target(f"{name}\0")
-        self.upstream = <State*>segment.state(self.row)
+        self.row = memory.row(f"{name}\0")
+        self.upstream = <State*>memory.state(self.row)
         if shared_lock_prepare(self.upstream.lock) < 0:
             raise RuntimeError("the mutexes of this C library cannot be shared between processes")
         self.states = <State**>calloc(self.size + 1, sizeof(State*))
@@ -149,8 +152,8 @@ cdef class UpstreamHealth:
         if not backups.issubset(self.targets):
             raise ValueError(f"a backup of upstream {name!r} is not among its targets")
         for index in range(self.size):
-            self.rows[index] = segment.target(f"{name}\0{self.targets[index]}")
-            self.states[index] = <State*>segment.state(self.rows[index])
+            self.rows[index] = memory.row(f"{name}\0{self.targets[index]}")
+            self.states[index] = <State*>memory.state(self.rows[index])
             self.backups[index] = self.targets[index] in backups
         self.failures = min(failures, STREAK_COUNT)
         self.window = milliseconds(window)
@@ -394,7 +397,7 @@ cdef class UpstreamHealth:
 
     def is_changed(self, now=None) -> bool:
         """Whether ``weights()`` may answer something else than it last did."""
-        return self.changed(Segment.now() if now is None else now)
+        return self.changed(monotonic_ms() if now is None else now)
 
     def weights(self, base=None, now=None) -> list:
         """The weight of each target at this moment: its ``base`` (1.0), reduced, or 0.0 when it is not to be used.
@@ -411,14 +414,14 @@ cdef class UpstreamHealth:
         try:
             for index in range(self.size):
                 words[index] = 1.0 if base is None else base[index]
-            self.weigh(Segment.now() if now is None else now, words, words + self.size, NULL)
+            self.weigh(monotonic_ms() if now is None else now, words, words + self.size, NULL)
             return [words[self.size + index] for index in range(self.size)]
         finally:
             free(words)
 
     def sweep(self, now=None) -> None:
         """What time brings about: targets return, panic begins or ends. To be called ten times a second."""
-        cdef uint64_t time = Segment.now() if now is None else now
+        cdef uint64_t time = monotonic_ms() if now is None else now
         cdef int healthy
         self.return_due(time)
         if <uint64_t>self.panics(time, &healthy) != atomic_load_relaxed(&self.upstream.panic):
@@ -426,7 +429,7 @@ cdef class UpstreamHealth:
 
     def retry_after(self, now=None) -> float:
         """In how many seconds the passing of time alone may bring a target back; 0.0 when that is not known."""
-        return self.retry_after_ms(Segment.now() if now is None else now) / 1000.0
+        return self.retry_after_ms(monotonic_ms() if now is None else now) / 1000.0
 
     @property
     def generation(self) -> int:
@@ -463,7 +466,7 @@ cdef class TargetHealth:
 
         This method, drain() and enable() raise TimeoutError when a stopped process holds the lock of the upstream.
         """
-        cdef uint64_t time = Segment.now() if now is None else now
+        cdef uint64_t time = monotonic_ms() if now is None else now
         cdef uint64_t probe = PROBE_UNKNOWN if up is None else PROBE_UP if up else PROBE_DOWN
         cdef uint64_t control, before
         self.upstream.lock()
@@ -482,7 +485,7 @@ cdef class TargetHealth:
 
     def drain(self, now=None) -> None:
         """No more new requests for this target. For the control plane alone."""
-        cdef uint64_t time = Segment.now() if now is None else now
+        cdef uint64_t time = monotonic_ms() if now is None else now
         cdef uint64_t control
         cdef int before
         self.upstream.lock()
@@ -497,7 +500,7 @@ cdef class TargetHealth:
 
     def enable(self, now=None) -> None:
         """Takes back ``drain()``. For the control plane alone."""
-        cdef uint64_t time = Segment.now() if now is None else now
+        cdef uint64_t time = monotonic_ms() if now is None else now
         cdef uint64_t control
         self.upstream.lock()
         control = atomic_load_relaxed(&self.state.control)
@@ -516,11 +519,11 @@ cdef class TargetHealth:
         if ok:
             self.succeeded()
         else:
-            self.failed(Segment.now() if now is None else now)
+            self.failed(monotonic_ms() if now is None else now)
 
     def status(self, now=None) -> TargetStatus:
         """What is known of the target."""
-        cdef uint64_t time = Segment.now() if now is None else now
+        cdef uint64_t time = monotonic_ms() if now is None else now
         cdef uint64_t ejection, streak, up_since
         cdef int word
         if self.state.ejection & EJECTED and ejected_until(self.state.ejection) <= time:

@@ -2,13 +2,13 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.delivery.balancer cimport Balancer, Load
 from fastgate._core.delivery.breaker cimport Breaker
-from fastgate._core.delivery.budget cimport RetryBudget
 from fastgate._core.delivery.health cimport UpstreamHealth
 from fastgate._core.delivery.retry cimport Judgement
 from fastgate._core.delivery.tries cimport Try, Upstream
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.request_key cimport RequestKey
 from fastgate._core.exchange.worker cimport Engine
+from fastgate._core.memory.store cimport Budget
 from fastgate._core.wire.pooled cimport Home, PooledConnection
 
 
@@ -52,7 +52,8 @@ cdef class Pool(Upstream):
     cdef RequestKey hash_key           # for balancers that hash; None for the others
     cdef Judgement passive             # what counts against a target; None: nothing does
     cdef Judgement breaks              # what counts for breakers
-    cdef RetryBudget budget
+    cdef object budgets                # (name, share) → a Budget of the store
+    cdef Budget budget
     cdef double budget_ratio
     cdef uint64_t* first_tries
     cdef int room                      # how many targets the arrays have space for

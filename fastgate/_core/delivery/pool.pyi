@@ -1,5 +1,5 @@
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fastgate._core.delivery.balancer import Balancer
 from fastgate._core.delivery.breaker import Breaker
@@ -9,6 +9,7 @@ from fastgate._core.delivery.tries import Try, Upstream
 from fastgate._core.exchange.exchange import Exchange
 from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Engine
+from fastgate._core.memory.store import Budget
 from fastgate._core.wire.pooled import Home
 
 class Target(Home):
@@ -67,7 +68,8 @@ class Pool(Upstream):
     Times are seconds; counts are of one target and this worker. ``max_requests`` on one connection: 0 = no limit.
     ``passive`` is what counts against a target, ``breaks`` what counts for breakers; ``hash_key`` is for balancers that
     hash. With ``awaits_names`` (a name has not been resolved yet) requests wait while there is no target, for as long
-    as they would for a connection.
+    as they would for a connection. ``budgets`` gives the budget of retries for the name of an upstream and a share of
+    its first tries.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Pool(Upstream):
         balancer: Balancer[Target],
         health: UpstreamHealth,
         *,
+        budgets: Callable[[str, float], Budget],
         breaker: Breaker | None = None,
         hash_key: RequestKey | None = None,
         passive: Judgement | None = None,

@@ -29,7 +29,6 @@ from libc.string cimport memset
 
 from fastgate._core.delivery.balancer cimport Balancer, mix
 from fastgate._core.delivery.breaker cimport REJECT, Breaker
-from fastgate._core.delivery.budget cimport RetryBudget
 from fastgate._core.delivery.health cimport UpstreamHealth
 from fastgate._core.delivery.retry cimport Judgement
 from fastgate._core.delivery.tries cimport Try, Upstream, try_of
@@ -46,6 +45,7 @@ from fastgate._core.exchange.causes cimport (
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.request_key cimport RequestKey, find_steady_key
 from fastgate._core.exchange.worker cimport Engine
+from fastgate._core.memory.store cimport Budget
 from fastgate._core.wire.h1.upstream cimport UpstreamConnection
 from fastgate._core.wire.pooled cimport IDLE, RESERVED, STARTING, Home, PooledConnection
 
@@ -97,8 +97,8 @@ cdef class Target(Home):
         self.server_name = server_name
         self.authority = (authority or name).encode("ascii")
         self.waiting = deque()
-        engine.segment.check(engine.slot, number)
-        self.in_flight = engine.segment.in_flight(number, engine.slot)
+        engine.rows.check(number, engine.slot)
+        self.in_flight = engine.rows.in_flight(number, engine.slot)
 
     cdef int rest(self, PooledConnection connection) except -1:
         """Lays a connection on top of those that rest."""
@@ -157,15 +157,17 @@ cdef class Pool(Upstream):
     """
 
     def __cinit__(
-        self, Engine engine, str name, targets, Balancer balancer, UpstreamHealth health, *, Breaker breaker=None,
-        RequestKey hash_key=None, Judgement passive=None, Judgement breaks=None, max_connections=0, max_idle=0,
-        queue=128, queue_timeout=1.0, idle_timeout=4.0, max_requests=0, awaits_names=False
+        self, Engine engine, str name, targets, Balancer balancer, UpstreamHealth health, *, budgets,
+        Breaker breaker=None, RequestKey hash_key=None, Judgement passive=None, Judgement breaks=None,
+        max_connections=0, max_idle=0, queue=128, queue_timeout=1.0, idle_timeout=4.0, max_requests=0,
+        awaits_names=False
     ):
         self.engine = engine
         self.name = name
         self.targets = ()
         self.unplaced = deque()
-        self.first_tries = engine.segment.first_tries(health.row, engine.slot)
+        self.budgets = budgets
+        self.first_tries = engine.rows.first_tries(health.row, engine.slot)
         engine.pools.add(self)
         self.update(
             targets, balancer, health, breaker=breaker, hash_key=hash_key, passive=passive, breaks=breaks,
@@ -204,9 +206,9 @@ cdef class Pool(Upstream):
             target.index = i
             target.retired = False
             self.base[i] = target.weight
-            self.load.first[i] = self.engine.segment.in_flight(target.number, 0)
-        self.load.stride = self.engine.segment.words_stride
-        self.load.slots = self.engine.segment.slots
+            self.load.first[i] = self.engine.rows.in_flight(target.number, 0)
+        self.load.stride = self.engine.rows.stride
+        self.load.slots = self.engine.rows.slots
         for gone in set(self.targets) - set(targets):
             self.retire(<Target>gone)
         self.targets = targets
@@ -455,9 +457,9 @@ cdef class Pool(Upstream):
 
     cdef bint affords_retry(self, double ratio) except -1:
         if self.budget is None or self.budget_ratio != ratio:
-            self.budget = RetryBudget(self.engine.segment, self.name, ratio)
+            self.budget = <Budget?>self.budgets(self.name, ratio)
             self.budget_ratio = ratio
-        return self.budget.take(self.engine.wheel.now)
+        return self.budget.spend(self.engine.wheel.now, 1)
 
     cdef int judge(self, Exchange x, Try t, int failure) except -1:
         cdef Target target = <Target>t.target

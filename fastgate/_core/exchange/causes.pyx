@@ -105,6 +105,7 @@ _TABLE = (
     (BAD_JSON, 400, NO_FAILURE, False, 0, "bad_json", "The request body is not JSON."),
     (AMBIGUOUS_PATH, 400, NO_FAILURE, False, 0, "ambiguous_path", "This path could be read as another one."),
     (RATE_LIMITED, 429, NO_FAILURE, False, 1, "rate_limited", "Too many requests."),
+    (LIMITS_UNAVAILABLE, 503, NO_FAILURE, False, 1, "limits_unavailable", "Limits cannot be checked right now."),
     (CONCURRENCY_FULL, 503, NO_FAILURE, False, 1, "concurrency_full", "Too many requests are under way."),
     (QUEUE_TIMEOUT, 503, NO_FAILURE, False, 1, "queue_timeout", "Too many requests are under way."),
     (NO_TARGET, 503, NO_FAILURE, False, 1, "no_target", "No upstream is available for this request."),

@@ -22,6 +22,6 @@ cdef enum KeyPart:
     KEY_CLAIM = 7
 
 
-cdef bint find_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1
+cdef bint find_key(Exchange x, RequestKey key, const unsigned char* secret, uint64_t* found) except -1
 cdef bint find_steady_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1
 cdef const unsigned char* find_cookie(Head head, bytes name, int skip, Py_ssize_t* length) noexcept

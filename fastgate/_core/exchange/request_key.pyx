@@ -2,12 +2,13 @@
 
 Theory of operation
 -------------------
-The parts of a `RequestKey` are written one behind the other, each with its length in front, behind the identity of
-whoever asks (a limit's, say), and hashed with SipHash. For limits the secret is the segment's: every worker gets the
-same number, and nobody outside can find two clients that share one. For balancers and splits it is none, so that a
-client stays where it is over restarts and on every host. A part that the request does not have counts as empty:
-requests without the field share one key, so that leaving a field away is no way around a limit. Balancers and splits
-draw by chance for a request that has no part of the key: they would send all of these to one target.
+The parts of a `RequestKey` are written one behind the other, each with its length in front, and hashed with SipHash.
+For limits the secret is the limit's own, which its store has made of its secret and the limit's name: every worker gets
+the same number, and nobody outside can find two clients that share one. For balancers and splits it is none, and their
+name stands in front, so that a client stays where it is over restarts and on every host. A part that the request does
+not have counts as empty: requests without the field share one key, so that leaving a field away is no way around a
+limit. Balancers and splits draw by chance for a request that has no part of the key: they would send all of these to
+one target.
 
 An IPv6 client is known by its first 64 bits, which is what a network gives to one customer.
 """
@@ -56,9 +57,11 @@ cdef unsigned char[16] NO_SECRET
 memset(NO_SECRET, 0, 16)
 
 
-cdef bint find_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1:
-    """The key of a request under a limit. False: the request has nothing of what the key is made of."""
-    return hash_key(x, key, identity, x.engine.segment.key(), found)
+cdef bint find_key(Exchange x, RequestKey key, const unsigned char* secret, uint64_t* found) except -1:
+    """The key of a request under a limit, which has a secret of its own. False: the request has nothing of what the key
+    is made of.
+    """
+    return hash_key(x, key, None, secret, found)
 
 
 cdef bint find_steady_key(Exchange x, RequestKey key, bytes identity, uint64_t* found) except -1:
@@ -72,7 +75,8 @@ cdef bint hash_key(
     cdef Buffer* buffer = &x.engine.buffer
     cdef bint present = False
     buffer.length = 0
-    put_bytes(buffer, identity)
+    if identity is not None:
+        put_bytes(buffer, identity)
     if key.kind != KEY_SEVERAL:
         present = put_part(x, key.kind, key.parts[0][1] if key.name is None else key.name, buffer)
     else:

@@ -3,7 +3,10 @@ from libc.stdint cimport uint64_t
 from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.exchange.head cimport Head
 from fastgate._core.exchange.route cimport Runtime
-from fastgate._core.memory.segment cimport Segment, Slab
+from fastgate._core.memory.counters cimport Slab
+from fastgate._core.memory.region cimport Region
+from fastgate._core.memory.targets cimport TargetRows
+from fastgate._core.memory.workers cimport WorkerSlot
 from fastgate._core.exchange.timers cimport Wheel
 
 
@@ -15,9 +18,12 @@ cdef class Part:
 
 cdef class Engine:
     cdef readonly object loop
-    cdef readonly Segment segment
     cdef readonly int slot
-    cdef Slab* slab
+    cdef Region workers
+    cdef WorkerSlot* seat              # in the region of workers
+    cdef Region counters
+    cdef Slab* slab                    # in that of counters
+    cdef readonly TargetRows rows
     cdef readonly Wheel wheel
     cdef readonly Runtime runtime
     cdef Buffer buffer                 # scratch for the head that is being assembled

@@ -5,7 +5,8 @@ from weakref import WeakSet
 from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.timers import Wheel
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.region import Region
+from fastgate._core.memory.targets import TargetRows
 from fastgate._core.wire.tls_failures import TLSFailures
 
 class Log(Protocol):
@@ -19,11 +20,20 @@ class Part:
 class Engine:
     """What a worker has one of: loop, timer wheel, counters, scratch space and the runtime that new exchanges use."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, segment: Segment, slot: int, log: Log) -> None: ...
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        slot: int,
+        log: Log,
+        *,
+        workers: Region,
+        counters: Region,
+        rows: TargetRows,
+    ) -> None: ...
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
     @property
-    def segment(self) -> Segment: ...
+    def rows(self) -> TargetRows: ...
     @property
     def slot(self) -> int: ...
     @property

@@ -20,7 +20,10 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 from fastgate._core.memory.buffer cimport free_buffer
 from fastgate._core.exchange.head cimport PROXY_CONNECTION, Head
 from fastgate._core.exchange.route cimport Runtime
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.counters cimport slab_of
+from fastgate._core.memory.region cimport Region
+from fastgate._core.memory.targets cimport TargetRows
+from fastgate._core.memory.workers cimport beat, worker_slot
 from fastgate._core.exchange.timers cimport Wheel
 
 from fastgate._core.wire.tls_failures import TLSFailures
@@ -101,12 +104,16 @@ cdef class Part:
 cdef class Engine:
     """The one of its worker. ``log(level, message, **fields)`` takes what an operator should know."""
 
-    def __cinit__(self, loop, Segment segment, int slot, log):
+    def __cinit__(
+        self, loop, int slot, log, *, Region workers not None, Region counters not None, TargetRows rows not None
+    ):
         self.loop = loop
-        self.segment = segment
         self.slot = slot
-        segment.check(slot, 0)
-        self.slab = segment.slab(slot)
+        self.workers = workers
+        self.seat = worker_slot(workers, slot)
+        self.counters = counters
+        self.slab = slab_of(counters, slot)
+        self.rows = rows
         self.ready = True
         self.log = log
         self.wheel = Wheel(self.timer_failed)
@@ -139,7 +146,7 @@ cdef class Engine:
 
     def turn(self):
         self.timer = self.loop.call_later(TICK_MS / 1000, self.turn)
-        self.segment.beat(self.slot)
+        beat(self.seat)
         self.wheel.turn()
         if self.turning:
             for part in list(self.turning):

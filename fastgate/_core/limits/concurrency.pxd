@@ -2,7 +2,8 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.memory.locks cimport STRIPES, Stripe
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.region cimport Region
+from fastgate._core.memory.store cimport ShareCounter
 
 
 cdef enum:
@@ -25,8 +26,8 @@ cdef struct Learned:
     uint32_t reserved[2]
 
 
-# How REGION_SHARES begins. A byte a set follows (whether it was ever used), then the sets: first their keys, then their
-# entries; at last the spare entries. The first half of the sets is for keys that clients cannot choose.
+# How the region "shares" begins. A byte a set follows (whether it was ever used), then the sets: first their keys, then
+# their entries; at last the spare entries. The first half of the sets is for keys that clients cannot choose.
 cdef struct Shares:
     uint64_t magic
     uint64_t sets               # in each half
@@ -37,10 +38,11 @@ cdef struct Shares:
     uint64_t spares[SPARES]     # the hash of the name of the limit that each spare entry belongs to; 0 = free
 
 
-# A limit of requests at once, as the worker of one slot sees it. Immutable; what it counts lies in the segment.
+# A limit of requests at once, as the worker of one slot sees it. Immutable; what it counts lies in a region. It always
+# answers at once. A place is this worker's word of the entry.
 @cython.final
-cdef class Concurrency:
-    cdef readonly Segment segment
+cdef class Concurrency(ShareCounter):
+    cdef readonly Region region
     cdef readonly int slot
     cdef readonly int64_t max
     cdef readonly int64_t queue
@@ -49,21 +51,13 @@ cdef class Concurrency:
     cdef Shares* shares
     cdef uint32_t tag                       # of its entries
     cdef uint64_t spare                     # the number of its spare entry
-    cdef unsigned char secret[16]
 
     # The key of a text under this limit.
     cdef uint64_t key_of(self, const void* text, size_t length) noexcept
-    # 1 = one more is running, and *word is what release() takes; 0 = full.
-    cdef int acquire(self, uint64_t key, int64_t** word) noexcept
-    # 1 = one more is waiting, and *word is what promote() and leave_queue() take; 0 = the queue is full.
-    cdef int enter_queue(self, uint64_t key, int64_t** word) noexcept
-    # 1 = what waited is running now, to be ended by release(); 0 = still full, it goes on waiting.
-    cdef int promote(self, int64_t* word) noexcept
-    cdef void release(self, int64_t* word) noexcept
-    cdef void leave_queue(self, int64_t* word) noexcept
-    # How long a running request took, before its release(); dropped = it timed out or was refused for overload. Does
-    # nothing where the limit is not adaptive.
-    cdef void sample(self, int64_t* word, uint64_t now_us, uint64_t latency_us, bint dropped) noexcept
+    # 1 = an amount more is running, to be ended by leave(); 0 = full.
+    cdef int acquire(self, uint64_t key, int64_t amount, void** place) noexcept
+    # 1 = one more is waiting; 0 = the queue is full.
+    cdef int enter_queue(self, uint64_t key, void** place) noexcept
 
     cdef unsigned char* hold(self, uint64_t key, Stripe** stripe) noexcept
     cdef unsigned char* place(self, uint64_t number, uint64_t key, bint claiming) noexcept
@@ -73,13 +67,14 @@ cdef class Concurrency:
     cdef Stripe* stripe_at(self, unsigned char* entry) noexcept
     cdef int64_t count(self, unsigned char* entry, int shift) noexcept
     cdef int64_t bound(self, unsigned char* entry) noexcept
-    cdef bint admit(self, unsigned char* entry, int64_t change) noexcept
-    cdef Share share(self, int64_t* word, str state)
+    cdef bint admit(self, unsigned char* entry, int64_t amount, int64_t change) noexcept
+    cdef Share share(self, void* place, int64_t amount, str state)
     cdef void close_window(self, Learned* learned, uint64_t now_us) noexcept
 
 
 @cython.final
 cdef class Share:
     cdef Concurrency home
-    cdef int64_t* word
+    cdef void* place
+    cdef int64_t amount
     cdef readonly str state                 # "running", "waiting", "released"

@@ -6,8 +6,8 @@ A key has an entry in shared memory with one 64-bit word for each worker slot: i
 high half what is waiting. A word is written by the worker of its slot alone, the sum of all is what counts. What a
 dead worker held is thereby known: the supervisor zeroes the words of its slot, and nothing drifts.
 
-* acquire() looks for the entry, adds up the words, compares and adds to its own word, all under one of 64 robust
-  locks, chosen by the set of entries a key belongs to: no two workers can take the last place. release() subtracts
+* enter() looks for the entry, adds up the words, compares and adds to its own word, all under one of 64 robust
+  locks, chosen by the set of entries a key belongs to: no two workers can take the last place. leave() subtracts
   from its own word without a lock: whoever adds up at that moment sees one or the other.
 * A key's entry is one of sixteen in its set. An entry whose words are all zero is free for the next key, because nobody
   can hold a pointer to it.
@@ -18,6 +18,7 @@ dead worker held is thereby known: the supervisor zeroes the words of its slot, 
 * Every store leaves the table valid, so a death inside needs no repair: an entry that was claimed and not yet counted
   in is all zeros, that is, free.
 * Who waits asks again (promote); the queue bounds how many may, not in which order they are let in.
+* A request counts as an amount, most often one. One that is larger than the limit is let in alone.
 
 **Adaptive limits** find out how many at once a server can take: more only make each other wait. After each window of
 at least 100 ms and 10 samples the limit moves (the rule is that of Gradient2Limit in Netflix' concurrency-limits):
@@ -34,8 +35,8 @@ asked for is such a measurement for nothing. A lower one is believed at once, a 
 dropped (timeouts, refusals for overload) count no latency, and a window that has any takes a tenth off the limit.
 Nothing can be learned of fewer at once than the minimum, so that should be less than the server can take.
 
-Cost: acquire, one lock, the keys of a set (two cache lines) and the words of an entry; a new key, the words of sixteen.
-release, one store.
+Cost: enter, one lock, the keys of a set (two cache lines) and the words of an entry; a new key, the words of sixteen.
+leave, one store.
 """
 
 from libc.math cimport sqrt
@@ -46,9 +47,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastgate._core.memory.hashing cimport siphash, siphash_derive
 from fastgate._core.memory.locks cimport STRIPES, Stripe, prepare_stripes, shared_lock, shared_unlock
-from fastgate._core.memory.segment cimport REGION_SHARES, Segment
+from fastgate._core.memory.region cimport SHARES_LAYOUT, Region, own_region
+from fastgate._core.memory.store cimport ADMITTED, REFUSED, WAITING, ShareCounter
 
-from fastgate._core.memory.segment import SegmentError
+from fastgate._core.memory.region import SegmentError
 
 cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_load_relaxed(const uint64_t* word)
@@ -62,7 +64,7 @@ cdef enum:
     MAGIC = 0x736572616873      # "shares"
     LINE = 64
     RUNNING = 0                 # where in a word the two counts begin
-    WAITING = 32
+    QUEUED = 32
     WINDOW_US = 100000          # a window of samples is at least so long
     WINDOW_SAMPLES = 10
     WINDOWS = 50                # between two measurements of the baseline
@@ -72,7 +74,7 @@ cdef enum:
     DRAINING = 1
     MEASURING = 2
 
-cdef int64_t ONE_WAITING = <int64_t>1 << WAITING
+cdef int64_t ONE_WAITING = <int64_t>1 << QUEUED
 cdef double TOLERANCE = 1.2
 cdef double SMOOTHING = 0.2
 
@@ -106,11 +108,11 @@ cdef inline uint64_t* words_of(unsigned char* entry) noexcept:
     return <uint64_t*>(entry + sizeof(Learned))
 
 
-cdef class Concurrency:
+cdef class Concurrency(ShareCounter):
     """At most ``max`` requests of a key at once, over all workers."""
 
     def __init__(
-        self, max, *, queue=0, minimum=None, Segment segment=None, int slot=0, entries=1024, str name not None="",
+        self, max, *, queue=0, minimum=None, Region region=None, int slot=0, entries=1024, str name not None="",
         chosen=False
     ):
         cdef bytes label = name.encode("utf-8", "surrogateescape")
@@ -120,19 +122,19 @@ cdef class Concurrency:
             raise ValueError(f"queue is a whole number from 0 to {(1 << 31) - 1}, not {queue!r}")
         if minimum is not None and not 1 <= minimum <= max:
             raise ValueError(f"minimum is a whole number from 1 to max, not {minimum!r}")
-        if segment is None:
-            segment = Segment.create(targets=1, shares=shares_size(entries, 1))
-            prepare_shares(segment)
-        if not 0 <= slot < segment.slots:
-            raise IndexError(f"slot {slot} of {segment.slots}")
-        self.segment = segment
-        self.shares = shares_of(segment)
+        if region is None:
+            region = own_region("shares", SHARES_LAYOUT, shares_size(entries, 1))
+            prepare_shares(region)
+        if not 0 <= slot < region.slots:
+            raise IndexError(f"slot {slot} of {region.slots}")
+        self.region = region
+        self.shares = shares_of(region)
         self.slot = slot
         self.max = max
         self.queue = queue
         self.minimum = 0 if minimum is None else minimum
         self.chosen = chosen
-        siphash_derive(self.secret, segment.key(), PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
+        siphash_derive(self.secret, region.secret, PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
         self.tag = (<uint32_t*>self.secret)[0]
         self.spare = find_spare(self.shares, (<uint64_t*>self.secret)[0] | 1)
 
@@ -172,7 +174,7 @@ cdef class Concurrency:
         return entry
 
     cdef int64_t count(self, unsigned char* entry, int shift) noexcept:
-        """The requests of all workers that are RUNNING or WAITING."""
+        """What all workers have RUNNING or QUEUED."""
         cdef uint64_t* words = words_of(entry)
         cdef uint64_t slot
         cdef int64_t total = 0
@@ -200,7 +202,7 @@ cdef class Concurrency:
         # Of the entries that nobody holds one that never was in use, or what was learned longest ago.
         for way in range(SHARE_WAYS):
             entry = self.entry_of(number, way)
-            held = self.count(entry, RUNNING) + self.count(entry, WAITING) if keys[way] != 0 else 0
+            held = self.count(entry, RUNNING) + self.count(entry, QUEUED) if keys[way] != 0 else 0
             if held:
                 if (<Learned*>entry).owner == self.tag and (mate == NULL or held < fewest):
                     mate = entry
@@ -229,62 +231,71 @@ cdef class Concurrency:
             limit /= 2
         return min(self.max, max(self.minimum, <int64_t>limit))
 
-    cdef bint admit(self, unsigned char* entry, int64_t change) noexcept:
-        """Changes the own word if there is a place. Under the lock."""
+    cdef bint admit(self, unsigned char* entry, int64_t amount, int64_t change) noexcept:
+        """Changes the own word if there is room for an amount. Under the lock."""
         cdef Learned* learned = <Learned*>entry
         cdef uint64_t* word = &words_of(entry)[self.slot]
         cdef int64_t running = self.count(entry, RUNNING)
-        if running >= self.bound(entry):
+        if running + amount > self.bound(entry) and (amount == 1 or running != 0):
             return False
         atomic_store_release(word, word[0] + <uint64_t>change)
-        if self.minimum and running >= learned.peak:
-            learned.peak = <uint32_t>running + 1
+        if self.minimum and running + amount > learned.peak:
+            learned.peak = <uint32_t>(running + amount)
         return True
 
-    cdef int acquire(self, uint64_t key, int64_t** word) noexcept:
+    cdef int acquire(self, uint64_t key, int64_t amount, void** place) noexcept:
         cdef Stripe* stripe
         cdef unsigned char* entry = self.hold(key or 1, &stripe)
-        cdef int admitted = self.admit(entry, 1)
-        word[0] = <int64_t*>&words_of(entry)[self.slot] if admitted else NULL
+        cdef int admitted = self.admit(entry, amount, amount)
+        place[0] = &words_of(entry)[self.slot] if admitted else NULL
         shared_unlock(stripe.lock)
         return admitted
 
-    cdef int enter_queue(self, uint64_t key, int64_t** word) noexcept:
+    cdef int enter_queue(self, uint64_t key, void** place) noexcept:
         cdef Stripe* stripe
         cdef unsigned char* entry
-        word[0] = NULL
+        cdef uint64_t* word
+        place[0] = NULL
         if self.queue == 0:
             return 0
         entry = self.hold(key or 1, &stripe)
-        if self.count(entry, WAITING) < self.queue:
-            word[0] = <int64_t*>&words_of(entry)[self.slot]
-            atomic_store_release(<uint64_t*>word[0], <uint64_t>(word[0][0] + ONE_WAITING))
+        if self.count(entry, QUEUED) < self.queue:
+            word = &words_of(entry)[self.slot]
+            atomic_store_release(word, word[0] + <uint64_t>ONE_WAITING)
+            place[0] = word
         shared_unlock(stripe.lock)
-        return word[0] != NULL
+        return place[0] != NULL
 
-    cdef int promote(self, int64_t* word) noexcept:
-        cdef unsigned char* entry = <unsigned char*>(word - self.slot) - sizeof(Learned)
+    cdef int enter(self, uint64_t key, int64_t amount, bint behind, void** place) noexcept:
+        if not behind and self.acquire(key, amount, place):
+            return ADMITTED
+        return WAITING if self.enter_queue(key, place) else REFUSED
+
+    cdef int promote(self, void* place, int64_t amount) noexcept:
+        cdef unsigned char* entry = <unsigned char*>(<uint64_t*>place - self.slot) - sizeof(Learned)
         cdef Stripe* stripe = self.stripe_at(entry)
         cdef int admitted
         # The entry cannot go to another key: this one is waiting in it.
         shared_lock(stripe.lock)
-        admitted = self.admit(entry, 1 - ONE_WAITING)
+        admitted = self.admit(entry, amount, amount - ONE_WAITING)
         shared_unlock(stripe.lock)
         return admitted
 
-    cdef void release(self, int64_t* word) noexcept:
-        atomic_store_release(<uint64_t*>word, <uint64_t>(word[0] - 1))
+    cdef void leave(self, void* place, int64_t amount) noexcept:
+        cdef uint64_t* word = <uint64_t*>place
+        atomic_store_release(word, word[0] - <uint64_t>amount)
 
-    cdef void leave_queue(self, int64_t* word) noexcept:
-        atomic_store_release(<uint64_t*>word, <uint64_t>(word[0] - ONE_WAITING))
+    cdef void leave_queue(self, void* place) noexcept:
+        cdef uint64_t* word = <uint64_t*>place
+        atomic_store_release(word, word[0] - <uint64_t>ONE_WAITING)
 
-    cdef void sample(self, int64_t* word, uint64_t now_us, uint64_t latency_us, bint dropped) noexcept:
+    cdef void sample(self, void* place, uint64_t now_us, uint64_t latency_us, bint dropped) noexcept:
         cdef unsigned char* entry
         cdef Learned* learned
         cdef Stripe* stripe
         if self.minimum == 0:
             return
-        entry = <unsigned char*>(word - self.slot) - sizeof(Learned)
+        entry = <unsigned char*>(<uint64_t*>place - self.slot) - sizeof(Learned)
         learned = <Learned*>entry
         stripe = self.stripe_at(entry)
         shared_lock(stripe.lock)
@@ -335,34 +346,36 @@ cdef class Concurrency:
 
     # For Python.
 
-    cdef Share share(self, int64_t* word, str state):
+    cdef Share share(self, void* place, int64_t amount, str state):
         cdef Share share = Share.__new__(Share)
         share.home = self
-        share.word = word
+        share.place = place
+        share.amount = amount
         share.state = state
         return share
 
-    def take(self, key):
+    def take(self, key, amount=1):
         """One more request of this key: its Share, or None when there are as many as there may be."""
-        cdef int64_t* word
-        if self.acquire(hashed(self, key), &word):
-            return self.share(word, "running")
+        cdef void* place
+        if self.acquire(hashed(self, key), amount_of(amount), &place):
+            return self.share(place, amount, "running")
         return None
 
-    def wait(self, key):
+    def wait(self, key, amount=1):
         """A place in the queue of this key, a Share that promote() turns into a running one; None when it is full."""
-        cdef int64_t* word
-        if self.enter_queue(hashed(self, key), &word):
-            return self.share(word, "waiting")
+        cdef void* place
+        amount_of(amount)
+        if self.enter_queue(hashed(self, key), &place):
+            return self.share(place, amount, "waiting")
         return None
 
     def running(self, key) -> int:
-        """How many requests of this key are under way in all workers."""
+        """How much of this key is under way in all workers."""
         return _look(self, key, RUNNING)
 
     def waiting(self, key) -> int:
         """How many requests of this key wait in all workers."""
-        return _look(self, key, WAITING)
+        return _look(self, key, QUEUED)
 
     def limit(self, key) -> int:
         """How many requests of this key may be under way at once now."""
@@ -372,6 +385,12 @@ cdef class Concurrency:
 cdef uint64_t hashed(Concurrency limit, key) except? 0:
     cdef bytes text = key if type(key) is bytes else (<str?>key).encode("utf-8", "surrogateescape")
     return limit.key_of(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)) or 1
+
+
+cdef int64_t amount_of(amount) except -1:
+    if amount != int(amount) or not 1 <= amount < 1 << 31:
+        raise ValueError(f"an amount is a whole number from 1 to {(1 << 31) - 1}, not {amount!r}")
+    return int(amount)
 
 
 cdef int64_t _look(Concurrency limit, key, int shift) except -1:
@@ -402,7 +421,7 @@ cdef class Share:
         """Whether what waited is running now."""
         if self.state != "waiting":
             raise ValueError(f"this share is {self.state}")
-        if not self.home.promote(self.word):
+        if not self.home.promote(self.place, self.amount):
             return False
         self.state = "running"
         return True
@@ -412,10 +431,10 @@ cdef class Share:
         cdef uint64_t now = monotonic_us() if now_ns is None else now_ns // 1000
         if self.state == "running":
             if latency is not None or dropped:
-                self.home.sample(self.word, now, <uint64_t>((latency or 0) * 1000000.0), dropped)
-            self.home.release(self.word)
+                self.home.sample(self.place, now, <uint64_t>((latency or 0) * 1000000.0), dropped)
+            self.home.leave(self.place, self.amount)
         elif self.state == "waiting":
-            self.home.leave_queue(self.word)
+            self.home.leave_queue(self.place)
         self.state = "released"
 
     def __enter__(self):
@@ -426,50 +445,50 @@ cdef class Share:
 
 
 def shares_size(uint64_t entries, uint64_t slots) -> int:
-    """Bytes of the region ``shares`` for so many keys at once, twice, and a segment of so many slots."""
+    """Bytes of the region ``shares`` for so many keys at once, twice, and a memory of so many slots."""
     cdef uint64_t sets = 2 * (((entries or 1) + SHARE_WAYS - 1) // SHARE_WAYS)
     return sizeof(Shares) + up(sets, LINE) + sets * set_size(stride_of(slots)) + SPARES * stride_of(slots)
 
 
-def prepare_shares(Segment segment not None) -> None:
-    """Makes the region of a new segment ready. To be called once, by its creator, before others attach it."""
-    cdef Shares* shares = <Shares*>segment.region(REGION_SHARES)
-    cdef size_t size = segment.region_size(REGION_SHARES)
-    cdef uint64_t stride = stride_of(segment.slots)
+def prepare_shares(Region region not None) -> None:
+    """Makes the region of a new memory ready. To be called once, by its creator, before others use it."""
+    cdef Shares* shares = <Shares*>region.open("shares", SHARES_LAYOUT, 0)
+    cdef size_t size = region.size
+    cdef uint64_t stride = stride_of(region.slots)
     if size == 0:
         return
     if size < sizeof(Shares) + LINE + 2 * set_size(stride) + SPARES * stride:
-        raise ValueError(f"{size} bytes are too few for limits of concurrency over {segment.slots} slots")
+        raise ValueError(f"{size} bytes are too few for limits of concurrency over {region.slots} slots")
     if shares.magic == MAGIC:
         return
     size -= sizeof(Shares) + SPARES * stride
     shares.sets = size // (2 * (set_size(stride) + 1))
     while up(2 * shares.sets, LINE) + 2 * shares.sets * set_size(stride) > size:
         shares.sets -= 1
-    shares.slots = segment.slots
+    shares.slots = region.slots
     shares.stride = stride
     prepare_stripes(shares.stripes)
     atomic_store_release(&shares.magic, MAGIC)
 
 
-cdef Shares* shares_of(Segment segment) except NULL:
-    cdef Shares* shares = <Shares*>segment.region(REGION_SHARES)
-    if segment.region_size(REGION_SHARES) < sizeof(Shares) or atomic_load_acquire(&shares.magic) != MAGIC:
-        raise SegmentError("the segment was not prepared for limits of concurrency")
+cdef Shares* shares_of(Region region) except NULL:
+    cdef Shares* shares = <Shares*>region.open("shares", SHARES_LAYOUT, sizeof(Shares))
+    if atomic_load_acquire(&shares.magic) != MAGIC:
+        raise SegmentError("the region 'shares' was not prepared")
     return shares
 
 
-def release_slot(Segment segment not None, int slot) -> None:
+def release_slot(Region region not None, int slot) -> None:
     """Gives back all that the worker of this slot held or waited for. To be called when its process is gone."""
     cdef Shares* shares
     cdef unsigned char* entry
     cdef uint64_t number
     cdef int way, spare
-    if not 0 <= slot < segment.slots:
-        raise IndexError(f"slot {slot} of {segment.slots}")
-    if segment.region_size(REGION_SHARES) == 0:
+    if not 0 <= slot < region.slots:
+        raise IndexError(f"slot {slot} of {region.slots}")
+    if region.size == 0:
         return
-    shares = shares_of(segment)
+    shares = shares_of(region)
     for number in range(2 * shares.sets):
         if touched(shares)[number]:
             for way in range(SHARE_WAYS):
@@ -480,13 +499,13 @@ def release_slot(Segment segment not None, int slot) -> None:
             atomic_store_release(&words_of(spare_of(shares, spare))[slot], 0)
 
 
-def merged(Segment segment not None) -> int:
+def merged(Region region not None) -> int:
     """How many requests were counted together with those of other keys, because there was no room for their own."""
     cdef Shares* shares
     cdef uint64_t total = 0
     cdef int number
-    if segment.region_size(REGION_SHARES):
-        shares = shares_of(segment)
+    if region.size:
+        shares = shares_of(region)
         for number in range(STRIPES):
             total += atomic_load_relaxed(&shares.stripes[number].lost)
     return total

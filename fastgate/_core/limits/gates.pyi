@@ -5,21 +5,19 @@ from collections.abc import Iterable
 from fastgate._core.exchange.exchange import Debt, Gate, Stamp
 from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Part
-from fastgate._core.limits.concurrency import Concurrency
-from fastgate._core.limits.rate import Limit
+from fastgate._core.memory.store import Asker, RateCounter, ShareCounter
 
 class RateLimit:
-    """A rate limit of one route. ``identity`` names the count, so that it stays the same when the numbers change.
+    """A rate limit of one route.
 
     ``name``, ``quota``, ``window`` (whole seconds) and ``burst`` are what the fields of answers say of it.
     """
 
     def __init__(
         self,
-        limit: Limit,
+        counter: RateCounter,
         key: RequestKey,
         *,
-        identity: str,
         name: str,
         quota: int,
         window: int,
@@ -28,28 +26,41 @@ class RateLimit:
         legacy_headers: bool = False,
     ) -> None: ...
     @property
-    def limit(self) -> Limit: ...
+    def counter(self) -> RateCounter: ...
     @property
     def key(self) -> RequestKey: ...
 
 class ConcurrencyLimit:
     """How many requests of a route may be under way at once. ``queue_timeout`` is seconds."""
 
-    def __init__(
-        self, shares: Concurrency, key: RequestKey, *, identity: str, queue_timeout: float = 1.0
-    ) -> None: ...
+    def __init__(self, shares: ShareCounter, key: RequestKey, *, queue_timeout: float = 1.0) -> None: ...
     @property
-    def shares(self) -> Concurrency: ...
+    def shares(self) -> ShareCounter: ...
     @property
     def key(self) -> RequestKey: ...
 
 class Quotas(Debt):
     """What the rate limits of a route have said of one exchange."""
 
-class RateLimits(Gate):
-    """The rate limits of a route from ``first`` to before ``end``: those that are asked at one place of the chain."""
+class RateLimitGate(Gate):
+    """One rate limit of a route: that of this number among ``limits``, which are all of the route."""
 
-    def __init__(self, limits: Iterable[RateLimit], first: int, end: int) -> None: ...
+    def __init__(self, limits: Iterable[RateLimit], number: int) -> None: ...
+
+class Question(Asker):
+    """A gate's question that its store has not answered."""
+
+    def expire(self) -> None:
+        """The store has not answered in time."""
+
+class RateQuestion(Question):
+    """Whether a rate limit admits a request."""
+
+class ShareQuestion(Question):
+    """Whether a concurrency limit has room for a request."""
+
+class Promotion(Question):
+    """Whether it has room by now for the first that waits."""
 
 class QuotaStamp(Stamp):
     """RateLimit-Policy and RateLimit, and the older fields where they are asked for."""

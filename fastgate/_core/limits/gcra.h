@@ -31,11 +31,18 @@ static inline uint64_t gcra_step(uint64_t time, const GcraPace *pace) {
     return pace->whole + (gcra_above(time, pace) + pace->rest >= pace->rate);
 }
 
-/* The length of the step that ended at a time. */
-static inline uint64_t gcra_step_back(uint64_t time, const GcraPace *pace) {
-    if (pace->rest == 0)
-        return pace->whole;
-    return pace->whole + (gcra_above(time, pace) < pace->rest);
+/* The length of so many steps on from a time; at most `most`. The count is below 2**32, so the product fits. */
+static inline uint64_t gcra_advance(uint64_t time, uint64_t count, const GcraPace *pace, uint64_t most) {
+    unsigned __int128 span = ((unsigned __int128)count * pace->per + (pace->rest ? gcra_above(time, pace) : 0)) / pace->rate;
+    return span < most ? (uint64_t)span : most;
+}
+
+/* The length of so many steps back from a time; at most the time itself. */
+static inline uint64_t gcra_retreat(uint64_t time, uint64_t count, const GcraPace *pace) {
+    unsigned __int128 span = (unsigned __int128)count * pace->per;
+    uint64_t above = pace->rest ? gcra_above(time, pace) : 0;
+    span = span > above ? (span - above + pace->rate - 1) / pace->rate : 0;
+    return span < time ? (uint64_t)span : time;
 }
 
 /* How many whole steps a span of time holds. */

@@ -2,7 +2,8 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.memory.locks cimport STRIPES, Stripe
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.region cimport Region
+from fastgate._core.memory.store cimport RateCounter, Verdict
 
 cdef extern from "limits/gcra.h" nogil:
     ctypedef struct GcraPace:
@@ -10,14 +11,6 @@ cdef extern from "limits/gcra.h" nogil:
         uint64_t rate
         uint64_t whole
         uint64_t rest
-
-
-# What one check found.
-cdef struct Verdict:
-    bint admitted
-    int64_t remaining           # what could still be admitted at this instant
-    int64_t reset_ms            # until the bucket is full again, the window ends or the oldest admission leaves it
-    int64_t retry_ms            # 0 when admitted; else until one would be
 
 
 cdef enum:
@@ -41,8 +34,8 @@ cdef struct Entry:
     uint64_t state
 
 
-# How REGION_LIMITS begins; the entries follow: those for keys that clients cannot choose, then as many for keys that
-# they choose.
+# How the region "limits" begins; the entries follow: those for keys that clients cannot choose, then as many for keys
+# that they choose.
 cdef struct Table:
     uint64_t magic
     uint64_t buckets            # of eight entries, in each half
@@ -72,8 +65,8 @@ cdef struct BlockSet:
     uint64_t stamps[BLOCK_WAYS][STAMPS]
 
 
-# How REGION_LOGS begins. For keys that clients cannot choose, then for those that they choose, the sets of heads and
-# the sets of blocks follow.
+# How the region "logs" begins. For keys that clients cannot choose, then for those that they choose, the sets of heads
+# and the sets of blocks follow.
 cdef struct Logs:
     uint64_t magic
     uint64_t sets               # of heads, and as many of blocks, in each half
@@ -97,29 +90,30 @@ cdef struct LogRoom:
     uint64_t sets
 
 
-# One compiled limit. Immutable; what it counts lies in the segment. Times are CLOCK_MONOTONIC in nanoseconds, below
-# 2**58. A verdict is always written and must not be NULL.
-cdef class Limit:
-    cdef readonly Segment segment
+# Where one block was found last, so that its neighbours need no second search.
+cdef struct Bookmark:
+    uint64_t tag                # 0 = nowhere
+    BlockSet* set
+    int way
+
+
+# One compiled limit. Immutable; what it counts lies in a region. It always answers at once.
+cdef class Limit(RateCounter):
+    cdef readonly Region region
     cdef readonly int64_t rate
     cdef readonly bint chosen               # clients choose the keys
     cdef uint64_t per_ns
     cdef uint64_t mark                      # the low bits of its keys: its number and its kind
     cdef Allowance* allowance
-    cdef unsigned char secret[16]           # the segment's, mixed with the limit's name
 
     # The key of a text (a client's address, say) under this limit.
     cdef uint64_t key_of(self, const void* text, size_t length) noexcept
-    # Takes one. Returns 1 when it is admitted, else 0.
-    cdef int check(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept
-    # What check() would say (its answer), without taking: `remaining` still contains the one that would be taken.
-    cdef int foresee(self, uint64_t key, uint64_t now_ns, Verdict* verdict) noexcept
-    # Undoes an admission of check() at this time: for when another limit of the same request refuses it.
-    cdef void give_back(self, uint64_t key, uint64_t now_ns) noexcept
+    # What check() would say (its answer), without taking: `remaining` still contains what would be taken.
+    cdef int foresee(self, uint64_t key, int64_t amount, uint64_t now_ns, Verdict* verdict) noexcept
 
-    cdef int settle(self, Segment segment, rate, per, str name, bint chosen) except -1
+    cdef int settle(self, Region region, rate, per, str name, bint chosen) except -1
     cdef int number(self, Allowance* allowances, int kind) except -1
-    cdef Decision decide(self, key, now_ns, bint taking)
+    cdef Decision decide(self, key, amount, now_ns, bint taking)
 
 
 @cython.final
@@ -127,10 +121,14 @@ cdef class TokenBucket(Limit):
     cdef readonly int64_t burst
     cdef EntryRoom room
     cdef GcraPace pace
+    cdef uint64_t slack                     # units that the sum of several steps may be off
     cdef uint64_t tolerance                 # how far ahead of now the arrival time of an admitted one may lie
+    cdef uint64_t depth                     # how far it may lie at most: all is used, and owed that may be
     cdef uint64_t foreign                   # how far beyond that it lies only if other settings wrote it
 
-    cdef inline void tell(self, uint64_t arrival, uint64_t now, int admitted, Verdict* verdict) noexcept
+    cdef inline uint64_t ahead(self, int64_t amount) noexcept
+    cdef inline uint64_t moved(self, uint64_t since, int64_t amount, uint64_t now) noexcept
+    cdef inline void tell(self, uint64_t arrival, uint64_t now, int64_t amount, int admitted, Verdict* verdict) noexcept
 
 
 @cython.final
@@ -148,7 +146,11 @@ cdef class FixedWindow(Limit):
 cdef class SlidingWindowLog(Limit):
     cdef LogRoom room
 
-    cdef int ask(self, uint64_t key, uint64_t now_ns, bint taking, Verdict* verdict) noexcept
+    cdef int look(self, uint64_t key, int64_t amount, uint64_t now_ns, bint taking, Verdict* verdict) noexcept
+    cdef Head* append(
+        self, Head* head, uint64_t key, uint64_t count, uint64_t amount, uint64_t now_ns, Stripe* stripe,
+        Bookmark* mark
+    ) noexcept
 
 
 @cython.final

@@ -1,4 +1,5 @@
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.region import Region
+from fastgate._core.memory.store import RateCounter
 
 class Decision:
     """What a limit said. True when it admitted."""
@@ -16,11 +17,11 @@ class Decision:
         """0.0 when admitted; else seconds until one would be, in whole milliseconds."""
     def __bool__(self) -> bool: ...
 
-class Limit:
+class Limit(RateCounter):
     """How many a key may have in a span of time. Made by TokenBucket, FixedWindow or SlidingWindowLog.
 
-    All processes that attach one segment count as one, and so do all limits of one kind and ``name`` in it: changed
-    numbers apply to what was counted before. Without a segment a limit has memory of its own. Times (``now_ns``) are
+    All processes that share a region count as one, and so do all limits of one kind and ``name`` in it: changed numbers
+    apply to what was counted before. Without a region a limit has memory of its own. Times (``now_ns``) are
     those of ``time.monotonic_ns()``, and this is their default.
 
     Where there is no room for a new key another one is forgotten: that which has used the least share of what its limit
@@ -29,7 +30,7 @@ class Limit:
     """
 
     @property
-    def segment(self) -> Segment: ...
+    def region(self) -> Region: ...
     @property
     def rate(self) -> int: ...
     @property
@@ -37,19 +38,33 @@ class Limit:
     @property
     def per(self) -> float:
         """The span of time that ``rate`` refers to, in seconds."""
-    def take(self, key: str | bytes, *, now_ns: int | None = None) -> Decision:
-        """Takes one for this key, if the limit admits it. A ``str`` is the same key as its UTF-8."""
-    def peek(self, key: str | bytes, *, now_ns: int | None = None) -> Decision:
-        """What take() would say, taking nothing: ``remaining`` still contains the one that would be taken."""
-    def put_back(self, key: str | bytes, *, now_ns: int | None = None) -> None:
+    def take(self, key: str | bytes, amount: int = 1, *, now_ns: int | None = None) -> Decision:
+        """Takes an amount for this key, if the limit admits it as a whole. A ``str`` is the same key as its UTF-8.
+
+        More than the whole limit is admitted alone, where nothing of the limit is used, and uses all of it. Raises
+        ValueError for an amount that is not a whole number from 1 to 2147483647.
+        """
+    def peek(self, key: str | bytes, amount: int = 1, *, now_ns: int | None = None) -> Decision:
+        """What take() would say, taking nothing: ``remaining`` still contains what would be taken."""
+    def put_back(self, key: str | bytes, amount: int = 1, *, now_ns: int | None = None) -> None:
         """Undoes an admission of take() at this time."""
+    def adjust(
+        self, key: str | bytes, taken: int, actual: int, *, taken_ns: int | None = None, now_ns: int | None = None
+    ) -> None:
+        """The amount that take() admitted at ``taken_ns`` turned out to be another one: less, 0 even, or more.
+
+        More is used in any case, and those who come next wait for it. Nothing changes where the admission no longer
+        counts: its window has ended, its span has passed.
+        """
 
 class TokenBucket(Limit):
     """``burst`` (default: ``rate``) at one instant from idle, then one every ``per / rate`` seconds.
 
-    Over any span at most ``burst + rate * span / per`` are admitted. ``entries`` is how many keys its own memory has
-    room for (16 bytes each). Raises ValueError for a rate or a burst that is not a whole number of at least 1, for more
-    than one in a nanosecond, for a span of more than 366 days, and SegmentError when the segment was not prepared.
+    Over any span at most ``burst + rate * span / per`` are admitted. Where adjust() finds that more was used than was
+    taken, the bucket owes it, up to ``overdraft``; what is beyond that is forgotten.
+    ``entries`` is how many keys its own memory has room for (16 bytes each). Raises ValueError for a rate or a burst
+    that is not a whole number of at least 1, for more than one in a nanosecond, for a span of more than 366 days, and
+    SegmentError when the region is another one or was not prepared.
     """
 
     def __init__(
@@ -58,7 +73,8 @@ class TokenBucket(Limit):
         per: float = 1.0,
         burst: int | None = None,
         *,
-        segment: Segment | None = None,
+        overdraft: int = 0,
+        region: Region | None = None,
         entries: int = 65536,
         name: str = "",
         chosen: bool = False,
@@ -69,7 +85,7 @@ class TokenBucket(Limit):
 class FixedWindow(Limit):
     """At most ``rate`` in each window of ``per`` seconds; windows follow one another without a gap.
 
-    They begin at multiples of ``per`` of the wall clock as it was when the segment was prepared. A window is at least
+    They begin at multiples of ``per`` of the wall clock as it was when the region was prepared. A window is at least
     0.05 seconds long and counts to 268,435,455. ``entries`` and what is raised: as for TokenBucket.
     """
 
@@ -78,7 +94,7 @@ class FixedWindow(Limit):
         rate: int,
         per: float = 1.0,
         *,
-        segment: Segment | None = None,
+        region: Region | None = None,
         entries: int = 65536,
         name: str = "",
         chosen: bool = False,
@@ -87,7 +103,8 @@ class FixedWindow(Limit):
 class SlidingWindowLog(Limit):
     """At most ``rate`` in any span of ``per`` seconds, wherever it begins.
 
-    It keeps the time of each admission: ``stamps`` is how many its own memory has room for (about 11 bytes each).
+    It keeps the time of each admission, an amount as so many: ``stamps`` is how many its own memory has room for (about
+    11 bytes each).
     What is raised: as for TokenBucket.
     """
 
@@ -96,7 +113,7 @@ class SlidingWindowLog(Limit):
         rate: int,
         per: float = 1.0,
         *,
-        segment: Segment | None = None,
+        region: Region | None = None,
         stamps: int = 65536,
         name: str = "",
         chosen: bool = False,
@@ -108,14 +125,17 @@ def limits_size(entries: int) -> int:
 def logs_size(stamps: int) -> int:
     """Bytes of the region ``logs`` for so many time stamps of sliding logs, and as many of keys that clients choose."""
 
-def prepare(segment: Segment) -> None:
-    """Makes the regions of a new segment ready. To be called once, by its creator, before others attach it.
+def prepare(region: Region) -> None:
+    """Makes the region ``limits`` or ``logs`` of a new memory ready. To be called once, by its creator, before others
+    use it.
 
-    Raises ValueError when a region is too small to hold anything. Does nothing when they are ready.
+    Raises ValueError when it is too small to hold anything. Does nothing when it is ready, or of no size.
     """
 
-def evictions(segment: Segment) -> int:
-    """How many keys were forgotten before their time for want of room, in the table and in the sliding logs."""
+def evictions(region: Region) -> int:
+    """How many keys were forgotten before their time for want of room: token buckets and fixed windows in the region
+    ``limits``, sliding logs in ``logs``.
+    """
 
-def lifted(segment: Segment) -> int:
+def lifted(region: Region) -> int:
     """How many of them were at their limit."""

@@ -3,13 +3,6 @@
 cdef enum:
     LOGS_MAGIC = 0x73676f6c         # "logs"
 
-# Where one block was found last, so that its neighbours need no second search.
-cdef struct Bookmark:
-    uint64_t tag                    # 0 = nowhere
-    BlockSet* set
-    int way
-
-
 # A block that can make room for another one.
 cdef struct Spare:
     BlockSet* set                   # NULL = not looked for yet
@@ -250,13 +243,13 @@ cdef int prepare_logs(unsigned char* region, size_t size) except -1:
     return 0
 
 
-cdef LogRoom log_room(Segment segment, bint chosen) except *:
+cdef LogRoom log_room(Region region, bint chosen) except *:
     """The half of the logs that a limit counts in."""
     cdef LogRoom room
     cdef unsigned char* half
-    room.logs = <Logs*>segment.region(REGION_LOGS)
-    if segment.region_size(REGION_LOGS) < sizeof(Logs) or atomic_load_acquire(&room.logs.magic) != LOGS_MAGIC:
-        raise SegmentError("the segment was not prepared for sliding logs")
+    room.logs = <Logs*>region.open("logs", LOGS_LAYOUT, sizeof(Logs))
+    if atomic_load_acquire(&room.logs.magic) != LOGS_MAGIC:
+        raise SegmentError("the region 'logs' was not prepared")
     room.sets = room.logs.sets
     half = <unsigned char*>room.logs + sizeof(Logs)
     if chosen:

@@ -145,12 +145,12 @@ cdef int prepare_table(unsigned char* region, size_t size) except -1:
     return 0
 
 
-cdef EntryRoom entry_room(Segment segment, bint chosen) except *:
+cdef EntryRoom entry_room(Region region, bint chosen) except *:
     """The half of the table that a limit counts in."""
     cdef EntryRoom room
-    room.table = <Table*>segment.region(REGION_LIMITS)
-    if segment.region_size(REGION_LIMITS) < sizeof(Table) or atomic_load_acquire(&room.table.magic) != TABLE_MAGIC:
-        raise SegmentError("the segment was not prepared for rate limits")
+    room.table = <Table*>region.open("limits", LIMITS_LAYOUT, sizeof(Table))
+    if atomic_load_acquire(&room.table.magic) != TABLE_MAGIC:
+        raise SegmentError("the region 'limits' was not prepared")
     room.buckets = room.table.buckets
     room.entries = <Entry*>(<unsigned char*>room.table + sizeof(Table))
     if chosen:

@@ -1,7 +1,10 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.region cimport Region
+
+cdef enum:
+    EVENTS = 1024               # places in the ring
 
 # What happened.
 cdef enum:
@@ -42,7 +45,7 @@ cdef struct Record:
 
 @cython.final
 cdef class EventRing:
-    cdef Segment segment
+    cdef Region region
     cdef uint64_t* head
     cdef Record* records
     cdef readonly uint64_t cursor
@@ -51,3 +54,6 @@ cdef class EventRing:
     cdef uint64_t hole_since            # ... is waited for since then
 
     cdef void put(self, int kind, uint64_t row, int old, int new, uint64_t value, uint64_t now) noexcept
+
+
+cdef size_t events_size() noexcept

@@ -1,11 +1,11 @@
 from typing import NamedTuple
 
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.region import Region
 
 class StateEvent(NamedTuple):
     """One change of the state of a target or an upstream.
 
-    ``time`` is milliseconds of ``Segment.now()``, ``row`` the number of the row in the segment. ``kind`` is "health",
+    ``time`` is milliseconds of ``Segment.now()``, ``row`` the number of the row of its target. ``kind`` is "health",
     "ejected", "returned", "breaker", "drained", "enabled" or "panic"; ``old`` and ``new`` are the states before and
     after; ``value`` is the number that goes with the kind (ejected: for how many milliseconds).
     """
@@ -19,7 +19,7 @@ class StateEvent(NamedTuple):
     value: int
 
 class EventRing:
-    """The events of a segment, with a cursor of this object's own. ``after`` is the sequence number to begin after.
+    """The events of a region, with a cursor of this object's own. ``after`` is the sequence number to begin after.
 
     Any number of processes may append and read.
     """
@@ -28,7 +28,7 @@ class EventRing:
     """The sequence number of the last event that was read or skipped."""
     missed: int
     """How many events it did not get: overwritten before it could, or never finished by a process that died."""
-    def __init__(self, segment: Segment, after: int = 0) -> None: ...
+    def __init__(self, region: Region, after: int = 0) -> None: ...
     def append(self, kind: str, row: int, old: str, new: str, value: int = 0, now: int | None = None) -> None:
         """Appends an event. Raises ValueError for a kind or a state that does not exist."""
     def read(self, now: int | None = None) -> list[StateEvent]:

@@ -22,7 +22,7 @@ from collections import namedtuple
 
 from libc.stdint cimport uint64_t
 
-from fastgate._core.memory.segment cimport EVENTS, REGION_EVENTS, Segment
+from fastgate._core.memory.region cimport EVENTS_LAYOUT, Region
 from fastgate._core.memory.target_row cimport (
     atomic_add_relaxed,
     atomic_load_acquire,
@@ -30,6 +30,9 @@ from fastgate._core.memory.target_row cimport (
     atomic_store_release,
     atomic_swap_if_equal,
 )
+
+cdef extern from "memory/atomics.h" nogil:
+    uint64_t monotonic_ms()
 
 cdef enum:
     PATIENCE = 1000             # milliseconds for which a hole is waited for
@@ -55,13 +58,19 @@ cdef inline uint64_t check_of(uint64_t number, uint64_t time, uint64_t what, uin
     return (total ^ value ^ (total >> 29)) * <uint64_t>0x9E3779B97F4A7C15
 
 
-cdef class EventRing:
-    """The events of a segment, with a cursor of this object's own. ``after`` is the sequence number to begin after."""
+cdef size_t events_size() noexcept:
+    """Bytes of the region."""
+    return (EVENTS + 1) * sizeof(Record)
 
-    def __cinit__(self, Segment segment not None, uint64_t after=0):
-        self.segment = segment
-        self.head = <uint64_t*>segment.region(REGION_EVENTS)
-        self.records = <Record*>(segment.region(REGION_EVENTS) + sizeof(Record))
+
+cdef class EventRing:
+    """The events of a region, with a cursor of this object's own. ``after`` is the sequence number to begin after."""
+
+    def __cinit__(self, Region region not None, uint64_t after=0):
+        cdef unsigned char* base = region.open("events", EVENTS_LAYOUT, events_size())
+        self.region = region
+        self.head = <uint64_t*>base
+        self.records = <Record*>(base + sizeof(Record))
         self.cursor = after
 
     cdef void put(self, int kind, uint64_t row, int old, int new, uint64_t value, uint64_t now) noexcept:
@@ -88,7 +97,7 @@ cdef class EventRing:
         if not kind:
             raise ValueError("an event has a kind")
         self.put(
-            KINDS.index(kind), row, STATES.index(old), STATES.index(new), value, Segment.now() if now is None else now
+            KINDS.index(kind), row, STATES.index(old), STATES.index(new), value, monotonic_ms() if now is None else now
         )
 
     def read(self, now=None) -> list:
@@ -96,7 +105,7 @@ cdef class EventRing:
 
         An event that some process has begun and not finished holds up those behind it for at most one second.
         """
-        cdef uint64_t time = Segment.now() if now is None else now
+        cdef uint64_t time = monotonic_ms() if now is None else now
         cdef uint64_t last = atomic_load_acquire(self.head)
         cdef uint64_t number, sequence, when, what, row, value, check
         cdef Record* record

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint64_t
 
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.region cimport Region
 
 cdef enum:
     PLUGINS = 64                       # that are measured; what is entered later is not
@@ -10,7 +10,7 @@ cdef class Meter:
     cdef readonly str plugin
     cdef readonly uint64_t budget      # microseconds; 0 = none
     cdef public uint64_t again         # microseconds between two warnings
-    cdef Segment segment
+    cdef Region region
     cdef uint64_t* words               # of this worker; NULL = the table was full
     cdef uint64_t warned_at            # microseconds
     cdef uint64_t unsaid               # stretches over the budget since then

@@ -1,12 +1,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.region import Region
 
 def plugins_size(slots: int) -> int:
     """Bytes of the region, most of which are never touched."""
 
-def plugin_times(segment: Segment, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def plugin_times(region: Region, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What the plugins of these names took in all workers: ``running``, ``waiting`` (Histogram), ``over_budget``."""
 
 class Meter:
@@ -15,4 +15,4 @@ class Meter:
     plugin: str
     budget: int
     again: int
-    def __init__(self, segment: Segment, slot: int, plugin: str, budget: float = 0.0) -> None: ...
+    def __init__(self, region: Region, slot: int, plugin: str, budget: float = 0.0) -> None: ...

@@ -13,7 +13,7 @@ most once a minute a plugin.
 from libc.stdint cimport uint64_t
 
 from fastgate._core.memory.histogram cimport HISTOGRAM_WORDS, Histogram, histogram_record
-from fastgate._core.memory.segment cimport REGION_PLUGINS, Segment
+from fastgate._core.memory.region cimport PLUGINS_LAYOUT, Region
 
 cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_load_relaxed(const uint64_t* word)
@@ -37,20 +37,20 @@ def plugins_size(int slots) -> int:
     return bytes_for(slots)
 
 
-cdef uint64_t* row(Segment segment, int slot, int number) noexcept:
-    return <uint64_t*>segment.region(REGION_PLUGINS) + PLUGINS + (<size_t>slot * PLUGINS + number) * ROW
+cdef uint64_t* row(Region region, int slot, int number) noexcept:
+    return <uint64_t*>region.base + PLUGINS + (<size_t>slot * PLUGINS + number) * ROW
 
 
-cdef int enter(Segment segment, str name) except -2:
+cdef int enter(Region region, str name) except -2:
     """The number of this plugin, which is entered when it is new; -1 when there is no room."""
-    cdef uint64_t* keys = <uint64_t*>segment.region(REGION_PLUGINS)
+    cdef uint64_t* keys = <uint64_t*>region.open("plugins", PLUGINS_LAYOUT, 0)
     cdef uint64_t key, found
     cdef int index
-    if segment.region_size(REGION_PLUGINS) < bytes_for(segment.slots):
+    if region.size < bytes_for(region.slots):
         return -1
     from hashlib import blake2b         # on use: it loads OpenSSL
 
-    digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8, key=segment.key()[:16]).digest()
+    digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8, key=region.secret[:16]).digest()
     key = int.from_bytes(digest, "little") or 1
     for index in range(PLUGINS):
         found = atomic_load_acquire(&keys[index])
@@ -61,7 +61,7 @@ cdef int enter(Segment segment, str name) except -2:
     return -1
 
 
-def plugin_times(Segment segment not None, names):
+def plugin_times(Region region not None, names):
     """What the plugins of these names took in all workers: ``running``, ``waiting`` (Histogram), ``over_budget``."""
     cdef int number, slot
     cdef uint64_t* words
@@ -70,10 +70,10 @@ def plugin_times(Segment segment not None, names):
     found = {}
     for name in names:
         running, waiting, over = Histogram(), Histogram(), 0
-        number = enter(segment, name)
+        number = enter(region, name)
         if number >= 0:
-            for slot in range(segment.slots):
-                words = row(segment, slot, number)
+            for slot in range(region.slots):
+                words = row(region, slot, number)
                 running.add(words)
                 waiting.add(words + HISTOGRAM_WORDS)
                 over += atomic_load_relaxed(words + OVER)
@@ -84,15 +84,16 @@ def plugin_times(Segment segment not None, names):
 cdef class Meter:
     """Of one plugin in one worker. ``budget`` in seconds; 0 = none."""
 
-    def __init__(self, Segment segment not None, int slot, str plugin not None, double budget=0.0):
+    def __init__(self, Region region not None, int slot, str plugin not None, double budget=0.0):
         cdef int number
-        segment.check(slot, 0)
-        number = enter(segment, plugin)
-        self.segment = segment
+        if not 0 <= slot < region.slots:
+            raise IndexError(f"slot {slot} of {region.slots}")
+        number = enter(region, plugin)
+        self.region = region
         self.plugin = plugin
         self.budget = <uint64_t>(budget * 1_000_000)
         self.again = AGAIN
-        self.words = row(segment, slot, number) if number >= 0 else NULL
+        self.words = row(region, slot, number) if number >= 0 else NULL
 
     cdef int ran(self, uint64_t running) except -1:
         """A hook was done at once."""

@@ -1,15 +1,27 @@
 from typing import Any
 
-class SegmentError(Exception):
-    """The segment cannot be used: another layout, damaged, not sealed, or full."""
+from fastgate._core.memory.region import Region
+from fastgate._core.memory.region import SegmentError as SegmentError
+from fastgate._core.memory.targets import TargetRows
 
 class Segment:
-    """Shared memory of one gateway, made by create() or attach(). Unmapped, its descriptor closed, with the object."""
+    """Shared memory of one gateway, made by create() or attach(). Unmapped, its descriptor closed, with the last that
+    uses it.
+    """
 
-    size: int
-    fd: int
     slots: int
-    targets: int
+    rows: TargetRows
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+    @property
+    def fd(self) -> int:
+        """Its descriptor; -1: none."""
+    @property
+    def targets(self) -> int:
+        """How many rows of targets there are."""
+    def region(self, name: str) -> Region:
+        """The region of this name. Raises SegmentError when there is none."""
     @staticmethod
     def create(
         *, slots: int = 1, targets: int = 16384, limits: int = 0, logs: int = 0, shares: int = 0, plugins: int = 0
@@ -23,7 +35,8 @@ class Segment:
     def attach(fd: int) -> Segment:
         """The segment behind an inherited descriptor, which from now on belongs to the object.
 
-        Raises SegmentError when it is not a segment of this layout version or not sealed; the descriptor is left alone.
+        Raises SegmentError when it is not a segment, a region of it has another layout than this program knows, or it
+        is not sealed; the descriptor is left alone.
         """
     def occupy(self, slot: int) -> None:
         """Makes the calling process the worker of this slot: its process id, one start more, a first heartbeat."""
@@ -43,15 +56,6 @@ class Segment:
     @staticmethod
     def now() -> int:
         """The clock of heartbeats: CLOCK_MONOTONIC in milliseconds, the same in every process."""
-    def target(self, name: str) -> int:
-        """The index of the target of this name, which is entered when it is new. Every process gets the same answer.
-
-        Raises SegmentError when the table is full.
-        """
-    def add_in_flight(self, target: int, slot: int, amount: int) -> None:
-        """Adds to the number of requests that the worker of this slot has with a target; only that worker may."""
-    def requests_in_flight(self, target: int) -> int:
-        """The requests that all workers together have with a target at this moment."""
     def metrics(self, slot: int | None = None) -> dict[str, Any]:
         """The counters of one slot, or of all slots together.
 

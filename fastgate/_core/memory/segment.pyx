@@ -2,59 +2,70 @@
 
 Theory of operation. One file in memory (a sealed memfd), created by the supervisor and inherited by every worker as a
 descriptor. Its size is fixed when it is created, pages come into being when they are first touched, and the seals
-forbid to shrink or grow it, so that no process can make another one fault. The layout is declared here once, as C
-structures, and carries a version; attach() refuses another one.
+forbid to shrink or grow it, so that no process can make another one fault.
 
-    header      what this is: magic, version, sizes, a random key
-    workers     one cache line a slot: heartbeat, process id, number of starts
-    slabs       one Slab a slot, each on its own pages
-    targets     the table of targets: a key each, found or entered by name; upstreams have a row of it too
-    in flight   for each slot one 64-bit word a target
-    tries       for each slot one 64-bit counter a target: first tries, which retry budgets are reckoned from
-    regions     state of targets, events, limits, times of plugins: blocks of bytes whose inside is declared by the
-                module that owns it
+It begins with a directory of its regions: the name of each, its size, and the version of what lies inside. The rest is
+the regions, each on its own pages, and each declared by the module that owns it:
 
-Safety. A worker writes only the words of its own slot, so those need no atomic operation; others read them with
-relaxed loads. In flight is laid out slot by slot, because a worker writes its words twice a request and must not
-share their cache lines; a reader adds up one word a slot. The words of a slot whose worker died are zeroed by the
-supervisor (release()), once the process is gone; its counters go on with the next worker. The target table is
-append-only: a free key is taken with one compare-and-swap, and whoever loses it reads who won. Any process may
-therefore enter a target, and all of them get the same index for the same name.
+    workers     one cache line a slot: heartbeat, process id, number of starts (workers.pxd)
+    counters    one Slab a slot (counters.pxd)
+    targets     what is known of each target, by name: in flight, first tries, state (targets.pyx)
+    events      a ring of what has changed (events.pyx)
+    limits      token buckets and fixed windows (limits/rate.pyx)
+    logs        sliding logs (limits/rate.pyx)
+    shares      requests under limits of concurrency (limits/concurrency.pyx)
+    plugins     times of plugins (plugin_times.pyx)
 
-Cost: every access from the core is one addition to a base address. Entering a target is O(1) expected, O(targets) at
-worst.
+The core outside of this module knows regions only (region.pyx), and none of them knows in which file it lies.
+attach() refuses a directory, or a region, of another version.
+
+Safety. A worker writes only the words of its own slot in `workers` and `counters`, so those need no atomic operation;
+others read them with relaxed loads. The counters of a worker that died go on with the next one; what must return is
+taken back by the supervisor once the process is gone (release()).
 """
 
 import os
 
-from libc.errno cimport errno
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memset
-from posix.unistd cimport close
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
+from fastgate._core.memory.counters cimport Slab, slab_of, slab_stride
+from fastgate._core.memory.events cimport events_size
 from fastgate._core.memory.histogram cimport HISTOGRAM_WORDS, Histogram
+from fastgate._core.memory.region cimport (
+    COUNTERS_LAYOUT,
+    EVENTS_LAYOUT,
+    LIMITS_LAYOUT,
+    LOGS_LAYOUT,
+    PLUGINS_LAYOUT,
+    SHARES_LAYOUT,
+    TARGETS_LAYOUT,
+    WORKERS_LAYOUT,
+    Region,
+    map_memory,
+    region_of,
+)
+from fastgate._core.memory.targets cimport TargetRows, prepare_targets, targets_size
+from fastgate._core.memory.workers cimport WorkerSlot, beat, worker_slot
+
+from fastgate._core.memory.region import SegmentError
 
 cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_load_relaxed(const uint64_t* word)
-    uint64_t atomic_load_acquire(const uint64_t* word)
     void atomic_store_relaxed(uint64_t* word, uint64_t value)
-    int atomic_swap_if_equal(uint64_t* word, uint64_t* expected, uint64_t desired)
     uint64_t monotonic_ms()
-
-cdef extern from "<sys/mman.h>" nogil:
-    void* mmap(void* address, size_t length, int protection, int flags, int fd, long offset)
-    int munmap(void* address, size_t length)
-    int PROT_READ
-    int PROT_WRITE
-    int MAP_SHARED
-    int MAP_ANONYMOUS
-    void* MAP_FAILED
 
 cdef enum:
     MAGIC = 0x65746167          # "gate"
-    VERSION = 3                 # of the layout; changes with every change of the structures below
+    VERSION = 4                 # of the directory
     PAGE = 4096
-    LINE = 64
+    REGIONS = 16                # at most
+
+cdef struct RegionEntry:
+    char name[16]               # zeros behind it
+    uint32_t version
+    uint32_t reserved
+    uint64_t size
 
 cdef struct Header:
     uint32_t magic
@@ -62,32 +73,22 @@ cdef struct Header:
     uint64_t size
     uint32_t slots
     uint32_t targets
-    uint32_t slab_size
+    uint32_t count              # of the regions
     uint32_t reserved
     unsigned char key[16]
-    uint64_t regions[8]         # their sizes
+    RegionEntry regions[REGIONS]
 
-cdef struct WorkerSlot:
-    uint64_t heartbeat          # CLOCK_MONOTONIC in milliseconds; 0 = no worker is running
-    uint64_t pid
-    uint64_t starts
-    uint64_t reserved[5]
-
-cdef struct TargetEntry:
-    uint64_t key                # of the name; 0 = free
-    uint64_t reserved[7]
-
-# Offsets of the parts and the size of all, for a number of slots and targets.
-cdef struct Layout:
-    size_t workers
-    size_t slabs
-    size_t table
-    size_t words
-    size_t counts
-    size_t regions[8]
-    size_t slab_stride
-    size_t words_stride
-    size_t size
+_LAYOUTS = {
+    "workers": WORKERS_LAYOUT,
+    "counters": COUNTERS_LAYOUT,
+    "targets": TARGETS_LAYOUT,
+    "events": EVENTS_LAYOUT,
+    "limits": LIMITS_LAYOUT,
+    "logs": LOGS_LAYOUT,
+    "shares": SHARES_LAYOUT,
+    "plugins": PLUGINS_LAYOUT,
+}
+assert len(_LAYOUTS) <= REGIONS
 
 _COUNTERS = (
     "accepted", "closed", "requests",
@@ -106,42 +107,13 @@ cdef inline size_t up(size_t value, size_t unit) noexcept:
     return (value + unit - 1) // unit * unit
 
 
-cdef Layout layout(int slots, int targets, const uint64_t* sizes) noexcept:
-    cdef Layout at
-    cdef int number
-    at.slab_stride = up(sizeof(Slab), PAGE)
-    at.words_stride = up(targets * sizeof(uint64_t), LINE)
-    at.workers = PAGE
-    at.slabs = up(at.workers + slots * sizeof(WorkerSlot), PAGE)
-    at.table = at.slabs + slots * at.slab_stride
-    at.words = up(at.table + targets * sizeof(TargetEntry), PAGE)
-    at.counts = up(at.words + slots * at.words_stride, PAGE)
-    at.size = up(at.counts + slots * at.words_stride, PAGE)
-    for number in range(REGIONS):
-        at.regions[number] = at.size
-        at.size = up(at.size + sizes[number], PAGE)
-    return at
-
-
-class SegmentError(Exception):
-    """The segment cannot be used: another layout, damaged, not sealed, or full."""
-
-
 cdef class Segment:
-    """Shared memory of one gateway, made by create() or attach(). Unmapped, its descriptor closed, with the object."""
-
-    def __cinit__(self):
-        self.base = NULL
-        self.fd = -1
+    """Shared memory of one gateway, made by create() or attach(). Unmapped, its descriptor closed, with the last that
+    uses it.
+    """
 
     def __init__(self):
         raise TypeError("use Segment.create() or Segment.attach()")
-
-    def __dealloc__(self):
-        if self.base != NULL:
-            munmap(self.base, self.size)
-        if self.fd >= 0:
-            close(self.fd)
 
     @staticmethod
     def create(
@@ -157,39 +129,51 @@ cdef class Segment:
             raise ValueError("a segment has 1 to 4096 slots and 1 to 1048576 targets")
         cdef Segment self = Segment.__new__(Segment)
         cdef Header* header
-        cdef bytes key = os.urandom(16)
-        cdef const unsigned char* key_bytes = key
-        cdef int index
-        cdef uint64_t[REGIONS] sizes
-        cdef size_t size
-        sizes[REGION_STATES] = <uint64_t>targets * STATE_SIZE
-        sizes[REGION_EVENTS] = (EVENTS + 1) * LINE
-        sizes[REGION_LIMITS] = limits
-        sizes[REGION_LOGS] = logs
-        sizes[REGION_SHARES] = shares
-        sizes[REGION_PLUGINS] = plugins
-        size = layout(slots, targets, sizes).size
-        self.fd = _memory_file(size)
-        self.map(self.fd, size)
-        header = <Header*>self.base
+        cdef RegionEntry* entry
+        cdef bytes key = os.urandom(16), label
+        cdef int fd
+        sizes = {
+            "workers": slots * sizeof(WorkerSlot),
+            "counters": slots * slab_stride(),
+            "targets": targets_size(slots, targets),
+            "events": events_size(),
+            "limits": limits,
+            "logs": logs,
+            "shares": shares,
+            "plugins": plugins,
+        }
+        size = PAGE + sum(up(each, PAGE) for each in sizes.values())
+        fd = _memory_file(size)
+        try:
+            self.mapping = map_memory(fd, size)
+        except BaseException:
+            if fd >= 0:
+                os.close(fd)
+            raise
+        self.mapping.fd = fd
+        header = <Header*>self.mapping.base
         header.magic = MAGIC
         header.version = VERSION
         header.size = size
         header.slots = slots
         header.targets = targets
-        header.slab_size = sizeof(Slab)
-        for index in range(16):
-            header.key[index] = key_bytes[index]
-        for index in range(REGIONS):
-            header.regions[index] = sizes[index]
-        self.find_parts()
+        memcpy(header.key, <const unsigned char*>key, 16)
+        for name, version in _LAYOUTS.items():
+            entry = &header.regions[header.count]
+            label = name.encode()
+            memcpy(entry.name, <const char*>label, len(label))
+            entry.version = version
+            entry.size = sizes[name]
+            header.count += 1
+        self.find_regions(True)
         return self
 
     @staticmethod
     def attach(int fd) -> Segment:
         """The segment behind an inherited descriptor, which from now on belongs to the object.
 
-        Raises SegmentError when it is not a segment of this layout version or not sealed; the descriptor is left alone.
+        Raises SegmentError when it is not a segment, a region of it has another layout than this program knows, or it
+        is not sealed; the descriptor is left alone.
         """
         cdef Segment self = Segment.__new__(Segment)
         cdef Header* header
@@ -198,162 +182,122 @@ cdef class Segment:
         size = os.fstat(fd).st_size
         if size < PAGE:
             raise SegmentError(f"a segment of {size} bytes is too small")
-        self.map(fd, size)
-        header = <Header*>self.base
+        self.mapping = map_memory(fd, size)
+        header = <Header*>self.mapping.base
         if header.magic != MAGIC:
             raise SegmentError("not a segment of fastgate")
-        if header.version != VERSION or header.slab_size != sizeof(Slab):
+        if header.version != VERSION:
             raise SegmentError(f"layout {header.version} of the segment is not {VERSION}: two versions of fastgate met")
-        if header.size != size or layout(header.slots, header.targets, header.regions).size != size:
-            raise SegmentError("the segment's header contradicts its size")
-        self.find_parts()
-        self.fd = fd
+        self.find_regions(False)
+        self.mapping.fd = fd
         return self
 
-    cdef int map(self, int fd, size_t size) except -1:
-        cdef void* address
-        cdef int flags = MAP_SHARED | (MAP_ANONYMOUS if fd < 0 else 0)
-        address = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0)
-        if address == MAP_FAILED:
-            raise OSError(errno, os.strerror(errno))
-        self.base = <unsigned char*>address
-        self.size = size
-        return 0
-
-    cdef int find_parts(self) except -1:
-        cdef Header* header = <Header*>self.base
-        cdef Layout at = layout(header.slots, header.targets, header.regions)
-        cdef int number
+    cdef int find_regions(self, bint new) except -1:
+        """Reads the directory, and sees that it is one that this program knows."""
+        cdef Header* header = <Header*>self.mapping.base
+        cdef RegionEntry* entry
+        cdef Region region
+        cdef uint64_t offset = PAGE
+        cdef uint32_t number
+        cdef bytes label
+        self.regions = {}
+        for number in range(min(header.count, <uint32_t>REGIONS)):
+            entry = &header.regions[number]
+            label = entry.name[:16]
+            name = label.rstrip(b"\0").decode("latin-1")
+            if entry.size > self.mapping.size - offset:
+                raise SegmentError("the segment's header contradicts its size")
+            self.regions[name] = region_of(
+                self.mapping, offset, name, entry.version, entry.size, header.slots, header.key
+            )
+            offset += up(entry.size, PAGE)
+        for name, version in _LAYOUTS.items():
+            # One that is not there, or of another layout, says so.
+            region = self.region(name)
+            region.open(name, version, 0)
+        self.workers = self.region("workers")
+        self.counters = self.region("counters")
+        region = self.region("targets")
+        if (
+            header.size != self.mapping.size or offset != header.size
+            or not 1 <= header.slots <= 4096 or not 1 <= header.targets <= 1048576
+            or self.workers.size != header.slots * sizeof(WorkerSlot)
+            or self.counters.size != header.slots * slab_stride()
+            or region.size != targets_size(header.slots, header.targets)
+        ):
+            raise SegmentError("the segment's header contradicts its size")
+        if new:
+            prepare_targets(region.base, header.targets)
+        self.rows = TargetRows(region)
         self.slots = header.slots
-        self.targets = header.targets
-        self.slab_stride = at.slab_stride
-        self.words_stride = at.words_stride
-        self.workers = self.base + at.workers
-        self.slabs = self.base + at.slabs
-        self.table = self.base + at.table
-        self.words = self.base + at.words
-        self.counts = self.base + at.counts
-        for number in range(REGIONS):
-            self.regions[number] = self.base + at.regions[number]
         return 0
 
-    cdef int check(self, int slot, int target) except -1:
+    cdef int check(self, int slot) except -1:
         if not 0 <= slot < self.slots:
             raise IndexError(f"slot {slot} of {self.slots}")
-        if not 0 <= target < self.targets:
-            raise IndexError(f"target {target} of {self.targets}")
         return 0
 
-    # For the core: see shm.pxd.
+    def region(self, str name not None) -> Region:
+        """The region of this name. Raises SegmentError when there is none."""
+        try:
+            return self.regions[name]
+        except KeyError:
+            raise SegmentError(f"the segment has no region {name!r}: two versions of fastgate met") from None
 
-    cdef Slab* slab(self, int slot) noexcept:
-        return <Slab*>(self.slabs + slot * self.slab_stride)
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.mapping.size
 
-    cdef long long* in_flight(self, int target, int slot) noexcept:
-        return <long long*>(self.words + slot * self.words_stride) + target
+    @property
+    def fd(self) -> int:
+        """Its descriptor; -1: none."""
+        return self.mapping.fd
 
-    cdef uint64_t* first_tries(self, int target, int slot) noexcept:
-        return <uint64_t*>(self.counts + slot * self.words_stride) + target
-
-    cdef unsigned char* state(self, int target) noexcept:
-        return self.regions[REGION_STATES] + <size_t>target * STATE_SIZE
-
-    cdef unsigned char* region(self, int number) noexcept:
-        return self.regions[number]
-
-    cdef size_t region_size(self, int number) noexcept:
-        return (<Header*>self.base).regions[number]
-
-    cdef const unsigned char* key(self) noexcept:
-        return (<Header*>self.base).key
-
-    cdef void beat(self, int slot) noexcept:
-        atomic_store_relaxed(&(<WorkerSlot*>self.workers)[slot].heartbeat, monotonic_ms())
-
-    # For Python.
+    @property
+    def targets(self) -> int:
+        """How many rows of targets there are."""
+        return self.rows.size
 
     def occupy(self, int slot) -> None:
         """Makes the calling process the worker of this slot: its process id, one start more, a first heartbeat."""
-        self.check(slot, 0)
-        cdef WorkerSlot* worker = &(<WorkerSlot*>self.workers)[slot]
+        cdef WorkerSlot* worker = worker_slot(self.workers, slot)
         atomic_store_relaxed(&worker.pid, os.getpid())
         atomic_store_relaxed(&worker.starts, atomic_load_relaxed(&worker.starts) + 1)
-        self.beat(slot)
+        beat(worker)
 
     def release(self, int slot) -> None:
         """Undoes what a dead worker left in its slot: in-flight words, open connections, heartbeat. Its counters stay.
 
         To be called when the process is gone: it writes words that otherwise only the worker writes.
         """
-        self.check(slot, 0)
-        cdef WorkerSlot* worker = &(<WorkerSlot*>self.workers)[slot]
-        cdef Slab* slab = self.slab(slot)
-        memset(self.words + slot * self.words_stride, 0, self.words_stride)
+        cdef WorkerSlot* worker = worker_slot(self.workers, slot)
+        cdef Slab* slab = slab_of(self.counters, slot)
+        self.rows.release(slot)
         atomic_store_relaxed(&slab.closed, atomic_load_relaxed(&slab.accepted))
         atomic_store_relaxed(&worker.pid, 0)
         atomic_store_relaxed(&worker.heartbeat, 0)
 
     def heartbeat(self, int slot) -> int:
         """When the worker of this slot last proved to be alive, in milliseconds of ``Segment.now()``; 0 = no worker."""
-        self.check(slot, 0)
-        return atomic_load_relaxed(&(<WorkerSlot*>self.workers)[slot].heartbeat)
+        return atomic_load_relaxed(&worker_slot(self.workers, slot).heartbeat)
 
     def stamp(self, int slot) -> None:
         """What the timer wheel of the core does on every turn: the heartbeat of this slot is now."""
-        self.check(slot, 0)
-        self.beat(slot)
+        beat(worker_slot(self.workers, slot))
 
     def pid(self, int slot) -> int:
         """The process id of the worker of this slot; 0 = no worker."""
-        self.check(slot, 0)
-        return atomic_load_relaxed(&(<WorkerSlot*>self.workers)[slot].pid)
+        return atomic_load_relaxed(&worker_slot(self.workers, slot).pid)
 
     def starts(self, int slot) -> int:
         """How many workers have occupied this slot so far."""
-        self.check(slot, 0)
-        return atomic_load_relaxed(&(<WorkerSlot*>self.workers)[slot].starts)
+        return atomic_load_relaxed(&worker_slot(self.workers, slot).starts)
 
     @staticmethod
     def now() -> int:
         """The clock of heartbeats: CLOCK_MONOTONIC in milliseconds, the same in every process."""
         return monotonic_ms()
-
-    def target(self, str name not None) -> int:
-        """The index of the target of this name, which is entered when it is new. Every process gets the same answer.
-
-        Raises SegmentError when the table is full.
-        """
-        cdef uint64_t key, found
-        cdef int _step, index
-        cdef TargetEntry* entries = <TargetEntry*>self.table
-        cdef Header* header = <Header*>self.base
-        from hashlib import blake2b     # on use: it loads OpenSSL
-
-        digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8, key=header.key[:16]).digest()
-        key = int.from_bytes(digest, "little") or 1
-        index = <int>(key % <uint64_t>self.targets)
-        for _step in range(self.targets):
-            found = atomic_load_acquire(&entries[index].key)
-            if found == 0 and atomic_swap_if_equal(&entries[index].key, &found, key):
-                return index
-            if found == key:
-                return index
-            index = index + 1 if index + 1 < self.targets else 0
-        raise SegmentError(f"the table of {self.targets} targets is full")
-
-    def add_in_flight(self, int target, int slot, int64_t amount) -> None:
-        """Adds to the number of requests that the worker of this slot has with a target; only that worker may."""
-        self.check(slot, target)
-        self.in_flight(target, slot)[0] += amount
-
-    def requests_in_flight(self, int target) -> int:
-        """The requests that all workers together have with a target at this moment."""
-        cdef int slot
-        cdef int64_t total = 0
-        self.check(0, target)
-        for slot in range(self.slots):
-            total += <int64_t>atomic_load_relaxed(<uint64_t*>self.in_flight(target, slot))
-        return total
 
     def metrics(self, slot=None) -> dict:
         """The counters of one slot, or of all slots together.
@@ -369,11 +313,11 @@ cdef class Segment:
         cdef uint64_t* sums = <uint64_t*>&total
         if slot is not None:
             first = slot
-            self.check(first, 0)
+            self.check(first)
             last = first + 1
         memset(&total, 0, sizeof(total))
         for number in range(first, last):
-            slab = self.slab(number)
+            slab = slab_of(self.counters, number)
             words = <uint64_t*>slab
             for index in range(<int>(sizeof(Slab) // 8) - 2 * HISTOGRAM_WORDS):
                 sums[index] += atomic_load_relaxed(&words[index])
@@ -386,11 +330,10 @@ cdef class Segment:
 
     def count(self, int slot, str name not None, uint64_t amount=1) -> None:
         """Adds to a counter of a slot; only its worker may. Raises KeyError for a name that metrics() does not have."""
-        self.check(slot, 0)
+        cdef Slab* slab = slab_of(self.counters, slot)
         if name not in _COUNTERS:
             raise KeyError(name)
-        cdef int index = _COUNTERS.index(name)
-        (<uint64_t*>self.slab(slot))[index] += amount
+        (<uint64_t*>slab)[<int>_COUNTERS.index(name)] += amount
 
     def __repr__(self) -> str:
         return f"<Segment fd={self.fd} slots={self.slots} targets={self.targets} size={self.size}>"

@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 from fastgate._core.delivery.balancer cimport Balancer
 from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.wire.h1.framing cimport Framing
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.targets cimport TargetRows
 from fastgate._core.exchange.timers cimport Timed, Wheel
 
 
@@ -24,7 +24,7 @@ cdef class HandWheel:
 
 cdef class SharedCounts:
     cdef Balancer balancer
-    cdef Segment segment
+    cdef TargetRows rows
     cdef long long** first
 
 

@@ -4,7 +4,7 @@ from typing import Any, Literal, TypeAlias
 from fastgate._core.delivery.balancer import Balancer
 from fastgate._core.exchange.timers import Timed, Wheel
 from fastgate._core.exchange.worker import Engine
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.targets import TargetRows
 
 Progress: TypeAlias = Literal["more", "complete", "broken"]
 
@@ -83,12 +83,12 @@ class HandWheel:
         """Moves the clock to ``now``, in milliseconds, and fires what is due. It never goes back."""
 
 class SharedCounts:
-    """The counts of a segment as a balancer reads them: its member i is the segment's target ``numbers[i]``.
+    """The counts of rows as a balancer reads them: its member i is the row ``numbers[i]``.
 
     To be kept until ``end()``.
     """
 
-    def __init__(self, balancer: Balancer[Any], segment: Segment, numbers: Sequence[int]) -> None: ...
+    def __init__(self, balancer: Balancer[Any], rows: TargetRows, numbers: Sequence[int]) -> None: ...
     def end(self) -> None:
         """The balancer counts for itself again."""
 

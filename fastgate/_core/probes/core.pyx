@@ -39,7 +39,7 @@ from fastgate._core.exchange.head cimport (
     name_flags_of,
     name_id,
 )
-from fastgate._core.memory.segment cimport Segment
+from fastgate._core.memory.targets cimport TargetRows
 from fastgate._core.exchange.timers cimport Timed, Wheel
 
 cdef extern from "auth/sha256.h" nogil:
@@ -268,22 +268,22 @@ cdef class HandWheel:
 
 
 cdef class SharedCounts:
-    """The counts of a segment as a balancer reads them: its member i is the segment's target ``numbers[i]``."""
+    """The counts of rows as a balancer reads them: its member i is the row ``numbers[i]``."""
 
-    def __cinit__(self, Balancer balancer not None, Segment segment not None, numbers):
+    def __cinit__(self, Balancer balancer not None, TargetRows rows not None, numbers):
         cdef Load load
         cdef int index
         self.balancer = balancer
-        self.segment = segment
+        self.rows = rows
         self.first = <long long**>malloc((len(numbers) + 1) * sizeof(long long*))
         if self.first == NULL:
             raise MemoryError
         for index in range(len(numbers)):
-            segment.check(0, numbers[index])
-            self.first[index] = segment.in_flight(numbers[index], 0)
+            rows.check(numbers[index], 0)
+            self.first[index] = rows.in_flight(numbers[index], 0)
         load.first = self.first
-        load.stride = segment.words_stride
-        load.slots = segment.slots
+        load.stride = rows.stride
+        load.slots = rows.slots
         balancer.loads(&load)
 
     def end(self):

@@ -2,7 +2,7 @@ from typing import NoReturn
 
 from fastgate._core.limits.concurrency import Concurrency
 from fastgate._core.limits.rate import Limit
-from fastgate._core.memory.segment import Segment
+from fastgate._core.memory.region import Region
 
 def siphash_13(key: bytes, text: bytes) -> int:
     """SipHash-1-3 of a text with a key of 16 bytes."""
@@ -29,5 +29,5 @@ def flood_shares(limit: Concurrency, key: bytes, until_ns: int, board: memoryvie
     ``board`` begins with a 64-bit word that all processes share: how many hold one now.
     """
 
-def die_with_every_lock(segment: Segment) -> NoReturn:
-    """Takes all locks of the limits of a segment and kills its own process."""
+def die_with_every_lock(limits: Region, logs: Region, shares: Region) -> NoReturn:
+    """Takes all locks of the regions of limits and kills its own process."""

@@ -9,14 +9,15 @@ process which is killed at any time is killed inside a check.
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.signal cimport raise_
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_PROCESS_CPUTIME_ID, clock_gettime, timespec
 
 from fastgate._core.limits.concurrency cimport Concurrency, Shares
 from fastgate._core.memory.hashing cimport mix64, siphash
-from fastgate._core.limits.rate cimport Limit, Logs, Table, Verdict
+from fastgate._core.limits.rate cimport Limit, Logs, Table
 from fastgate._core.memory.locks cimport STRIPES, shared_lock
-from fastgate._core.memory.segment cimport REGION_LIMITS, REGION_LOGS, REGION_SHARES, Segment
+from fastgate._core.memory.region cimport LIMITS_LAYOUT, LOGS_LAYOUT, SHARES_LAYOUT, Region
+from fastgate._core.memory.store cimport Verdict
 
 cdef extern from "memory/atomics.h" nogil:
     void atomic_store_release(uint64_t* word, uint64_t value)
@@ -54,7 +55,7 @@ def measure(Limit limit, bytes keys, Py_ssize_t width, Py_ssize_t passes):
     cdef Verdict verdict
     for _ in range(passes):
         for index in range(count):
-            limit.check(limit.key_of(at + index * width, width), monotonic_ns(), &verdict)
+            limit.check(limit.key_of(at + index * width, width), 1, monotonic_ns(), &verdict)
     return (cpu_ns() - begin) / <double>(count * passes)
 
 
@@ -89,7 +90,7 @@ def flood(Limit limit, bytes key, uint64_t until_ns, admitted):
         if now >= until_ns:
             break
         checks += 1
-        if limit.check(hashed, now, &verdict) and words[0] < room:
+        if limit.check(hashed, 1, now, &verdict) and words[0] < room:
             words[2 * words[0] + 1] = now
             words[2 * words[0] + 2] = monotonic_ns()
             atomic_store_release(words, words[0] + 1)
@@ -102,7 +103,7 @@ def take_numbers(Limit limit, uint64_t count, uint64_t now_ns):
     cdef uint64_t number, admitted = 0
     cdef Verdict verdict
     for number in range(1, count + 1):
-        admitted += limit.check(mix64(number), now_ns, &verdict)
+        admitted += limit.check(mix64(number), 1, now_ns, &verdict)
     return admitted
 
 
@@ -112,11 +113,11 @@ def flood_shares(Concurrency limit, bytes key, uint64_t until_ns, board):
     cdef uint64_t* words
     cdef uint64_t together, _turn, taken = 0, most = 0
     cdef uint64_t hashed = limit.key_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-    cdef int64_t* word
+    cdef void* place
     PyObject_GetBuffer(board, &view, PyBUF_WRITABLE)
     words = <uint64_t*>view.buf
     while monotonic_ns() < until_ns:
-        if not limit.acquire(hashed, &word):
+        if not limit.acquire(hashed, 1, &place):
             continue
         taken += 1
         together = atomic_add_relaxed(words, 1) + 1
@@ -127,22 +128,20 @@ def flood_shares(Concurrency limit, bytes key, uint64_t until_ns, board):
         for _turn in range(mix64(taken) & 255):
             most = max(most, atomic_load_relaxed(words))
         atomic_add_relaxed(words, <uint64_t>-1)
-        limit.release(word)
+        limit.leave(place, 1)
     PyBuffer_Release(&view)
     return taken, most
 
 
-def die_with_every_lock(Segment segment not None):
-    """Takes all locks of the limits of a segment and kills its own process."""
+def die_with_every_lock(Region limits not None, Region logs not None, Region shares not None):
+    """Takes all locks of the regions of limits and kills its own process."""
     cdef int number
-    if segment.region_size(REGION_LIMITS):
-        for number in range(STRIPES):
-            shared_lock((<Table*>segment.region(REGION_LIMITS)).stripes[number].lock)
-    if segment.region_size(REGION_LOGS):
-        for number in range(STRIPES):
-            shared_lock((<Logs*>segment.region(REGION_LOGS)).heads[number].lock)
-            shared_lock((<Logs*>segment.region(REGION_LOGS)).blocks[number].lock)
-    if segment.region_size(REGION_SHARES):
-        for number in range(STRIPES):
-            shared_lock((<Shares*>segment.region(REGION_SHARES)).stripes[number].lock)
+    for number in range(STRIPES):
+        if limits.size:
+            shared_lock((<Table*>limits.open("limits", LIMITS_LAYOUT, sizeof(Table))).stripes[number].lock)
+        if logs.size:
+            shared_lock((<Logs*>logs.open("logs", LOGS_LAYOUT, sizeof(Logs))).heads[number].lock)
+            shared_lock((<Logs*>logs.open("logs", LOGS_LAYOUT, sizeof(Logs))).blocks[number].lock)
+        if shares.size:
+            shared_lock((<Shares*>shares.open("shares", SHARES_LAYOUT, sizeof(Shares))).stripes[number].lock)
     raise_(SIGKILL)

@@ -29,7 +29,7 @@ from ssl import MemoryBIO, SSLError, SSLWantReadError
 
 from fastgate._core.wire.h1.client cimport ClientConnection, admitted, leave_share, share_of
 from fastgate._core.exchange.worker cimport Engine, live
-from fastgate._core.memory.segment cimport TLS_FAILURES
+from fastgate._core.memory.counters cimport TLS_FAILURES
 from fastgate._core.exchange.timers cimport Timed
 
 from fastgate._core.wire.tls_failures import REASONS, explain
