@@ -168,6 +168,6 @@ def test_more_plugins_than_there_is_room_for_run_unmeasured() -> None:
     meters = [Meter(segment.region("plugins"), 0, f"p{number}") for number in range(64 + 5)]
     assert len(meters) == 64 + 5
     assert len(plugin_times(segment.region("plugins"), ["p0", f"p{64 + 1}"])) == 2
-    assert plugin_times(Segment.create(), ["p0"])["p0"]["over_budget"] == 0
+    assert plugin_times(Segment.create().region("plugins"), ["p0"])["p0"]["over_budget"] == 0
 
 
