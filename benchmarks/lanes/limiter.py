@@ -49,7 +49,7 @@ class Cell:
         self.rounds.append(measure(self.limit, self.text, WIDTH, passes(self.keys)))
 
     def shown(self) -> dict[str, object]:
-        return shown(self.keys, self.rounds, self.first, evictions(self.limit.segment))
+        return shown(self.keys, self.rounds, self.first, evictions(self.limit.region))
 
 
 def text_of(keys: int) -> bytes:
