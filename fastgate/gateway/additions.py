@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from fastgate._core.auth.gate import Method
 from fastgate._core.delivery.pool import Pool
-from fastgate._core.exchange.chain import FinishMark, Hook
-from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, Gate, Problems, Stamp
+from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, FinishMark, Gate, Hook, Problems, Stamp
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import Meter
 from fastgate.config import GatewayConfig, HeaderEdits

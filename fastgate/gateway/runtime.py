@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fastgate._core.delivery.pool import Pool
-from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import Gate
+from fastgate._core.exchange.exchange import Gate, Hook
 from fastgate._core.exchange.problems import HtmlPages, ProblemDetails
 from fastgate._core.exchange.route import Route as CoreRoute
 from fastgate._core.exchange.route import Runtime

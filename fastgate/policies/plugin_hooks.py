@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fastgate._core.exchange.chain import FinishMark, Hook
+from fastgate._core.exchange.exchange import FinishMark, Hook
 from fastgate._core.exchange.filters import HookFilter, HookRule
 from fastgate._core.memory.plugin_times import Meter
 from fastgate.config import Route

@@ -23,10 +23,10 @@ from fastgate._core.delivery.mirror import Mirrored
 from fastgate._core.delivery.pool import Pool, Target
 from fastgate._core.delivery.retry import RetryRule
 from fastgate._core.delivery.tries import Upstreams
-from fastgate._core.exchange.chain import FinishMark, Hook
-from fastgate._core.exchange.exchange import Delivery
+from fastgate._core.exchange.exchange import Delivery, FinishMark, Hook
 from fastgate._core.exchange.problems import ProblemDetails
 from fastgate._core.exchange.route import Route, Runtime
+from fastgate._core.exchange.views import Request  # noqa: F401 - what hooks see
 from fastgate._core.memory.plugin_times import Meter, plugins_size
 from fastgate._core.memory.segment import Segment
 from fastgate._core.policies.header_edits import RequestEdits, ResponseEdits

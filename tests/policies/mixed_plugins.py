@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from fastgate import Policy, Request, Response
-from fastgate._core.exchange.chain import Refusal
+from fastgate._core.exchange.exchange import Refusal
 
 CONSTANT = Response(200, json={"text": "a" * 300}, headers={"x-kind": "constant"})
 """What a policy answers again and again: nobody may change it."""

@@ -9,7 +9,7 @@ from policies import plugins
 from policies.test_plugin_hooks import configured, noting
 
 from fastgate import Gateway, GatewayConfig, Policy, Request, Response, testing
-from fastgate._core.exchange.chain import FinishMark
+from fastgate._core.exchange.exchange import FinishMark
 from fastgate.gateway import Outcome
 from fastgate.gateway.plugins import PluginError, check_class
 from fastgate.testing import Answer, RawClient, RecordingUpstream, start_gateway

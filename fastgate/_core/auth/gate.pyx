@@ -31,11 +31,21 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
 from fastgate._core.exchange.causes cimport AUTH_UNAVAILABLE, UNAUTHENTICATED, detail_of
-from fastgate._core.exchange.exchange cimport ENDED, LATER, PASSED, Answer, Exchange, Gate, Spares, new_place
+from fastgate._core.exchange.exchange cimport (
+    ENDED,
+    LATER,
+    PASSED,
+    Answer,
+    Exchange,
+    Gate,
+    Spares,
+    new_place,
+    refuse_for,
+    wait_on,
+)
 from fastgate._core.memory.hashing cimport quick_hash
 from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.head cimport DROPPED, Field, Head, folded_name, same_variable
-from fastgate._core.exchange.chain cimport refuse_for, wait_on
 
 from fastgate._core.exchange.refusal import Refusal
 

@@ -1,7 +1,7 @@
 # What an exchange calls: each feature of a route is one or several of these. Part of exchange.pxd; what a class does
 # that a feature leaves as it is stands in exchange_sides.pxi.
 
-cdef enum Passage:
+cdef enum GateResult:
     """What a step says of a request."""
     PASSED = 0                         # on to the next
     ENDED = 1                          # it was answered or refused

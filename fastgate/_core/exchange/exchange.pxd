@@ -4,6 +4,7 @@ from fastgate._core.exchange.worker cimport Engine
 from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.exchange.head cimport Head
 from fastgate._core.exchange.route cimport Route, Runtime
+from fastgate._core.memory.plugin_times cimport Meter
 from fastgate._core.routing.router cimport Entry, Found
 from fastgate._core.exchange.timers cimport Timed
 
@@ -266,7 +267,7 @@ cdef class Exchange(Timed):
     cdef int open(self, bytes piece, bint complete) except -1
     cdef int open_broken(self, bytes piece, int fault) except -1
     cdef int broke_off(self, bytes piece, int fault) except -1
-    cdef int request_body(self, bytes piece, bint complete) except -1
+    cdef int body_arrived(self, bytes piece, bint complete) except -1
     cdef int client_gone(self, int cause) except -1
     cdef int client_bytes(self, bytes data) except -1
 
@@ -302,6 +303,46 @@ cdef class Exchange(Timed):
     cdef int answer_problem(self, int cause) except -1
 
 
+cdef class Hook:
+    cdef readonly object call
+    cdef readonly Meter meter          # None: it is not measured
+
+    cdef int ran(self, Exchange x, uint64_t began) except -1
+    cdef int stretch(self, Exchange x, uint64_t running, uint64_t now) except -1
+
+
+cdef class TimedAwaitable:
+    cdef Hook hook
+    cdef Exchange x
+    cdef object awaitable
+    cdef object steps                  # its iterator
+    cdef uint64_t began                # microseconds, as the next
+    cdef uint64_t running
+
+    cdef object step(self, object value)
+    cdef int pause(self, uint64_t began, bint last) except -1
+
+
+cdef class FinishMark(Gate):
+    cdef Hook hook
+
+
+cdef class Chain:
+    """The filters of one response body, and how far they are."""
+    cdef tuple rules
+    cdef int opened                    # of the rules that have seen the head
+    cdef list filters                  # at work, but for `slow`
+    cdef OpenFilters open
+    cdef BodyFilter slow               # the one behind them that takes slices
+    cdef int cause                     # how the exchange ends when the body has
+    cdef str working                   # the name of the one that was called last
+    cdef bytes rest                    # a piece on its way through ``slow``
+    cdef Py_ssize_t offset
+    cdef bint rest_last
+    cdef list waiting                  # (piece, last) that came meanwhile
+    cdef Exchange exchange             # while a turn of the loop is awaited
+
+
 cdef int new_place() except -1
 cdef Exchange take_exchange(Engine engine)
 cdef Exchange copy_of(Exchange x, NoClient client)
@@ -319,3 +360,15 @@ cdef Answer problem_answer(Exchange x, int cause, int status=*)
 cdef int answer_options(Exchange x) except -1
 cdef int answer_allowed(Exchange x) except -1
 cdef int answer_health(Exchange x) except -1
+
+# policies: see exchange_chain.pxi
+cdef int prepare_views(Exchange x) except -1
+cdef int advance(Exchange x) except -1
+cdef int wait_on(Exchange x, object awaitable) except -1
+cdef int policy_failed(Exchange x, object error) except -1
+cdef int refuse_for(Exchange x, object refusal) except -1
+
+# bodies, and where a request goes: see exchange_filters.pxi and exchange_resolve.pxi
+cdef bint bodiless(Exchange x) noexcept
+cdef int split_target(Exchange x) noexcept
+cdef int identify_client(Exchange x) except -1

@@ -1,9 +1,12 @@
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Self
 
 from fastgate._core.exchange.head import Head
 from fastgate._core.exchange.timers import Timed
+from fastgate._core.exchange.views import Response
 from fastgate._core.exchange.worker import Engine
+from fastgate._core.memory.plugin_times import Meter
 
 class Source(Timed):
     """Where the bytes of a body come from: a connection, a stored answer, a generator."""
@@ -105,3 +108,53 @@ class Exchange(Timed):
         """The request body, or its first 16 KB. For `Request.body`."""
     def abort(self) -> None:
         """Ends a copy: the gateway stops."""
+
+class Hook:
+    """One hook of a plugin in the chain of a route."""
+
+    call: Callable[..., Any]
+    meter: Meter | None
+    def __init__(self, call: Callable[..., Any], meter: Meter | None = None) -> None: ...
+
+class TimedAwaitable:
+    """What a hook returned to wait for, driven step by step to see how long each keeps the event loop."""
+
+    def __init__(self, hook: Hook, x: Exchange, awaitable: Awaitable[Any], began: int) -> None: ...
+    def __await__(self) -> Iterator[Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> object: ...
+    def send(self, value: object) -> object: ...
+    def throw(self, *error: Any) -> object: ...
+    def close(self) -> None: ...
+
+class FinishMark(Gate):
+    """The place of a plugin with ``on_finish`` in the chain of a route."""
+
+    def __init__(self, hook: Hook) -> None: ...
+
+class Afterwards(Timed):
+    """What ``on_finish`` hooks wait for when their exchange is over."""
+
+    def done(
+        self, hook: Hook, awaitable: Awaitable[None], task: asyncio.Task[BaseException | None]
+    ) -> None:
+        """A task has ended."""
+
+class Chain:
+    """The filters of one response body. Made by the exchange only."""
+
+    def go_on(self) -> None:
+        """The next slice of a large piece."""
+
+def use_views(request: type, response: type, upstream_response: type, error: type) -> None:
+    """What hooks see, told by the module that has it, which knows this one."""
+
+def let_go(awaitable: Awaitable[Any], task: asyncio.Task[None]) -> None: ...
+async def wait_for(x: Exchange, generation: int, awaitable: Awaitable[Response | None]) -> None:
+    """The rest of the policies, after one that was not done at once."""
+
+async def error_of(awaitable: Awaitable[Any]) -> BaseException | None:
+    """Waits, and gives what was raised meanwhile; None: nothing."""
+
+async def read_body(x: Exchange, whole: bool) -> bytes:
+    """The request body, or its first 16 KB."""

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 An `Exchange` stands between a client and who answers. The `ClientSide` tells it: a request head is complete (`open`),
-here is a piece of its body (`request_body`), the client is gone. The `Delivery` of its route tells it: here is the
+here is a piece of its body (`body_arrived`), the client is gone. The `Delivery` of its route tells it: here is the
 head of the answer, a piece, the end, or it failed. It tells them: send this, stop reading, leave. It knows neither the
 wire nor where answers come from.
 
@@ -29,20 +29,38 @@ Invariants
   the exchange compares it afterwards.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from asyncio import CancelledError, iscoroutine
+from functools import partial
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from fastgate._core.exchange.causes cimport (
+    ABOVE_ROOT,
+    AMBIGUOUS_PATH,
+    BAD_ESCAPE,
+    BAD_EXPECTATION,
+    BAD_HOST,
+    BAD_TARGET,
+    BAD_TARGET_CHARACTER,
     BAD_VALUE,
     BODY_TIMEOUT,
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,
+    CERTIFICATE_WITHDRAWN,
     CLIENT_GONE,
     CLIENT_STALLED,
     CLIENT_TOO_SLOW,
+    ENCODED_BACKSLASH,
+    ENCODED_NUL,
     GATEWAY_ANSWERED,
+    HIDDEN_DOTS,
+    MISDIRECTED,
+    NO_HOST,
     NO_METHOD,
+    NO_ROUTE,
     OK,
     POLICY_ANSWERED,
     POLICY_FAILED,
@@ -54,21 +72,31 @@ from fastgate._core.exchange.causes cimport (
     outcomes,
     reason_of,
 )
-from fastgate._core.exchange.filters cimport (
-    begin_answer,
-    begin_request,
-    begin_response,
-    filter_request,
-    filter_response,
-)
-from fastgate._core.exchange.worker cimport Engine, live
-from fastgate._core.exchange.head cimport CONTENT_TYPE, Field, Head, same
-from fastgate._core.memory.histogram cimport histogram_record
-from fastgate._core.exchange.chain cimport body_of, end_views, finish_hooks, run_hooks, wake_body
-from fastgate._core.exchange.resolve cimport allowed, resolve
+from fastgate._core.exchange.head cimport CONTENT_TYPE, DROPPED, Field, Head, is_host, is_token, same
+from fastgate._core.exchange.hops cimport client_of, read_hops
 from fastgate._core.exchange.route cimport Route, Runtime
-from fastgate._core.wire.sockets cimport is_closing, is_quiet, reset_on_close, unacknowledged
+from fastgate._core.exchange.sockets cimport is_closing, is_quiet, reset_on_close, unacknowledged
 from fastgate._core.exchange.timers cimport Timed, clock_us
+from fastgate._core.exchange.worker cimport Engine, live
+from fastgate._core.memory.buffer cimport filled, room
+from fastgate._core.memory.histogram cimport histogram_record
+from fastgate._core.memory.plugin_times cimport Meter
+from fastgate._core.routing.ambiguity cimport is_stricter_otherwise
+from fastgate._core.routing.hosts cimport HOST_ROOM, write_host
+from fastgate._core.routing.router cimport (
+    ADDS_READINGS,
+    CHANGED,
+    HAS_BACKSLASH,
+    PATH_ABOVE_ROOT,
+    PATH_ESCAPE,
+    PATH_HIDES_DOTS,
+    PATH_NUL,
+    Entry,
+    Query,
+    normalize_path,
+)
+
+from fastgate._core.exchange.refusal import Refusal
 
 cdef enum:
     KEPT_BODY = 65536          # bytes of a request body that are kept for another try
@@ -78,6 +106,9 @@ cdef enum:
 include "exchange_sides.pxi"
 include "exchange_answers.pxi"
 include "exchange_copies.pxi"
+include "exchange_resolve.pxi"
+include "exchange_chain.pxi"
+include "exchange_filters.pxi"
 include "exchange_trailers.pxi"
 
 
@@ -227,7 +258,7 @@ cdef class Exchange(Timed):
         self.engine.log("error", text, exception=error)
         return self.refuse(POLICY_FAILED)
 
-    cdef int request_body(self, bytes piece, bint complete) except -1:
+    cdef int body_arrived(self, bytes piece, bint complete) except -1:
         """More of the body, perhaps its end."""
         cdef uint64_t generation
         self.request_complete = complete

@@ -1,28 +1,14 @@
-from fastgate._core.exchange.exchange cimport Answer, BodyFilter, Exchange, OpenFilters
+from fastgate._core.exchange.exchange cimport BodyFilter, BodyRule, Exchange, Hook
 
 
-cdef class Chain:
-    """The filters of one response body, and how far they are."""
-    cdef tuple rules
-    cdef int opened                    # of the rules that have seen the head
-    cdef list filters                  # at work, but for `slow`
-    cdef OpenFilters open
-    cdef BodyFilter slow               # the one behind them that takes slices
-    cdef int cause                     # how the exchange ends when the body has
-    cdef str working                   # the name of the one that was called last
-    cdef bytes rest                    # a piece on its way through ``slow``
-    cdef Py_ssize_t offset
-    cdef bint rest_last
-    cdef list waiting                  # (piece, last) that came meanwhile
-    cdef Exchange exchange             # while a turn of the loop is awaited
+cdef class HookFilter(BodyFilter):
+    cdef Hook hook
+    cdef bint of_request
 
 
-# for the exchange
-cdef bint begin_request(Exchange x) except -1
-cdef bytes filter_request(Exchange x, bytes piece, bint last)
-cdef int begin_response(Exchange x, bytes piece, bint last, int cause) except -1
-cdef int begin_answer(Exchange x, Answer answer, int cause) except -1
-cdef int filter_response(Exchange x, bytes piece, bint last) except -1
+cdef class HookRule(BodyRule):
+    cdef HookFilter filter
+
 
 # for rules: the response's head, whoever made it
 cdef bytes field_of(Exchange x, bytes name)
@@ -34,5 +20,4 @@ cdef bytes media_type(bytes value)
 cdef bint transformable(Exchange x)
 cdef int replace_body(Exchange x) except -1
 cdef int weaken_tag(Exchange x) except -1
-cdef bint bodiless(Exchange x) noexcept
 cdef int lose_length(Exchange x) except -1

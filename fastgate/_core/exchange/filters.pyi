@@ -1,11 +1,4 @@
-from fastgate._core.exchange.chain import Hook
-from fastgate._core.exchange.exchange import BodyFilter, BodyRule
-
-class Chain:
-    """The filters of one response body. Made by the exchange only."""
-
-    def go_on(self) -> None:
-        """The next slice of a large piece."""
+from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Hook
 
 class HookFilter(BodyFilter):
     """Calls a hook of a plugin for each piece of a body."""

@@ -1,4 +1,4 @@
-from fastgate._core.exchange.exchange cimport Exchange
+from fastgate._core.exchange.head cimport Head
 
 
 cdef class Hops:
@@ -10,6 +10,6 @@ cdef class Hops:
     cdef bint keeps_forwarded          # the Forwarded that came says the same as X-Forwarded-*, and goes on
 
 
-cdef Hops read_hops(Exchange x)
+cdef Hops read_hops(Head head, object trusted)
 cdef bytes client_of(Hops hops, bytes peer, object trusted)
 cdef bytes address_of(bytes hop)

@@ -14,7 +14,6 @@ says something else than X-Forwarded-* do, or cannot be read, is not passed on.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport (
     DROPPED,
     FORWARDED,
@@ -41,8 +40,8 @@ cdef class Element:
     cdef bytes host
 
 
-cdef Hops read_hops(Exchange x):
-    cdef Head head = x.request
+cdef Hops read_hops(Head head, object trusted):
+    """What the fields of a request say; ``trusted`` says of an address whether it is believed."""
     cdef Hops hops = Hops.__new__(Hops)
     cdef Field* field
     cdef bytes value, scheme = None, host = None
@@ -85,7 +84,7 @@ cdef Hops read_hops(Exchange x):
     if one_way:
         client = 0 if told is not None else len(elements) - 1
         if told is not None:
-            client = place_of_client(told, x.client.trusted_by)
+            client = place_of_client(told, trusted)
         for element in elements[max(client, 0):]:
             if element.proto is not None:
                 if hops.scheme is None:

@@ -1,12 +1,9 @@
 """What a policy raises to end an exchange. By itself, because modules need it that import each other."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fastgate._core.exchange.causes import cause_of
-
-if TYPE_CHECKING:
-    from fastgate._core.exchange.exchange import Answer
 
 
 class Refusal(Exception):
@@ -23,7 +20,7 @@ class Refusal(Exception):
         *,
         fields: Iterable[tuple[str, str]] = (),
         retry_after: int = 0,
-        answer: "Answer | None" = None,
+        answer: Any = None,
     ) -> None:
         super().__init__(cause)
         self.cause = cause_of(cause)

@@ -1,13 +1,13 @@
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from fastgate._core.exchange.chain import Hook
 from fastgate._core.exchange.exchange import (
     AnswerEdits,
     BodyFilter,
     BodyRule,
     Delivery,
     Gate,
+    Hook,
     Observer,
     Problems,
     Stamp,

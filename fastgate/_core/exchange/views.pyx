@@ -24,6 +24,8 @@ from fastgate._core.exchange.head cimport (
 )
 from fastgate._core.exchange.route cimport own_field, own_variable
 
+from fastgate._core.exchange.exchange import use_views
+
 
 cdef bytes field_name(object name):
     """A field name as bytes. Raises ValueError when it is none."""
@@ -507,3 +509,6 @@ class ExchangeError(Exception):
         self.status = status
         self.detail = detail
         self.__cause__ = exception
+
+
+use_views(Request, Response, UpstreamResponse, ExchangeError)

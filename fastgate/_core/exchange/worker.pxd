@@ -33,7 +33,6 @@ cdef class Engine:
     cdef object arrivals               # those whose TLS handshake or PROXY header is awaited; the longest first
     cdef dict shares                   # client address → its connections; only with `max_per_client`
     cdef uint64_t full_until           # milliseconds: no connection gives way before
-    cdef readonly object tls_failures
     cdef set copies                    # exchanges that no client waits for: mirrors, hedges
     cdef readonly set afterwards       # tasks of ``on_finish`` hooks, whose exchanges are over
     cdef readonly object pools         # upstream.Pool, as long as something else needs them

@@ -7,7 +7,6 @@ from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.timers import Wheel
 from fastgate._core.memory.region import Region
 from fastgate._core.memory.targets import TargetRows
-from fastgate._core.wire.tls_failures import TLSFailures
 
 class Log(Protocol):
     """Takes what an operator should know: "debug", "info", "warning" or "error", and one line."""
@@ -44,9 +43,6 @@ class Engine:
     """Of clients; 0 = no limit."""
     max_per_client: int
     """Connections of one client address (of one /64 for IPv6); 0 = no limit."""
-    @property
-    def tls_failures(self) -> TLSFailures:
-        """Tells the log of failed handshakes."""
     @property
     def log(self) -> Log: ...
     ready: bool

@@ -26,7 +26,6 @@ from fastgate._core.memory.targets cimport TargetRows
 from fastgate._core.memory.workers cimport beat, worker_slot
 from fastgate._core.exchange.timers cimport Wheel
 
-from fastgate._core.wire.tls_failures import TLSFailures
 from fastgate._core.exchange.timers import TICK_MS
 
 cdef char hex_pairs[512]
@@ -121,7 +120,6 @@ cdef class Engine:
         self.arrivals = OrderedDict()
         self.shares = {}
         self.said_at = {}
-        self.tls_failures = TLSFailures(log)
         self.copies = set()
         self.afterwards = set()
         self.pools = WeakSet()

@@ -39,7 +39,6 @@ from fastgate._core.exchange.causes cimport (
     RATE_LIMITED,
     outcomes,
 )
-from fastgate._core.exchange.chain cimport advance, policy_failed
 from fastgate._core.exchange.exchange cimport (
     ENDED,
     LATER,
@@ -50,7 +49,9 @@ from fastgate._core.exchange.exchange cimport (
     Gate,
     Spares,
     Stamp,
+    advance,
     new_place,
+    policy_failed,
 )
 from fastgate._core.exchange.request_key cimport RequestKey, find_key
 from fastgate._core.exchange.route cimport (

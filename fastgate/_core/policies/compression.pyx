@@ -14,7 +14,6 @@ whole, and the coder keeps what it likes, which saves some per cent.
 """
 
 from fastgate._core.exchange.filters cimport (
-    bodiless,
     field_of,
     fields_of,
     has_token,
@@ -24,7 +23,7 @@ from fastgate._core.exchange.filters cimport (
     transformable,
     weaken_tag,
 )
-from fastgate._core.exchange.exchange cimport FRAMED_AS_SENT, FRAMED_ANEW, BodyFilter, BodyRule, Exchange
+from fastgate._core.exchange.exchange cimport FRAMED_ANEW, FRAMED_AS_SENT, BodyFilter, BodyRule, Exchange, bodiless
 from fastgate._core.exchange.head cimport Field, Head, same
 
 cdef enum:

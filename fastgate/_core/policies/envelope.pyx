@@ -8,17 +8,9 @@ refused, so that clients never get one shape for small answers and another for l
 
 import msgspec
 
-from fastgate._core.exchange.filters cimport (
-    bodiless,
-    drop_field,
-    field_of,
-    media_type,
-    put_field,
-    replace_body,
-    transformable,
-)
+from fastgate._core.exchange.filters cimport drop_field, field_of, media_type, put_field, replace_body, transformable
 from fastgate._core.exchange.causes cimport RESPONSE_TOO_LARGE
-from fastgate._core.exchange.exchange cimport FRAMED_AS_SENT, BodyFilter, BodyRule, Exchange
+from fastgate._core.exchange.exchange cimport FRAMED_AS_SENT, BodyFilter, BodyRule, Exchange, bodiless
 
 cdef object _decode = msgspec.json.decode
 cdef object _encode = msgspec.json.encode

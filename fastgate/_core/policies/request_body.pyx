@@ -8,8 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
 from fastgate._core.exchange.causes cimport BAD_CONTENT_TYPE
-from fastgate._core.exchange.chain cimport policy_failed, wait_on
-from fastgate._core.exchange.exchange cimport ENDED, PASSED, Exchange, Gate
+from fastgate._core.exchange.exchange cimport ENDED, PASSED, Exchange, Gate, policy_failed, wait_on
 from fastgate._core.exchange.head cimport Head, same
 
 cdef enum:

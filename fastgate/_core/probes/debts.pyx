@@ -8,8 +8,7 @@ task, until it is told to go on, is left, or is late.
 from libc.stdint cimport uint32_t
 
 from fastgate._core.exchange.causes cimport QUEUE_TIMEOUT, reason_of
-from fastgate._core.exchange.chain cimport advance
-from fastgate._core.exchange.exchange cimport LATER, PASSED, PHASE_LATER, PHASE_REQUEST, Exchange
+from fastgate._core.exchange.exchange cimport LATER, PASSED, PHASE_LATER, PHASE_REQUEST, Exchange, advance
 from fastgate._core.memory.buffer cimport Buffer, put_bytes
 
 

@@ -3,7 +3,7 @@ from collections.abc import Hashable
 from ssl import SSLContext, SSLObject
 from typing import Any, Protocol
 
-from fastgate._core.exchange.worker import Engine
+from fastgate._core.exchange.worker import Engine, Part
 from fastgate._core.wire.h1.client import ListenerFacts
 
 class TLSServer(Protocol):
@@ -51,3 +51,6 @@ class TLSConnection(asyncio.Transport, asyncio.Protocol):
     def get_write_buffer_size(self) -> int: ...
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As of the loops' own TLS; ``withdrawn`` is True when the client's certificate would not be taken any more."""
+
+class Failures(Part):
+    """What a worker tells of failed handshakes."""

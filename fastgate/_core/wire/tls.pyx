@@ -28,11 +28,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from ssl import MemoryBIO, SSLError, SSLWantReadError
 
 from fastgate._core.wire.h1.client cimport ClientConnection, admitted, leave_share, share_of
-from fastgate._core.exchange.worker cimport Engine, live
+from fastgate._core.exchange.worker cimport Engine, Part, live, new_part
 from fastgate._core.memory.counters cimport TLS_FAILURES
 from fastgate._core.exchange.timers cimport Timed
 
-from fastgate._core.wire.tls_failures import REASONS, explain
+from fastgate._core.wire.tls_failures import REASONS, TLSFailures, explain
 
 cdef enum:
     RECORD = 16384             # the most plain bytes of one record (RFC 8446 section 5.1)
@@ -42,6 +42,23 @@ cdef enum:
 assert len(REASONS) == TLS_FAILURES
 
 cdef bytes _PLAIN_TEXT = b"This port speaks TLS, and the request came in plain HTTP. Use https:// instead of http://.\n"
+
+
+cdef int FAILURES = new_part()
+
+
+cdef class Failures(Part):
+    """What a worker tells of failed handshakes."""
+    cdef object told
+
+
+cdef Failures part_of(Engine engine):
+    cdef Failures part
+    if engine.parts[FAILURES] is None:
+        part = Failures.__new__(Failures)
+        part.told = TLSFailures(engine.log)
+        engine.parts[FAILURES] = part
+    return <Failures>engine.parts[FAILURES]
 
 
 cdef class TLSConnection(Timed):
@@ -160,9 +177,8 @@ cdef class TLSConnection(Timed):
         """Counts a handshake that did not succeed, and tells the log."""
         address = self.peer if self.peer is not None else self.transport.get_extra_info("peername")
         self.engine.slab.tls_failed[<int>REASONS.index(word)] += 1
-        self.engine.tls_failures.tell(
-            word, address[0] if isinstance(address, tuple) else "unix:", said, self.engine.wheel.now
-        )
+        told = (<Failures>part_of(self.engine)).told
+        told.tell(word, address[0] if isinstance(address, tuple) else "unix:", said, self.engine.wheel.now)
         return 0
 
     cdef int refuse(self) except -1:

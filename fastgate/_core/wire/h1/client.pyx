@@ -41,13 +41,23 @@ from fastgate._core.exchange.causes cimport (
     outcomes,
 )
 from fastgate._core.exchange.worker cimport Engine, live
-from fastgate._core.exchange.exchange cimport ASK_EVERY, HOLD_PIPELINE, HOLD_SINK, HOLD_WAIT, ClientSide, Exchange
-from fastgate._core.exchange.exchange cimport answer_trailers, request_trailers, take_exchange
+from fastgate._core.exchange.exchange cimport (
+    ASK_EVERY,
+    HOLD_PIPELINE,
+    HOLD_SINK,
+    HOLD_WAIT,
+    ClientSide,
+    Exchange,
+    answer_trailers,
+    identify_client,
+    request_trailers,
+    split_target,
+    take_exchange,
+)
 from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, gather, put_last_chunk, take
 from fastgate._core.exchange.head cimport Head, is_host
 from fastgate._core.routing.networks cimport normal_address
-from fastgate._core.exchange.resolve cimport identify_client, split_target
-from fastgate._core.wire.sockets cimport is_closing, is_reset
+from fastgate._core.exchange.sockets cimport is_closing, is_reset
 
 cdef enum:
     MAX_TURNS = 32             # pipelined requests before others get their turn
@@ -378,7 +388,7 @@ cdef class ClientConnection(ClientSide):
             self.await_body(x, offset[0] - before)
         if x.sending_stopped:
             self.dropped += offset[0] - before
-        x.request_body(piece, progress == COMPLETE)
+        x.body_arrived(piece, progress == COMPLETE)
         return 0
 
     cdef int identify_peer(self) except -1:

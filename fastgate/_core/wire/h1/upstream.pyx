@@ -62,7 +62,7 @@ from fastgate._core.wire.pooled cimport (
     Home,
     PooledConnection,
 )
-from fastgate._core.wire.sockets cimport read_waiting
+from fastgate._core.exchange.sockets cimport read_waiting
 
 cdef enum:
     MAX_HEAD = 65536

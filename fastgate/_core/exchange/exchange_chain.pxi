@@ -9,7 +9,7 @@ that is raised ends the exchange with its cause; anything else with 500, and is 
 through, `Exchange.hooks_done` knows what comes next.
 
 A hook of a plugin is a `Hook`: what to call, and the `Meter` of its plugin. The clock is read before and after the
-call; what waits is driven by `Stretches`, which reads it around every step.
+call; what waits is driven by `TimedAwaitable`, which reads it around every step.
 
 A plugin with ``on_finish`` has a `FinishMark` in the chain, before its ``on_request``. An exchange knows the last one
 that it came to, and `finish_hooks` goes back from there when it is over. A hook that waits then does so in a task
@@ -17,35 +17,12 @@ that it came to, and `finish_hooks` goes back from there when it is over. A hook
 done.
 """
 
-from asyncio import CancelledError, iscoroutine
-from functools import partial
-
-from libc.stdint cimport uint64_t
-
-from fastgate._core.exchange.causes cimport POLICY_ANSWERED, POLICY_FAILED, outcomes, reason_of
-from fastgate._core.exchange.exchange cimport (
-    PASSED,
-    PHASE_ERROR,
-    PHASE_REQUEST,
-    PHASE_RESPONSE,
-    Answer,
-    Exchange,
-    Gate,
-    copy_of_answer,
-    refusal_sentence,
-    with_refusal,
-)
-from fastgate._core.memory.plugin_times cimport Meter
-from fastgate._core.exchange.timers cimport Timed, clock_us
-
-from fastgate._core.exchange.refusal import Refusal
-
 cdef enum:
     PEEK = 16384               # bytes that a policy with body = "peek" gets to see
     AFTERWARDS = 1000          # what ``on_finish`` hooks of a worker wait for at a time
     AFTERWARDS_TIME = 30000    # milliseconds that it may take
 
-# From `views`, which is loaded when a policy first needs it.
+# From `views`, which is loaded with the first plugin.
 cdef object _Request = None
 cdef object _Response = None
 cdef object _UpstreamResponse = None
@@ -77,7 +54,7 @@ cdef class Hook:
         return f"<Hook {getattr(self.call, '__qualname__', self.call)}>"
 
 
-cdef class Stretches:
+cdef class TimedAwaitable:
     """What a hook returned to wait for, driven step by step to see how long each keeps the event loop."""
 
     def __cinit__(self, Hook hook, Exchange x, awaitable, began):
@@ -140,10 +117,8 @@ cdef class Stretches:
         return self.hook.stretch(self.x, now - began, now)
 
 
-# Not in the .pxd: `exchange`, which has the base class, imports this module, and with it all that stands there.
 cdef class FinishMark(Gate):
     """The place of a plugin with ``on_finish`` in the chain of a route."""
-    cdef Hook hook
 
     def __init__(self, Hook hook not None):
         self.hook = hook
@@ -162,14 +137,18 @@ cdef int run_hooks(Exchange x, tuple hooks, int phase) except -1:
     return advance(x)
 
 
-cdef int prepare_request_view(Exchange x) except -1:
+def use_views(request, response, upstream_response, error):
+    """What hooks see, told by the module that has it, which knows this one."""
     global _Request, _Response, _UpstreamResponse, _ExchangeError
+    _Request = request
+    _Response = response
+    _UpstreamResponse = upstream_response
+    _ExchangeError = error
+
+
+cdef int prepare_request_view(Exchange x) except -1:
     if _Request is None:
-        from fastgate._core.exchange.views import ExchangeError, Request, Response, UpstreamResponse
-        _Request = Request
-        _Response = Response
-        _UpstreamResponse = UpstreamResponse
-        _ExchangeError = ExchangeError
+        raise RuntimeError("a hook needs fastgate._core.exchange.views, which nobody has imported")
     if x.request_view is None:
         x.request_view = _Request(x)
     return 0
@@ -232,7 +211,7 @@ cdef int advance(Exchange x) except -1:
         elif x.generation != generation:
             return 0
         else:
-            return wait_on(x, result if hook.meter is None else Stretches(hook, x, result, began))
+            return wait_on(x, result if hook.meter is None else TimedAwaitable(hook, x, result, began))
     return x.hooks_done()
 
 
@@ -406,7 +385,7 @@ cdef bint finish_hooks(Exchange x) except -1:
         if hasattr(result, "__await__"):
             if afterwards is None:
                 afterwards = Afterwards.__new__(Afterwards)
-            afterwards.add(x, hook, result if hook.meter is None else Stretches(hook, x, result, began))
+            afterwards.add(x, hook, result if hook.meter is None else TimedAwaitable(hook, x, result, began))
             continue
         if hook.meter is not None:
             hook.ran(x, began)
@@ -510,7 +489,7 @@ cdef class Afterwards(Timed):
 
 cdef int close_unawaited(object awaitable) except -1:
     """Of one that nothing has begun to wait for."""
-    if iscoroutine(awaitable) or isinstance(awaitable, Stretches):
+    if iscoroutine(awaitable) or isinstance(awaitable, TimedAwaitable):
         awaitable.close()
     return 0
 

@@ -1,46 +1,5 @@
 """From a request head to the route: target, host, client address, request id, path, route."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr, memcmp, memcpy
-
-from fastgate._core.memory.buffer cimport filled, room
-from fastgate._core.exchange.causes cimport (
-    ABOVE_ROOT,
-    AMBIGUOUS_PATH,
-    BAD_ESCAPE,
-    BAD_EXPECTATION,
-    BAD_HOST,
-    BAD_TARGET,
-    BAD_TARGET_CHARACTER,
-    CERTIFICATE_WITHDRAWN,
-    ENCODED_BACKSLASH,
-    ENCODED_NUL,
-    HIDDEN_DOTS,
-    MISDIRECTED,
-    NO_HOST,
-    NO_METHOD,
-    NO_ROUTE,
-    OK,
-)
-from fastgate._core.exchange.exchange cimport Exchange, answer_allowed, answer_health, answer_options
-from fastgate._core.exchange.head cimport DROPPED, Head, is_host, is_token, same
-from fastgate._core.exchange.hops cimport client_of, read_hops
-from fastgate._core.routing.hosts cimport HOST_ROOM, write_host
-from fastgate._core.exchange.route cimport Route, Runtime
-from fastgate._core.routing.ambiguity cimport is_stricter_otherwise
-from fastgate._core.routing.router cimport (
-    ADDS_READINGS,
-    CHANGED,
-    HAS_BACKSLASH,
-    PATH_ABOVE_ROOT,
-    PATH_ESCAPE,
-    PATH_HIDES_DOTS,
-    PATH_NUL,
-    Entry,
-    Query,
-    normalize_path,
-)
-
 cdef enum:
     ITSELF = -3                # the target `*`
 
@@ -257,7 +216,7 @@ cdef int identify_client(Exchange x) except -1:
     x.client_ip = x.client.peer_address
     if x.client.trusted:
         if head.has_forwarded:
-            x.hops = read_hops(x)
+            x.hops = read_hops(head, x.client.trusted_by)
             x.client_ip = client_of(x.hops, x.client.peer_address, x.client.trusted_by)
         if x.runtime.request_id is not None:
             name = x.runtime.request_id_lower
