@@ -68,7 +68,8 @@ def test_check_gives_warnings_with_their_lines() -> None:
     result = run("check", "a.toml")
     assert result.exit_code == 0
     assert result.stdout == (
-        "a.toml:22: warning: upstreams.spare: no route uses it\na.toml is valid: 2 routes, 3 upstreams, 1 warning\n"
+        "a.toml:22: warning: upstreams.spare: no route uses this upstream\n"
+        "a.toml is valid: 2 routes, 3 upstreams, 1 warning\n"
     )
     assert run("check", "a.toml", "--strict").exit_code == 1
 
@@ -84,7 +85,8 @@ def test_check_looks_at_files() -> None:
     assert result.exit_code == 2
     assert result.stderr == (
         f"a.toml:2: gateway.tls.certificates[0].key: {here}/a.key does not exist\n"
-        f"a.toml:4: gateway.access_log.path: {here}/logs/a.log cannot be written: there is no folder {here}/logs\n"
+        f"a.toml:4: gateway.access_log.path: {here}/logs/a.log cannot be written: "
+        f"the folder {here}/logs does not exist\n"
         f"a.toml:6: gateway.log.path: {here} is a folder\n"
         f"a.toml:9: upstreams.b.tls.ca: {here}/ca.pem does not exist\n"
         "4 errors\n"

@@ -61,8 +61,8 @@ def test_all_errors_of_a_file_then_their_number() -> None:
     assert result.stdout == ""
     assert result.stderr == (
         'a.toml:2: gateway.prot: unknown key, did you mean "port"?\n'
-        'a.toml:5: routes[0].path: a path starts with "/", or with "~" when it is a regular expression\n'
-        'a.toml:6: routes[0].upstream: there is no upstream "b": add [upstreams.b] with its targets\n'
+        'a.toml:5: routes[0].path: a path must start with "/", or with "~" if it is a regular expression\n'
+        'a.toml:6: routes[0].upstream: unknown upstream "b": add [upstreams.b] with its targets\n'
         "3 errors\n"
     )
 

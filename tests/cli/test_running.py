@@ -106,7 +106,7 @@ async def test_a_file_that_has_been_emptied_is_refused_unless_that_is_meant() ->
     port = free_port()
     write(port)
     async with serving("--port", str(port)):
-        refused = {"": "fastgate.toml: the file is empty", "[gateway]\n": "fastgate: routes: there are none"}
+        refused = {"": "fastgate.toml: the file is empty", "[gateway]\n": "fastgate: routes: the file has none"}
         for text, told in refused.items():
             Path("fastgate.toml").write_text(text)
             code, out, err = await fastgate("reload")
@@ -124,7 +124,7 @@ async def test_a_file_that_has_been_emptied_is_refused_unless_that_is_meant() ->
             assert "404" in await fetch(port, "/one")
     for command in ("check", "serve"):
         Path("fastgate.toml").write_text("# nothing\n")
-        told = "fastgate.toml: the file is empty: there is no table in it, and nothing would be served\n"
+        told = "fastgate.toml: the file is empty, so the gateway would serve nothing\n"
         assert await fastgate(command) == (2, "", told)
 
 

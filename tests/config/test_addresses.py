@@ -25,7 +25,7 @@ def test_listen_addresses(host: Any, addresses: list[Address]) -> None:
 
 
 def test_an_ipv4_address_in_ipv6_clothes_is_written_as_what_it_is() -> None:
-    with pytest.raises(ConfigError, match=r'is the IPv4 address "127\.0\.0\.3"'):
+    with pytest.raises(ConfigError, match=r'is an IPv4 address: write "127\.0\.0\.3"'):
         GatewayConfig.from_dict({"gateway": {"host": "[::ffff:127.0.0.3]:80"}})
 
 

@@ -59,8 +59,9 @@ def test_limit_keys(text: str, key: str, parts: tuple[str, str]) -> None:
     [
         ("claim", "name is missing"), ("key:x", "expected"),
         ("client_ip:x", "expected"), ("", "expected"), ("headers:x", 'did you mean "header"'),
-        ("header", "the name is missing"), ("param:", "the name is missing"), ("header:a b", "is no header name"),
-        ("cookie:a;b", "is no cookie name"), ("param:a-b", "is no parameter"),
+        ("header", "the name is missing"), ("param:", "the name is missing"),
+        ("header:a b", "is not a valid header name"), ("cookie:a;b", "is not a valid cookie name"),
+        ("param:a-b", "is not a valid parameter"),
     ],
 )  # fmt: skip
 def test_what_is_no_limit_key(text: str, said: str) -> None:

@@ -497,9 +497,9 @@ def test_what_is_there_without_being_written() -> None:
 @pytest.mark.parametrize(
     ("cors", "reason"),
     [
-        ({"origins": ["*"], "credentials": True}, "any site could read"),
-        ({"origins": [APP, "~.*"], "credentials": True}, "any site could read"),
-        ({"origins": ["~https?://.+"], "credentials": True}, "any site could read"),
+        ({"origins": ["*"], "credentials": True}, "every site could read"),
+        ({"origins": [APP, "~.*"], "credentials": True}, "every site could read"),
+        ({"origins": ["~https?://.+"], "credentials": True}, "every site could read"),
         ({"origins": ["https://app.example/"]}, 'write "https://app.example"'),
         ({"origins": ["app.example"]}, 'write "https://app.example"'),
         ({"origins": []}, "empty list"),

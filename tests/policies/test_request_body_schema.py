@@ -248,7 +248,7 @@ def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_body_without_bound_cannot_be_kept() -> None:
-    with pytest.raises(ConfigError, match=r"body_schema: needs a max_body that is not 0"):
+    with pytest.raises(ConfigError, match=r"body_schema: needs a max_body other than 0"):
         GatewayConfig.from_dict(proxy_config(1, route={"body_schema": "s.json", "max_body": 0}))
 
 
@@ -381,7 +381,7 @@ def test_a_schema_is_a_path_or_a_table(tmp_path: Path) -> None:
         assert config.routes[0].body_schema == expected
     for wrong, told in (
         (1, "expected a string or a table with file, got the number 1"),
-        ("", "body_schema: cannot be empty"),
+        ("", "body_schema: must not be empty"),
         ({"max_values": 0, "file": "a"}, "body_schema.max_values: must be 1 to 100000000, got 0"),
         ({}, "body_schema.file: is missing"),
     ):

@@ -85,7 +85,7 @@ async def test_a_reload_says_what_it_has_done_or_why_not(running: Running) -> No
         running.do(lambda: running.operations.reload(by="a test"))
     empty = GatewayConfig.from_dict({"gateway": config(workers=2)["gateway"]})
     running.sources[0] = empty
-    with pytest.raises(ConfigError, match="there are none"):
+    with pytest.raises(ConfigError, match="the file has none"):
         running.do(lambda: running.operations.reload(by="a test"))
     assert running.status().generation == 2
 

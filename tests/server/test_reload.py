@@ -112,7 +112,7 @@ async def test_a_file_that_is_wrong_changes_nothing_and_every_error_is_said(file
             "routes[0].upstream",
         ]
         await server.says("reload refused, the old configuration stays: 3 errors")
-        await server.says(r"fastgate\.json:2: routes\[0\]\.path: a path starts with")
+        await server.says(r"fastgate\.json:2: routes\[0\]\.path: a path must start with")
         assert "preparing" not in server.text
         assert await names(server, port) == {"first"}
         write(file, "second")
@@ -133,10 +133,13 @@ async def test_what_cannot_change_is_refused_with_its_reason(file: Path) -> None
 # The same settings as the file has: a change of these would be refused for another reason.
 NO_ROUTES = {"gateway": {"port": 0, "workers": 2, "access_log": {"path": ""}}}
 EMPTIED = {
-    "no byte": ("", "the file is empty: there is no table in it, and nothing would be served"),
-    "no table": ("{}", "the file is empty: there is no table in it, and nothing would be served"),
-    "no route": (json.dumps(NO_ROUTES), "there are none, while the configuration in use has 1 route: every request"),
-    "an empty list": (json.dumps({**NO_ROUTES, "routes": []}), "there are none, while the configuration in use has 1"),
+    "no byte": ("", "the file is empty, so the gateway would serve nothing"),
+    "no table": ("{}", "the file is empty, so the gateway would serve nothing"),
+    "no route": (json.dumps(NO_ROUTES), "the file has none, but the running configuration has 1 route: every request"),
+    "an empty list": (
+        json.dumps({**NO_ROUTES, "routes": []}),
+        "the file has none, but the running configuration has 1",
+    ),
 }
 
 
@@ -476,8 +479,8 @@ thread.join()
 
 
 NOTHING_SERVED = (
-    "there are none, while the configuration in use has 1 route: every request would get 404. If that is meant, "
-    "use `fastgate reload --allow-empty`, or allow_empty=True in Python"
+    "the file has none, but the running configuration has 1 route: every request would get 404. If you want this, use "
+    "`fastgate reload --allow-empty`, or allow_empty=True in Python"
 )
 
 

@@ -37,7 +37,7 @@ HeaderName = Annotated[str, Meta(extra={"kind": "header name"})]
 EditedHeader = Annotated[str, Meta(extra={"kind": "edited header"})]
 AnswerHeader = Annotated[str, Meta(extra={"kind": "answer header"})]
 FreeHeader = Annotated[str, Meta(extra={"kind": "free header"})]
-"""One under which nothing is said yet."""
+"""A field name without a fixed meaning."""
 SetHeader = Annotated[str, Meta(extra={"kind": "set header"})]
 """The same, or Host."""
 HeaderValue = Annotated[str, Meta(extra={"kind": "header value"})]

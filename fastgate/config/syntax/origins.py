@@ -33,7 +33,7 @@ def check_origin(text: str) -> str:
         name = rest or text
         raise ValueError(f'"{name}" has no scheme: write "https://{name.rstrip("/")}"' if name else "it is empty")
     if not _SCHEME.fullmatch(scheme):
-        raise ValueError(f'"{scheme}" is no scheme')
+        raise ValueError(f'"{scheme}" is not a valid scheme')
     scheme = scheme.lower()
     if scheme == "file":
         raise ValueError('pages from files have the origin "null"')
@@ -46,9 +46,9 @@ def check_origin(text: str) -> str:
     name = rest.removeprefix("*.") if wildcard else rest
     if name.endswith(":*") and "*" not in name[:-2]:
         expression = f"~{scheme}://{re.escape(name[:-2])}(:[0-9]+)?".replace("\\", "\\\\")
-        raise ValueError(f'a port is a number; any port is an expression: "{expression}"')
+        raise ValueError(f'a port must be a number; for any port use an expression: "{expression}"')
     if "*" in name:
-        raise ValueError('a wildcard stands for the first labels, as in "https://*.example.com"')
+        raise ValueError('a wildcard replaces the first labels, as in "https://*.example.com"')
     host, port = split_port(name)
     host = check_host(host).lower()
     if ":" in host:

@@ -95,7 +95,7 @@ def check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str:
         if not name.isprintable():
             raise ValueError("control characters are not allowed here")
     elif not _PARAMETER.fullmatch(name):
-        raise ValueError(f'"{name}" is no parameter; its name is letters, digits and "_"')
+        raise ValueError(f'"{name}" is not a valid parameter; its name must be letters, digits and "_"')
     return text
 
 
@@ -104,7 +104,7 @@ def check_media_range(text: str) -> str:
     if text == "*/*":
         return text
     if ";" in text:
-        raise ValueError("a media type is compared without parameters: leave out what follows the type")
+        raise ValueError("a media type must not have parameters here: remove the part after the type")
     if not _MEDIA_RANGE.fullmatch(text) or text.count("*") > 1:
         raise ValueError('expected a media type such as "application/json", "text/*" or "application/*+json"')
     return text.lower()
@@ -113,5 +113,5 @@ def check_media_range(text: str) -> str:
 def check_limit_name(text: str) -> str:
     """A name that can stand in a header field; ValueError for any other."""
     if not _NAME.fullmatch(text):
-        raise ValueError('a name of a limit is letters, digits, "-", "_" and "."')
+        raise ValueError('the name of a limit must be letters, digits, "-", "_" and "."')
     return text
