@@ -27,7 +27,7 @@ from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import Plugins, shut_down
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Pools
-from fastgate.gateway.proxy_protocol import Endpoint
+from fastgate.gateway.proxy_protocol import HostPort
 from fastgate.gateway.runtime import Compiled
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
@@ -340,7 +340,7 @@ class Gateway:
 
     # -- parts
 
-    def _connection(self, listener: Listener, peer: Endpoint | None, local: Endpoint | None) -> asyncio.Protocol:
+    def _connection(self, listener: Listener, peer: HostPort | None, local: HostPort | None) -> asyncio.Protocol:
         assert self._engine is not None
         if self._tls is not None:
             return TLSConnection(self._engine, self._tls, listener, peer, local)

@@ -13,11 +13,11 @@ from typing import cast
 from fastgate._core.wire.h1.client import Places
 from fastgate._core.wire.tls_failures import FewLines
 from fastgate.config import GatewayConfig
-from fastgate.gateway.proxy_protocol import Endpoint, ProxyHeader, ProxyHeaderError
+from fastgate.gateway.proxy_protocol import HostPort, ProxyHeader, ProxyHeaderError
 from fastgate.gateway.sockets import Listening, TCPAddress, url_of
 from fastgate.gateway.trust import TrustedPeers
 
-Factory = Callable[["Listener", Endpoint | None, Endpoint | None], asyncio.Protocol]
+Factory = Callable[["Listener", HostPort | None, HostPort | None], asyncio.Protocol]
 
 _log = logging.getLogger("fastgate.listeners")
 

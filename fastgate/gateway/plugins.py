@@ -145,9 +145,9 @@ def _said(index: int, plugin: Plugin, error: BaseException) -> list[Problem]:
         return [
             Problem(render_path(("plugins", index, "options", *keys)), message) for keys, message in error.found
         ]
-    told = " ".join(str(error).split())
-    known = isinstance(error, (ValueError, PluginError)) and told
-    return [Problem(render_path(("plugins", index)), f"{plugin.name}: {told if known else describe(error)}")]
+    text = " ".join(str(error).split())
+    known = isinstance(error, (ValueError, PluginError)) and text
+    return [Problem(render_path(("plugins", index)), f"{plugin.name}: {text if known else describe(error)}")]
 
 
 def describe(error: BaseException) -> str:
@@ -156,8 +156,8 @@ def describe(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    told = " ".join(str(error).split())
-    return f"{type(error).__name__}{f': {told}' if told else ''}{place}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
 
 
 def find_class(plugin: Plugin) -> type[Policy]:

@@ -30,7 +30,7 @@ from fastgate._core.memory.events import EventRing
 from fastgate.config import ConfigError, Problem, Upstream
 from fastgate.config.errors import render_path
 from fastgate.gateway.cooperative import Cooperative
-from fastgate.upstreams.members import Found, Member, awaits_names, members_of
+from fastgate.upstreams.members import AddressesByName, Member, awaits_names, members_of
 from fastgate.upstreams.state import breaker_of, health_of
 from fastgate.upstreams.tls import client_context, server_name
 
@@ -68,7 +68,7 @@ class Plan(NamedTuple):
 class Pools:
     """The pools of one worker by the name of their upstream. ``found`` is what names have resolved to so far."""
 
-    def __init__(self, engine: Engine, slots: int, found: Mapping[str, Found]) -> None:
+    def __init__(self, engine: Engine, slots: int, found: Mapping[str, AddressesByName]) -> None:
         self._engine = engine
         self._slots = slots
         self._found = dict(found)
@@ -130,7 +130,7 @@ class Pools:
         for name in plan.fresh:
             plan.pools[name].close()
 
-    def resolved(self, name: str, found: Found) -> None:
+    def resolved(self, name: str, found: AddressesByName) -> None:
         """The names of an upstream resolve to other addresses than before."""
         self._found[name] = found
         self._resolved.add(name)

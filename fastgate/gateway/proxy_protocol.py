@@ -7,7 +7,8 @@ header, so that the caller can consume exactly these and leave in the socket wha
 
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-Endpoint = tuple[str, int]
+HostPort = tuple[str, int]
+"""A numeric address and a port."""
 
 _V1 = b"PROXY "
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -31,8 +32,8 @@ class ProxyHeader:
     def __init__(self) -> None:
         self._buffer = b""
         self.complete = False
-        self.source: Endpoint | None = None
-        self.destination: Endpoint | None = None
+        self.source: HostPort | None = None
+        self.destination: HostPort | None = None
 
     def take(self, data: bytes) -> int:
         """How many of these bytes, which follow those taken before, belong to the header.

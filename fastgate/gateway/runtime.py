@@ -27,8 +27,6 @@ from fastgate.policies.answers import compile_answer
 from fastgate.policies.chain import compile_policies
 from fastgate.policies.header_edits import edits_of
 
-Pools = Mapping[str, Pool]
-
 
 class Compiled(NamedTuple):
     """A runtime, and the routes in it: both are let go in slices."""
@@ -42,7 +40,7 @@ class Compiled(NamedTuple):
 async def compile_runtime(
     config: GatewayConfig,
     engine: Engine,
-    pools: Pools,
+    pools: Mapping[str, Pool],
     policies: Mapping[str, Policy],
     subscribers: Subscribers,
     cooperative: Cooperative,

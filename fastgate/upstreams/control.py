@@ -18,7 +18,7 @@ from fastgate._core.memory.events import EventRing, StateEvent
 from fastgate._core.memory.segment import Segment
 from fastgate.config import ActiveHealth, ConfigError, GatewayConfig, Route, Upstream
 from fastgate.upstreams.dns import Question, Resolver
-from fastgate.upstreams.members import Address, Found, Member, is_awaited, members_of, question_of
+from fastgate.upstreams.members import Address, AddressesByName, Member, is_awaited, members_of, question_of
 from fastgate.upstreams.probes import Check, Prober, ProbeTarget
 from fastgate.upstreams.srv import Service
 from fastgate.upstreams.state import breaker_of, health_of
@@ -46,7 +46,7 @@ class _Watched:
 class UpstreamControl:
     """Begins with `update`; ``on_found(upstream, found)`` is told when the names of an upstream resolve to others."""
 
-    def __init__(self, segment: Segment, on_found: Callable[[str, Found], None]) -> None:
+    def __init__(self, segment: Segment, on_found: Callable[[str, AddressesByName], None]) -> None:
         self._segment = segment
         self._on_found = on_found
         self._ring = EventRing(segment, after=EventRing(segment).last)
@@ -59,7 +59,7 @@ class UpstreamControl:
         self._sweeping: asyncio.Task[None] | None = None
 
     @property
-    def found(self) -> dict[str, Found]:
+    def found(self) -> dict[str, AddressesByName]:
         """What names have resolved to so far, by upstream."""
         return {name: watched.found for name, watched in self._watched.items() if watched.found}
 

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fastgate.upstreams.lookup import Answer, Family, ServerLookup, SystemLookup, Unresolved, literal
+from fastgate.upstreams.lookup import Family, LookupAnswer, ServerLookup, SystemLookup, Unresolved, literal
 from fastgate.upstreams.srv import Service, services
 
 _log = logging.getLogger("fastgate.upstreams")
@@ -206,7 +206,7 @@ class Resolver:
         answer = await self._addresses(question.host, question)
         return answer.addresses, answer.ttl
 
-    async def _addresses(self, host: str, question: Question) -> Answer:
+    async def _addresses(self, host: str, question: Question) -> LookupAnswer:
         if question.server:
             return await self._server.addresses(host, question.family, question.server)
         return await self._system.addresses(host, question.family)
@@ -220,7 +220,7 @@ class Resolver:
         parts: dict[str, tuple[float, list[str]]] = {}
         reasons = []
         for host, answer in zip(hosts, answers, strict=True):
-            if isinstance(answer, Answer):
+            if isinstance(answer, LookupAnswer):
                 parts[host] = now, answer.addresses
                 ttl = ttl if answer.ttl is None else min(ttl, answer.ttl)
                 continue

@@ -49,7 +49,7 @@ class Unresolved(Exception):
     """A name that could not be resolved; the message says why, in words."""
 
 
-class Answer(NamedTuple):
+class LookupAnswer(NamedTuple):
     """The addresses of a name, sorted and without repetition, at least one."""
 
     addresses: list[str]
@@ -91,7 +91,7 @@ class SystemLookup:
         self._free = asyncio.Semaphore(threads)
         self._asking: dict[tuple[str, int], asyncio.Task[set[str]]] = {}
 
-    async def addresses(self, host: str, family: Family) -> Answer:
+    async def addresses(self, host: str, family: Family) -> LookupAnswer:
         """The addresses of a name. Raises Unresolved."""
         question = host, _FAMILIES[family]
         asking = self._asking.get(question)
@@ -111,7 +111,7 @@ class SystemLookup:
             found = {address for address in found if ":" not in address} or found
         if not found:
             raise Unresolved(_NONE[family])
-        return Answer(sorted(found), None)
+        return LookupAnswer(sorted(found), None)
 
     def close(self) -> None:
         """Waits for no answer any more."""
@@ -158,7 +158,7 @@ class ServerLookup:
         self._timeout = timeout
         self._slots = asyncio.Semaphore(at_once)
 
-    async def addresses(self, host: str, family: Family, server: str) -> Answer:
+    async def addresses(self, host: str, family: Family, server: str) -> LookupAnswer:
         """The addresses of a name. Raises Unresolved.
 
         A family that is needed and not answered fails the whole: half an answer would take away targets that are there.
@@ -174,7 +174,7 @@ class ServerLookup:
                     break
         if not found:
             raise Unresolved(_NONE[family])
-        return Answer(sorted(found), ttl)
+        return LookupAnswer(sorted(found), ttl)
 
     async def services(self, name: str, server: str) -> tuple[list[ServiceRecord], float]:
         """The SRV records of a name that offer something, at least one, and their time to live. Raises Unresolved."""

@@ -14,7 +14,7 @@ from upstreams.name_server import SILENCE, NameServer
 
 from fastgate.config import ConfigError
 from fastgate.upstreams.dns import Question, Resolver
-from fastgate.upstreams.lookup import Answer, ServerLookup, SystemLookup, Unresolved, require_dnspython
+from fastgate.upstreams.lookup import LookupAnswer, ServerLookup, SystemLookup, Unresolved, require_dnspython
 
 SOON = 0.02
 LATE = 60.0
@@ -309,11 +309,11 @@ async def test_sockets_are_closed_however_soon_it_is_stopped(names: NameServer) 
 async def test_a_cancellation_that_gets_lost_ends_it_too(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = asyncio.Event()
 
-    async def swallow(*_: object) -> Answer:
+    async def swallow(*_: object) -> LookupAnswer:
         asked.set()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(LATE)
-        return Answer(["10.0.0.1"], None)
+        return LookupAnswer(["10.0.0.1"], None)
 
     monkeypatch.setattr(told.resolver._server, "addresses", swallow)
     told.ask("app.test")

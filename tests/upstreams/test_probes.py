@@ -12,7 +12,7 @@ from tls.authorities import Files
 
 from fastgate.config import UpstreamTLS
 from fastgate.testing import Answer, RecordingUpstream, close, half_close, pieces, reset, respond, stall, wait_for
-from fastgate.upstreams.probes import Check, Prober, ProbeResult, ProbeTarget, TargetHealth, probe
+from fastgate.upstreams.probes import Check, ProbedHealth, Prober, ProbeResult, ProbeTarget, probe
 from fastgate.upstreams.tls import client_context
 
 SOON = 0.005
@@ -312,7 +312,7 @@ class ReferenceHealth:
 @given(st.integers(1, 4), st.integers(1, 4), st.lists(st.booleans(), max_size=60))
 def test_any_results(healthy: int, unhealthy: int, results: list[bool]) -> None:
     check = Check(healthy=healthy, unhealthy=unhealthy)
-    health, reference = TargetHealth(), ReferenceHealth(healthy, unhealthy)
+    health, reference = ProbedHealth(), ReferenceHealth(healthy, unhealthy)
     for success in results:
         result = ProbeResult(success, 0, "", 0.0, 0.0)
         assert health.count(result, check) == reference.count(success)

@@ -15,8 +15,8 @@ from fastgate.config.schema.auth import METHODS, AuthRule
 from fastgate.config.schema.header_edits import HeaderEdits
 from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import Route
+from fastgate.config.syntax.request_key import names_identity
 from fastgate.config.syntax.templates import Variable, parse_template
-from fastgate.config.syntax.words import names_identity
 
 
 def auth_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -64,12 +64,12 @@ def _claims(config: Root, names: Iterable[str]) -> set[str] | None:
     if "jwt" in names:
         return None
     forward = config.auth.forward
-    told = {
+    provided = {
         "key": ("tags",),
         "certificate": ("cn", "subject", "issuer", "serial", "not_after", "fingerprint_sha256", "san"),
         "forward": [name.lower() for name in forward.response_headers] if forward else (),
     }
-    return {claim for name in names for claim in told.get(name, ())}
+    return {claim for name in names for claim in provided.get(name, ())}
 
 
 def _named_claims(route: Route, defaults: Any) -> Iterator[tuple[PathKeys, str]]:

@@ -8,7 +8,7 @@ from fastgate.config.check.request_key import CHOSEN
 from fastgate.config.errors import PathKeys
 from fastgate.config.schema.rate_limit import RateLimit
 from fastgate.config.schema.root import Root
-from fastgate.config.syntax.words import parse_limit_key
+from fastgate.config.syntax.request_key import parse_limit_key
 
 FEW_CLIENTS = 100
 """Fewer clients than that a sliding log should not have to do with."""

@@ -8,8 +8,8 @@ from fastgate.config.errors import PathKeys, quote
 from fastgate.config.schema.retry import Retry
 from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import PolicyKeys
+from fastgate.config.syntax.statuses import parse_statuses
 from fastgate.config.syntax.units import format_duration
-from fastgate.config.syntax.words import parse_statuses
 
 MENDABLE = frozenset((408, 425, 429))
 """Statuses below 500 that are no mistake of the client, and may be gone at the next try."""

@@ -16,7 +16,7 @@ from fastgate.config.schema.upstreams import Target, Upstream
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.syntax.addresses import normalize_host
 from fastgate.config.syntax.patterns import path_parameters
-from fastgate.config.syntax.words import parse_limit_key
+from fastgate.config.syntax.request_key import parse_limit_key
 
 
 def upstream_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Iterator[Finding]:

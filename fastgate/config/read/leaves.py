@@ -29,6 +29,7 @@ from fastgate.config.syntax.headers import (
     check_request_id_header,
     check_set_header,
 )
+from fastgate.config.syntax.media_types import check_media_range, check_media_type
 from fastgate.config.syntax.origins import check_origin
 from fastgate.config.syntax.patterns import (
     check_expression,
@@ -41,19 +42,12 @@ from fastgate.config.syntax.patterns import (
     check_query_condition,
     check_token,
 )
+from fastgate.config.syntax.request_key import check_limit_key, check_limit_name, check_sticky_key
+from fastgate.config.syntax.statuses import check_cause, check_status
 from fastgate.config.syntax.templates import parse_redirect, parse_template
 from fastgate.config.syntax.units import format_instant, parse_instant
-from fastgate.config.syntax.words import (
-    check_cause,
-    check_limit_key,
-    check_limit_name,
-    check_media_range,
-    check_status,
-    check_sticky_key,
-)
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
-_MEDIA_NAME = re.compile(r"[!#$&^_.+*A-Za-z0-9-]+", re.ASCII)
 
 _KEY_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -150,15 +144,6 @@ def _check_path(text: str) -> str:
     return text
 
 
-def _check_media_type(text: str) -> str:
-    if text:
-        kind, slash, subtype = text.partition(";")[0].rstrip().partition("/")
-        if not slash or "*" in text or not all(_MEDIA_NAME.fullmatch(part) for part in (kind, subtype)):
-            raise ValueError(f'"{text}" is not a valid media type, such as "text/html; charset=utf-8"')
-        check_header_value(text)
-    return text
-
-
 def _check_redirect(text: str) -> str:
     parse_redirect(text)
     return text
@@ -246,7 +231,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "status": check_status,
     "media range": check_media_range,
     "redirect target": _check_redirect,
-    "media type": _check_media_type,
+    "media type": check_media_type,
     "resolver": check_resolver,
     "probe path": _check_probe_path,
     "probe host": _check_probe_host,

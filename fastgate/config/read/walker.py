@@ -467,7 +467,7 @@ def _list_reader(item: Reader, shortest: int, longest: int | None, item_marks: M
             known = len(reading.problems)
             made.append(item.read(reading, element, (*keys, number)))
             if source:
-                reading.problems[known:] = [(place, told + source) for place, told in reading.problems[known:]]
+                reading.problems[known:] = [(place, message + source) for place, message in reading.problems[known:]]
             elif len(reading.problems) > known and takes_text and type(element) is str:
                 _say_several(reading, item, element, (*keys, number), known)
         if distinct and len(made) > 1:

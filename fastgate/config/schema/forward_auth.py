@@ -10,7 +10,7 @@ from fastgate.config.schema.kinds import Count, Duration, HeaderName, Positive, 
 from fastgate.config.schema.table import Table
 from fastgate.config.schema.upstreams import UpstreamTLS
 from fastgate.config.syntax.headers import CONNECTION_FIELDS, meaning_of
-from fastgate.config.syntax.words import check_key
+from fastgate.config.syntax.request_key import check_key
 
 CREDENTIALS = ("authorization", "cookie")
 """Fields in which clients send what the service, or another method, verifies."""

@@ -13,7 +13,7 @@ OPAQUE = "null"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_STRANGERS = (b"https://a.invalid", b"http://another.b.invalid:8080")
+_UNKNOWN_ORIGINS = (b"https://a.invalid", b"http://another.b.invalid:8080")
 
 
 def check_origin(text: str) -> str:
@@ -61,11 +61,11 @@ def check_origin(text: str) -> str:
 
 
 def takes_any(origin: str) -> bool:
-    """Whether a checked origin stands for every one: ``*``, or an expression that made-up strangers match too."""
+    """Whether a checked origin stands for every one: ``*``, or an expression that made-up origins match too."""
     if not origin.startswith("~"):
         return origin == ANY
     expression = check_expression(origin[1:])
-    return all(expression.fullmatch(stranger) for stranger in _STRANGERS)
+    return all(expression.fullmatch(made_up) for made_up in _UNKNOWN_ORIGINS)
 
 
 def wildcard_ends(origin: str) -> tuple[str, str] | None:

@@ -64,7 +64,7 @@ def body_check(settings: BodySchema) -> Callable[[bytes], None]:
         raise ValueError(f"body_schema: {path} {_why(error)}") from None
 
     ways = most_ways(schema)
-    told = levels_within(ways, FEW_WAYS, MAX_DEPTH)
+    deepest = levels_within(ways, FEW_WAYS, MAX_DEPTH)
     levels = settings.max_depth or levels_within(ways, MANY_WAYS, MAX_DEPTH)
     if levels < MAX_DEPTH and not settings.max_depth:
         _log.warning(
@@ -85,7 +85,7 @@ def body_check(settings: BodySchema) -> Callable[[bytes], None]:
             value = parse(body)
             if validator.is_valid(value):
                 return
-            errors = find_errors(value, every=values <= FEW_VALUES) if depth <= told else []
+            errors = find_errors(value, every=values <= FEW_VALUES) if depth <= deepest else []
         except UnicodeEncodeError:
             raise Refusal("bad_json", "The request body is not JSON: a string has half of a surrogate pair.") from None
         except ValueError as error:
