@@ -30,8 +30,8 @@ from fastgate._core.memory.events import EventRing
 from fastgate.config import ConfigError, Problem, Upstream
 from fastgate.config.errors import render_path
 from fastgate.gateway.cooperative import Cooperative
+from fastgate.upstreams.builders import breaker_of, health_of
 from fastgate.upstreams.members import AddressesByName, Member, awaits_names, members_of
-from fastgate.upstreams.state import breaker_of, health_of
 from fastgate.upstreams.tls import client_context, server_name
 
 Contexts = dict[str, ssl.SSLContext | None]

@@ -14,7 +14,7 @@ from fastgate.testing.clock import FakeClock
 from fastgate.testing.compose import Headers, compose_request, compose_response
 from fastgate.testing.faults import Direction, FaultProxy
 from fastgate.testing.gateway import gateway_to, proxy_config, start_gateway
-from fastgate.testing.messages import CutShort, Fields, Malformed, MessageReader, RecordedRequest, RecordedResponse
+from fastgate.testing.http_messages import CutShort, Fields, Malformed, MessageReader, RecordedRequest, RecordedResponse
 from fastgate.testing.play import Play, playbook
 from fastgate.testing.policies import PolicyGateway, make_policy, run
 from fastgate.testing.steps import (

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from typing import Self
 
-from fastgate.testing.messages import CutShort, MessageReader, RecordedResponse
+from fastgate.testing.http_messages import CutShort, MessageReader, RecordedResponse
 from fastgate.testing.wire import Address, Wire, connect
 
 __all__ = ["RawClient"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from fastgate.testing.clock import FakeClock
 from fastgate.testing.compose import Headers, compose_request, compose_response
 from fastgate.testing.gateway import proxy_config
-from fastgate.testing.messages import CutShort, Message, MessageReader, RecordedRequest, RecordedResponse
+from fastgate.testing.http_messages import CutShort, Message, MessageReader, RecordedRequest, RecordedResponse
 from fastgate.testing.policies import UsedPolicy, made, policy_config
 from fastgate.testing.wire import Wire
 

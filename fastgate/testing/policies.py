@@ -10,7 +10,7 @@ from fastgate.testing.client import RawClient
 from fastgate.testing.clock import FakeClock
 from fastgate.testing.compose import Headers, compose_request
 from fastgate.testing.gateway import proxy_config
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 from fastgate.testing.upstream import RecordingUpstream
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.memory.events import EventRing, StateEvent
 from fastgate._core.memory.segment import Segment
 from fastgate.config import ActiveHealth, ConfigError, GatewayConfig, Route, Upstream
+from fastgate.upstreams.builders import breaker_of, health_of
 from fastgate.upstreams.dns import Question, Resolver
 from fastgate.upstreams.members import Address, AddressesByName, Member, is_awaited, members_of, question_of
 from fastgate.upstreams.probes import Check, Prober, ProbeTarget
 from fastgate.upstreams.srv import Service
-from fastgate.upstreams.state import breaker_of, health_of
 from fastgate.upstreams.tls import client_context, server_name
 
 _log = logging.getLogger("fastgate.upstreams")

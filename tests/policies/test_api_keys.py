@@ -15,7 +15,7 @@ import pytest
 from fastgate import Gateway, GatewayConfig
 from fastgate.policies.api_keys import compile_api_keys
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 SECRET = "fg_" + "Aa0-_" * 8 + "xyz"
 OTHER = "fg_" + "Bb1-_" * 8 + "xyz"

@@ -11,7 +11,7 @@ from fastgate import Policy, Request, Response
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.policies.cors import cross_origin
 from fastgate.testing import Answer, RawClient, RecordingUpstream, close, gateway_to, respond, stall, start_gateway
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 APP = "https://app.example"
 ALLOW = "Access-Control-Allow-Origin"

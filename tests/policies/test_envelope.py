@@ -20,7 +20,7 @@ from fastgate.testing import (
     respond,
     start_gateway,
 )
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 JSON = "Content-Type: application/json"

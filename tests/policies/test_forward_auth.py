@@ -26,7 +26,7 @@ from fastgate.testing import (
     start_gateway,
     wait_for,
 )
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 ALICE = b"GET / HTTP/1.1\r\nHost: a.test\r\nAuthorization: Bearer alice\r\n\r\n"

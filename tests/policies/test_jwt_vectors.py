@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from policies.tokens import SECRET, jwk, private_key
 
 from fastgate.config.schema.jwt import JWT
-from fastgate.policies.jwt.key_sets import KeySets
-from fastgate.policies.jwt.keys import (
+from fastgate.policies.jwt.jwk import (
     Key,
     KeySet,
     UnknownKey,
@@ -22,6 +21,7 @@ from fastgate.policies.jwt.keys import (
     read_json_object,
     read_key_set,
 )
+from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.jwt.verifier import KeyMissing, TokenRefused, Verifier, header_value
 
 URL = "https://id.example.com/keys"

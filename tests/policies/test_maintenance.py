@@ -7,7 +7,7 @@ import pytest
 
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to, proxy_config
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 

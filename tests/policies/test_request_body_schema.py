@@ -18,7 +18,7 @@ from fastgate._core.policies.request_body import measure
 from fastgate.config import BodySchema, ConfigError, GatewayConfig
 from fastgate.policies.request_body.body_schema import FEW_VALUES, MAX_DEPTH, body_check, parse
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 SCHEMA = {
     "type": "object",

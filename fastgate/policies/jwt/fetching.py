@@ -185,7 +185,7 @@ class _Watched:
     async def _fetch(self) -> float:
         """Fetches the set once; how many seconds to wait before the next time."""
         # On use: what reads keys is a large library.
-        from fastgate.policies.jwt.keys import MOST_BYTES, read_key_set
+        from fastgate.policies.jwt.jwk import MOST_BYTES, read_key_set
 
         source = self.source
         try:

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from fastgate._core.exchange.identity import Identity
 from fastgate.config.schema.jwt import JWT, TokenIssuer
-from fastgate.policies.jwt.key_sets import KeySets
-from fastgate.policies.jwt.keys import (
+from fastgate.policies.jwt.jwk import (
     KeySet,
     UnknownKey,
     decode_base64url,
@@ -22,6 +21,7 @@ from fastgate.policies.jwt.keys import (
     read_key_set,
     static_keys,
 )
+from fastgate.policies.jwt.key_sets import KeySets
 
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # for a field
 _LAST_TIME = 2.0**53  # seconds; beyond it a number is no time
