@@ -335,9 +335,9 @@ async def test_serve_without_an_argument_takes_the_file_that_is_here(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        ([], 2, "no configuration: no fastgate.toml here"),
+        ([], 2, "fastgate.toml not found in this folder"),
         (["missing.toml"], 2, "missing.toml"),
-        (["--workers", "0"], 2, '"0" is neither a number from 1 to 1024 nor "auto"'),
+        (["--workers", "0"], 2, '"0" is not a valid number of workers: use 1 to 1024, or "auto"'),
         (["--workers", "many"], 2, '"many" is neither'),
         (["--port", "70000"], 2, "70000"),
         (["there.toml", "--host", "http://x"], 2, "has no scheme"),

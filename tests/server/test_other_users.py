@@ -139,7 +139,7 @@ async def test_a_socket_that_another_user_serves_is_not_asked(place: Path) -> No
             connect(sock, path)
         code, _, err = await fastgate("status", "--pid", str(pid))
         assert code == 1
-        assert f"no gateway with process id {pid} runs here" in err
+        assert f"no running gateway has process id {pid}" in err
 
 
 async def test_directories_in_which_others_could_put_something_are_not_used(place: Path) -> None:
