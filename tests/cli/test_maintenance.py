@@ -123,7 +123,7 @@ async def test_it_outlives_workers_and_reloads() -> None:
 
 
 WRONG = (
-    (("on", "rset"), 1, 'fastgate: no route "rset", did you mean "rest"?'),
+    (("on", "rset"), 1, 'fastgate: unknown route "rset", did you mean "rest"?'),
     (("off", "--retry-after", "1m"), 2, "--retry-after can only be used with on"),
     (("status", "a"), 2, "status takes no route names; it lists all routes"),
     (("on", "--retry-after", "soon"), 2, 'expected a duration such as "250ms"'),
