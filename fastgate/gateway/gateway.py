@@ -334,7 +334,7 @@ class Gateway:
         try:
             self._tls.reload()
         except ConfigError as error:
-            _log.error("the certificates are not replaced: %s", "; ".join(map(str, error.problems)))
+            _log.error("keeping the previous certificates: %s", "; ".join(map(str, error.problems)))
         else:
             self._tls.changed()
 
@@ -365,8 +365,8 @@ def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools) -> N
     wanted, possible = config.gateway.max_connections, _connections_possible(pools)
     if wanted > possible > 0:
         _log.warning(
-            "max_connections is %d, and the limit of open files (ulimit -n) allows %d beside those to upstreams: "
-            "%d is used",
+            "gateway.max_connections is %d, but the limit of open files (ulimit -n) allows %d beside connections to "
+            "upstreams: using %d",
             wanted,
             possible,
             possible,

@@ -171,8 +171,8 @@ class Play:
         finally:
             self._loop.close()
         if error is None:
-            assert not self._requests, f"nobody expected that this was forwarded:\n{shown(self._requests[0][1])}"
-            assert not self._answers, f"nobody expected this answer:\n{shown(self._answers[0])}"
+            assert not self._requests, f"the play did not expect this forwarded request:\n{shown(self._requests[0][1])}"
+            assert not self._answers, f"the play did not expect this answer:\n{shown(self._answers[0])}"
 
     # -- what arrives
 
@@ -236,7 +236,7 @@ class Play:
         """
         self._until(lambda: bool(self._requests or self._answers or self._cut))
         if not self._requests:
-            self._blame("the request was to be forwarded")
+            self._blame("expected the request to be forwarded")
         self._asked, self.forwarded = self._requests.popleft()
         what = "the forwarded request"
         if method is not None:
@@ -257,7 +257,7 @@ class Play:
         """The client gets an answer, and as far as it is said it looks like this."""
         self._until(lambda: bool(self._requests or self._answers or self._cut))
         if not self._answers:
-            self._blame("an answer was to come")
+            self._blame("expected an answer")
         self.answer = self._answers.popleft()
         if status is not None:
             _compare("the answer", "status", self.answer.status, status, self.answer)
@@ -273,7 +273,7 @@ class Play:
 
         self._do(turns())
         if self._requests or self._answers or self._cut:
-            self._blame("the policy was to wait")
+            self._blame("expected the policy to wait")
         return self
 
     # -- parts
@@ -282,7 +282,7 @@ class Play:
         return self._loop.run_until_complete(coroutine)
 
     def _upstream(self) -> _Transport:
-        assert self._asked is not None, "the upstream has nothing to answer: expect_forward() comes before respond()"
+        assert self._asked is not None, "the upstream has no request to answer: call expect_forward() before respond()"
         asked, self._asked = self._asked, None
         return asked
 
@@ -389,7 +389,7 @@ def shown(message: Message) -> str:
 
 def _compare(what: str, part: str, found: object, wanted: object, message: Message) -> None:
     if found != wanted:
-        raise AssertionError(f"{what} was to have {part} {wanted!r}, but has {found!r}:\n{shown(message)}")
+        raise AssertionError(f"expected {what} to have {part} {wanted!r}, but it has {found!r}:\n{shown(message)}")
 
 
 def _compare_message(

@@ -49,7 +49,7 @@ def made(policies: Sequence[UsedPolicy], options: Mapping[str, Any] | None, cloc
         if isinstance(used, type):
             policy = make_policy(used, its_options)
         elif its_options is not None:
-            raise TypeError("options go with a class; an object has its own")
+            raise TypeError("options need a policy class; a policy object already has its options")
         else:
             policy = used
         if hasattr(type(policy), "clock"):

@@ -98,7 +98,7 @@ def test_check_looks_into_schemas() -> None:
     here = Path.cwd()
     for name, told in (
         ("none.json", f"a.toml:9: routes[0].body_schema: {here}/none.json does not exist\n"),
-        ("bad.json", f"a.toml:9: routes[0].body_schema: {here}/bad.json is no JSON Schema: at /type: "),
+        ("bad.json", f"a.toml:9: routes[0].body_schema: {here}/bad.json is not a valid JSON Schema: at /type: "),
     ):
         Path("a.toml").write_text(text.replace("{}", name))
         result = run("check", "a.toml")

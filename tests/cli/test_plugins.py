@@ -44,7 +44,7 @@ UNUSABLE = [
     ('use = "broken:Fine"', "", "NAME: ModuleNotFoundError: No module named 'nowhere_at_all' (broken.py:1)"),
     ('use = "mine:Fien"', "", 'NAME: module "mine" has no "Fien", did you mean "Fine"?'),
     ('use = "mine:Nothing"', "",
-     'NAME: module "mine" has no "Nothing", its policies are Fine, Explains, Raises, Leaves, Wrong, Misspelt, Own'),
+     'NAME: module "mine" has no "Nothing"; its policies are Fine, Explains, Raises, Leaves, Wrong, Misspelt, Own'),
     ('use = "mine:function"', "", "NAME: mine:function is not a class derived from fastgate.Policy"),
     ('use = "mine:Wrong"', "", "NAME: Wrong.Options must be a class derived from msgspec.Struct"),
     ('use = "mine:Misspelt"', "", 'NAME: Misspelt.on_requst is not a valid hook, did you mean "on_request"?'),

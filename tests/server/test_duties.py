@@ -149,7 +149,7 @@ async def test_one_that_raises_is_logged_with_its_topic_and_takes_nobody_down(fi
         assert len(server.workers()) == WORKERS
         server.signal(signal.SIGTERM)
         assert await server.left() == 0
-        assert "duty 'broken': its stop failed" in server.text
+        assert "duty 'broken': the stop failed" in server.text
         assert "ticks: stopped after 1" in server.text
 
 

@@ -62,7 +62,7 @@ async def test_a_target_with_a_name_reaches_the_workers_and_they_stay_in_touch(t
         settings["upstreams"]["backend"]["targets"] = [f"localhost:{port}"]
         async with running(settings, REAL) as server:
             public = await server.complete(2)
-            await server.says("localhost is 127.0.0.1")
+            await server.says("localhost resolves to 127.0.0.1")
             assert [await fetch(public) for _ in range(10)] == ["ok"] * 10
             server.signal(signal.SIGTERM)
             assert await server.left() == 0
