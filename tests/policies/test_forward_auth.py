@@ -63,7 +63,7 @@ async def ask(gateway: Gateway, request: bytes = GET) -> RecordedResponse:
 
 def unavailable(answer: RecordedResponse) -> bool:
     assert answer.fields["retry-after"] == "1"
-    assert json.loads(answer.body)["detail"] == "Credentials cannot be checked right now."
+    assert json.loads(answer.body)["detail"] == "The gateway cannot check credentials now."
     return answer.status == 503
 
 

@@ -74,7 +74,7 @@ cdef class _Pattern:
         cdef list segments
         cdef Py_ssize_t i
         if not path.startswith("/"):
-            raise ValueError('a pattern begins with "/", or with "~" when it is a regular expression')
+            raise ValueError('a pattern must begin with "/", or with "~" if it is a regular expression')
         for character in "?#\\":
             if character in path:
                 raise ValueError(f"{character!r} cannot occur in a path" + (
@@ -91,7 +91,7 @@ cdef class _Pattern:
                 self.literals.append(f"{literal}/")
                 self.end = PREFIX
             elif "*" in segment:
-                raise ValueError('"*" is a whole segment at the end ("/api/*"); the character itself is written %2A')
+                raise ValueError('"*" must be the whole last segment ("/api/*"); write the character itself as %2A')
             else:
                 if not segment and not last and merge_slashes:
                     raise ValueError('"//" never matches: repeated slashes of a request are merged')
@@ -108,8 +108,8 @@ cdef class _Pattern:
             if segment.count("{") != segment.count("}"):
                 raise ValueError(f"unbalanced braces in {segment!r}")
             raise ValueError(
-                f"{segment!r} is no parameter: it is a whole segment, {{name}} or, at the end, {{name*}}, "
-                "its name made of letters, digits and underscores"
+                f"{segment!r} is not a valid parameter: use a whole segment, {{name}} or, at the end, {{name*}}, "
+                "with a name of letters, digits and underscores"
             )
         name, star = found.groups()
         if name in self.names:
