@@ -81,10 +81,10 @@ class StartError(Exception):
 class GatewayServer:
     """A gateway of several processes: this one supervises, its workers serve.
 
-    ``source`` reads the configuration again when a reload is asked for, and raises ConfigError when it cannot be used;
-    it is given whether an empty one is meant. Without one, a reload reads the certificates again. ``file`` is its name,
-    for those who ask; a reload is also made when ``watch`` says that it has changed. ``factory`` is what a worker runs,
-    as "module:name": a callable as `fastgate.gateway.Gateway` is.
+    ``source`` reads the configuration again for a reload, and raises ConfigError if it is invalid; its argument says
+    whether an empty configuration is allowed. Without a source, a reload reads only the certificates. ``file`` is the
+    name of the file, for ``fastgate status``; ``watch`` requests a reload when the file changes. ``factory`` is what a
+    worker runs, as "module:name": a callable like `fastgate.gateway.Gateway`.
     """
 
     def __init__(
@@ -129,9 +129,9 @@ class GatewayServer:
         return [url_of(each.address, scheme) for each in self._listening]
 
     def start(self) -> None:
-        """Serves until a signal says to drain, then returns.
+        """Serves until a signal, finishes open requests and returns.
 
-        When it cannot start or was stopped by force, one line is written to standard error and the process exits
+        If it cannot start or was stopped by force, it writes one line to standard error and exits the process
         with code 1.
         """
         try:

@@ -111,7 +111,7 @@ async def test_a_token_elsewhere_is_no_token() -> None:
 async def test_none_and_two_tokens_are_not_one(fields: str, path: str) -> None:
     async with standing({**PLAIN, "from": ["header:authorization", "cookie:token", "query:token"]}) as stand:
         response = await stand.ask(path=path.format(t=good()), fields=fields.format(t=good()))
-        assert_refused(response, "there is no token or more than one")
+        assert_refused(response, "the request has no token or more than one")
         assert not stand.upstream.requests
 
 

@@ -77,7 +77,7 @@ cdef class Headers:
     """
 
     def __init__(self):
-        raise TypeError("headers are made by the gateway")
+        raise TypeError("only the gateway makes Headers")
 
     cdef list extra(self):
         if self.answer is not None:

@@ -116,7 +116,7 @@ cdef class _Pattern:
             raise ValueError(f"parameter {name!r} occurs twice")
         if star:
             if not last:
-                raise ValueError(f"{segment!r} takes the rest of the path and must be the last segment")
+                raise ValueError(f"{segment!r} matches the rest of the path and must be the last segment")
             self.end = REST
         self.names.append(name)
         return 0
@@ -144,7 +144,7 @@ cdef str literal_segment(str segment):
 cdef tuple strings(object given, str what):
     """A list of distinct strings as a tuple."""
     if isinstance(given, (str, bytes)):
-        raise TypeError(f"{what} is a list of strings, not one string")
+        raise TypeError(f"{what} must be a list of strings, not one string")
     cdef tuple values = tuple(given)
     cdef set seen = set()
     for value in values:
@@ -200,7 +200,7 @@ cdef tuple checked_conditions(object given, str what, bint fold):
         raise ValueError(f"{what}: more than {MAX_CONDITIONS} conditions")
     for name, value in named.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"{what}: names and values are strings, not {name!r}: {value!r}")
+            raise TypeError(f"{what}: names and values must be strings, not {name!r}: {value!r}")
         if not name or (fold and TOKEN.fullmatch(name) is None):
             raise ValueError(f"{what}: {name!r} is not a field name")
         if fold:
