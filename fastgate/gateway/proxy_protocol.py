@@ -60,7 +60,7 @@ class ProxyHeader:
                 raise ProxyHeaderError("the line of version 1 is longer than 107 bytes")
             return len(buffer)
         if buffer[end - 1 : end] != b"\r":
-            raise ProxyHeaderError("the line of version 1 does not end in CRLF")
+            raise ProxyHeaderError("the line of version 1 does not end with CRLF")
         self._read_v1(buffer[: end - 1])
         self.complete = True
         return end + 1
@@ -84,7 +84,7 @@ class ProxyHeader:
             return len(buffer)
         length = int.from_bytes(buffer[14:16], "big")
         if buffer[12] not in (0x20, 0x21):
-            raise ProxyHeaderError("neither LOCAL nor PROXY of version 2")
+            raise ProxyHeaderError("the command of version 2 is neither LOCAL nor PROXY")
         end = _V2_FIXED + length
         if len(buffer) < end:
             return len(buffer)

@@ -127,13 +127,13 @@ class Decisions:
             if status not in (401, 403) and status not in _REDIRECTS:
                 raise _NoDecision(f"it answered {status}")
             if not reply.whole:
-                raise _NoDecision(f"the body of its {status} is over 64 KB")
+                raise _NoDecision(f"the body of its {status} answer is larger than 64 KB")
             return reply
         except (ClientError, _NoDecision) as error:
             now = time.monotonic()
             if now - self._logged_at >= _LOG_EVERY:
                 self._logged_at = now
-                _log.warning("[auth.forward] %s cannot be asked: %s", self._settings.url, error)
+                _log.warning("auth.forward: no decision from %s, answering 503: %s", self._settings.url, error)
             raise Refusal("auth_unavailable") from error
 
     def _keep(self, key: bytes, reply: Reply) -> None:

@@ -153,9 +153,9 @@ class UpstreamControl:
         # That the first question failed has been said.
         if answers or question in watched.found:
             _log.info(
-                "upstream %r: %s is %s", upstream, self._questions[key].host,
+                "upstream %r: %s resolves to %s", upstream, self._questions[key].host,
                 ", ".join(f"{each.host}:{each.port}" if each.port else each.host for each in answers)
-                or "nothing any more",
+                or "no addresses",
             )
         watched.found[question] = answers
         self._arrange(watched)
@@ -203,10 +203,10 @@ def describe(event: StateEvent) -> str:
             return f"no longer ejected, but {event.new}" if event.new in ("down", "drained") else "in use again"
         case "panic":
             if event.new == "all":
-                return "too few targets are healthy: all are used, also those that the probe says are down"
+                return "too few targets are healthy: using all targets, even those that the probe says are down"
             if event.new == "on":
-                return "too few targets are healthy: those that are ejected are used too"
-            return "only healthy targets are used again"
+                return "too few targets are healthy: using ejected targets too"
+            return "enough targets are healthy: using only healthy targets again"
         case "breaker":
             return f"breaker {event.old} -> {event.new}"
     return event.kind
@@ -237,7 +237,7 @@ def _probe_target(watched: _Watched, member: Member, active: ActiveHealth) -> Pr
         try:
             context = client_context(tls, f"upstreams.{watched.name}.tls")
         except ConfigError as error:  # files that changed since they were last looked at; the last verdict stays
-            _log.error("upstream %r is not probed: %s", watched.name, error)
+            _log.error("upstream %r: cannot probe its targets, keeping their last state: %s", watched.name, error)
             return None
     return ProbeTarget(
         check=Check(

@@ -145,7 +145,7 @@ class Resolver:
             except Unresolved as error:
                 reason = str(error)
             except Exception as error:
-                _log.exception("the resolution of %s failed", question.host)
+                _log.exception("resolving %s raised an unexpected error", question.host)
                 reason = repr(error)
             # A cancellation may have been lost: `asyncio.wait_for` of Python 3.11, which dnspython uses, swallows one
             # that comes together with the answer.
@@ -178,8 +178,8 @@ class Resolver:
         if resolution.succeeded is not None and now - resolution.succeeded >= question.stale:
             resolution.succeeded = None
         if not resolution.failures or (resolution.succeeded is None and resolution.answer):
-            kept = "its last addresses stay in use" if resolution.succeeded is not None else "it has no addresses"
-            _log.warning("%s does not resolve (%s): %s", question.host, reason, kept)
+            kept = "keeping its previous addresses" if resolution.succeeded is not None else "it has no addresses now"
+            _log.warning("cannot resolve %s (%s): %s", question.host, reason, kept)
         resolution.error = reason
         if resolution.succeeded is None and (resolution._told or question.awaited):
             self._tell(name, question, resolution, [])
@@ -198,7 +198,7 @@ class Resolver:
         try:
             tell(name, list(answer))
         except Exception:
-            _log.exception("the addresses of %s could not be taken over", question.host)
+            _log.exception("cannot use the new addresses of %s", question.host)
 
     async def _ask(self, question: Question, resolution: Resolution) -> tuple[list[str] | list[Service], float | None]:
         if question.srv:

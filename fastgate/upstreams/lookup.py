@@ -39,7 +39,7 @@ _NONE = {
     "ipv6": "the name has no IPv6 addresses",
     "both": "the name has no addresses",
 }
-_MISSING = "asking DNS servers needs dnspython: pip install 'fastgate[dns]'"
+_MISSING = "questions to DNS servers need the package dnspython: pip install 'fastgate[dns]'"
 
 _SYSTEM_PATIENCE = 30.0  # the system gives up by itself, by default after 10 s a server and search domain
 _TRY_TIMEOUT = 2.0
@@ -184,7 +184,7 @@ class ServerLookup:
         ]
         services = [service for service in services if service.port and service.target != "."]
         if not services:
-            raise Unresolved("the name has no SRV records" if not records else "the service is not offered")
+            raise Unresolved("the name has no SRV records" if not records else "the service is not available")
         return services, ttl
 
     async def _ask(self, name: str, kind: str, server: str) -> tuple[list[Any], float]:
@@ -206,7 +206,7 @@ class ServerLookup:
             except dns.resolver.NoAnswer:
                 return [], 0.0
             except dns.resolver.NXDOMAIN:
-                raise Unresolved("no such name") from None
+                raise Unresolved("the name does not exist") from None
             except dns.resolver.NoNameservers as error:
                 raise Unresolved(_refusal(error)) from error
             except dns.exception.Timeout:
@@ -252,7 +252,7 @@ def _resolver(server: str) -> Any:
     host, port = split_port(server)
     address = literal(host)
     if address is None:
-        raise Unresolved(f'the DNS server "{host}" is no IP address')
+        raise Unresolved(f'the DNS server "{host}" is not a valid IP address')
     resolver = dns.asyncresolver.Resolver(configure=False)
     resolver.nameservers = [dns.nameserver.Do53Nameserver(address, port or 53)]
     return resolver

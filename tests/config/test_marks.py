@@ -143,11 +143,11 @@ def test_every_authority_of_a_file_is_trusted(text: bytes, tmp_path: Path) -> No
     [
         (indented(ONE) + OTHER, 'line 1: "-----BEGIN" is indented'),
         (ONE + indented(OTHER), f'line {len(ONE.splitlines()) + 1}: "-----BEGIN" is indented'),
-        (ONE.rstrip() + OTHER, f'line {len(ONE.splitlines())}: "-----BEGIN" has something before it'),
-        (ONE + MARK + OTHER, f'line {len(ONE.splitlines()) + 1}: "-----BEGIN" has something before it'),
+        (ONE.rstrip() + OTHER, f'line {len(ONE.splitlines())}: "-----BEGIN" has text before it'),
+        (ONE + MARK + OTHER, f'line {len(ONE.splitlines()) + 1}: "-----BEGIN" has text before it'),
     ],
 )
 def test_an_authority_that_would_be_passed_over_is_refused(text: bytes, told: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         authorities(tmp_path, text)
-    assert str(caught.value) == f"tls.ca: {tmp_path / 'ca.pem'}, {told}; it must begin its line"
+    assert str(caught.value) == f"tls.ca: {tmp_path / 'ca.pem'}, {told}; it must start the line"

@@ -341,7 +341,7 @@ async def test_a_refusal_changes_nothing(tmp_path: Path) -> None:
             await reload(gateway, wrong)
         (tmp_path / "ca.pem").write_text("nothing")
         wrong = proxy_config(1, upstream={"tls": {"ca": str(tmp_path / "ca.pem")}})
-        with pytest.raises(ConfigError, match="no usable certificate"):
+        with pytest.raises(ConfigError, match="does not contain a valid certificate"):
             await reload(gateway, wrong)
         fails = noting(upstream.port, p="c", q="d")
         fails["plugins"][1]["options"]["fail"] = "on_startup"

@@ -55,7 +55,7 @@ def assert_refused(answer: RecordedResponse, status: int, challenge: str | None,
     assert answer.fields["cache-control"] == "no-store"
     body = json.loads(answer.body)
     assert (body["status"], body["instance"]) == (status, path)
-    assert body["detail"] in ("Valid credentials are needed here.", "These credentials do not allow this request.")
+    assert body["detail"] in ("Valid credentials are required.", "These credentials do not allow this request.")
     assert SECRET.encode() not in answer.head + answer.body
 
 

@@ -114,7 +114,7 @@ async def test_a_refusal(request_: bytes) -> None:
     assert answer.status == 401
     assert answer.fields["www-authenticate"] == 'Basic realm="the back office", charset="UTF-8"'
     assert answer.fields["content-type"] == "application/problem+json"
-    assert json.loads(answer.body)["detail"] == "Valid credentials are needed here."
+    assert json.loads(answer.body)["detail"] == "Valid credentials are required."
     assert upstream.requests == []
 
 
@@ -188,7 +188,7 @@ async def test_wrong_passwords_hold_nobody_up_and_above_the_queue_they_are_turne
             assert answer.status == 503
             assert answer.fields["retry-after"] == "1"
             assert "www-authenticate" not in answer.fields
-            assert json.loads(answer.body)["detail"] == "Credentials cannot be checked right now."
+            assert json.loads(answer.body)["detail"] == "The gateway cannot check credentials now."
             # Those who are known, and other routes, go on.
             assert (await client.request(get(RIGHT))).status == 200
             assert (await client.request(get(path="/open"))).status == 200

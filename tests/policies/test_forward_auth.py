@@ -63,7 +63,7 @@ async def ask(gateway: Gateway, request: bytes = GET) -> RecordedResponse:
 
 def unavailable(answer: RecordedResponse) -> bool:
     assert answer.fields["retry-after"] == "1"
-    assert json.loads(answer.body)["detail"] == "Credentials cannot be checked right now."
+    assert json.loads(answer.body)["detail"] == "The gateway cannot check credentials now."
     return answer.status == 503
 
 
@@ -292,7 +292,7 @@ async def test_a_service_that_is_not_there(caplog: pytest.LogCaptureFixture) -> 
         assert unavailable(await ask(parts.gateway))
     assert parts.upstream.requests == []
     (record,) = [record for record in caplog.records if record.name == "fastgate.auth"]
-    assert "/verify?a=b cannot be asked: " in record.getMessage()
+    assert "/verify?a=b, answering 503: " in record.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ async def test_a_token_elsewhere_is_no_token() -> None:
 async def test_none_and_two_tokens_are_not_one(fields: str, path: str) -> None:
     async with standing({**PLAIN, "from": ["header:authorization", "cookie:token", "query:token"]}) as stand:
         response = await stand.ask(path=path.format(t=good()), fields=fields.format(t=good()))
-        assert_refused(response, "there is no token or more than one")
+        assert_refused(response, "the request has no token or more than one")
         assert not stand.upstream.requests
 
 
@@ -165,7 +165,7 @@ async def test_a_subject_that_is_no_unicode_is_let_in_and_logged(tmp_path: Path,
         ({}, {"nbf": 28}, None),
         ({}, {"iat": 32}, "the token was issued in the future"),
         ({"max_lifetime": "1h"}, {"iat": 0, "exp": 3600}, None),
-        ({"max_lifetime": "1h"}, {"iat": 0, "exp": 3601}, "the token lives too long"),
+        ({"max_lifetime": "1h"}, {"iat": 0, "exp": 3601}, "the lifetime of the token is too long"),
         ({"max_lifetime": "1h"}, {"exp": 3600}, "the claim iat is missing"),
     ],
 )
@@ -193,13 +193,13 @@ async def test_times(table: dict[str, Any], more: dict[str, float], reason: str 
         ({"issuer": "https://i/"}, {}, "the issuer is not accepted"),
         ({"audience": ["a", "b"]}, {"aud": "b"}, None),
         ({"audience": ["a", "b"]}, {"aud": ["x", "a"]}, None),
-        ({"audience": ["a", "b"]}, {"aud": "ab"}, "the audience is not this service"),
-        ({"audience": ["a", "b"]}, {"aud": []}, "the audience is not this service"),
-        ({"audience": ["a", "b"]}, {"aud": ["a", 1]}, "the audience is not this service"),
-        ({"audience": ["a", "b"]}, {"aud": {"a": 1}}, "the audience is not this service"),
-        ({"audience": ["a", "b"]}, {}, "the audience is not this service"),
+        ({"audience": ["a", "b"]}, {"aud": "ab"}, "the audience is not accepted"),
+        ({"audience": ["a", "b"]}, {"aud": []}, "the audience is not accepted"),
+        ({"audience": ["a", "b"]}, {"aud": ["a", 1]}, "the audience is not accepted"),
+        ({"audience": ["a", "b"]}, {"aud": {"a": 1}}, "the audience is not accepted"),
+        ({"audience": ["a", "b"]}, {}, "the audience is not accepted"),
         ({}, {"aud": "anything"}, None),
-        ({}, {"sub": 5}, "the subject is no string"),
+        ({}, {"sub": 5}, "the subject is not a string"),
     ],
 )
 async def test_claims(table: dict[str, Any], payload: dict[str, Any], reason: str | None) -> None:
@@ -298,7 +298,7 @@ ISSUERS = {
     [
         ("https://one/", "a", SECRET, None),
         ("https://two/", "b", SECRET[::-1], None),
-        ("https://two/", "a", SECRET[::-1], "the audience is not this service"),
+        ("https://two/", "a", SECRET[::-1], "the audience is not accepted"),
         ("https://two/", "b", SECRET, "the signature is wrong"),
         ("https://three/", "a", SECRET, "the algorithm is not accepted"),
         ("https://four/", "a", SECRET, "the issuer is not accepted"),

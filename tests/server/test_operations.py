@@ -102,7 +102,7 @@ async def test_maintenance_is_switched_by_route_or_for_all(running: Running) -> 
     assert running.server.config.routes[0].maintenance is not None
     assert running.server.config.routes[0].maintenance.retry_after == 60.0
     assert running.status().maintenance == done.maintenance
-    with pytest.raises(OperationError, match='no route "fist", did you mean "first"'):
+    with pytest.raises(OperationError, match='unknown route "fist", did you mean "first"'):
         running.do(lambda: switch("on", ["fist"], None, by="a test"))
 
 

@@ -1,31 +1,31 @@
 from fastgate._core.memory.segment import Segment
 
 class Decision:
-    """What a limit said. True when it admitted."""
+    """The answer of a limit. True if it admitted the request."""
 
     @property
     def admitted(self) -> bool: ...
     @property
     def remaining(self) -> int:
-        """How many could still be admitted at this instant."""
+        """How many more requests the limit would admit at this instant."""
     @property
     def reset(self) -> float:
         """Seconds until the bucket is full again, the window ends, or the oldest admission leaves the span."""
     @property
     def retry_after(self) -> float:
-        """0.0 when admitted; else seconds until one would be, in whole milliseconds."""
+        """0.0 if admitted; else seconds until the limit admits the next request, in whole milliseconds."""
     def __bool__(self) -> bool: ...
 
 class Limit:
-    """How many a key may have in a span of time. Made by TokenBucket, FixedWindow or SlidingWindowLog.
+    """How many requests a key may have in a span of time: TokenBucket, FixedWindow or SlidingWindowLog.
 
-    All processes that attach one segment count as one, and so do all limits of one kind and ``name`` in it: changed
-    numbers apply to what was counted before. Without a segment a limit has memory of its own. Times (``now_ns``) are
+    All processes that attach one segment share its counts, and so do all limits of one kind and ``name`` in it: changed
+    numbers apply to earlier counts. Without a segment a limit has its own memory. Times (``now_ns``) are
     those of ``time.monotonic_ns()``, and this is their default.
 
-    Where there is no room for a new key another one is forgotten: that which has used the least share of what its limit
-    allows, where limits with many keys give way to others first. ``chosen`` says that clients choose the keys (by a
-    header field, say): these have room apart, so that whatever they invent takes none from the others.
+    If there is no room for a new key, the limit forgets another one: the key that has used the least share of its
+    limit; limits with many keys lose keys first. ``chosen`` says that clients choose the keys (for example by a
+    header field): these have separate room, so that invented keys take none from the others.
     """
 
     @property
@@ -40,7 +40,7 @@ class Limit:
     def take(self, key: str | bytes, *, now_ns: int | None = None) -> Decision:
         """Takes one for this key, if the limit admits it. A ``str`` is the same key as its UTF-8."""
     def peek(self, key: str | bytes, *, now_ns: int | None = None) -> Decision:
-        """What take() would say, taking nothing: ``remaining`` still contains the one that would be taken."""
+        """What take() would answer, without taking: ``remaining`` includes the request that take() would count."""
     def put_back(self, key: str | bytes, *, now_ns: int | None = None) -> None:
         """Undoes an admission of take() at this time."""
 
@@ -49,7 +49,7 @@ class TokenBucket(Limit):
 
     Over any span at most ``burst + rate * span / per`` are admitted. ``entries`` is how many keys its own memory has
     room for (16 bytes each). Raises ValueError for a rate or a burst that is not a whole number of at least 1, for more
-    than one in a nanosecond, for a span of more than 366 days, and SegmentError when the segment was not prepared.
+    than one request in a nanosecond, for a span of more than 366 days; SegmentError if the segment was not prepared.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ def prepare(segment: Segment) -> None:
     """
 
 def evictions(segment: Segment) -> int:
-    """How many keys were forgotten before their time for want of room, in the table and in the sliding logs."""
+    """How many keys the limits forgot too early because memory was full, in the table and in the sliding logs."""
 
 def lifted(segment: Segment) -> int:
     """How many of them were at their limit."""

@@ -131,7 +131,7 @@ class Verifier:
         if "crit" in header:
             raise TokenRefused("the token has critical extensions")
         if "jwk" in header or "jku" in header:
-            raise TokenRefused("the token names its own key")
+            raise TokenRefused("the token contains its own key")
         if "kid" in header and not isinstance(kid, str):
             raise TokenRefused("the token is malformed")
         if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in self._types:
@@ -167,11 +167,11 @@ class Verifier:
             if expires is None or issued is None:
                 raise TokenRefused(f"the claim {'exp' if expires is None else 'iat'} is missing")
             if expires - issued > settings.max_lifetime:
-                raise TokenRefused("the token lives too long")
+                raise TokenRefused("the lifetime of the token is too long")
         if issuer.audience is not None and not issuer.audience.intersection(_audience(claims)):
-            raise TokenRefused("the audience is not this service")
+            raise TokenRefused("the audience is not accepted")
         if not isinstance(claims.get("sub", ""), str):
-            raise TokenRefused("the subject is no string")
+            raise TokenRefused("the subject is not a string")
         return float("inf") if expires is None else expires + settings.leeway
 
     def _identity(self, claims: dict[str, Any], issuer: Trusted) -> Identity:
@@ -191,7 +191,7 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_LAST_TIME < value < _LAST_TIME:
-        raise TokenRefused(f"the claim {name} is no time")
+        raise TokenRefused(f"the claim {name} is not a valid time")
     return float(value)
 
 
