@@ -14,13 +14,13 @@ import click
 
 COMMANDS = {
     "serve": "Run a gateway.",
-    "reload": "Have a running gateway take over its configuration file.",
-    "maintenance": "Close and open routes of a running gateway.",
-    "status": "Show what a running gateway does.",
+    "reload": "Reload the configuration file of a running gateway.",
+    "maintenance": "Close and reopen routes of a running gateway.",
+    "status": "Show the state of a running gateway and its workers.",
     "demo": "Run a gateway with a built-in upstream and requests to try.",
-    "check": "Say everything that is wrong with a configuration.",
+    "check": "Check a configuration and list every error and warning.",
     "routes": "Show the routes of a configuration as a table.",
-    "keys": "Make, show, rotate and revoke keys of clients.",
+    "keys": "Create, list, rotate and revoke the keys of clients.",
     "init": "Write a commented starter configuration.",
     "schema": "Print the JSON Schema of the configuration, for editors.",
 }
@@ -53,8 +53,8 @@ class Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from fastgate.config.suggest import did_you_mean
 
-            known = f"; there are {', '.join(COMMANDS)}"
-            raise click.UsageError(f'no command "{args[0]}"{did_you_mean(args[0], COMMANDS) or known}', ctx)
+            known = f"; the commands are {', '.join(COMMANDS)}"
+            raise click.UsageError(f'unknown command "{args[0]}"{did_you_mean(args[0], COMMANDS) or known}', ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -128,7 +128,7 @@ def fail(error: Exception) -> NoReturn:
             sys.exit(1)
     reason = str(error).strip().splitlines()[:1]
     detail = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
-    click.echo(f"fastgate: {detail} (--debug shows where)", err=True)
+    click.echo(f"fastgate: {detail} (use --debug for the traceback)", err=True)
     sys.exit(1)
 
 
@@ -157,9 +157,9 @@ def main(ctx: click.Context, version: bool, debug: bool) -> None:
     """An API gateway whose policies are Python and whose request path is compiled.
 
     \b
-    fastgate demo                  see it work
-    fastgate init                  write a configuration
-    fastgate serve fastgate.toml   run it
+    fastgate demo                  try a gateway without a configuration
+    fastgate init                  write a starter configuration
+    fastgate serve fastgate.toml   run a gateway
     """  # noqa: D301 - click wants the control character itself
     if version:
         from importlib.metadata import PackageNotFoundError

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_argument
-@click.option("--strict", is_flag=True, help="Exit with 1 when there are warnings.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 if there are warnings.")
 def check(config: str | None, strict: bool) -> None:
-    """Say everything that is wrong with a configuration, then what is suspicious.
+    """Check a configuration and list every error, then every warning.
 
-    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Every file that it names is opened and read:
-    certificates with their keys, authorities, users, schemas. Plugins are imported, their classes looked up and their
-    options read where the class declares them; none is constructed. Exit code 0 when it can be used, 2 when it cannot.
+    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. The command also reads every file that it names:
+    certificates, keys, authorities, users, schemas. It imports plugins and checks their options, but does not
+    construct them. Exit code: 0 if the configuration is valid, 2 if it has errors.
     """
     from fastgate.config import ConfigError
     from fastgate.config.check.files import check_files

@@ -32,7 +32,7 @@ def find(path: str | None) -> Path:
         return Path(DEFAULT_FILE)
     from fastgate.config.errors import ConfigError, Problem
 
-    message = f"no configuration: no {DEFAULT_FILE} here; `fastgate init` makes one, `fastgate demo` needs none"
+    message = f"{DEFAULT_FILE} not found in this folder; `fastgate init` makes one, `fastgate demo` needs none"
     raise ConfigError([Problem(path="", message=message)])
 
 

@@ -39,7 +39,7 @@ upstream = "demo"
 strip_prefix = "/api"
 add_prefix = "/echo"
 
-[[routes]]                       # streams pass as they come
+[[routes]]                       # event streams are forwarded without buffering
 name = "events"
 path = "/events"
 upstream = "demo"
@@ -49,7 +49,7 @@ name = "websocket"
 path = "/ws"
 upstream = "demo"
 
-[[routes]]                       # what takes longer than 2 s is answered 504
+[[routes]]                       # an answer that takes longer than 2 s becomes 504
 name = "slow"
 path = "/slow"
 upstream = "demo"
@@ -63,39 +63,43 @@ upstream = "demo"
 [[routes]]
 name = "down"
 path = "/down"
-upstream = "nobody"
+upstream = "offline"
 
 [upstreams.demo]
 targets = ["127.0.0.1:{upstream}"]
 
-[upstreams.nobody]               # nothing listens there
+[upstreams.offline]              # no server listens on this port
 targets = ["127.0.0.1:{unused}"]
 """
 
 REQUESTS = (
     ("curl {url}/hello", ""),
-    ("curl {url}/users/42", "the upstream is told x-user: 42"),
-    ('curl -d \'{{"name": "Ada"}}\' {url}/api/people', "echoed, with what the gateway has added"),
-    ("curl -N '{url}/events?count=5&interval=1'", "each event when it is sent"),
-    ("curl -i '{url}/slow?seconds=1'", "slow, but in time"),
+    ("curl {url}/users/42", "the upstream gets x-user: 42"),
+    ('curl -d \'{{"name": "Ada"}}\' {url}/api/people', "echoed, with the fields that the gateway added"),
+    ("curl -N '{url}/events?count=5&interval=1'", "each event arrives when it is sent"),
+    ("curl -i '{url}/slow?seconds=1'", "slow, but within the timeout"),
     ("curl -i '{url}/slow?seconds=3'", "too slow: 504 from the gateway"),
-    ("curl -i '{url}/fail?status=503'", "an error of the upstream, passed on"),
-    ("curl -i {url}/cut", "a body that is cut never looks complete"),
-    ("curl -i {url}/down", "nobody there: 502"),
-    ("curl -i {url}/nowhere", "no route: 404"),
+    ("curl -i '{url}/fail?status=503'", "an error of the upstream, forwarded"),
+    ("curl -i {url}/cut", "the upstream cuts the body: the client sees an error"),
+    ("curl -i {url}/down", "no server listens there: 502"),
+    ("curl -i {url}/nowhere", "no route matches: 404"),
     ("python -m websockets {ws}/ws", "an echo (pip install websockets)"),
 )
 
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port; when taken, another one."
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    show_default=True,
+    help="Listen port; if it is in use, another one.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 def demo(port: int, workers: int) -> None:
     """Run a gateway with a built-in upstream and requests to try.
 
-    Prints its configuration, which is a good start for one of your own. Ctrl-C ends it.
+    Prints its configuration, which you can copy as a start for your own. Ctrl-C stops it.
     """
     from fastgate.cli.demo_upstream import DemoUpstream
     from fastgate.server.supervisor import GatewayServer, StartError
@@ -107,7 +111,7 @@ def demo(port: int, workers: int) -> None:
         heading("configuration")
         click.echo(text)
         if port != taken:
-            click.echo(f"port {taken} is taken: using {port}", err=True)
+            click.echo(f"port {taken} is in use; using {port}", err=True)
         server = GatewayServer(configuration(text, workers))
         try:
             code = server.run(lambda: show_requests(port))
@@ -135,7 +139,7 @@ def show_requests(port: int) -> None:
     for command, (_, comment) in zip(commands, REQUESTS, strict=True):
         click.echo(f"{command:{width}}  # {comment}" if comment else command)
     click.echo()
-    heading(f"serving on http://{address}, Ctrl-C ends it")
+    heading(f"serving on http://{address}; Ctrl-C stops it")
     sys.stdout.flush()
 
 
@@ -155,4 +159,4 @@ def free_port(wanted: int) -> int:
                 continue
             number: int = probe.getsockname()[1]
             return number
-    raise CommandError("no port of 127.0.0.1 is free")
+    raise CommandError("cannot find a free port on 127.0.0.1")

@@ -138,7 +138,7 @@ async def answer(request: Request, reader: asyncio.StreamReader, writer: asyncio
         return False
     handler = HANDLERS.get(path)
     if handler is None:
-        await send_json(request, writer, 404, {"error": "the demo upstream has nothing here", "path": request.path})
+        await send_json(request, writer, 404, {"error": "the demo upstream has no such path", "path": request.path})
         return True
     return await handler(request, writer)
 
@@ -188,7 +188,7 @@ async def slow(request: Request, writer: asyncio.StreamWriter) -> bool:
 async def fail(request: Request, writer: asyncio.StreamWriter) -> bool:
     """An error of the upstream's own, which the gateway passes on as it is."""
     status = int(request.number("status", 500, 599))
-    return await send_json(request, writer, max(status, 400), {"error": "the upstream failed, as it was asked to"})
+    return await send_json(request, writer, max(status, 400), {"error": "the upstream failed, as requested"})
 
 
 async def cut(request: Request, writer: asyncio.StreamWriter) -> bool:

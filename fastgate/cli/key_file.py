@@ -19,7 +19,7 @@ def keys_in(path: Path, by_hand: str) -> dict[str, Any]:
     data = read_document(path, allow_empty=True).data
     kind = FORMATS[path.suffix.lower()]
     if kind != "TOML":
-        raise CommandError(f"{path}: only TOML files are changed in place, this one is {kind}: {by_hand}")
+        raise CommandError(f"{path}: fastgate changes only TOML files in place, and this file is {kind}; {by_hand}")
     gateway = data.get("gateway")
     keys = gateway.get("keys") if isinstance(gateway, Mapping) else None
     return {name: key for name, key in keys.items() if isinstance(key, Mapping)} if isinstance(keys, Mapping) else {}
@@ -29,8 +29,8 @@ def find_key(path: Path, name: str, by_hand: str) -> dict[str, Any]:
     """The table of one key."""
     keys = keys_in(path, by_hand)
     if name not in keys:
-        known = f": there {'is' if len(keys) == 1 else 'are'} {', '.join(sorted(keys)[:5])}" if keys else ""
-        raise CommandError(f'{path}: there is no key "{name}"{did_you_mean(name, keys) or known}')
+        known = f"; the configuration has {', '.join(sorted(keys)[:5])}" if keys else ""
+        raise CommandError(f'{path}: unknown key "{name}"{did_you_mean(name, keys) or known}')
     key: dict[str, Any] = keys[name]
     return key
 
@@ -120,7 +120,7 @@ def _write(path: Path, old: str, new: str, wanted: Mapping[str, Any]) -> None:
     if "\r\n" in old:
         new = new.replace("\r\n", "\n").replace("\n", "\r\n")
     if _parsed(new) != wanted:
-        raise CommandError(f"{path}: its keys are written so that they cannot be changed in place; change it by hand")
+        raise CommandError(f"{path}: cannot change the keys of this file in place; edit the file by hand")
     target = Path(os.path.realpath(path))
     temporary = ""
     try:
@@ -139,4 +139,4 @@ def _write(path: Path, old: str, new: str, wanted: Mapping[str, Any]) -> None:
     except OSError as error:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise CommandError(f"{path} cannot be changed: {(error.strerror or str(error)).lower()}") from None
+        raise CommandError(f"cannot change {path}: {(error.strerror or str(error)).lower()}") from None

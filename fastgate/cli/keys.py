@@ -33,10 +33,10 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, invoke_without_command=True)
 @click.pass_context
 def keys(ctx: click.Context) -> None:
-    """Make, show, rotate and revoke keys of clients.
+    """Create, list, rotate and revoke the keys of clients.
 
-    A secret is shown once, when it is made: the configuration has only its hash. A gateway that runs goes by the new
-    state after `fastgate reload`.
+    A secret is shown only once, when it is created: the configuration stores its hash. A running gateway uses the
+    changed keys after `fastgate reload`.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -51,7 +51,7 @@ def _checked(kind: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
         for word in given if isinstance(given, tuple) else (given,):
             try:
                 if not 0 < len(word) <= 128:
-                    raise ValueError("it has 1 to 128 characters")
+                    raise ValueError("the length must be 1 to 128 characters")
                 CHECKS["text"](word)
             except ValueError as error:
                 raise click.UsageError(f"{kind}: {error}", ctx) from None
@@ -77,14 +77,14 @@ def _expiry(ctx: click.Context, parameter: click.Parameter, given: str | None) -
             reason = 'expected a duration such as "90d", a date or a time such as "2027-01-01T00:00:00Z"'
         raise click.UsageError(f"{parameter.opts[0]}: {reason}", ctx) from None
     if until <= time.time():
-        raise click.UsageError(f"{parameter.opts[0]}: this is in the past", ctx)
+        raise click.UsageError(f"{parameter.opts[0]}: the time is in the past", ctx)
     return until
 
 
 @keys.command()
-@click.option("--id", "name", required=True, callback=_checked("--id"), metavar="ID", help="Who the client is.")
+@click.option("--id", "name", required=True, callback=_checked("--id"), metavar="ID", help="Name of the client.")
 @click.option(
-    "--tag", "tags", multiple=True, metavar="WORD", callback=_checked("--tag"), help="For policies; several times."
+    "--tag", "tags", multiple=True, metavar="WORD", callback=_checked("--tag"), help="A tag for policies; repeatable."
 )
 @click.option(
     "--route",
@@ -92,24 +92,24 @@ def _expiry(ctx: click.Context, parameter: click.Parameter, given: str | None) -
     multiple=True,
     metavar="NAME",
     callback=_checked("--route"),
-    help="A route it is good for; several times. Without it, every route that asks for keys.",
+    help="A route that accepts the key; repeatable. Default: every route that uses keys.",
 )
 @click.option(
     "--expires",
     metavar="WHEN",
     callback=_expiry,
-    help="A duration (90d), a date (2027-01-01, UTC) or a time with its zone. Without it, never.",
+    help="A duration (90d), a date (2027-01-01, UTC) or a time with a zone. Default: never.",
 )
 @click.option(
-    "--config", metavar="FILE", help=f"The configuration that it is for. With --write, by default {DEFAULT_FILE}."
+    "--config", metavar="FILE", help=f"The configuration file of the key. With --write, by default {DEFAULT_FILE}."
 )
-@click.option("--write", is_flag=True, help="Add it to the configuration, which has to be TOML.")
+@click.option("--write", is_flag=True, help="Add the key to the configuration file, which must be TOML.")
 def new(
     name: str, tags: tuple[str, ...], routes: tuple[str, ...], expires: float | None, config: str | None, write: bool
 ) -> None:
-    """Make a key.
+    """Create a key.
 
-    Prints the table for the configuration, and the secret on standard error; with --write the table goes to the file
+    Prints the table for the configuration, and the secret on standard error. With --write the table goes to the file
     and the secret to standard output.
     """
     from fastgate.cli.key_file import add_block
@@ -131,14 +131,14 @@ def new(
         click.echo(secret)
         return
     click.echo(f"\n{block}", nl=False)  # apart from what it is appended to, also where that lacks its last newline
-    click.echo(f'\nThe secret of "{name}" is shown only this once; the configuration has its hash:\n', err=True)
+    click.echo(f'\nThe secret of "{name}" is shown only once; the configuration stores its hash:\n', err=True)
     click.echo(f"  {secret}", err=True)
 
 
 @keys.command("list")
 @config_argument
 def list_keys(config: str | None) -> None:
-    """Show the keys of CONFIG, by default fastgate.toml."""
+    """List the keys of CONFIG, by default fastgate.toml."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -165,31 +165,31 @@ def list_keys(config: str | None) -> None:
 @keys.command()
 @click.argument("words", nargs=-1, metavar="[CONFIG] ID")
 def revoke(words: tuple[str, ...]) -> None:
-    """Refuse a key from the next reload on.
+    """Revoke a key, effective after the next reload.
 
     Sets `disabled = true` in CONFIG, by default fastgate.toml.
     """
     from fastgate.cli.key_file import change_key, find_key
 
     path, name = _named(words)
-    key = find_key(path, name, f'set "disabled" to true under gateway.keys, "{name}"')
+    key = find_key(path, name, f'set "disabled" to true in the table of "{name}" in gateway.keys')
     if key.get("disabled") is True:
-        click.echo(f'"{name}" is disabled already', err=True)
+        click.echo(f'"{name}" is already disabled', err=True)
         return
     change_key(path, name, {"disabled": True})
-    click.echo(f'"{name}" is disabled in {path}. To make it effective: fastgate reload', err=True)
+    click.echo(f'"{name}" is disabled in {path}. To apply this, run: fastgate reload', err=True)
 
 
 @keys.command()
 @click.argument("words", nargs=-1, metavar="[CONFIG] ID")
 @click.option(
-    "--grace", metavar="DURATION", help="How long the old secret is accepted too, such as 24h. Without it, not at all."
+    "--grace", metavar="DURATION", help="Time for which the old secret is still accepted, such as 24h. Default: 0."
 )
 @click.pass_context
 def rotate(ctx: click.Context, words: tuple[str, ...], grace: str | None) -> None:
     """Give a key a new secret, and print it.
 
-    Its hash takes the place of the old one in CONFIG, by default fastgate.toml.
+    The new hash replaces the old one in CONFIG, by default fastgate.toml.
     """
     from fastgate.cli.key_file import change_key, find_key
     from fastgate.config.syntax.toml_text import toml
@@ -200,29 +200,29 @@ def rotate(ctx: click.Context, words: tuple[str, ...], grace: str | None) -> Non
     except ValueError as error:
         raise click.UsageError(f"--grace: {error}", ctx) from None
     path, name = _named(words)
-    key = find_key(path, name, "`fastgate keys new` prints a new hash to put there")
+    key = find_key(path, name, "`fastgate keys new` prints a hash to copy into the file")
     if key.get("disabled") is True:
-        raise CommandError(f'{path}: "{name}" is disabled; a new secret would be too')
+        raise CommandError(f'{path}: "{name}" is disabled; enable it before you rotate it')
     secret = _make_secret()
     values: dict[str, Any] = {"hash": _hash(secret)}
     if seconds:
         values["previous"] = {"hash": key["hash"], "expires": _instant(time.time() + seconds)}
     change_key(path, name, values, removed=("previous",))
     if seconds:
-        click.echo(f"The old secret is accepted until {toml(values['previous']['expires'])}.", err=True)
+        click.echo(f"The gateway accepts the old secret until {toml(values['previous']['expires'])}.", err=True)
     _tell(name, path)
     click.echo(secret)
 
 
 @keys.command("hash-password")
 @click.option(
-    "--cost", type=click.IntRange(4, 16), default=12, show_default=True, help="Each more takes twice the time."
+    "--cost", type=click.IntRange(4, 16), default=12, show_default=True, help="bcrypt cost; each step doubles the time."
 )
 def hash_password(cost: int) -> None:
     """Print the bcrypt hash of a password.
 
-    It is for `users` of `[auth.basic]`, or, behind a name and a colon, for its htpasswd file. Asks twice on a terminal;
-    otherwise the password is standard input, without the end of its last line.
+    Put the hash into `users` of `[auth.basic]`, or, after a name and a colon, into its htpasswd file. On a terminal the
+    command asks twice; otherwise it reads the password from standard input, without the last line break.
     """
     import bcrypt
 
@@ -233,9 +233,9 @@ def hash_password(cost: int) -> None:
     if not password:
         raise CommandError("the password is empty")
     if b"\0" in password:
-        raise CommandError("bcrypt takes no password with a NUL character")
+        raise CommandError("bcrypt cannot hash a password that contains a NUL character")
     if len(password) > 72:
-        raise CommandError(f"bcrypt takes passwords of at most 72 bytes, this one has {len(password)}")
+        raise CommandError(f"bcrypt accepts at most 72 bytes, and this password has {len(password)} bytes")
     click.echo(bcrypt.hashpw(password, bcrypt.gensalt(cost)).decode())
 
 
@@ -255,7 +255,7 @@ def _instant(seconds: float) -> dt.datetime:
 def _named(words: tuple[str, ...]) -> tuple[Path, str]:
     """The file and the key that are meant."""
     if not 1 <= len(words) <= 2:
-        raise click.UsageError(f"give the id of a key; before it a file, if that is not {DEFAULT_FILE}")
+        raise click.UsageError(f"expected the id of a key; put a file before it if it is not {DEFAULT_FILE}")
     return find(words[0] if len(words) == 2 else None), words[-1]
 
 
@@ -269,16 +269,16 @@ def _check_new(path: Path, name: str, values: dict[str, Any], write: bool) -> No
     gateway = data.get("gateway")
     present = gateway.get("keys") if isinstance(gateway, dict) else None
     if isinstance(present, dict) and name in present:
-        raise CommandError(f'{path}: there is a key "{name}" already; `fastgate keys rotate` gives it a new secret')
+        raise CommandError(f'{path}: key "{name}" already exists; `fastgate keys rotate` gives it a new secret')
     routes = data.get("routes")
     known = [route.get("name") for route in routes if isinstance(route, dict)] if isinstance(routes, list) else []
     for route in values.get("routes", ()):
         if route not in known:
             raise CommandError(
-                f'{path}: there is no route "{route}"{did_you_mean(route, [n for n in known if isinstance(n, str)])}'
+                f'{path}: unknown route "{route}"{did_you_mean(route, [n for n in known if isinstance(n, str)])}'
             )
     if write:
-        keys_in(path, "leave --write out, and put what is printed there")
+        keys_in(path, "run the command without --write and copy the table into the file")
 
 
 def _block(name: str, values: dict[str, Any]) -> str:
@@ -291,8 +291,8 @@ def _block(name: str, values: dict[str, Any]) -> str:
 
 
 def _tell(name: str, path: Path) -> None:
-    click.echo(f'"{name}" is written to {path}. To make it effective: fastgate reload', err=True)
-    click.echo("Its secret is shown only this once; the configuration has its hash:", err=True)
+    click.echo(f'"{name}" was written to {path}. To apply this, run: fastgate reload', err=True)
+    click.echo("The secret is shown only once; the configuration stores its hash:", err=True)
 
 
 def _state(key: VirtualKey) -> str:
@@ -304,5 +304,5 @@ def _state(key: VirtualKey) -> str:
     if key.expires and parse_instant(key.expires) <= now:
         return "expired"
     if key.previous is not None and parse_instant(key.previous.expires) > now:
-        return f"active, the secret before it until {key.previous.expires}"
+        return f"active, previous secret until {key.previous.expires}"
     return "active"

@@ -25,26 +25,24 @@ def _seconds(context: click.Context, option: click.Parameter, value: str | None)
 @click.command()
 @click.argument("action", type=click.Choice(["on", "off", "reset", "status"]))
 @click.argument("routes", nargs=-1, metavar="[ROUTE]...")
+@click.option("--retry-after", metavar="DURATION", callback=_seconds, help='With on: the Retry-After, such as "10m".')
+@click.option("--pid", type=int, help="Process id of the gateway; needed when several run.")
 @click.option(
-    "--retry-after", metavar="DURATION", callback=_seconds, help='What clients are told, such as "10m"; with on.'
-)
-@click.option("--pid", type=int, help="Process id of the gateway, when several run.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=90.0, show_default=True, help="Seconds to wait for it."
+    "--timeout", type=click.FloatRange(min=0.1), default=90.0, show_default=True, help="Seconds to wait for an answer."
 )
 def maintenance(
     action: str, routes: tuple[str, ...], retry_after: float | None, pid: int | None, timeout: float
 ) -> None:
-    """Close and open routes of a running gateway.
+    """Close and reopen routes of a running gateway.
 
-    on closes the named routes, or all; off opens them, also where the configuration has closed them; reset leaves it to
-    the configuration again; status shows what is closed. When the command returns, every worker does as it was told.
-    It lasts over reloads, until it is switched again or the gateway is restarted.
+    on closes the named routes, or all routes. off opens them, even if the configuration closes them. reset returns
+    to the configuration. status lists the closed routes. When the command returns, every worker has applied the
+    change. The change survives reloads, and lasts until the next change or until the gateway restarts.
     """
     if retry_after is not None and action != "on":
-        raise click.UsageError("--retry-after belongs to on")
+        raise click.UsageError("--retry-after can only be used with on")
     if routes and action == "status":
-        raise click.UsageError("status shows all routes")
+        raise click.UsageError("status takes no route names; it lists all routes")
     _, path = choose(pid)
     answer = ask(path, "maintenance", timeout, action=action, routes=list(routes), retry_after=retry_after)
     if not answer["ok"]:
@@ -56,16 +54,16 @@ def maintenance(
         raise CommandError("; ".join(str(problem) for problem in convert(answer["problems"], list[Problem])))
     click.echo(describe(answer["maintenance"], answer["routes"]))
     if action == "on":
-        click.echo("until `fastgate maintenance off`, or until the gateway is restarted")
+        click.echo("the routes stay closed until `fastgate maintenance off`, or until the gateway restarts")
 
 
 def describe(state: dict[str, Any], routes: int) -> str:
     """Which routes are closed, and what of that was said by hand."""
     closed = state["closed"]
     if not closed:
-        said = "no route is closed"
+        said = "all routes are open"
     elif len(closed) == routes:
-        said = "every route is closed"
+        said = "all routes are closed"
     else:
         said = f"closed: {', '.join(closed)}"
     by_hand = ["all on"] if state["every"] else []

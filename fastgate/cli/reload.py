@@ -1,4 +1,4 @@
-"""``fastgate reload``: a running gateway takes over its configuration file."""
+"""``fastgate reload``: a running gateway reloads its configuration file."""
 
 import sys
 
@@ -9,18 +9,18 @@ from fastgate.cli.running import ask, choose
 
 
 @click.command()
-@click.option("--pid", type=int, help="Process id of the gateway, when several run.")
+@click.option("--pid", type=int, help="Process id of the gateway; needed when several run.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=90.0, show_default=True, help="Seconds to wait for it."
+    "--timeout", type=click.FloatRange(min=0.1), default=90.0, show_default=True, help="Seconds to wait for an answer."
 )
 @click.option(
-    "--allow-empty", is_flag=True, help="Take over a file without routes too, though there are some in use."
+    "--allow-empty", is_flag=True, help="Accept a file without routes even if the gateway serves some."
 )
 def reload(pid: int | None, timeout: float, allow_empty: bool) -> None:
-    """Have a running gateway take over its configuration file, without losing a request.
+    """Reload the configuration file of a running gateway, without losing a request.
 
-    Every worker takes it over, or none does; then each reason is printed, the exit code is 1 and the old configuration
-    stays. A file that has been emptied is refused.
+    Either every worker uses the new configuration or none does. On an error the command prints each reason, the
+    gateway keeps its current configuration, and the exit code is 1. A file that has been emptied is refused.
     """
     _, path = choose(pid)
     answer = ask(path, "reload", timeout, allow_empty=allow_empty)
@@ -30,10 +30,10 @@ def reload(pid: int | None, timeout: float, allow_empty: bool) -> None:
         from fastgate.config.errors import ConfigError, Problem
 
         report_problems(ConfigError(convert(answer["problems"], list[Problem])))
-        click.echo("fastgate: not reloaded, the old configuration stays", err=True)
+        click.echo("fastgate: reload refused; the gateway keeps its current configuration", err=True)
         sys.exit(1)
     if not answer["generation"]:
-        click.echo("certificates are read again; this gateway has no configuration file")
+        click.echo("certificates reloaded; this gateway has no configuration file to reload")
         return
     workers, routes = (_count(answer[noun], noun.removesuffix("s")) for noun in ("workers", "routes"))
     click.echo(f"reloaded: generation {answer['generation']}, {workers}, {routes} ({answer['seconds']:.2f} s)")

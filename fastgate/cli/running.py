@@ -26,14 +26,14 @@ def choose(pid: int | None) -> tuple[int, Path]:
     found = running_gateways()
     if pid is not None:
         if pid not in found:
-            raise CommandError(f"no gateway with process id {pid} runs here{_others(list(found))}")
+            raise CommandError(f"no running gateway has process id {pid}{_others(list(found))}")
         return pid, found[pid]
     if not found:
         places = ", ".join(map(str, run_dirs()))
         more = " and those of other users" if searched_dirs() != run_dirs() else ""
-        raise CommandError(f"no gateway runs here (looked in {places}{more}; FASTGATE_RUN_DIR names another place)")
+        raise CommandError(f"no gateway is running (looked in {places}{more}; FASTGATE_RUN_DIR sets another directory)")
     if len(found) > 1:
-        click.echo(f"fastgate: {len(found)} gateways run here, say which one:", err=True)
+        click.echo(f"fastgate: {len(found)} gateways are running; choose one:", err=True)
         for each, path in found.items():
             click.echo(f"  --pid {each}  {describe(path)}", err=True)
         sys.exit(2)
@@ -77,9 +77,9 @@ def ask(path: Path, command: str, timeout: float, **arguments: Any) -> dict[str,
         except TimeoutError:
             raise CommandError(f"the gateway did not answer within {timeout:g} s") from None
         except OSError as error:
-            raise CommandError(f"the gateway cannot be reached: {(error.strerror or str(error)).lower()}") from None
+            raise CommandError(f"cannot connect to the gateway: {(error.strerror or str(error)).lower()}") from None
     if not line.endswith(b"\n"):
-        raise CommandError("the gateway has ended before it answered")
+        raise CommandError("the gateway stopped before it answered")
     answer: dict[str, Any] = _visible(json.loads(line))
     if "error" in answer:
         raise CommandError(answer["error"])
@@ -95,4 +95,4 @@ def _visible(value: Any) -> Any:
 
 
 def _others(pids: list[int]) -> str:
-    return f"; there {'is' if len(pids) == 1 else 'are'} {', '.join(map(str, pids))}" if pids else ""
+    return f"; running: {', '.join(map(str, pids))}" if pids else ""

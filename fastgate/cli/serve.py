@@ -22,23 +22,23 @@ def read_workers(ctx: click.Context, param: click.Parameter, value: str | None) 
     if value is None or value == "auto":
         return value
     if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 1024:
-        raise click.BadParameter(f'"{value}" is neither a number from 1 to 1024 nor "auto"', ctx, param)
+        raise click.BadParameter(f'"{value}" is not a valid number of workers: use 1 to 1024, or "auto"', ctx, param)
     return int(value)
 
 
 @click.command()
 @config_argument
 @click.option(
-    "--workers", metavar="N|auto", callback=read_workers, help="Worker processes; auto is one for each usable CPU."
+    "--workers", metavar="N|auto", callback=read_workers, help="Worker processes; auto starts one for each usable CPU."
 )
 @click.option("--host", help="Listen address: 0.0.0.0, ::1, host:port, unix:/path.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Listen port; 0 takes a free one.")
-@click.option("--watch", is_flag=True, help="Reload whenever the file changes.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen port; 0 chooses a free one.")
+@click.option("--watch", is_flag=True, help="Reload the configuration whenever the file changes.")
 def serve(config: str | None, workers: int | str | None, host: str | None, port: int | None, watch: bool) -> None:
     """Run a gateway.
 
-    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Options win over the file. SIGTERM and Ctrl-C drain,
-    a second one stops at once; SIGHUP reloads; SIGUSR1 reopens log files.
+    CONFIG is a TOML, JSON or YAML file, by default fastgate.toml. Options override the file. SIGTERM and Ctrl-C finish
+    open requests and stop; a second one stops at once. SIGHUP reloads. SIGUSR1 reopens log files.
     """
     file = str(find(config))
     import_from_here()

@@ -7,7 +7,7 @@ from fastgate.cli.running import ask, choose
 
 
 @click.command()
-@click.option("--pid", type=int, help="Process id of the gateway, when several run.")
+@click.option("--pid", type=int, help="Process id of the gateway; needed when several run.")
 def status(pid: int | None) -> None:
     """Show the process, addresses, configuration file and workers of a running gateway."""
     _, path = choose(pid)
@@ -30,7 +30,7 @@ def status(pid: int | None) -> None:
 
 def _describe(worker: dict[str, int | bool | None]) -> str:
     if worker["pid"] is None:
-        return "is being replaced"
+        return "not running; a new worker is starting"
     return f"pid {worker['pid']}, generation {worker['generation']}{'' if worker['ready'] else ', not ready'}"
 
 

@@ -25,7 +25,7 @@ class RouteContext(NamedTuple):
     """Where limits are counted."""
     pools: Mapping[str, Pool]
     plugins: Mapping[str, Policy]
-    meters: Mapping[str, Meter]
+    plugin_times: Mapping[str, Meter]
     """What the hooks of each plugin may take, and have taken."""
     auth: Mapping[str, Method]
     """The ways to find out who asks, by the names of their tables in ``[auth]``."""

@@ -96,7 +96,7 @@ def authentication(route: Route, config: GatewayConfig, methods: Methods) -> Aut
     """The gate of a route; None for one that lets everybody pass with every field.
 
     Fields that any method sends upstream are the gateway's own on every route that authenticates, by whatever method,
-    and on those that are public, also by ``auth = false``: nobody can say there who he is by himself.
+    and on those that are public, also by ``auth = false``: a client cannot assert its own identity there.
     """
     public = route.public or (route.auth is None and config.defaults.auth is not None)
     if route.auth is None and not public:

@@ -28,7 +28,7 @@ from fastgate.gateway.listeners import Listener
 from fastgate.gateway.plugins import Plugins, shut_down
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Pools
-from fastgate.gateway.proxy_protocol import Endpoint
+from fastgate.gateway.proxy_protocol import HostPort
 from fastgate.gateway.runtime import Compiled
 from fastgate.gateway.sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
@@ -86,8 +86,8 @@ class Gateway:
     async def start(self) -> None:
         """Serves from now on.
 
-        Raises ConfigError for what only shows when it is used (certificates, plugins), ListenError for an address
-        that cannot be had, and whatever a plugin's ``on_startup`` raises; nothing stays open then.
+        Raises ConfigError for errors that only a start can find (certificates, plugins), ListenError if it cannot
+        listen on an address, and any exception of a plugin's ``on_startup``; nothing stays open then.
         """
         config = self.config
         control = self._control = self._control or LocalControl(config)
@@ -138,7 +138,7 @@ class Gateway:
         control.ready()
 
     async def drain(self) -> None:
-        """Stops gracefully: no new connections, what is in flight finishes, at most for ``drain_timeout``."""
+        """Stops gracefully: no new connections; open requests finish, at most for ``drain_timeout``."""
         engine, control = self._engine, self._control
         if engine is None or control is None or self._closed:
             return
@@ -358,13 +358,13 @@ class Gateway:
         try:
             self._tls.reload()
         except ConfigError as error:
-            _log.error("the certificates are not replaced: %s", "; ".join(map(str, error.problems)))
+            _log.error("keeping the previous certificates: %s", "; ".join(map(str, error.problems)))
         else:
             self._tls.changed()
 
     # -- parts
 
-    def _connection(self, listener: Listener, peer: Endpoint | None, local: Endpoint | None) -> asyncio.Protocol:
+    def _connection(self, listener: Listener, peer: HostPort | None, local: HostPort | None) -> asyncio.Protocol:
         assert self._engine is not None
         if self._tls is not None:
             return TLSConnection(self._engine, self._tls, listener, peer, local)
@@ -404,8 +404,8 @@ def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools) -> N
     wanted, possible = config.gateway.max_connections, _connections_possible(pools)
     if wanted > possible > 0:
         _log.warning(
-            "max_connections is %d, and the limit of open files (ulimit -n) allows %d beside those to upstreams: "
-            "%d is used",
+            "gateway.max_connections is %d, but the limit of open files (ulimit -n) allows %d beside connections to "
+            "upstreams: using %d",
             wanted,
             possible,
             possible,

@@ -13,11 +13,11 @@ from typing import cast
 from fastgate._core.wire.h1.client import Places
 from fastgate._core.wire.tls_failures import FewLines
 from fastgate.config import GatewayConfig
-from fastgate.gateway.proxy_protocol import Endpoint, ProxyHeader, ProxyHeaderError
+from fastgate.gateway.proxy_protocol import HostPort, ProxyHeader, ProxyHeaderError
 from fastgate.gateway.sockets import Listening, TCPAddress, url_of
 from fastgate.gateway.trust import TrustedPeers
 
-Factory = Callable[["Listener", Endpoint | None, Endpoint | None], asyncio.Protocol]
+Factory = Callable[["Listener", HostPort | None, HostPort | None], asyncio.Protocol]
 
 _log = logging.getLogger("fastgate.listeners")
 
@@ -49,7 +49,7 @@ class Listener:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._factory: Factory | None = None
         self._places: Places | None = None
-        self._refusals = FewLines(_say, "%d more connections were closed for want of a PROXY protocol header")
+        self._refusals = FewLines(_say, "closed %d more connections without a valid PROXY protocol header")
 
     def use(self, config: GatewayConfig) -> None:
         """What may change while it listens: whom it believes, and how long it waits for a PROXY protocol header."""
@@ -131,7 +131,7 @@ class Listener:
         try:
             await self._loop.connect_accepted_socket(self._protocol, client)
         except OSError as error:
-            _log.debug("connection not established: %s", error)
+            _log.debug("cannot establish the connection: %s", error)
             client.close()
 
     def expects_header_from(self, transport: asyncio.BaseTransport) -> bool:
@@ -155,7 +155,7 @@ def accept(sock: socket.socket) -> socket.socket | None:
         except ConnectionAbortedError:
             continue
         except OSError as error:
-            _log.warning("cannot accept: %s", error.strerror)
+            _log.warning("cannot accept a connection: %s", error.strerror)
             return None
         client.setblocking(False)
         return client
@@ -174,13 +174,13 @@ class _ProxyHeader(asyncio.Protocol):
         listener, self.transport = self.listener, cast(asyncio.Transport, transport)
         assert listener._loop is not None
         if not listener.expects_header_from(transport):
-            self._refuse("it is not among trusted_proxies, from which alone a PROXY protocol header is taken")
+            self._refuse("its address is not in trusted_proxies, so its PROXY protocol header is not accepted")
         elif listener._places is not None and not listener._places.arrived(self):
             self.transport.abort()
         else:
             listener._headers.add(self)
             self.timer = listener._loop.call_later(
-                listener._header_timeout, self._refuse, "it has sent no PROXY protocol header within header_timeout"
+                listener._header_timeout, self._refuse, "it sent no PROXY protocol header within header_timeout"
             )
 
     def data_received(self, data: bytes) -> None:
@@ -190,7 +190,7 @@ class _ProxyHeader(asyncio.Protocol):
         try:
             taken = self.header.take(data)
         except ProxyHeaderError as error:
-            self._refuse(f"it has sent no valid PROXY protocol header ({error})")
+            self._refuse(f"it sent an invalid PROXY protocol header ({error})")
             return
         if not self.header.complete:
             return
@@ -225,7 +225,7 @@ class _ProxyHeader(asyncio.Protocol):
         address = self.transport.get_extra_info("peername")
         peer = address[0] if isinstance(address, tuple) else "unix:"
         now = int(self.listener._loop.time() * 1000)
-        self.listener._refusals.tell((reason, peer), "info", f"connection of {peer} closed: {reason}", now)
+        self.listener._refusals.tell((reason, peer), "info", f"closed the connection of {peer}: {reason}", now)
         self._leave()
 
     def _leave(self) -> None:

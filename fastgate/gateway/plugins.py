@@ -24,7 +24,7 @@ _log = logging.getLogger("fastgate.plugins")
 
 ENTRY_POINTS = "fastgate.policies"
 SLOW_START = 5.0  # seconds of on_startup after which the log says whom it waits for
-SLOW = "plugin %s: on_startup has not returned after %g s; nothing is served before it does"
+SLOW = "plugin %s: on_startup has not returned after %g s; the worker serves nothing until it returns"
 
 
 class Plugins:
@@ -145,9 +145,9 @@ def _said(index: int, plugin: Plugin, error: BaseException) -> list[Problem]:
         return [
             Problem(render_path(("plugins", index, "options", *keys)), message) for keys, message in error.found
         ]
-    told = " ".join(str(error).split())
-    known = isinstance(error, (ValueError, PluginError)) and told
-    return [Problem(render_path(("plugins", index)), f"{plugin.name}: {told if known else describe(error)}")]
+    text = " ".join(str(error).split())
+    known = isinstance(error, (ValueError, PluginError)) and text
+    return [Problem(render_path(("plugins", index)), f"{plugin.name}: {text if known else describe(error)}")]
 
 
 def describe(error: BaseException) -> str:
@@ -156,8 +156,8 @@ def describe(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    told = " ".join(str(error).split())
-    return f"{type(error).__name__}{f': {told}' if told else ''}{place}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
 
 
 def find_class(plugin: Plugin) -> type[Policy]:
@@ -180,7 +180,7 @@ def check_class(kind: type[Policy]) -> None:
         # A hook that is spelled wrong is never called, and what it should have refused gets in.
         meant = nearest(name, HOOKS, 0.85) if name.startswith("on_") and name not in HOOKS else None
         if meant:
-            raise PluginError(f'{kind.__name__} has "{name}", which is no hook, did you mean "{meant}"?')
+            raise PluginError(f'{kind.__name__}.{name} is not a valid hook, did you mean "{meant}"?')
 
 
 def _is_policy(value: object) -> TypeGuard[type[Policy]]:
@@ -194,21 +194,21 @@ def _find(plugin: Plugin) -> object:
             module = import_module(module_name)
         except ModuleNotFoundError as error:
             if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-                raise PluginError(f'there is no module "{error.name}" on the import path') from None
+                raise PluginError(f'cannot find module "{error.name}" on the import path') from None
             raise
         try:
             return getattr(module, attribute)
         except AttributeError:
             others = [name for name, value in vars(module).items() if _is_policy(value) and value is not Policy]
-            hint = did_you_mean(attribute, others) or (f", its policies are {', '.join(others)}" if others else "")
+            hint = did_you_mean(attribute, others) or (f"; its policies are {', '.join(others)}" if others else "")
             raise PluginError(f'module "{module_name}" has no "{attribute}"{hint}') from None
     from importlib.metadata import entry_points  # 10 ms, and most gateways name their plugins
 
     found = [entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == plugin.name]
     if not found:
         raise PluginError(
-            f'no installed package offers a policy of this name (entry-point group "{ENTRY_POINTS}"); '
-            'say where it is with "use"'
+            f'no installed package has an entry point of this name in the group "{ENTRY_POINTS}"; '
+            'set "use" to the module and class of the policy'
         )
     return found[0].load()
 

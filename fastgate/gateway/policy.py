@@ -1,7 +1,7 @@
 """The policy contract: what a plugin author writes.
 
 A policy is a class with any of nine hooks. One object is made for each ``[[plugins]]`` entry in each worker and
-serves every route that uses it, so what it keeps on itself is shared by all requests of that worker. Its life::
+serves every route that uses it, so all requests of that worker share its state. Its life::
 
     Options → __init__(options) → on_startup(gateway) → on_request / on_response / on_error … → on_shutdown(gateway)
 
@@ -38,15 +38,15 @@ HOOKS = (
 )
 
 STREAM_HOOKS = ("on_request_body", "on_response_body")
-"""Those that are called while a body streams, and so cannot wait."""
+"""The hooks that the gateway calls while a body streams; they cannot wait."""
 
 
 class HealthChange(NamedTuple):
-    """One change of what is known of a target or an upstream, on this host, whoever noticed it."""
+    """One change of the state of a target or an upstream on this host, whichever process noticed it."""
 
     upstream: str
     target: str
-    """Its address as logs call it; empty: the upstream as a whole."""
+    """The target's address as in the log; empty: the upstream as a whole."""
     kind: str
     """``"health"`` (a probe), ``"ejected"``, ``"returned"``, ``"breaker"``, ``"drained"``, ``"enabled"`` or
     ``"panic"``."""
@@ -54,15 +54,15 @@ class HealthChange(NamedTuple):
     new: str
     """The states before and after: ``"up"``, ``"down"``, ``"open"``, ``"half-open"`` …"""
     value: int
-    """What goes with the kind; of an ejection for how many milliseconds."""
+    """A number that depends on the kind; for an ejection its length in milliseconds."""
 
 
 class Policy:
-    """Base class of policies. Every hook is optional; one that is not defined costs nothing.
+    """Base class of policies. Every hook is optional; a hook that is not defined costs nothing.
 
     ``on_request``, ``on_response`` and ``on_error`` may be ordinary or async functions. They return None (go on), a
     `Response` (answer with it) or an awaitable of either. An ordinary function runs inside the event loop and must not
-    block. What a hook raises is logged with the route, and the client gets 500; the worker goes on.
+    block. If a hook raises, the gateway logs it with the route, and the client gets 500; the worker continues.
     """
 
     body: ClassVar[Literal["none", "peek", "full"]] = "none"
@@ -71,44 +71,44 @@ class Policy:
     policy defines ``on_request``, and the response body where it defines ``on_response``."""
 
     Options: ClassVar[type[Struct] | None] = None
-    """What the options are: a `msgspec.Struct`, usually a class inside the policy's. ``__init__`` gets an object of it,
+    """Declares the options: a `msgspec.Struct`, usually a class inside the policy's. ``__init__`` gets an object of it,
     and options that do not fit are errors of the configuration, also for ``fastgate check``. None: a dict."""
 
     def __init__(self, options: Any) -> None:
-        """``options`` of the ``[[plugins]]`` entry. Raise ValueError for bad ones: the gateway does not start."""
+        """``options`` of the ``[[plugins]]`` entry. Raise ValueError for invalid ones: the gateway does not start."""
         self.options = options
 
     async def on_startup(self, gateway: Gateway) -> None:
-        """Before the first request. Raising keeps the worker from starting."""
+        """Called before the first request. If it raises, the worker does not start."""
 
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
-        """A request that matched the route; nothing has been sent to the upstream. A `Response` answers it here."""
+        """A request that matches the route; nothing was sent to the upstream. A `Response` answers it at once."""
 
     def on_response(self, request: Request, response: Response) -> Response | Awaitable[Response | None] | None:
-        """The head of the answer, from the upstream or from a policy; nothing has been sent to the client.
+        """The head of the answer, from the upstream or from a policy; nothing was sent to the client.
 
-        Edit ``response.headers`` and ``response.status``, or return another `Response` in its place.
+        Edit ``response.headers`` and ``response.status``, or return another `Response` instead.
         """
 
     def on_request_body(self, request: Request, piece: bytes, last: bool) -> bytes | None:
-        """A piece of the request body on its way to the upstream, in whatever size it came; each byte is seen once.
+        """A piece of the request body on its way to the upstream, of any size. The hook gets each byte once.
 
-        Returns what goes on in its place: None is the piece as it is, ``b""`` nothing of it. With ``last`` the body
-        ends, perhaps with an empty piece. Not called for requests without a body. Never async. The body's length is not
-        told to the upstream in advance, unless it is there at once. What it raises ends the exchange with 500.
+        Returns the bytes to forward: None is the piece as it is, ``b""`` drops it. With ``last`` the body
+        ends, perhaps with an empty piece. Not called for requests without a body. Never async. The upstream gets the
+        body's length in advance only if all of it is there at once. If the hook raises, the client gets 500.
         """
 
     def on_response_body(self, request: Request, response: Response, piece: bytes, last: bool) -> bytes | None:
         """A piece of the response body on its way to the client; the same as for requests.
 
-        Not called where there is no body (HEAD, 204, 304). When something has been sent, what it raises cuts the
-        connection.
+        Not called for answers without a body (HEAD, 204, 304). If the hook raises after a part of the answer was sent,
+        the gateway cuts the connection.
         """
 
     def on_error(self, request: Request, error: ExchangeError) -> Response | Awaitable[Response | None] | None:
-        """The exchange failed and nothing has been sent to the client.
+        """The exchange failed and nothing was sent to the client.
 
-        The first `Response` wins over the gateway's own.
+        The first `Response` replaces the gateway's own.
         """
 
     def on_finish(self, request: Request, outcome: Outcome) -> Awaitable[None] | None:
@@ -123,13 +123,13 @@ class Policy:
         """
 
     def on_health_change(self, change: HealthChange) -> Awaitable[None] | None:
-        """A target or an upstream is in another state; told in order, within two tenths of a second, in each worker.
+        """The state of a target or an upstream has changed; called in order, within 0.2 s, in each worker.
 
-        What it raises is logged.
+        The gateway logs what it raises.
         """
 
     async def on_shutdown(self, gateway: Gateway) -> None:
-        """After the last request, and when another policy's ``on_startup`` failed after this one's had succeeded."""
+        """Called after the last request, and if another policy's ``on_startup`` failed after this one's succeeded."""
 
 
 def defines(policy: object, hook: str) -> bool:

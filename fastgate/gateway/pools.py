@@ -32,8 +32,8 @@ from fastgate.config import ConfigError, Problem, Upstream
 from fastgate.config.errors import render_path
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.state.store import Store
-from fastgate.upstreams.members import Found, Member, awaits_names, members_of
-from fastgate.upstreams.state import breaker_of, health_of
+from fastgate.upstreams.builders import breaker_of, health_of
+from fastgate.upstreams.members import AddressesByName, Member, awaits_names, members_of
 from fastgate.upstreams.tls import client_context, server_name
 
 Contexts = dict[str, ssl.SSLContext | None]
@@ -74,7 +74,7 @@ class Pools:
     """
 
     def __init__(
-        self, engine: Engine, store: Store, events: Region, slots: int, found: Mapping[str, Found]
+        self, engine: Engine, store: Store, events: Region, slots: int, found: Mapping[str, AddressesByName]
     ) -> None:
         self._engine = engine
         self._store = store
@@ -138,7 +138,7 @@ class Pools:
         for name in plan.fresh:
             plan.pools[name].close()
 
-    def resolved(self, name: str, found: Found) -> None:
+    def resolved(self, name: str, found: AddressesByName) -> None:
         """The names of an upstream resolve to other addresses than before."""
         self._found[name] = found
         self._resolved.add(name)

@@ -7,7 +7,8 @@ header, so that the caller can consume exactly these and leave in the socket wha
 
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-Endpoint = tuple[str, int]
+HostPort = tuple[str, int]
+"""A numeric address and a port."""
 
 _V1 = b"PROXY "
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -31,8 +32,8 @@ class ProxyHeader:
     def __init__(self) -> None:
         self._buffer = b""
         self.complete = False
-        self.source: Endpoint | None = None
-        self.destination: Endpoint | None = None
+        self.source: HostPort | None = None
+        self.destination: HostPort | None = None
 
     def take(self, data: bytes) -> int:
         """How many of these bytes, which follow those taken before, belong to the header.
@@ -59,7 +60,7 @@ class ProxyHeader:
                 raise ProxyHeaderError("the line of version 1 is longer than 107 bytes")
             return len(buffer)
         if buffer[end - 1 : end] != b"\r":
-            raise ProxyHeaderError("the line of version 1 does not end in CRLF")
+            raise ProxyHeaderError("the line of version 1 does not end with CRLF")
         self._read_v1(buffer[: end - 1])
         self.complete = True
         return end + 1
@@ -83,7 +84,7 @@ class ProxyHeader:
             return len(buffer)
         length = int.from_bytes(buffer[14:16], "big")
         if buffer[12] not in (0x20, 0x21):
-            raise ProxyHeaderError("neither LOCAL nor PROXY of version 2")
+            raise ProxyHeaderError("the command of version 2 is neither LOCAL nor PROXY")
         end = _V2_FIXED + length
         if len(buffer) < end:
             return len(buffer)

@@ -29,8 +29,6 @@ from fastgate.policies.chain import compile_policies
 from fastgate.policies.header_edits import edits_of
 from fastgate.state.store import Store
 
-Pools = Mapping[str, Pool]
-
 
 class Compiled(NamedTuple):
     """A runtime, and the routes in it: both are let go in slices."""
@@ -46,7 +44,7 @@ async def compile_runtime(
     engine: Engine,
     store: Store,
     times: Region,
-    pools: Pools,
+    pools: Mapping[str, Pool],
     policies: Mapping[str, Policy],
     subscribers: Subscribers,
     cooperative: Cooperative,

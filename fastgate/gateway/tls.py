@@ -105,9 +105,9 @@ class ServerTLS:
             self.reload()
         except ConfigError as error:
             self._stamp = stamp
-            _log.error("the certificates are not replaced: %s", "; ".join(str(problem) for problem in error.problems))
+            _log.error("keeping the previous certificates: %s", "; ".join(str(problem) for problem in error.problems))
             return False
-        _log.info("certificates replaced: %s", ", ".join(self._table.names) or "no names")
+        _log.info("reloaded the certificates: %s", ", ".join(self._table.names) or "no names")
         return True
 
     async def watch(self, interval: float = 10.0) -> None:
@@ -174,7 +174,7 @@ class ServerTLS:
                 problems.extend(error.problems)
             else:
                 if not table.add(names, context) and index:
-                    _log.warning("%s: %s has no name of its own and is never chosen", where, entry.cert)
+                    _log.warning("%s: other certificates have all names of %s; it is never used", where, entry.cert)
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
         return table
@@ -189,7 +189,7 @@ class ServerTLS:
         context.options |= ssl.OP_NO_RENEGOTIATION
         if tls.client_auth != "none":
             if not tls.client_ca:
-                raise fault(f"{self._where}.client_ca", f'is needed with client_auth = "{tls.client_auth}"')
+                raise fault(f"{self._where}.client_ca", f'is required with client_auth = "{tls.client_auth}"')
             load_authorities(context, tls.client_ca, f"{self._where}.client_ca")
             context.verify_mode = _CLIENT_AUTH[tls.client_auth]
             # What a ticket holds cannot be taken back; sessions of TLS 1.2 are: see the module.
@@ -287,4 +287,4 @@ def _inspect(file: str, where: str) -> _Certificate:
             names = []
         return _Certificate(names, leaf.not_valid_before_utc, leaf.not_valid_after_utc)
     except (ValueError, OSError) as error:
-        raise fault(where, f"{file} cannot be read as a certificate ({error})") from error
+        raise fault(where, f"cannot read a certificate from {file} ({error})") from error

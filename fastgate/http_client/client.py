@@ -76,7 +76,7 @@ class Client:
                 finally:
                     self._leave()
         except TimeoutError:
-            raise ReplyTimeout(f"no answer in {timeout:g} s") from None
+            raise ReplyTimeout(f"no answer within {timeout:g} s") from None
 
     def close(self) -> None:
         """Closes the connections that are kept, and keeps none from now on; what is under way goes on."""
@@ -111,7 +111,7 @@ class Client:
             async with asyncio.timeout(self._connect_timeout):
                 return await connect(self._destination, self._resolve)
         except TimeoutError:
-            raise ConnectError(f"no connection in {self._connect_timeout:g} s") from None
+            raise ConnectError(f"no connection within {self._connect_timeout:g} s") from None
 
     async def _turn(self) -> None:
         turn = asyncio.get_running_loop().create_future()

@@ -165,7 +165,7 @@ async def connect(destination: Destination, resolve: Resolve | None = None) -> C
     name = None if tls is None else destination.server_name or destination.host
     if tls is not None and tls.check_hostname and not name:
         # uvloop takes an empty name for none to verify.
-        raise TLSError("TLS: the target has no name that its certificate could be verified for")
+        raise TLSError("TLS: the target has no host name to verify its certificate against")
     addresses: Sequence[str] = [destination.host]
     if resolve is not None and not destination.unix:
         addresses = await resolve(destination.host)

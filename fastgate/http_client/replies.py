@@ -123,29 +123,29 @@ class ReplyReader:
         head, most, cut_body = self._bounds
         status = self._status
         if known < 0 and self._received > head and (self._head_size() > head or not (status or fault)):
-            raise ReplyTooLarge(f"the response head is over {_size(head)}", "head")
+            raise ReplyTooLarge(f"the response head is larger than {_size(head)}", "head")
         if self._refused:
             raise InvalidReply(self._refused)
         if not status:
             if fault is not None:
-                raise InvalidReply(f"no valid HTTP response: {fault}") from fault
+                raise InvalidReply(f"not a valid HTTP response: {fault}") from fault
             return None
         until = self._until
         if until is not None and len(self._body) > known and until(status, self._body):
             return self._reply(whole=self._complete and not self._over)
         if status == 101:
-            raise InvalidReply("it wants to speak another protocol", status=status)
+            raise InvalidReply("the server switched to another protocol", status=status)
         if self._over:
             if cut_body:
                 return self._reply(whole=False)
-            raise ReplyTooLarge(f"the response body is over {_size(most)}", "body", status=status)
+            raise ReplyTooLarge(f"the response body is larger than {_size(most)}", "body", status=status)
         if self._complete:
             return self._reply(whole=True)
         if fault is not None:
-            raise InvalidReply(f"no valid HTTP response: {fault}", status=status) from fault
+            raise InvalidReply(f"not a valid HTTP response: {fault}", status=status) from fault
         if self._received > head + _FRAMING * most:
             raise ReplyTooLarge(
-                f"the response is over {_size(head + _FRAMING * most)} with its framing", "framing", status=status
+                f"the response is larger than {_size(head + _FRAMING * most)} with framing", "framing", status=status
             )
         return None
 
@@ -183,17 +183,17 @@ class ReplyReader:
                 framed = True
                 codings += 1
                 if codings > 1 or value.lower() != "chunked":
-                    self._refused = "no valid HTTP response: its transfer coding is not chunked"
+                    self._refused = "not a valid HTTP response: its transfer coding is not chunked"
         if codings or not self._version_seen:
             version = self._decoder.get_http_version()
             if version not in ("1.0", "1.1"):
-                self._refused = f"no valid HTTP response: its version is {version}"
+                self._refused = f"not a valid HTTP response: its version is {version}"
             elif codings and version == "1.0":
-                self._refused = "no valid HTTP response: a transfer coding in HTTP/1.0"
+                self._refused = "not a valid HTTP response: a transfer coding in HTTP/1.0"
         if interim:
             self._version_seen = False
             if framed:
-                self._refused = f"no valid HTTP response: a body in an interim response ({status})"
+                self._refused = f"not a valid HTTP response: a body in an interim response ({status})"
             self._interim_size = self._head_size()
             self._fields.clear()
             return

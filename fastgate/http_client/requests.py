@@ -18,20 +18,20 @@ def compose(method: str, target: str, fields: Iterable[tuple[str, str]], body: b
     field that says where the body ends, and HEAD and CONNECT, whose replies are read in another way.
     """
     if method in ("CONNECT", "HEAD") or not _TOKEN.fullmatch(method):
-        raise ValueError(f'"{method}" is not a method that can be asked with')
+        raise ValueError(f'"{method}" is not a valid method for this client')
     if not _TARGET.fullmatch(target):
         raise ValueError(f'"{target}" is not a valid request target')
     lines = [f"{method} {target} HTTP/1.1"]
     hosts = 0
     for name, value in fields:
         if not _TOKEN.fullmatch(name) or name.lower() in _FRAMING:
-            raise ValueError(f'"{name}" is not a field that a request can be given')
+            raise ValueError(f'"{name}" is not a valid field for a request')
         if not _VALUE.fullmatch(value):
-            raise ValueError(f"the value of {name} has a character that no field can have")
+            raise ValueError(f"the value of {name} has an invalid character")
         hosts += name.lower() == "host"
         lines.append(f"{name}: {value}")
     if hosts != 1:
-        raise ValueError(f"a request has exactly one Host, and this one has {hosts or 'none'}")
+        raise ValueError(f"a request needs exactly one Host field, but this one has {hosts}")
     if body or method in _BODY_EXPECTED:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

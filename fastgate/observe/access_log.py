@@ -185,7 +185,7 @@ class LogWriter:
         lost = self._lines_left()
         if lost:
             self.dropped += lost
-            _log.error("%s: %d lines could not be written", self._name, lost)
+            _log.error("%s: lost %d lines that could not be written", self._name, lost)
         if self._output is not None:
             self._output.close()
 
@@ -232,7 +232,7 @@ class LogWriter:
             self._size -= written
         if self._failure is not None and not self._stale:
             self._failure = None
-            _log.warning("%s: works again, %d lines were lost", self._name, self.dropped - self._reported)
+            _log.warning("%s: writing again; %d lines were lost", self._name, self.dropped - self._reported)
             self._reported = self.dropped
 
     def _failed(self, reason: str) -> None:
@@ -244,7 +244,7 @@ class LogWriter:
         try:
             output = _Output(self.path)
         except OSError as error:
-            self._failed(f"cannot be opened: {error.strerror}")
+            self._failed(f"cannot open the file: {error.strerror}")
             return False
         if self._output is not None:
             self._output.close()
@@ -264,7 +264,7 @@ class LogWriter:
 
     def _report_dropped(self) -> None:
         if self._failure is None and self.dropped > self._reported:
-            _log.warning("%s: too slow, %d lines were dropped", self._name, self.dropped - self._reported)
+            _log.warning("%s: too slow for the traffic; dropped %d lines", self._name, self.dropped - self._reported)
             self._reported = self.dropped
 
     def _lines_left(self) -> int:

@@ -102,7 +102,7 @@ class Decisions:
             if not question.waiting and not question.task.done():
                 question.task.cancel()
                 self._forget(question, key)
-        first, question.told = not question.told, True
+        first, question.answered = not question.answered, True
         return self._read(reply, for_client=first)
 
     async def _ask_and_keep(self, question: "_Question", key: bytes, request: bytes) -> Reply:
@@ -127,13 +127,13 @@ class Decisions:
             if status not in (401, 403) and status not in _REDIRECTS:
                 raise _NoDecision(f"it answered {status}")
             if not reply.whole:
-                raise _NoDecision(f"the body of its {status} is over 64 KB")
+                raise _NoDecision(f"the body of its {status} answer is larger than 64 KB")
             return reply
         except (ClientError, _NoDecision) as error:
             now = time.monotonic()
             if now - self._logged_at >= _LOG_EVERY:
                 self._logged_at = now
-                _log.warning("[auth.forward] %s cannot be asked: %s", self._settings.url, error)
+                _log.warning("auth.forward: no decision from %s, answering 503: %s", self._settings.url, error)
             raise Refusal("auth_unavailable") from error
 
     def _keep(self, key: bytes, reply: Reply) -> None:
@@ -167,9 +167,10 @@ class Decisions:
         values = reply.get_all(settings.identity_header) if settings.identity_header else []
         fields = [(name, _text(value)) for name in settings.response_headers for value in reply.get_all(name)]
         claims = {name: ", ".join(value for key, value in fields if key == name) for name, _ in fields}
-        told = [(name, value) for name, value in reply.fields if name in settings.client_headers] if for_client else []
+        passed = settings.client_headers if for_client else ()
+        client_fields = [(name, value) for name, value in reply.fields if name in passed]
         who = _text(values[0]) if len(values) == 1 else ""
-        return Identity(who, "forward", claims=claims, fields=fields, client_fields=told)
+        return Identity(who, "forward", claims=claims, fields=fields, client_fields=client_fields)
 
 
 def _text(value: str) -> str:
@@ -191,4 +192,4 @@ class _Question:
 
     def __init__(self) -> None:
         self.waiting = 0  # requests
-        self.told = False  # one of them has the fields for the client
+        self.answered = False  # one of them has the fields for the client

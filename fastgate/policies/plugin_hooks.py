@@ -14,7 +14,7 @@ def compile_plugin_hooks(route: Route, context: RouteContext) -> Additions | Non
     """Their hooks, in the order of the route on the way there, and in the reverse on the way back; None for none."""
     if not route.policies:
         return None
-    used = [(context.meters[each.use], context.plugins[each.use]) for each in route.policies]
+    used = [(context.plugin_times[each.use], context.plugins[each.use]) for each in route.policies]
     with_request = [plugin for _, plugin in used if defines(plugin, "on_request")]
     with_response = [plugin for _, plugin in used if defines(plugin, "on_response")]
     back = used[::-1]

@@ -77,7 +77,7 @@ class ControlSocket:
             if _may_ask(writer.get_extra_info("socket")):
                 answer = await self._answer(line)
             else:
-                answer = {"ok": False, "error": "only the user of the gateway and root may ask"}
+                answer = {"ok": False, "error": "only the user of the gateway and root may use the control socket"}
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         except (OSError, TimeoutError, ValueError):
@@ -90,10 +90,10 @@ class ControlSocket:
             request = json.loads(line)
             name = request["command"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            return {"ok": False, "error": 'a request is a line like {"command": "status"}'}
+            return {"ok": False, "error": 'not a valid request: send a line like {"command": "status"}'}
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:
-            return {"ok": False, "error": f"no such command; there are {', '.join(self._commands)}"}
+            return {"ok": False, "error": f"unknown command; the commands are {', '.join(self._commands)}"}
         try:
             return {"ok": True, **to_builtins(await command(request))}
         except ConfigError as error:

@@ -82,7 +82,7 @@ class Operations:
         known = [route.name for route in self._server.config.routes]
         for name in names:
             if name not in known:
-                raise OperationError(f"no route {quote(name)}{did_you_mean(name, known)}")
+                raise OperationError(f"unknown route {quote(name)}{did_you_mean(name, known)}")
 
     def drain(self) -> None:
         """Finishes what is in flight and ends the gateway; nothing more when it drains already."""

@@ -88,7 +88,7 @@ class Preparation:
         try:
             self._gateway.commit()
         except Exception:
-            _log.exception("the prepared configuration cannot be used: this worker gives way to another one")
+            _log.exception("cannot use the prepared configuration: this worker finishes its requests and is replaced")
             self._broken()
             return
         finally:

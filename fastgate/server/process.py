@@ -94,7 +94,7 @@ def raise_file_limit() -> str:
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:
-        return f"the limit of open files stays at {soft}: {error}"
+        return f"cannot raise the limit of open files, which stays at {soft}: {error}"
     return ""
 
 

@@ -107,7 +107,7 @@ class Reloads:
                 return asked.future
             self._asked.append(asked)
             self._loop.call_soon_threadsafe(self._wake)
-        _log.info("reload asked for by %s", by)
+        _log.info("reload requested by %s", by)
         return asked.future
 
     def end(self) -> None:
@@ -196,7 +196,7 @@ class Reloads:
         changes = [each.change for each in asked if each.change is not None]
         last = next((each for each in reversed(asked) if each.change is None), None)
         if last is not None and last.config is None and supervised.source is None:
-            _log.warning("certificates are read again; there is no file with the rest of the configuration")
+            _log.warning("reloading certificates only; the gateway was started without a configuration file")
             for slot in supervised.slots:
                 if slot.process is not None:
                     slot.process.channel.send(ReadCertificates())
@@ -330,7 +330,7 @@ class _Round:
         slot = self._preparing.pop(process, None) or self.prepared.pop(process, None)
         if slot is not None:
             ending = "was aborted because it hung" if process.aborted else process.ending()
-            self.fail(f"worker {slot.index} {ending} while it prepared the new configuration")
+            self.fail(f"worker {slot.index} {ending} while it was preparing the new configuration")
         self._no_longer_swaps(process)
 
     def answered(self, process: WorkerProcess, message: Prepared | Refused | Committed) -> None:
@@ -389,19 +389,20 @@ class _Round:
     def _overdue(self) -> None:
         if self._swapping:
             for process in self._swapping:
-                _log.error("a worker (pid %d) does not take over the configuration: replacing it", process.pid)
+                _log.error("the worker with pid %d does not switch to the new configuration: replacing it", process.pid)
                 process.kill(signal.SIGKILL)
         elif self._preparing:
             indices = ", ".join(str(slot.index) for slot in self._preparing.values())
             self.fail(f"worker {indices} did not prepare the new configuration within {PREPARE_TIMEOUT:g} s")
         elif not self.decision.done():
-            _log.warning("no worker was there to prepare the new configuration: the next ones start with it")
+            _log.warning("no worker was running to prepare the new configuration: the next workers start with it")
             self.decision.set_result(None)
 
 
 def _say_why(refused: ConfigError) -> None:
     count = len(refused.problems)
-    _log.error("reload refused, the old configuration stays: %d error%s", count, "" if count == 1 else "s")
+    errors = "" if count == 1 else "s"
+    _log.error("reload refused: %d error%s; the gateway keeps its current configuration", count, errors)
     for problem in refused.problems:
         _log.error("%s", problem)
 

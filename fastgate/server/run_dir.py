@@ -64,7 +64,7 @@ def make_run_dir() -> Path:
                 return path
             error = OSError(f"{path} {reason}")
         except OSError as failed:
-            error = OSError(f"{path} cannot be made: {(failed.strerror or str(failed)).lower()}")
+            error = OSError(f"cannot create {path}: {(failed.strerror or str(failed)).lower()}")
         first = first or error
     assert first is not None
     raise first
@@ -120,7 +120,7 @@ def connect(sock: socket.socket, path: Path) -> None:
         sock.connect(by_descriptor if os.path.isdir(f"/proc/self/fd/{descriptor}") else str(path))
     peer = peer_of(sock)
     if peer is not None and peer not in (owner, 0):
-        raise PermissionError(f"{path} is served by another user ({peer}) than the one of its directory ({owner})")
+        raise PermissionError(f"user {peer} serves {path}, but the directory belongs to user {owner}")
 
 
 def peer_of(sock: socket.socket) -> int | None:
@@ -152,11 +152,11 @@ def _opened(directory: Path) -> Iterator[tuple[int, int]]:
 def _distrusted(status: os.stat_result, owners: set[int]) -> str:
     """Why a directory is not used, else ""."""
     if not stat.S_ISDIR(status.st_mode):
-        return "is no directory" if not stat.S_ISLNK(status.st_mode) else "is a symbolic link"
+        return "is not a directory" if not stat.S_ISLNK(status.st_mode) else "is a symbolic link"
     if status.st_uid not in owners:
-        return f"belongs to another user ({status.st_uid})"
+        return f"belongs to another user (uid {status.st_uid})"
     if status.st_mode & 0o022:
-        return "can be written by other users"
+        return "is writable by other users"
     return ""
 
 

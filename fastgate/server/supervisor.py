@@ -81,10 +81,10 @@ class StartError(Exception):
 class GatewayServer:
     """A gateway of several processes: this one supervises, its workers serve.
 
-    ``source`` reads the configuration again when a reload is asked for, and raises ConfigError when it cannot be used;
-    it is given whether an empty one is meant. Without one, a reload reads the certificates again. ``file`` is its name,
-    for those who ask; a reload is also made when ``watch`` says that it has changed. ``factory`` is what a worker runs,
-    as "module:name": a callable as `fastgate.gateway.Gateway` is.
+    ``source`` reads the configuration again for a reload, and raises ConfigError if it is invalid; its argument says
+    whether an empty configuration is allowed. Without a source, a reload reads only the certificates. ``file`` is the
+    name of the file, for ``fastgate status``; ``watch`` requests a reload when the file changes. ``factory`` is what a
+    worker runs, as "module:name": a callable like `fastgate.gateway.Gateway`.
     """
 
     def __init__(
@@ -129,9 +129,9 @@ class GatewayServer:
         return [url_of(each.address, scheme) for each in self._listening]
 
     def start(self) -> None:
-        """Serves until a signal says to drain, then returns.
+        """Serves until a signal, finishes open requests and returns.
 
-        When it cannot start or was stopped by force, one line is written to standard error and the process exits
+        If it cannot start or was stopped by force, it writes one line to standard error and exits the process
         with code 1.
         """
         try:
@@ -301,7 +301,7 @@ class GatewayServer:
         try:
             await control_socket.open()
         except OSError as error:
-            _log.warning("`fastgate reload` and `fastgate status` will not find this gateway: %s", error)
+            _log.warning("no control socket, so `fastgate reload` and `fastgate status` do not work: %s", error)
         return control_socket
 
     def _reopen_logs(self) -> None:
@@ -326,7 +326,7 @@ class GatewayServer:
         try:
             slot.process = spare or WorkerProcess()
         except OSError as error:
-            self._lost(slot, f"cannot be started: {error.strerror}", ready=False, reason="", served=0.0)
+            self._lost(slot, f"could not be started: {error.strerror}", ready=False, reason="", served=0.0)
             return
         slot.process.generation = self.generation
         slot.process.channel.send(
@@ -383,16 +383,16 @@ class GatewayServer:
         if self._draining:
             if process.exit_code != 0 and not self._failure:
                 self._exit_code = 1
-                _log.warning("worker %d %s before it was done", slot.index, process.ending())
+                _log.warning("worker %d %s before it had finished its requests", slot.index, process.ending())
             if not any(other.process for other in self.slots):
                 self._leave()
             return
         if process.dismissed:
-            self._replace(slot, "gave way to the new configuration", expected=True)
+            self._replace(slot, "left because it does not have the new configuration", expected=True)
             return
         self._lost(
             slot,
-            "gave no sign of life and was aborted" if process.aborted else process.ending(),
+            "stopped responding and was aborted" if process.aborted else process.ending(),
             ready=process.ready,
             reason=process.reason,
             served=time.monotonic() - process.started,
@@ -420,7 +420,7 @@ class GatewayServer:
         pause = min(FIRST_PAUSE * 2 ** (slot.failures - 2), LONGEST_PAUSE) if slot.failures > 1 else 0.0
         _log.log(
             logging.INFO if expected or ending == "exited with code 0" else logging.ERROR,
-            "worker %d %s; starting another one%s",
+            "worker %d %s; starting a new one%s",
             slot.index,
             ending,
             f" in {pause:g} s (failure {slot.failures} in a row)" if pause else "",
@@ -532,7 +532,7 @@ class GatewayServer:
         self._close_listening()
         self._tell_all(Close())
         await asyncio.sleep(gateway.drain_timeout + DRAIN_GRACE)
-        _log.warning("workers did not finish in time: stopping now")
+        _log.warning("the workers did not finish in time: stopping now")
         self._stop_now()
 
     def _stop_now(self) -> None:

@@ -38,7 +38,7 @@ async def watch_heartbeats(slots: list[Slot], segment: Segment, timeout: Callabl
             else:
                 silent, limit = now - process.started, max(timeout(), START_TIMEOUT)
             if silent > limit:
-                _log.error("worker %d gave no sign of life for %.1f s: aborting it", slot.index, silent)
+                _log.error("worker %d has not responded for %.1f s: aborting it", slot.index, silent)
                 process.aborted = True
                 process.kill(signal.SIGABRT)
                 asyncio.get_running_loop().call_later(_KILL_AFTER, process.kill, signal.SIGKILL)

@@ -151,7 +151,7 @@ class Worker:
         self._leave.set()
 
     def _orphaned(self) -> None:
-        _log.error("the supervisor is gone: closing the listening sockets and finishing what is in flight")
+        _log.error("the supervisor has exited: closing the listening sockets and finishing open requests")
         self._control.closing.set()
         self._leave.set()
         if not self._started:

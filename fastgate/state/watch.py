@@ -17,13 +17,13 @@ SAY_EVERY = 60.0
 """Seconds from one line to the next of its kind."""
 
 _LIFTED = (
-    "rate limits: memory was full, and %d keys were forgotten while they were at their limit: each of them may use its"
+    "rate limits: memory was full, and the gateway forgot %d keys that were at their limit: each of them may use its"
     " whole limit again. Raise state.rate_limit_entries (token_bucket, fixed_window) or state.rate_limit_stamps"
     " (sliding_window_log), or add a limit by route"
 )
 _MERGED = (
-    "concurrency limits: memory was full, and %d requests were counted together with those of other keys: some of them"
-    " may have been refused below their limit. Raise state.concurrency_entries"
+    "concurrency limits: memory was full, and the gateway counted %d requests together with those of other keys: it"
+    " may have refused some below their limit. Raise state.concurrency_entries"
 )
 
 

@@ -1,11 +1,11 @@
-"""The harness for those who test policies, or gateways: clients and upstreams that know nothing of HTTP's manners.
+"""The test kit for policies and gateways: clients and upstreams that can send any bytes, valid HTTP or not.
 
 For policies: :func:`run` gives a gateway with a policy class on its route, a client and the upstream behind it;
-:func:`playbook` says what arrives and expects what is done about it, without a socket; :class:`FakeClock` is the time
-of a policy that asks for it.
+:func:`playbook` lists the messages that arrive and the reactions that it expects, without a socket; :class:`FakeClock`
+is the clock of a policy that uses one.
 
-:func:`gateway_to` runs a gateway in the test's own event loop. :class:`RecordingUpstream` stands behind it and records
-what reaches it; :class:`RawClient` stands before it and sends whatever bytes a test is about; :class:`FaultProxy`
+:func:`gateway_to` runs a gateway in the test's own event loop. :class:`RecordingUpstream` is the upstream behind it and
+records its requests; :class:`RawClient` is a client that sends any bytes; :class:`FaultProxy`
 breaks connections between any two. All work with any asyncio event loop, on free ports of the loopback interface.
 """
 
@@ -14,7 +14,7 @@ from fastgate.testing.clock import FakeClock
 from fastgate.testing.compose import Headers, compose_request, compose_response
 from fastgate.testing.faults import Direction, FaultProxy
 from fastgate.testing.gateway import gateway_to, proxy_config, start_gateway
-from fastgate.testing.messages import CutShort, Fields, Malformed, MessageReader, RecordedRequest, RecordedResponse
+from fastgate.testing.http_messages import CutShort, Fields, Malformed, MessageReader, RecordedRequest, RecordedResponse
 from fastgate.testing.play import Play, playbook
 from fastgate.testing.policies import PolicyGateway, make_policy, run
 from fastgate.testing.steps import (

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from typing import Self
 
-from fastgate.testing.messages import CutShort, MessageReader, RecordedResponse
+from fastgate.testing.http_messages import CutShort, MessageReader, RecordedResponse
 from fastgate.testing.wire import Address, Wire, connect
 
 __all__ = ["RawClient"]
@@ -136,7 +136,7 @@ class RawClient:
     async def wait_closed(self) -> str:
         """Waits until the server ends the connection and says how: "eof" or "reset". AssertionError when bytes come."""
         rest = await self.rest()
-        assert not rest, f"the connection was to end, but {rest!r} came"
+        assert not rest, f"expected the end of the connection, got {rest!r}"
         assert self.reader.ended is not None
         return self.reader.ended
 
@@ -148,8 +148,8 @@ class RawClient:
                 more = await self.reader.more()
         except TimeoutError:
             return
-        assert not more, f"nothing was to come, but {bytes(self.reader.buffer)!r} did"
-        raise AssertionError(f"the connection was to stay, but ended: {self.reader.ended}")
+        assert not more, f"expected no bytes, got {bytes(self.reader.buffer)!r}"
+        raise AssertionError(f"expected the connection to stay open, but it ended: {self.reader.ended}")
 
     def half_close(self) -> None:
         """Ends the sending side (FIN)."""

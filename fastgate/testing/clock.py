@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to go on."""
+"""A clock that stands still until a test advances it."""
 
 import asyncio
 import heapq
@@ -49,7 +49,7 @@ class FakeClock:
         They run when the test next awaits something. ValueError for a negative number: this clock does not go back.
         """
         if seconds < 0:
-            raise ValueError("time does not go back")
+            raise ValueError("time cannot go back")
         self._elapsed += seconds
         while self._sleepers and self._sleepers[0][0] <= self._elapsed:
             _, _, woken = heapq.heappop(self._sleepers)

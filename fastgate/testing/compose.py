@@ -57,7 +57,7 @@ def _content(fields: list[tuple[str, str]], body: bytes | str, json: object) -> 
     if json is None:
         return body.encode() if isinstance(body, str) else body
     if body:
-        raise TypeError("a message has a body or json, not both")
+        raise TypeError("give either a body or json, not both")
     if "content-type" not in _names(fields):
         fields.append(("content-type", "application/json"))
     return json_module.dumps(json).encode()

@@ -103,7 +103,7 @@ class Direction:
 
 
 class FaultProxy:
-    """Stands between two peers and forwards, until told otherwise.
+    """A proxy between two peers that forwards, until a test gives it a fault.
 
         async with FaultProxy(upstream.port) as proxy:
             proxy.to_client.cut_after(100)

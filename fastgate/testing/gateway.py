@@ -18,7 +18,7 @@ def proxy_config(
 ) -> dict[str, Any]:
     """The configuration of a gateway on a free port that passes every path to the targets.
 
-    ``targets`` are ports of 127.0.0.1 or whatever stands in ``targets`` of an upstream; the other three are added to
+    ``targets`` are ports of 127.0.0.1, or values as in ``targets`` of an upstream; the other three are added to
     ``[gateway]``, to the only route and to the only upstream (``backend``). The access log is off.
     """
     listed = [{"host": "127.0.0.1", "port": target} if isinstance(target, int) else target for target in targets]
@@ -31,9 +31,9 @@ def proxy_config(
 
 @asynccontextmanager
 async def start_gateway(config: Mapping[str, Any]) -> "AsyncIterator[Gateway]":
-    """Runs a gateway with that configuration in the current event loop, for the time of the ``async with`` block.
+    """Runs a gateway with that configuration in the current event loop, during the ``async with`` block.
 
-    Raises :class:`~fastgate.config.ConfigError` when the configuration is wrong.
+    Raises :class:`~fastgate.config.ConfigError` if the configuration is invalid.
     """
     # Clients, upstreams and faults are of use without the gateway, so it is loaded here.
     from fastgate.config import GatewayConfig

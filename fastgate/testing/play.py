@@ -1,4 +1,4 @@
-"""Plays: what arrives is said, what the gateway does about it is expected, step by step, and no socket is opened."""
+"""Plays: messages arrive and the reactions of the gateway are expected, step by step, without a socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from fastgate.testing.clock import FakeClock
 from fastgate.testing.compose import Headers, compose_request, compose_response
 from fastgate.testing.gateway import proxy_config
-from fastgate.testing.messages import CutShort, Message, MessageReader, RecordedRequest, RecordedResponse
+from fastgate.testing.http_messages import CutShort, Message, MessageReader, RecordedRequest, RecordedResponse
 from fastgate.testing.policies import UsedPolicy, made, policy_config
 from fastgate.testing.wire import Wire
 
@@ -102,12 +102,12 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class Play:
-    """What :func:`playbook` gives. Each step raises AssertionError, with what happened instead, when it does not fit.
+    """The object that :func:`playbook` gives. A step that fails raises AssertionError with what happened instead.
 
     Attributes:
-        clock: What policies whose class has an attribute ``clock`` find there.
-        forwarded: The request that was expected last, as the upstream got it.
-        answer: The answer that was expected last, as the client got it.
+        clock: The clock of policies whose class has an attribute ``clock``.
+        forwarded: The last expected request, as the upstream got it.
+        answer: The last expected answer, as the client got it.
     """
 
     forwarded: RecordedRequest
@@ -171,8 +171,8 @@ class Play:
         finally:
             self._loop.close()
         if error is None:
-            assert not self._requests, f"nobody expected that this was forwarded:\n{shown(self._requests[0][1])}"
-            assert not self._answers, f"nobody expected this answer:\n{shown(self._answers[0])}"
+            assert not self._requests, f"the play did not expect this forwarded request:\n{shown(self._requests[0][1])}"
+            assert not self._answers, f"the play did not expect this answer:\n{shown(self._answers[0])}"
 
     # -- what arrives
 
@@ -192,7 +192,7 @@ class Play:
     def respond(
         self, status: int = 200, body: bytes | str = b"", *, headers: Headers | None = None, json: object = None
     ) -> Self:
-        """The upstream answers the request that was expected last with this."""
+        """The upstream answers the last expected request with this."""
         return self._arrives(self._upstream(), compose_response(status, body, headers=headers, json=json))
 
     def break_off(self) -> Self:
@@ -210,7 +210,7 @@ class Play:
         return self
 
     def advance(self, seconds: float) -> Self:
-        """So much time goes by on :attr:`clock`."""
+        """Moves :attr:`clock` forward by ``seconds``."""
 
         async def advance() -> None:
             self.clock.advance(seconds)
@@ -230,13 +230,13 @@ class Play:
         body: bytes | str | None = None,
         json: object = None,
     ) -> Self:
-        """The upstream gets a request, and as far as it is said it looks like this. What is not said is not looked at.
+        """Expects that the upstream gets a request with these values. Arguments that are not given are not checked.
 
-        ``headers``: each name with its only value, or None for a field that must not be there.
+        ``headers``: each name with its only value, or None for a field that must be absent.
         """
         self._until(lambda: bool(self._requests or self._answers or self._cut))
         if not self._requests:
-            self._blame("the request was to be forwarded")
+            self._blame("expected the request to be forwarded")
         self._asked, self.forwarded = self._requests.popleft()
         what = "the forwarded request"
         if method is not None:
@@ -254,10 +254,10 @@ class Play:
         body: bytes | str | None = None,
         json: object = None,
     ) -> Self:
-        """The client gets an answer, and as far as it is said it looks like this."""
+        """Expects that the client gets an answer with these values. Arguments that are not given are not checked."""
         self._until(lambda: bool(self._requests or self._answers or self._cut))
         if not self._answers:
-            self._blame("an answer was to come")
+            self._blame("expected an answer")
         self.answer = self._answers.popleft()
         if status is not None:
             _compare("the answer", "status", self.answer.status, status, self.answer)
@@ -265,7 +265,7 @@ class Play:
         return self
 
     def expect_waiting(self) -> Self:
-        """A policy waits: nothing was forwarded and nothing answered, now that everything had its turn."""
+        """Expects that a policy waits: nothing was forwarded and nothing was answered."""
 
         async def turns() -> None:
             for _ in range(20):
@@ -273,7 +273,7 @@ class Play:
 
         self._do(turns())
         if self._requests or self._answers or self._cut:
-            self._blame("the policy was to wait")
+            self._blame("expected the policy to wait")
         return self
 
     # -- parts
@@ -282,7 +282,7 @@ class Play:
         return self._loop.run_until_complete(coroutine)
 
     def _upstream(self) -> _Transport:
-        assert self._asked is not None, "the upstream has nothing to answer: expect_forward() comes before respond()"
+        assert self._asked is not None, "the upstream has no request to answer: call expect_forward() before respond()"
         asked, self._asked = self._asked, None
         return asked
 
@@ -389,7 +389,7 @@ def shown(message: Message) -> str:
 
 def _compare(what: str, part: str, found: object, wanted: object, message: Message) -> None:
     if found != wanted:
-        raise AssertionError(f"{what} was to have {part} {wanted!r}, but has {found!r}:\n{shown(message)}")
+        raise AssertionError(f"expected {what} to have {part} {wanted!r}, but it has {found!r}:\n{shown(message)}")
 
 
 def _compare_message(

@@ -10,7 +10,7 @@ from fastgate.testing.client import RawClient
 from fastgate.testing.clock import FakeClock
 from fastgate.testing.compose import Headers, compose_request
 from fastgate.testing.gateway import proxy_config
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 from fastgate.testing.upstream import RecordingUpstream
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["PolicyGateway", "UsedPolicy", "make_policy", "run"]
 
 UsedPolicy: TypeAlias = "type[Policy] | Policy"
-"""A policy class, of which the gateway's way makes an object, or an object."""
+"""A policy class, from which an object is made as in a gateway, or a policy object."""
 
 
 def make_policy(kind: type[Policy], options: Mapping[str, Any] | None = None) -> Policy:
-    """The object that a ``[[plugins]]`` entry with these options would make.
+    """The object that a ``[[plugins]]`` entry with these options would give.
 
-    Raises :class:`~fastgate.config.ConfigError` for options that do not fit what the class declares, PluginError for a
-    class that no gateway would take, whatever the constructor raises otherwise.
+    Raises :class:`~fastgate.config.ConfigError` for options that do not fit the class, PluginError for a
+    class that a gateway would reject, and any exception of the constructor.
     """
     from fastgate.config import ConfigError, Problem
     from fastgate.config.errors import render_path
@@ -49,7 +49,7 @@ def made(policies: Sequence[UsedPolicy], options: Mapping[str, Any] | None, cloc
         if isinstance(used, type):
             policy = make_policy(used, its_options)
         elif its_options is not None:
-            raise TypeError("options go with a class; an object has its own")
+            raise TypeError("options need a policy class; a policy object already has its options")
         else:
             policy = used
         if hasattr(type(policy), "clock"):
@@ -72,10 +72,10 @@ class PolicyGateway:
 
     Attributes:
         gateway: The gateway itself.
-        upstream: What stands behind it: ``upstream.requests`` is what was forwarded, ``upstream.script`` says how to
-            answer.
+        upstream: The upstream behind it: ``upstream.requests`` are the forwarded requests, ``upstream.script`` sets the
+            answers.
         policies: The policy objects, in the order of the route.
-        clock: What policies whose class has an attribute ``clock`` find there.
+        clock: The clock of policies whose class has an attribute ``clock``.
     """
 
     def __init__(self, gateway: Gateway, upstream: RecordingUpstream, policies: list[Policy], clock: FakeClock) -> None:
@@ -147,7 +147,7 @@ async def run(
     route: Mapping[str, Any] | None = None,
     upstream: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[PolicyGateway]:
-    """Runs a gateway with these policies on its route, for the time of the ``async with`` block.
+    """Runs a gateway with these policies on its route, during the ``async with`` block.
 
         async with testing.run(TenantPolicy, options={"tenants": ["acme"]}) as gateway:
             response = await gateway.get("/x", headers={"x-tenant": "ACME"})

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Self, TypeAlias
 
-from fastgate.testing.messages import Malformed, MessageReader, RecordedRequest
+from fastgate.testing.http_messages import Malformed, MessageReader, RecordedRequest
 from fastgate.testing.wire import Address, Wire, listen
 
 __all__ = ["Answer", "RecordingUpstream", "Step", "UpstreamConnection", "UpstreamExchange"]

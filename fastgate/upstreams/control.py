@@ -17,11 +17,11 @@ from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.memory.events import EventRing, StateEvent
 from fastgate._core.memory.segment import Segment
 from fastgate.config import ActiveHealth, ConfigError, GatewayConfig, Route, Upstream
+from fastgate.upstreams.builders import breaker_of, health_of
 from fastgate.upstreams.dns import Question, Resolver
-from fastgate.upstreams.members import Address, Found, Member, is_awaited, members_of, question_of
+from fastgate.upstreams.members import Address, AddressesByName, Member, is_awaited, members_of, question_of
 from fastgate.upstreams.probes import Check, Prober, ProbeTarget
 from fastgate.upstreams.srv import Service
-from fastgate.upstreams.state import breaker_of, health_of
 from fastgate.upstreams.tls import client_context, server_name
 
 _log = logging.getLogger("fastgate.upstreams")
@@ -46,7 +46,7 @@ class _Watched:
 class UpstreamControl:
     """Begins with `update`; ``on_found(upstream, found)`` is told when the names of an upstream resolve to others."""
 
-    def __init__(self, segment: Segment, on_found: Callable[[str, Found], None]) -> None:
+    def __init__(self, segment: Segment, on_found: Callable[[str, AddressesByName], None]) -> None:
         self._rows = segment.rows
         events = segment.region("events")
         self._on_found = on_found
@@ -60,7 +60,7 @@ class UpstreamControl:
         self._sweeping: asyncio.Task[None] | None = None
 
     @property
-    def found(self) -> dict[str, Found]:
+    def found(self) -> dict[str, AddressesByName]:
         """What names have resolved to so far, by upstream."""
         return {name: watched.found for name, watched in self._watched.items() if watched.found}
 
@@ -154,9 +154,9 @@ class UpstreamControl:
         # That the first question failed has been said.
         if answers or question in watched.found:
             _log.info(
-                "upstream %r: %s is %s", upstream, self._questions[key].host,
+                "upstream %r: %s resolves to %s", upstream, self._questions[key].host,
                 ", ".join(f"{each.host}:{each.port}" if each.port else each.host for each in answers)
-                or "nothing any more",
+                or "no addresses",
             )
         watched.found[question] = answers
         self._arrange(watched)
@@ -204,10 +204,10 @@ def describe(event: StateEvent) -> str:
             return f"no longer ejected, but {event.new}" if event.new in ("down", "drained") else "in use again"
         case "panic":
             if event.new == "all":
-                return "too few targets are healthy: all are used, also those that the probe says are down"
+                return "too few targets are healthy: using all targets, even those that the probe says are down"
             if event.new == "on":
-                return "too few targets are healthy: those that are ejected are used too"
-            return "only healthy targets are used again"
+                return "too few targets are healthy: using ejected targets too"
+            return "enough targets are healthy: using only healthy targets again"
         case "breaker":
             return f"breaker {event.old} -> {event.new}"
     return event.kind
@@ -238,7 +238,7 @@ def _probe_target(watched: _Watched, member: Member, active: ActiveHealth) -> Pr
         try:
             context = client_context(tls, f"upstreams.{watched.name}.tls")
         except ConfigError as error:  # files that changed since they were last looked at; the last verdict stays
-            _log.error("upstream %r is not probed: %s", watched.name, error)
+            _log.error("upstream %r: cannot probe its targets, keeping their last state: %s", watched.name, error)
             return None
     return ProbeTarget(
         check=Check(

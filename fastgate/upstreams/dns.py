@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fastgate.upstreams.lookup import Answer, Family, ServerLookup, SystemLookup, Unresolved, literal
+from fastgate.upstreams.lookup import Family, LookupAnswer, ServerLookup, SystemLookup, Unresolved, literal
 from fastgate.upstreams.srv import Service, services
 
 _log = logging.getLogger("fastgate.upstreams")
@@ -145,7 +145,7 @@ class Resolver:
             except Unresolved as error:
                 reason = str(error)
             except Exception as error:
-                _log.exception("the resolution of %s failed", question.host)
+                _log.exception("resolving %s raised an unexpected error", question.host)
                 reason = repr(error)
             # A cancellation may have been lost: `asyncio.wait_for` of Python 3.11, which dnspython uses, swallows one
             # that comes together with the answer.
@@ -178,8 +178,8 @@ class Resolver:
         if resolution.succeeded is not None and now - resolution.succeeded >= question.stale:
             resolution.succeeded = None
         if not resolution.failures or (resolution.succeeded is None and resolution.answer):
-            kept = "its last addresses stay in use" if resolution.succeeded is not None else "it has no addresses"
-            _log.warning("%s does not resolve (%s): %s", question.host, reason, kept)
+            kept = "keeping its previous addresses" if resolution.succeeded is not None else "it has no addresses now"
+            _log.warning("cannot resolve %s (%s): %s", question.host, reason, kept)
         resolution.error = reason
         if resolution.succeeded is None and (resolution._told or question.awaited):
             self._tell(name, question, resolution, [])
@@ -198,7 +198,7 @@ class Resolver:
         try:
             tell(name, list(answer))
         except Exception:
-            _log.exception("the addresses of %s could not be taken over", question.host)
+            _log.exception("cannot use the new addresses of %s", question.host)
 
     async def _ask(self, question: Question, resolution: Resolution) -> tuple[list[str] | list[Service], float | None]:
         if question.srv:
@@ -206,7 +206,7 @@ class Resolver:
         answer = await self._addresses(question.host, question)
         return answer.addresses, answer.ttl
 
-    async def _addresses(self, host: str, question: Question) -> Answer:
+    async def _addresses(self, host: str, question: Question) -> LookupAnswer:
         if question.server:
             return await self._server.addresses(host, question.family, question.server)
         return await self._system.addresses(host, question.family)
@@ -220,7 +220,7 @@ class Resolver:
         parts: dict[str, tuple[float, list[str]]] = {}
         reasons = []
         for host, answer in zip(hosts, answers, strict=True):
-            if isinstance(answer, Answer):
+            if isinstance(answer, LookupAnswer):
                 parts[host] = now, answer.addresses
                 ttl = ttl if answer.ttl is None else min(ttl, answer.ttl)
                 continue

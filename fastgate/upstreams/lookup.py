@@ -39,7 +39,7 @@ _NONE = {
     "ipv6": "the name has no IPv6 addresses",
     "both": "the name has no addresses",
 }
-_MISSING = "asking DNS servers needs dnspython: pip install 'fastgate[dns]'"
+_MISSING = "questions to DNS servers need the package dnspython: pip install 'fastgate[dns]'"
 
 _SYSTEM_PATIENCE = 30.0  # the system gives up by itself, by default after 10 s a server and search domain
 _TRY_TIMEOUT = 2.0
@@ -49,7 +49,7 @@ class Unresolved(Exception):
     """A name that could not be resolved; the message says why, in words."""
 
 
-class Answer(NamedTuple):
+class LookupAnswer(NamedTuple):
     """The addresses of a name, sorted and without repetition, at least one."""
 
     addresses: list[str]
@@ -91,7 +91,7 @@ class SystemLookup:
         self._free = asyncio.Semaphore(threads)
         self._asking: dict[tuple[str, int], asyncio.Task[set[str]]] = {}
 
-    async def addresses(self, host: str, family: Family) -> Answer:
+    async def addresses(self, host: str, family: Family) -> LookupAnswer:
         """The addresses of a name. Raises Unresolved."""
         question = host, _FAMILIES[family]
         asking = self._asking.get(question)
@@ -111,7 +111,7 @@ class SystemLookup:
             found = {address for address in found if ":" not in address} or found
         if not found:
             raise Unresolved(_NONE[family])
-        return Answer(sorted(found), None)
+        return LookupAnswer(sorted(found), None)
 
     def close(self) -> None:
         """Waits for no answer any more."""
@@ -158,7 +158,7 @@ class ServerLookup:
         self._timeout = timeout
         self._slots = asyncio.Semaphore(at_once)
 
-    async def addresses(self, host: str, family: Family, server: str) -> Answer:
+    async def addresses(self, host: str, family: Family, server: str) -> LookupAnswer:
         """The addresses of a name. Raises Unresolved.
 
         A family that is needed and not answered fails the whole: half an answer would take away targets that are there.
@@ -174,7 +174,7 @@ class ServerLookup:
                     break
         if not found:
             raise Unresolved(_NONE[family])
-        return Answer(sorted(found), ttl)
+        return LookupAnswer(sorted(found), ttl)
 
     async def services(self, name: str, server: str) -> tuple[list[ServiceRecord], float]:
         """The SRV records of a name that offer something, at least one, and their time to live. Raises Unresolved."""
@@ -184,7 +184,7 @@ class ServerLookup:
         ]
         services = [service for service in services if service.port and service.target != "."]
         if not services:
-            raise Unresolved("the name has no SRV records" if not records else "the service is not offered")
+            raise Unresolved("the name has no SRV records" if not records else "the service is not available")
         return services, ttl
 
     async def _ask(self, name: str, kind: str, server: str) -> tuple[list[Any], float]:
@@ -206,7 +206,7 @@ class ServerLookup:
             except dns.resolver.NoAnswer:
                 return [], 0.0
             except dns.resolver.NXDOMAIN:
-                raise Unresolved("no such name") from None
+                raise Unresolved("the name does not exist") from None
             except dns.resolver.NoNameservers as error:
                 raise Unresolved(_refusal(error)) from error
             except dns.exception.Timeout:
@@ -252,7 +252,7 @@ def _resolver(server: str) -> Any:
     host, port = split_port(server)
     address = literal(host)
     if address is None:
-        raise Unresolved(f'the DNS server "{host}" is no IP address')
+        raise Unresolved(f'the DNS server "{host}" is not a valid IP address')
     resolver = dns.asyncresolver.Resolver(configure=False)
     resolver.nameservers = [dns.nameserver.Do53Nameserver(address, port or 53)]
     return resolver

@@ -24,7 +24,7 @@ class Address(NamedTuple):
     """The name that an SRV record gives, for Host and TLS; empty: that of the target."""
 
 
-Found = dict[str, list[Address]]
+AddressesByName = dict[str, list[Address]]
 """What the names of one upstream resolve to, by `question_of`. Nothing is there before the first answer."""
 
 
@@ -58,13 +58,13 @@ def is_awaited(target: Target, dns: DNS) -> bool:
     return bool(target.srv or dns.server) or dns.family in ("ipv4", "ipv6")
 
 
-def awaits_names(upstream: Upstream, found: Found) -> bool:
+def awaits_names(upstream: Upstream, found: AddressesByName) -> bool:
     """Whether an upstream may get targets with the first answer for one of its names."""
     questions = (question_of(target, upstream.dns) for target in upstream.targets if is_awaited(target, upstream.dns))
     return any(question and question not in found for question in questions)
 
 
-def members_of(upstream: Upstream, found: Found) -> list[Member]:
+def members_of(upstream: Upstream, found: AddressesByName) -> list[Member]:
     """The addresses of an upstream, each once, in the order of its targets."""
     members: dict[str, Member] = {}
     for target in upstream.targets:
@@ -73,7 +73,7 @@ def members_of(upstream: Upstream, found: Found) -> list[Member]:
     return list(members.values())
 
 
-def _members_of(target: Target, dns: DNS, found: Found) -> Iterable[Member]:
+def _members_of(target: Target, dns: DNS, found: AddressesByName) -> Iterable[Member]:
     question = question_of(target, dns)
     answers = found.get(question)
     if target.unix:

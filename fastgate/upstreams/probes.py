@@ -95,7 +95,7 @@ class ProbeResult(NamedTuple):
     """When it ended, as ``time.time()``."""
 
 
-class TargetHealth:
+class ProbedHealth:
     """What is known of a target.
 
     Attributes:
@@ -135,7 +135,7 @@ class Prober:
 
     def __init__(self, on_change: Callable[[str, bool, str], None], *, at_once: int = 128) -> None:
         """``on_change(name, up, reason)`` is told each new verdict, the first one included."""
-        self.health: dict[str, TargetHealth] = {}
+        self.health: dict[str, ProbedHealth] = {}
         self._on_change = on_change
         self._slots = asyncio.Semaphore(at_once)
         self._targets: dict[str, ProbeTarget] = {}
@@ -158,7 +158,7 @@ class Prober:
         for name, target in targets.items():
             if name not in self._targets:
                 self._targets[name] = target
-                self.health.setdefault(name, TargetHealth())
+                self.health.setdefault(name, ProbedHealth())
                 fresh.append(name)
         for name in fresh:
             task = asyncio.get_running_loop().create_task(self._probe_on(name, targets[name], len(fresh)))
@@ -171,11 +171,11 @@ class Prober:
         self.update({})
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _probe_on(self, name: str, target: ProbeTarget, fellows: int) -> None:
+    async def _probe_on(self, name: str, target: ProbeTarget, count: int) -> None:
         check = target.check
         health = self.health[name]
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(random.uniform(0, min(check.interval, fellows * _SPREAD)))
+        await asyncio.sleep(random.uniform(0, min(check.interval, count * _SPREAD)))
         while True:
             begun = loop.time()
             try:

@@ -64,7 +64,7 @@ def _build(tls: UpstreamTLS | None, where: str) -> ssl.SSLContext:
     else:
         context.load_default_certs()
     if tls.key and not tls.cert:
-        raise fault(f"{where}.key", 'needs "cert" beside it')
+        raise fault(f"{where}.key", 'needs "cert" too')
     if tls.cert:
         try:
             load_identity(context, tls.cert, tls.key or "", f"{where}.cert", f"{where}.key")
@@ -81,7 +81,7 @@ def load_authorities(context: ssl.SSLContext, file: str, where: str) -> None:
     try:
         context.load_verify_locations(cafile=file)
     except (ssl.SSLError, OSError) as error:
-        raise fault(where, f"{file} holds no usable certificate ({_reason(error)})") from error
+        raise fault(where, f"{file} does not contain a valid certificate ({_reason(error)})") from error
 
 
 def load_identity(context: ssl.SSLContext, cert: str, key: str, where_cert: str, where_key: str) -> None:
@@ -109,8 +109,8 @@ def check_readable(file: str, where: str) -> None:
         raise fault(where, f"cannot read {file}: {error.strerror}") from error
     for number, line in enumerate(text.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
         if b"-----BEGIN " in line and not line.startswith(b"-----BEGIN "):
-            reason = "is indented" if not line.split(b"-----BEGIN ")[0].strip() else "has something before it"
-            raise fault(where, f'{file}, line {number}: "-----BEGIN" {reason}; it must begin its line')
+            reason = "is indented" if not line.split(b"-----BEGIN ")[0].strip() else "has text before it"
+            raise fault(where, f'{file}, line {number}: "-----BEGIN" {reason}; it must start the line')
 
 
 def stamp_files(files: list[str]) -> Stamp:
@@ -143,12 +143,12 @@ def _no_password() -> str:
 def _identity_fault(cert: str, key: str, where_cert: str, where_key: str, error: ssl.SSLError) -> ConfigError:
     """Says which of the two files is wrong: OpenSSL's own message does not."""
     if error.reason == "KEY_VALUES_MISMATCH":
-        return fault(where_key, f"{key} is not the key of {cert}")
+        return fault(where_key, f"{key} does not match the certificate in {cert}")
     if not _has_pem(cert, b"CERTIFICATE-----"):
-        return fault(where_cert, f"{cert} holds no PEM certificate")
+        return fault(where_cert, f"{cert} does not contain a PEM certificate")
     if not _has_pem(key, b"PRIVATE KEY-----"):
-        return fault(where_key, f"{key} holds no PEM private key")
-    return fault(where_cert, f"{cert} with {key} cannot be used ({_reason(error)})")
+        return fault(where_key, f"{key} does not contain a PEM private key")
+    return fault(where_cert, f"cannot use {cert} with {key} ({_reason(error)})")
 
 
 def _has_pem(file: str, label: bytes) -> bool:

@@ -68,7 +68,8 @@ def test_check_gives_warnings_with_their_lines() -> None:
     result = run("check", "a.toml")
     assert result.exit_code == 0
     assert result.stdout == (
-        "a.toml:22: warning: upstreams.spare: no route uses it\na.toml is valid: 2 routes, 3 upstreams, 1 warning\n"
+        "a.toml:22: warning: upstreams.spare: no route uses this upstream\n"
+        "a.toml is valid: 2 routes, 3 upstreams, 1 warning\n"
     )
     assert run("check", "a.toml", "--strict").exit_code == 1
 
@@ -84,7 +85,8 @@ def test_check_looks_at_files() -> None:
     assert result.exit_code == 2
     assert result.stderr == (
         f"a.toml:2: gateway.tls.certificates[0].key: {here}/a.key does not exist\n"
-        f"a.toml:4: gateway.access_log.path: {here}/logs/a.log cannot be written: there is no folder {here}/logs\n"
+        f"a.toml:4: gateway.access_log.path: {here}/logs/a.log cannot be written: "
+        f"the folder {here}/logs does not exist\n"
         f"a.toml:6: gateway.log.path: {here} is a folder\n"
         f"a.toml:9: upstreams.b.tls.ca: {here}/ca.pem does not exist\n"
         "4 errors\n"
@@ -98,7 +100,7 @@ def test_check_looks_into_schemas() -> None:
     here = Path.cwd()
     for name, told in (
         ("none.json", f"a.toml:9: routes[0].body_schema: {here}/none.json does not exist\n"),
-        ("bad.json", f"a.toml:9: routes[0].body_schema: {here}/bad.json is no JSON Schema: at /type: "),
+        ("bad.json", f"a.toml:9: routes[0].body_schema: {here}/bad.json is not a valid JSON Schema: at /type: "),
     ):
         Path("a.toml").write_text(text.replace("{}", name))
         result = run("check", "a.toml")
@@ -111,7 +113,7 @@ def test_check_looks_into_schemas() -> None:
 def test_init_writes_a_configuration_that_is_valid_and_without_warnings() -> None:
     result = run("init")
     assert result.exit_code == 0
-    assert result.stdout.startswith("fastgate.toml is written")
+    assert result.stdout.startswith("fastgate.toml was written")
     assert run("check", "--strict").exit_code == 0
     config = GatewayConfig.from_file("fastgate.toml")
     assert (config.gateway.port, config.routes[0].path) == (8080, "/api/*")
@@ -134,15 +136,15 @@ def test_every_suggestion_of_the_starter_file_is_right() -> None:
 def test_init_never_overwrites() -> None:
     Path("fastgate.toml").write_text("mine")
     result = run("init")
-    assert (result.exit_code, result.stderr) == (1, "fastgate: fastgate.toml exists already and is left as it is\n")
+    assert (result.exit_code, result.stderr) == (1, "fastgate: fastgate.toml already exists; nothing was written\n")
     assert Path("fastgate.toml").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
     ("file", "code", "said"),
     [
-        ("no/a.toml", 1, "fastgate: no/a.toml cannot be written: no such file or directory\n"),
-        ("a.yaml", 2, 'fastgate init: the starter configuration is TOML: name it "a.toml" (fastgate init --help)\n'),
+        ("no/a.toml", 1, "fastgate: cannot write no/a.toml: no such file or directory\n"),
+        ("a.yaml", 2, 'fastgate init: the starter configuration is TOML; name it "a.toml" (fastgate init --help)\n'),
     ],
 )
 def test_where_init_cannot_write(file: str, code: int, said: str) -> None:

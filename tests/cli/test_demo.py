@@ -135,7 +135,7 @@ def test_a_port_that_is_taken_is_not_an_error() -> None:
             assert f"port = {demo.port}" in demo.lines
             code, errors = demo.end()
     assert code == 0
-    assert f"port {port} is taken: using {demo.port}" in errors
+    assert f"port {port} is in use; using {demo.port}" in errors
     assert "Traceback" not in errors
 
 

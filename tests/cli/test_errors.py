@@ -38,14 +38,14 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["chek"], 2, 'fastgate: no command "chek", did you mean "check"? (fastgate --help)\n'),
-        (["zzz"], 2, f'fastgate: no command "zzz"; there are {", ".join(COMMANDS)} (fastgate --help)\n'),
+        (["chek"], 2, 'fastgate: unknown command "chek", did you mean "check"? (fastgate --help)\n'),
+        (["zzz"], 2, f'fastgate: unknown command "zzz"; the commands are {", ".join(COMMANDS)} (fastgate --help)\n'),
         (["--nope"], 2, "fastgate: no such option '--nope' (fastgate --help)\n"),
         (["check", "--nope"], 2, "fastgate check: no such option '--nope' (fastgate check --help)\n"),
         (["check", "a", "b"], 2, "fastgate check: got unexpected extra argument (b) (fastgate check --help)\n"),
         (["maintenance"], 2,
          f"fastgate maintenance: missing argument {CHOICES} (fastgate maintenance --help)\n"),
-        (["check"], 2, f"fastgate: no configuration: no fastgate.toml here; {HOW}\n"),
+        (["check"], 2, f"fastgate: fastgate.toml not found in this folder; {HOW}\n"),
         (["routes", "x.toml"], 2, f"x.toml: no such file; {HOW.replace('init', 'init x.toml')}\n"),
     ],
 )  # fmt: skip
@@ -61,8 +61,8 @@ def test_all_errors_of_a_file_then_their_number() -> None:
     assert result.stdout == ""
     assert result.stderr == (
         'a.toml:2: gateway.prot: unknown key, did you mean "port"?\n'
-        'a.toml:5: routes[0].path: a path starts with "/", or with "~" when it is a regular expression\n'
-        'a.toml:6: routes[0].upstream: there is no upstream "b": add [upstreams.b] with its targets\n'
+        'a.toml:5: routes[0].path: a path must start with "/", or with "~" if it is a regular expression\n'
+        'a.toml:6: routes[0].upstream: unknown upstream "b": add [upstreams.b] with its targets\n'
         "3 errors\n"
     )
 
@@ -75,8 +75,8 @@ class Broken(Exception):
     ("error", "code", "said"),
     [
         (CommandError("the port is taken"), 1, "fastgate: the port is taken\n"),
-        (Broken("first line\nsecond"), 1, "fastgate: Broken: first line (--debug shows where)\n"),
-        (Broken(), 1, "fastgate: Broken (--debug shows where)\n"),
+        (Broken("first line\nsecond"), 1, "fastgate: Broken: first line (use --debug for the traceback)\n"),
+        (Broken(), 1, "fastgate: Broken (use --debug for the traceback)\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -143,6 +143,6 @@ def test_decoding_a_configuration_loads_no_reader() -> None:
     folder = Path(__file__).parents[2] / "fastgate" / "config" / "schema"
     schema = {f"schema.{path.stem}" for path in folder.glob("[!_]*.py")} - {"schema.described"}
     parts = {"errors", "suggest", "schema", "syntax", "read", "read.gateway_config"}
-    syntax = {f"syntax.{name}" for name in ("addresses", "words", "patterns", "headers", "origins")}
+    syntax = {f"syntax.{name}" for name in ("addresses", "headers", "origins", "patterns", "request_key")}
     needed = {f"fastgate.config.{name}" for name in schema | parts | syntax}
     assert set(eval(done.stdout)) == needed

@@ -80,7 +80,7 @@ def test_new_prints_the_table_and_the_secret_apart() -> None:
     assert result.exit_code == 0
     assert result.stdout == f'\n[gateway.keys.team-b]\nhash = "{hash_of(secret)}"\n'
     assert result.stderr == (
-        f'\nThe secret of "team-b" is shown only this once; the configuration has its hash:\n\n  {secret}\n'
+        f'\nThe secret of "team-b" is shown only once; the configuration stores its hash:\n\n  {secret}\n'
     )
     assert SECRET.findall(run("new", "--id", "team-b").stderr) != [secret]
 
@@ -139,14 +139,17 @@ NO_DURATION = 'expected a duration such as "90d", a date or a time such as "2027
     ("words", "said"),
     [
         ((), "missing option '--id'"),
-        (("--id", ""), "--id: it has 1 to 128 characters"),
+        (("--id", ""), "--id: the length must be 1 to 128 characters"),
         (("--id", "a\tb"), "--id: control characters are not allowed here"),
-        (("--id", "x" * 129), "--id: it has 1 to 128 characters"),
-        (("--id", "a", "--tag", " "), "--tag: it cannot begin or end with white space"),
+        (("--id", "x" * 129), "--id: the length must be 1 to 128 characters"),
+        (("--id", "a", "--tag", " "), "--tag: must not begin or end with white space"),
         (("--id", "a", "--expires", "soon"), f"--expires: {NO_DURATION}"),
-        (("--id", "a", "--expires", "2099-02-30"), "--expires: there is no such time: day is out of range for month"),
-        (("--id", "a", "--expires", "2020-01-01"), "--expires: this is in the past"),
-        (("--id", "a", "--expires", "0"), "--expires: this is in the past"),
+        (
+            ("--id", "a", "--expires", "2099-02-30"),
+            "--expires: this is not a valid time: day is out of range for month",
+        ),
+        (("--id", "a", "--expires", "2020-01-01"), "--expires: the time is in the past"),
+        (("--id", "a", "--expires", "0"), "--expires: the time is in the past"),
     ],
 )
 def test_new_says_which_argument_is_wrong(words: tuple[str, ...], said: str) -> None:
@@ -161,12 +164,12 @@ def test_new_says_which_argument_is_wrong(words: tuple[str, ...], said: str) -> 
         (
             ("--id", "team-a", "--config", "fastgate.toml"),
             1,
-            'fastgate: fastgate.toml: there is a key "team-a" already; `fastgate keys rotate` gives it a new secret',
+            'fastgate: fastgate.toml: key "team-a" already exists; `fastgate keys rotate` gives it a new secret',
         ),
         (
             ("--id", "a", "--route", "apis", "--write"),
             1,
-            'fastgate: fastgate.toml: there is no route "apis", did you mean "api"?',
+            'fastgate: fastgate.toml: unknown route "apis", did you mean "api"?',
         ),
         (
             ("--id", "a", "--config", "none.toml", "--write"),
@@ -204,7 +207,7 @@ def test_list_is_a_table_with_the_state_of_each_key(file: Path) -> None:
         "b                    api     2099-01-01T00:00:00Z  active",
         "c                    all     2020-01-01T00:00:00Z  expired",
         "d                    all     2020-01-01T00:00:00Z  disabled",
-        "e                    all     never                 active, the secret before it until 2099-01-01T00:00:00Z",
+        "e                    all     never                 active, previous secret until 2099-01-01T00:00:00Z",
         "f                    all     never                 active",
     ]
 
@@ -222,12 +225,12 @@ def test_list_without_keys_and_without_a_file() -> None:
 def test_revoke_disables_the_key_and_changes_nothing_else(file: Path, words: tuple[str, ...]) -> None:
     result = run("revoke", *words)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == '"team-a" is disabled in fastgate.toml. To make it effective: fastgate reload\n'
+    assert result.stderr == '"team-a" is disabled in fastgate.toml. To apply this, run: fastgate reload\n'
     first = f'hash = "{OLD}"   # of team A\n'
     assert file.read_text() == CONFIG.replace(first, f"{first}disabled = true\n")
     assert key(file, "team-a")["disabled"] is True
     again = run("revoke", *words)
-    assert (again.exit_code, again.stderr) == (0, '"team-a" is disabled already\n')
+    assert (again.exit_code, again.stderr) == (0, '"team-a" is already disabled\n')
 
 
 def test_revoke_changes_what_is_there(file: Path) -> None:
@@ -243,7 +246,7 @@ def test_rotate_gives_a_new_secret(file: Path) -> None:
     assert SECRET.fullmatch(secret)
     assert file.read_text() == CONFIG.replace(OLD, hash_of(secret))
     assert "fastgate reload" in result.stderr
-    assert "only this once" in result.stderr
+    assert "shown only once" in result.stderr
 
 
 def test_rotate_with_a_grace_keeps_the_old_secret_for_so_long(file: Path) -> None:
@@ -305,13 +308,13 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_is(file: Path, monkeypatch: 
     monkeypatch.setattr("os.replace", fail)
     result = run("rotate", "team-a")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "fastgate: fastgate.toml cannot be changed: device or resource busy\n"
+    assert result.stderr == "fastgate: cannot change fastgate.toml: device or resource busy\n"
     assert file.read_text() == CONFIG
     assert os.listdir() == ["fastgate.toml"]
 
 
-HOW = "give the id of a key; before it a file, if that is not fastgate.toml"
-ONLY_TOML = "only TOML files are changed in place, this one is"
+HOW = "expected the id of a key; put a file before it if it is not fastgate.toml"
+ONLY_TOML = "fastgate changes only TOML files in place, and this file is"
 
 
 @pytest.mark.parametrize(
@@ -319,8 +322,8 @@ ONLY_TOML = "only TOML files are changed in place, this one is"
     [
         (("revoke",), 2, f"fastgate keys revoke: {HOW} (fastgate keys revoke --help)"),
         (("rotate", "a", "b", "c"), 2, f"fastgate keys rotate: {HOW} (fastgate keys rotate --help)"),
-        (("revoke", "team-b"), 1, 'fastgate: fastgate.toml: there is no key "team-b", did you mean "team-a"?'),
-        (("rotate", "zzz"), 1, 'fastgate: fastgate.toml: there is no key "zzz": there is team-a'),
+        (("revoke", "team-b"), 1, 'fastgate: fastgate.toml: unknown key "team-b", did you mean "team-a"?'),
+        (("rotate", "zzz"), 1, 'fastgate: fastgate.toml: unknown key "zzz"; the configuration has team-a'),
         (
             ("rotate", "team-a", "--grace", "-1s"),
             2,
@@ -329,17 +332,17 @@ ONLY_TOML = "only TOML files are changed in place, this one is"
         (
             ("revoke", "a.json", "team-a"),
             1,
-            f'fastgate: a.json: {ONLY_TOML} JSON: set "disabled" to true under gateway.keys, "team-a"',
+            f'fastgate: a.json: {ONLY_TOML} JSON; set "disabled" to true in the table of "team-a" in gateway.keys',
         ),
         (
             ("rotate", "a.yaml", "team-a"),
             1,
-            f"fastgate: a.yaml: {ONLY_TOML} YAML: `fastgate keys new` prints a new hash to put there",
+            f"fastgate: a.yaml: {ONLY_TOML} YAML; `fastgate keys new` prints a hash to copy into the file",
         ),
         (
             ("new", "--id", "b", "--config", "a.json", "--write"),
             1,
-            f"fastgate: a.json: {ONLY_TOML} JSON: leave --write out, and put what is printed there",
+            f"fastgate: a.json: {ONLY_TOML} JSON; run the command without --write and copy the table into the file",
         ),
         (("nope",), 2, "fastgate keys: no such command 'nope' (fastgate keys --help)"),
     ],
@@ -358,7 +361,7 @@ def test_a_disabled_key_gets_no_new_secret(file: Path) -> None:
     run("revoke", "team-a")
     result = run("rotate", "team-a")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == 'fastgate: fastgate.toml: "team-a" is disabled; a new secret would be too\n'
+    assert result.stderr == 'fastgate: fastgate.toml: "team-a" is disabled; enable it before you rotate it\n'
 
 
 def test_keys_alone_shows_its_help() -> None:
@@ -387,8 +390,8 @@ def test_hash_password_reads_standard_input(given: str, password: str) -> None:
     [
         (b"", "the password is empty"),
         (b"\n", "the password is empty"),
-        (b"a\0b\n", "bcrypt takes no password with a NUL character"),
-        (b"a" * 73, "bcrypt takes passwords of at most 72 bytes, this one has 73"),
+        (b"a\0b\n", "bcrypt cannot hash a password that contains a NUL character"),
+        (b"a" * 73, "bcrypt accepts at most 72 bytes, and this password has 73 bytes"),
     ],
 )
 def test_passwords_that_bcrypt_cannot_tell_apart(given: bytes, said: str) -> None:

@@ -81,14 +81,14 @@ async def test_it_is_exact_in_all_workers_under_load() -> None:
                     assert (code, err) == (0, "")
                     assert out == (
                         "closed: a (switched by hand: a on)\n"
-                        "until `fastgate maintenance off`, or until the gateway is restarted\n"
+                        "the routes stay closed until `fastgate maintenance off`, or until the gateway restarts\n"
                     )
                     assert await load.since_now() == {503}
                     assert len(upstream.requests) == answered
                     assert await status_of(port) == (503, "600")
                     assert await status_of(port, "/other") == (200, None)
                     assert await status_of(port, "/up") == (200, None)
-                    assert await fastgate("maintenance", "off", "a") == (0, "no route is closed\n", "")
+                    assert await fastgate("maintenance", "off", "a") == (0, "all routes are open\n", "")
                 assert await load.since_now() == {200}
             finally:
                 await load.stop()
@@ -101,7 +101,7 @@ async def test_it_outlives_workers_and_reloads() -> None:
         async with serving() as server:
             await server.says(r"worker \d is ready")
             assert (await fastgate("maintenance", "on"))[1].startswith(
-                "every route is closed (switched by hand: all on)"
+                "all routes are closed (switched by hand: all on)"
             )
             for pid in server.workers().values():
                 os.kill(pid, signal.SIGKILL)
@@ -112,10 +112,10 @@ async def test_it_outlives_workers_and_reloads() -> None:
             assert await status_of(port) == (503, "9")
             assert await status_of(port, "/other") == (503, "300")
             _, out, _ = await fastgate("status")
-            assert "maintenance every route is closed (switched by hand: all on)\n" in out
+            assert "maintenance all routes are closed (switched by hand: all on)\n" in out
             # A file that cannot be used does not stand in the way.
             Path("fastgate.toml").write_text("half a f")
-            assert (await fastgate("maintenance", "off"))[1] == "no route is closed (switched by hand: a off)\n"
+            assert (await fastgate("maintenance", "off"))[1] == "all routes are open (switched by hand: a off)\n"
             assert await status_of(port) == (200, None)
             assert (await fastgate("maintenance", "reset"))[1] == "closed: a\n"
             assert await status_of(port) == (503, "9")
@@ -123,9 +123,9 @@ async def test_it_outlives_workers_and_reloads() -> None:
 
 
 WRONG = (
-    (("on", "rset"), 1, 'fastgate: no route "rset", did you mean "rest"?'),
-    (("off", "--retry-after", "1m"), 2, "--retry-after belongs to on"),
-    (("status", "a"), 2, "status shows all routes"),
+    (("on", "rset"), 1, 'fastgate: unknown route "rset", did you mean "rest"?'),
+    (("off", "--retry-after", "1m"), 2, "--retry-after can only be used with on"),
+    (("status", "a"), 2, "status takes no route names; it lists all routes"),
     (("on", "--retry-after", "soon"), 2, 'expected a duration such as "250ms"'),
     (("on", "--retry-after", "0"), 2, "must be more than 0"),
     (("up",), 2, "'up' is not one of"),

@@ -40,14 +40,14 @@ def function(options): ...
 """
 
 UNUSABLE = [
-    ('use = "mien:Fine"', "", 'NAME: there is no module "mien" on the import path'),
+    ('use = "mien:Fine"', "", 'NAME: cannot find module "mien" on the import path'),
     ('use = "broken:Fine"', "", "NAME: ModuleNotFoundError: No module named 'nowhere_at_all' (broken.py:1)"),
     ('use = "mine:Fien"', "", 'NAME: module "mine" has no "Fien", did you mean "Fine"?'),
     ('use = "mine:Nothing"', "",
-     'NAME: module "mine" has no "Nothing", its policies are Fine, Explains, Raises, Leaves, Wrong, Misspelt, Own'),
+     'NAME: module "mine" has no "Nothing"; its policies are Fine, Explains, Raises, Leaves, Wrong, Misspelt, Own'),
     ('use = "mine:function"', "", "NAME: mine:function is not a class derived from fastgate.Policy"),
     ('use = "mine:Wrong"', "", "NAME: Wrong.Options must be a class derived from msgspec.Struct"),
-    ('use = "mine:Misspelt"', "", 'NAME: Misspelt has "on_requst", which is no hook, did you mean "on_request"?'),
+    ('use = "mine:Misspelt"', "", 'NAME: Misspelt.on_requst is not a valid hook, did you mean "on_request"?'),
     ('use = "unread:Mine"', "", "NAME: SyntaxError: invalid syntax (unread.py:2)"),
     ('use = "mine:Fine"\noptions = { heder = "y" }', ".options.heder", 'unknown key, did you mean "header"?'),
     ('use = "mine:Fine"\noptions.count = "two"', ".options.count", "expected `int`, got `str`"),

@@ -74,7 +74,7 @@ async def test_where_nobody_runs() -> None:
         assert await fastgate(command) == (
             1,
             "",
-            f"fastgate: no gateway runs here (looked in {place}; FASTGATE_RUN_DIR names another place)\n",
+            f"fastgate: no gateway is running (looked in {place}; FASTGATE_RUN_DIR sets another directory)\n",
         )
 
 
@@ -97,7 +97,7 @@ async def test_a_file_that_is_wrong_is_told_as_check_tells_it() -> None:
         checked = await fastgate("check")
         code, out, err = await fastgate("reload")
         assert (code, out) == (1, "")
-        assert err == f"{checked[2]}fastgate: not reloaded, the old configuration stays\n"
+        assert err == f"{checked[2]}fastgate: reload refused; the gateway keeps its current configuration\n"
         assert "fastgate.toml:4: gateway.prot: unknown key" in err
         assert "404" not in await fetch(port, "/one")
 
@@ -106,13 +106,13 @@ async def test_a_file_that_has_been_emptied_is_refused_unless_that_is_meant() ->
     port = free_port()
     write(port)
     async with serving("--port", str(port)):
-        refused = {"": "fastgate.toml: the file is empty", "[gateway]\n": "fastgate: routes: there are none"}
+        refused = {"": "fastgate.toml: the file is empty", "[gateway]\n": "fastgate: routes: the file has none"}
         for text, told in refused.items():
             Path("fastgate.toml").write_text(text)
             code, out, err = await fastgate("reload")
             assert (code, out) == (1, "")
             assert err.startswith(told)
-            assert err.endswith("fastgate: not reloaded, the old configuration stays\n")
+            assert err.endswith("fastgate: reload refused; the gateway keeps its current configuration\n")
             assert "404" not in await fetch(port, "/one")
         for text in ("# nothing\n", "[gateway]\n"):
             write(port)
@@ -124,7 +124,7 @@ async def test_a_file_that_has_been_emptied_is_refused_unless_that_is_meant() ->
             assert "404" in await fetch(port, "/one")
     for command in ("check", "serve"):
         Path("fastgate.toml").write_text("# nothing\n")
-        told = "fastgate.toml: the file is empty: there is no table in it, and nothing would be served\n"
+        told = "fastgate.toml: the file is empty, so the gateway would serve nothing\n"
         assert await fastgate(command) == (2, "", told)
 
 
@@ -165,14 +165,14 @@ async def test_when_several_run_one_is_chosen() -> None:
         for command in ("reload", "status"):
             code, out, err = await fastgate(command)
             assert (code, out) == (2, "")
-            assert err.startswith("fastgate: 2 gateways run here, say which one:\n")
+            assert err.startswith("fastgate: 2 gateways are running; choose one:\n")
             for server, port in ((one, ports[0]), (other, ports[1])):
                 assert f"  --pid {server.pid}  http://127.0.0.1:{port}  {Path.cwd()}/fastgate.toml\n" in err
         code, out, _ = await fastgate("status", "--pid", str(other.pid))
         assert (code, f"127.0.0.1:{ports[1]}" in out) == (0, True)
         code, _, err = await fastgate("reload", "--pid", "1")
         assert code == 1
-        assert err.startswith("fastgate: no gateway with process id 1 runs here; there are ")
+        assert err.startswith("fastgate: no running gateway has process id 1; running: ")
 
 
 async def test_a_gateway_that_does_not_answer() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from fastgate.config import Address, ConfigError, GatewayConfig, Target
+from fastgate.config.syntax.addresses import check_resolver, parse_target
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_listen_addresses(host: Any, addresses: list[Address]) -> None:
 
 
 def test_an_ipv4_address_in_ipv6_clothes_is_written_as_what_it_is() -> None:
-    with pytest.raises(ConfigError, match=r'is the IPv4 address "127\.0\.0\.3"'):
+    with pytest.raises(ConfigError, match=r'is an IPv4 address: write "127\.0\.0\.3"'):
         GatewayConfig.from_dict({"gateway": {"host": "[::ffff:127.0.0.3]:80"}})
 
 
@@ -61,3 +62,31 @@ def test_targets() -> None:
 def test_a_tls_table_decides_for_targets_without_a_scheme() -> None:
     made = targets("a:1", {"host": "b", "port": 1}, "http://c", "https://d", "unix:/e", tls={})
     assert [target.tls for target in made] == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", ""),
+        ("10.0.0.2", "10.0.0.2:53"),
+        ("10.0.0.2:5353", "10.0.0.2:5353"),
+        ("::1", "[::1]:53"),
+        ("[::1]:5", "[::1]:5"),
+    ],
+)
+def test_name_servers(text: str, address: str) -> None:
+    assert check_resolver(text) == address
+
+
+def test_a_service_record_is_a_target() -> None:
+    assert parse_target("srv:_http._tcp.example.com") == ("", 0, "", None, "_http._tcp.example.com")
+    for text in (
+        "srv:",
+        "srv:_http._tcp",
+        "srv:_http._tcp.",
+        "srv:http._tcp.a",
+        "srv:_http.tcp.a",
+        "srv:_http._tcp.a b",
+    ):
+        with pytest.raises(ValueError, match="SRV record|host name"):
+            parse_target(text)

@@ -119,26 +119,28 @@ def test_keys_that_need_no_warning() -> None:
 def test_what_is_over() -> None:
     then = "2026-06-01T00:00:00Z"
     assert said(keys={"a": {"hash": HASH, "expires": then, "previous": {"hash": OTHER, "expires": then}}}) == [
-        "gateway.keys.a.expires: the key has expired on 2026-06-01T00:00:00Z",
-        "gateway.keys.a.previous: is over: it can be taken out",
+        "gateway.keys.a.expires: the key expired on 2026-06-01T00:00:00Z",
+        "gateway.keys.a.previous: has expired: remove it",
     ]
 
 
 def test_a_route_that_lets_nobody_in() -> None:
-    assert said() == ["routes[0].auth: nobody is let in: there is no [gateway.keys]: `fastgate keys new` makes a key"]
+    assert said() == [
+        "routes[0].auth: refuses every request: there is no [gateway.keys]; `fastgate keys new` creates a key"
+    ]
     keys = {"a": {"hash": HASH, "routes": ["r0"]}, "b": {"hash": OTHER, "disabled": True}}
     routes = [{"auth": {"all": ["key"]}}, {"auth": {"any": ["key"]}}, {"public": True}]
-    assert said(keys=keys, routes=routes) == ["routes[1].auth: nobody is let in: no key is good for it"]
+    assert said(keys=keys, routes=routes) == ["routes[1].auth: refuses every request: no valid key can use it"]
 
 
 def test_a_key_for_a_route_that_asks_for_none() -> None:
     keys = {"a": {"hash": HASH, "routes": ["r0", "r1"]}}
     assert said(keys=keys, routes=[{"auth": {"any": ["key"]}}, {}]) == [
-        'gateway.keys.a.routes[1]: the route "r1" does not ask for keys'
+        'gateway.keys.a.routes[1]: route "r1" does not accept keys'
     ]
 
 
 def test_keys_in_urls() -> None:
     assert said(routes=[], auth={"key": {"query": "k"}}) == [
-        "auth.key.query: URLs are kept in histories and in the logs of others, and keys with them"
+        "auth.key.query: histories and the logs of other systems keep URLs, and the keys in them"
     ]

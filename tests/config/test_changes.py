@@ -68,5 +68,5 @@ def test_from_something_to_nothing() -> None:
     one = GatewayConfig.from_dict({"routes": [route]})
     none = GatewayConfig.from_dict({"gateway": {"health_path": "/health"}})
     (problem,) = emptied(full, none)
-    assert str(problem).startswith("routes: there are none, while the configuration in use has 2 routes: ")
+    assert str(problem).startswith("routes: the file has none, but the running configuration has 2 routes: ")
     assert emptied(full, one) == emptied(none, one) == emptied(none, GatewayConfig()) == emptied(one, one) == []

@@ -11,7 +11,7 @@ from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.publish.json_schema import make_schema
 from fastgate.policies.chain import find_warnings
 
-NO_NETWORK = '"x" is no address or network, such as "10.0.0.0/8" or "::1"'
+NO_NETWORK = '"x" is not a valid address or network, such as "10.0.0.0/8" or "::1"'
 SEVERAL = "has several values: write"
 
 
@@ -74,8 +74,8 @@ def test_what_a_variable_says_is_text_and_nothing_else() -> None:
     ("value", "text", "told"),
     [
         ({"env": "T", "split": ","}, None, "environment variable T is not set"),
-        ({"env": "1", "split": ","}, "", '"1" is not the name of an environment variable'),
-        ({"env": "T", "split": ""}, "a", "split cannot be empty: it stands between the values"),
+        ({"env": "1", "split": ","}, "", '"1" is not a valid name of an environment variable'),
+        ({"env": "T", "split": ""}, "a", "split must not be empty: it separates the values"),
         ({"env": "T"}, "a", 'expected a list, or { env = "T", split = "," } for several values of one variable'),
         ({"env": "T", "sep": ","}, "a", 'expected a list, or { env = "T", split = "," } for several'),
         ({"env": "T", "split": 1}, "a", 'expected a list, or { env = "T", split = "," } for several'),

@@ -298,9 +298,12 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("none.toml", "no such file; `fastgate init .*none.toml` makes one, `fastgate demo` needs none"),
+        (
+            "none.toml",
+            "no such file; `fastgate init .*none.toml` makes one, `fastgate demo` needs none",
+        ),
         ("folder.toml", "cannot be read: is a directory"),
-        ("a.conf", r'its format is told by its suffix: .toml, .json, .yaml or .yml, not ".conf"'),
+        ("a.conf", r'the suffix of a file gives its format: use .toml, .json, .yaml or .yml, not ".conf"'),
         ("latin.toml", "latin.toml:2: not UTF-8 text: byte 0xe9"),
         ("deep.json", "nested too deeply"),
         ("deep.toml", "nested too deeply"),
@@ -353,7 +356,7 @@ def test_an_installed_plugin_needs_no_entry(monkeypatch: pytest.MonkeyPatch) -> 
         "upstreams": {"b": {"targets": ["b:1"]}},
     })  # fmt: skip
     assert [(plugin.name, plugin.use) for plugin in config.plugins] == [("own", "m:Own"), ("tenant", ""), ("audit", "")]
-    with pytest.raises(ConfigError, match='there is no plugin "audlt", did you mean "audit"?'):
+    with pytest.raises(ConfigError, match='unknown plugin "audlt", did you mean "audit"?'):
         GatewayConfig.from_dict({"defaults": {"policies": [{"use": "audlt"}]}})
 
 

@@ -40,9 +40,9 @@ def test_users_are_read_as_meant(text: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (f"ada:{HASH}\n".encode() + MARK + f"bob:{HASH}\n".encode(), "line 2: the name has characters that are not"),
-        (f"ada\u200b:{HASH}".encode(), "line 1: the name has characters that are not visible"),
-        (f"ada:{HASH}\n  ada:{HASH}".encode(), 'line 2: "ada" is already there in line 1'),
+        (f"ada:{HASH}\n".encode() + MARK + f"bob:{HASH}\n".encode(), "line 2: the name contains invisible characters"),
+        (f"ada\u200b:{HASH}".encode(), "line 1: the name contains invisible characters, such as"),
+        (f"ada:{HASH}\n  ada:{HASH}".encode(), 'line 2: "ada" is already in line 1'),
         (f"ada:\u2028{HASH}".encode(), "line 1: expected the bcrypt hash"),
     ],
 )
@@ -113,7 +113,7 @@ def test_a_configuration_is_read_as_meant(name: str, tmp_path: Path) -> None:
         assert GatewayConfig.from_file(tmp_path / name).gateway.port == 81
     for encoding in ("utf-16", "utf-16-be"):
         (tmp_path / name).write_bytes((b"" if encoding == "utf-16" else b"\xfe\xff") + text[name].encode(encoding))
-        with pytest.raises(ConfigError, match="not UTF-8 text but UTF-16: save it as UTF-8"):
+        with pytest.raises(ConfigError, match="the file is UTF-16 text: save it as UTF-8"):
             GatewayConfig.from_file(tmp_path / name)
 
 
@@ -143,11 +143,11 @@ def test_every_authority_of_a_file_is_trusted(text: bytes, tmp_path: Path) -> No
     [
         (indented(ONE) + OTHER, 'line 1: "-----BEGIN" is indented'),
         (ONE + indented(OTHER), f'line {len(ONE.splitlines()) + 1}: "-----BEGIN" is indented'),
-        (ONE.rstrip() + OTHER, f'line {len(ONE.splitlines())}: "-----BEGIN" has something before it'),
-        (ONE + MARK + OTHER, f'line {len(ONE.splitlines()) + 1}: "-----BEGIN" has something before it'),
+        (ONE.rstrip() + OTHER, f'line {len(ONE.splitlines())}: "-----BEGIN" has text before it'),
+        (ONE + MARK + OTHER, f'line {len(ONE.splitlines()) + 1}: "-----BEGIN" has text before it'),
     ],
 )
 def test_an_authority_that_would_be_passed_over_is_refused(text: bytes, told: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         authorities(tmp_path, text)
-    assert str(caught.value) == f"tls.ca: {tmp_path / 'ca.pem'}, {told}; it must begin its line"
+    assert str(caught.value) == f"tls.ca: {tmp_path / 'ca.pem'}, {told}; it must start the line"

@@ -93,7 +93,7 @@ def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"heder": "y"}, "heder", 'unknown key, did you mean "header"?'),
         ({"limits": {"per": 1, "mots": 2}}, "limits.mots", 'unknown key, did you mean "most"?'),
-        ({"limits": {"per": 1, "zzz": 2}}, "limits.zzz", "unknown key, known are per, most, names"),
+        ({"limits": {"per": 1, "zzz": 2}}, "limits.zzz", "unknown key; the keys are per, most, names"),
         ({"header": 5}, "header", "expected `str`, got `int`"),
         ({"header": ""}, "header", "expected `str` of length >= 1"),
         ({"tenants": "a"}, "tenants", "expected `array`, got `str`"),

@@ -54,9 +54,9 @@ def test_a_plain_configuration_has_none() -> None:
     ],
 )
 def test_routes_that_no_request_reaches(first: dict[str, Any], second: dict[str, Any], reached: bool) -> None:
-    said = [line for line in routes(first, second) if "no request reaches it" in line]
+    said = [line for line in routes(first, second) if "no request reaches this route" in line]
     assert bool(said) is not reached
-    assert all(line.startswith('routes[1]: no request reaches it: routes[0] "r0" has') for line in said)
+    assert all(line.startswith('routes[1]: no request reaches this route: routes[0] "r0" has') for line in said)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_is_no_reason_for_a_warning(written: dict[str, Any]) -> None:
         routes=[{"name": "r", "path": "/a", **answer, **written}],
         upstreams={name: {"targets": [f"{name}:1"]} for name in "bcd"},
     )
-    assert [line for line in made if "no route uses it" not in line] == []
+    assert [line for line in made if "no route uses this upstream" not in line] == []
 
 
 UPSTREAMS_WITHOUT_WARNINGS: list[dict[str, Any]] = [
@@ -114,33 +114,36 @@ def warnings_about(upstream: dict[str, Any]) -> list[str]:
             {"targets": ["b:1", {"host": "c", "port": 1, "weight": 2}]},
             "targets[1]: round_robin ignores weights",
         ),
-        ({"hash_key": "header:x"}, "hash_key: is not used: round_robin does not hash"),
-        ({"balancer": "ip_hash", "load_bound": 2}, "load_bound: is used with consistent_hash only"),
+        ({"hash_key": "header:x"}, "hash_key: has no effect: round_robin does not hash"),
+        ({"balancer": "ip_hash", "load_bound": 2}, "load_bound: is only used with consistent_hash"),
         ({"balancer": "consistent_hash", "hash_key": "global"}, 'hash_key: "global" sends every request'),
         ({"balancer": "consistent_hash", "hash_key": "param:x"}, 'hash_key: the path of route "r" has no {x}'),
-        ({"targets": ["10.0.0.1:1", "unix:/a"], "dns": {"refresh": 1}}, "dns: is not used: no target has a name"),
+        ({"targets": ["10.0.0.1:1", "unix:/a"], "dns": {"refresh": 1}}, "dns: has no effect: no target has a name"),
         (
             {"targets": ["10.0.0.1:1"], "health": {"passive": {}}},
-            "health.passive.max_ejected: 0.5 of 1 target is less than one: none is ever ejected",
+            "health.passive.max_ejected: 0.5 of 1 target is less than one target, so no target is ever ejected",
         ),
         (
             {"targets": ["10.0.0.1:1", "[::1]:1"], "health": {"passive": {"max_ejected": 0.4}}},
-            "health.passive.max_ejected: 0.4 of 2 targets is less than one",
+            "health.passive.max_ejected: 0.4 of 2 targets is less than one target",
         ),
         (
             {"health": {"active": {"type": "tcp", "body": "x", "path": "/a"}}},
-            'health.active.type: "tcp" only connects: no use of path, body',
+            'health.active.type: "tcp" only connects, so these keys have no effect: path, body',
         ),
-        ({"health": {"passive": {"on": ["reset", "4xx"]}}}, "health.passive.on[1]: lets one client's bad requests"),
-        ({"breaker": {"on": ["404"]}}, "breaker.on[0]: lets one client's bad requests"),
-        ({"panic_threshold": 0.2}, "panic_threshold: is not used"),
+        (
+            {"health": {"passive": {"on": ["reset", "4xx"]}}},
+            "health.passive.on[1]: bad requests of one client can make targets",
+        ),
+        ({"breaker": {"on": ["404"]}}, "breaker.on[0]: bad requests of one client can make the upstream"),
+        ({"panic_threshold": 0.2}, "panic_threshold: has no effect"),
         (
             {"panic_over_probes": True, "health": {"passive": {}}},
-            "panic_over_probes: is not used: without health.active no target is probed",
+            "panic_over_probes: has no effect: without health.active no target is probed",
         ),
         (
             {"panic_over_probes": True, "panic_threshold": 0, "health": {"active": {}}},
-            "panic_over_probes: is not used: panic_threshold is 0",
+            "panic_over_probes: has no effect: panic_threshold is 0",
         ),
     ],
 )
@@ -168,7 +171,7 @@ def test_a_pool_that_one_client_can_fill(route: dict[str, Any], alone: bool) -> 
     assert len(about_pools) == alone
     bounded = warnings(upstreams=upstreams, routes=made, gateway={"max_connections_per_client": 7})
     assert not any("one client" in line for line in bounded)
-    assert not alone or 'can hold all 8: add concurrency by client_ip to route "r"' in about_pools[0]
+    assert not alone or 'can hold all 8 connections: add concurrency by client_ip to route "r"' in about_pools[0]
 
 
 def test_what_a_default_says_is_warned_about_once() -> None:
@@ -176,9 +179,8 @@ def test_what_a_default_says_is_warned_about_once() -> None:
         defaults={"rate_limit": {"rate": 5, "key": "cookie:x"}},
         routes=[{"name": name, "path": f"/{name}", "upstream": "b"} for name in ("one", "two")],
     )
-    assert said == [
-        "defaults.rate_limit.key: clients choose cookie:x freely and can evade it: add a limit by client_ip or route"
-    ]
+    mend = "add a limit by client_ip or route"
+    assert said == [f"defaults.rate_limit.key: clients choose cookie:x freely and can evade this limit; {mend}"]
 
 
 def test_an_upstream_of_a_split_or_a_mirror_is_used() -> None:
@@ -186,24 +188,27 @@ def test_an_upstream_of_a_split_or_a_mirror_is_used() -> None:
     said = warnings(
         routes=[{"name": "r", **split}], upstreams={name: {"targets": [f"{name}:1"]} for name in ("b", "c", "d", "e")}
     )
-    assert said == ["upstreams.e: no route uses it"]
+    assert said == ["upstreams.e: no route uses this upstream"]
 
 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"gateway": {"trusted_proxies": ["0.0.0.0/0"]}}, "gateway.trusted_proxies[0]: 0.0.0.0/0 believes everybody"),
+        ({"gateway": {"trusted_proxies": ["0.0.0.0/0"]}}, "gateway.trusted_proxies[0]: 0.0.0.0/0 trusts every client"),
         ({"gateway": {"proxy_protocol": True}}, "gateway.proxy_protocol: closes every connection"),
-        ({"gateway": {"max_body": 0}}, "gateway.max_body: 0 lets clients send bodies without end"),
+        ({"gateway": {"max_body": 0}}, "gateway.max_body: 0 lets clients send bodies of any size"),
         ({"gateway": {"field_names": "pass"}}, "gateway.field_names: many applications"),
-        ({}, "routes: there are none"),
+        ({}, "routes: there are no routes"),
         ({"plugins": [{"name": "p", "use": "m:P"}]}, 'plugins[0]: no route uses the plugin "p"'),
-        ({"upstreams": {"b": {"targets": ["b:80"]}, "c": {"targets": ["c:1"]}}}, "upstreams.c: no route uses it"),
+        (
+            {"upstreams": {"b": {"targets": ["b:80"]}, "c": {"targets": ["c:1"]}}},
+            "upstreams.c: no route uses this upstream",
+        ),
         (
             {"upstreams": {"b": {"targets": ["b:80"], "tls": {"verify": False}}}},
             "upstreams.b.tls.verify: false accepts any",
         ),
-        ({"upstreams": {"b": {"targets": ["http://b"], "tls": {}}}}, "upstreams.b.tls: is never used"),
+        ({"upstreams": {"b": {"targets": ["http://b"], "tls": {}}}}, "upstreams.b.tls: has no effect"),
     ],
 )
 def test_warnings(keys: dict[str, Any], said: str) -> None:
@@ -217,13 +222,13 @@ def test_warnings(keys: dict[str, Any], said: str) -> None:
         ({"body_schema": "a.json", "max_body": "2MB"}, "routes[0].body_schema: keeps up to 2MB in memory"),
         (
             {"body_schema": {"file": "a.json", "max_values": 2_000_000}},
-            "routes[0].body_schema.max_values: while a body with so many values is checked, its worker answers no",
+            "routes[0].body_schema.max_values: while the gateway checks a body with so many values, its worker",
         ),
-        ({"strip_prefix": "/v1"}, 'routes[0].strip_prefix: "/v1" is no prefix of the path "/a"'),
-        ({"host_header": "clinet"}, 'routes[0].host_header: "clinet" is sent as it is; did you mean "client"?'),
+        ({"strip_prefix": "/v1"}, 'routes[0].strip_prefix: "/v1" is not a prefix of the path "/a"'),
+        ({"host_header": "clinet"}, 'routes[0].host_header: "clinet" is sent as it is written; did you mean "client"?'),
         (
             {"request_headers": {"set": {"Authorization": "Bearer abc"}}},
-            "routes[0].request_headers.set.Authorization: a secret in clear",
+            "routes[0].request_headers.set.Authorization: contains a secret in clear text",
         ),
         (
             {"rate_limit": {"rate": 1, "key": ["client_ip", "header:x"]}},
@@ -237,29 +242,32 @@ def test_warnings(keys: dict[str, Any], said: str) -> None:
             {"rate_limit": {"rate": 9e4, "algorithm": "sliding_window_log"}},
             "routes[0].rate_limit.rate: keeps 90000 time stamps of each client: state.rate_limit_stamps has room for 2",
         ),
-        ({"retry": {"attempts": 1, "on": ["5xx"]}}, "routes[0].retry.attempts: 1 is the first try alone: no use of on"),
-        ({"retry": {"on": ["connect", "4xx"]}}, 'routes[0].retry.on[1]: "4xx" is mostly the request\'s own mistake'),
-        ({"retry": {"per_try_timeout": "1s"}}, "routes[0].retry.per_try_timeout: ends a try without another"),
+        (
+            {"retry": {"attempts": 1, "on": ["5xx"]}},
+            "routes[0].retry.attempts: 1 means only the first try, so these keys have no effect: on",
+        ),
+        ({"retry": {"on": ["connect", "4xx"]}}, 'routes[0].retry.on[1]: "4xx" is mostly a mistake of the request'),
+        ({"retry": {"per_try_timeout": "1s"}}, "routes[0].retry.per_try_timeout: ends a try, but no other try follows"),
         (
             {"retry": {"per_try_timeout": "60s", "on": ["timeout"]}},
-            "routes[0].retry.per_try_timeout: never passes: timeouts.read is 60s",
+            "routes[0].retry.per_try_timeout: has no effect: timeouts.read is 60s",
         ),
-        ({"retry": {"hedge": {"delay": "2m"}}}, "routes[0].retry.hedge.delay: never passes: a try ends after 60s"),
-        ({"mirror": {"upstream": "b"}}, "routes[0].mirror.upstream: answers this route too"),
+        ({"retry": {"hedge": {"delay": "2m"}}}, "routes[0].retry.hedge.delay: has no effect: a try ends after 60s"),
+        ({"mirror": {"upstream": "b"}}, "routes[0].mirror.upstream: also answers this route"),
         ({"mirror": {"upstream": "b", "sample": 0}}, "routes[0].mirror.sample: 0 copies nothing"),
-        ({"upstream": None, "respond": {}, "retry": {}}, "routes[0].retry: is not used: this route has no upstream"),
-        ({"upstream": None, "redirect": {"to": "/a"}}, "routes[0].redirect.to: sends the client to where it came from"),
+        ({"upstream": None, "respond": {}, "retry": {}}, "routes[0].retry: has no effect: this route has no upstream"),
+        ({"upstream": None, "redirect": {"to": "/a"}}, "routes[0].redirect.to: redirects the client to the same URL"),
         (
             {"upstream": None, "path": "/{x}", "redirect": {"to": "https://example.com{param.x}"}},
-            "routes[0].redirect.to: lets whoever makes a link choose the site that clients are sent to",
+            "routes[0].redirect.to: open redirect: the author of the link chooses the host",
         ),
         (
             {"upstream": None, "path": "/{x}", "redirect": {"to": "https://www.{param.x}.com/"}},
-            "routes[0].redirect.to: lets whoever makes a link choose the site that clients are sent to",
+            "routes[0].redirect.to: open redirect: the author of the link chooses the host",
         ),
         (
             {"upstream": None, "path": "/{x}", "redirect": {"to": "https://{param.x}/"}},
-            "routes[0].redirect.to: lets whoever makes a link choose",
+            "routes[0].redirect.to: open redirect: the author of the link chooses",
         ),
     ],
 )
@@ -267,7 +275,8 @@ def test_warnings_about_a_route(route: dict[str, Any], said: str) -> None:
     assert any(line.startswith(said) for line in routes({"path": "/a", **route}))
 
 
-NULL = 'any site can make a page whose origin is "null", and it would get users\' data'
+NULL = 'every site can make a page whose origin is "null", and that page could read the data of users'
+ANY_CHARACTER = '"." matches any character, so names that others can register may match too: write "[.]"'
 HSTS = "security_headers.strict_transport_security"
 
 
@@ -282,20 +291,20 @@ HSTS = "security_headers.strict_transport_security"
         ({"cors": {"origins": ["null"]}}, []),
         (
             {"cors": {"origins": ["https://a.example", "~https://[a-z]+.example[.]com"]}},
-            ['cors.origins[1]: a "." stands for any character, also in names that others can register: write "[.]"'],
+            [f"cors.origins[1]: {ANY_CHARACTER}"],
         ),
         ({"cors": {"origins": [r"~https://[a-z]+\.example\.com", "~https://.*[.]a[.]example"]}}, []),
         (
             {"methods": ["GET", "PUT"], "cors": {"origins": "*", "methods": ["GET", "HEAD", "DELETE", "PATCH"]}},
-            ["cors.methods: the route does not take DELETE, PATCH"],
+            ["cors.methods: the route does not accept DELETE, PATCH"],
         ),
         (
             {"cors": {"origins": "*"}, "response_headers": {"set": {"Access-Control-Max-Age": "1", "x": "1"}}},
-            ['response_headers.set.Access-Control-Max-Age: is never sent: "cors" says it'],
+            ['response_headers.set.Access-Control-Max-Age: is never sent, because "cors" sets this field'],
         ),
         (
             {"security_headers": {"override": True}, "response_headers": {"add": {"X-Frame-Options": "DENY"}}},
-            ['response_headers.add.X-Frame-Options: is never sent: "security_headers" says it'],
+            ['response_headers.add.X-Frame-Options: is never sent, because "security_headers" sets this field'],
         ),
         ({"security_headers": True, "response_headers": {"add": {"X-Frame-Options": "DENY"}}}, []),
         (
@@ -322,22 +331,22 @@ def test_rules_for_browsers_that_are_a_default_are_spoken_of_once() -> None:
 
 KEYS = {"keys": {"a": {"hash": "a" * 64}}}
 BASIC = {"users": {"a": "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}}
-UNASKED = "no route asks for it: nobody is kept out before a route has auth ="
+UNASKED = "no route uses this method, so it protects nothing; add `auth ="
 
 
 @pytest.mark.parametrize(
     ("route", "auth", "gateway", "expected"),
     [
         ({}, {}, {}, []),
-        ({}, {"basic": BASIC}, {}, [f'auth.basic: {UNASKED} {{ any = ["basic"] }}']),
+        ({}, {"basic": BASIC}, {}, [f'auth.basic: {UNASKED} {{ any = ["basic"] }}` to a route']),
         ({"auth": {"any": ["basic"]}}, {"basic": BASIC}, {}, []),
-        ({}, {}, KEYS, [f'gateway.keys: {UNASKED} {{ any = ["key"] }}']),
-        ({}, {"key": {"hide": False}}, KEYS, [f'auth.key: {UNASKED} {{ any = ["key"] }}']),
+        ({}, {}, KEYS, [f'gateway.keys: {UNASKED} {{ any = ["key"] }}` to a route']),
+        ({}, {"key": {"hide": False}}, KEYS, [f'auth.key: {UNASKED} {{ any = ["key"] }}` to a route']),
         (
             {"auth": {"all": ["key"]}},
             {"basic": BASIC},
             KEYS,
-            [f'auth.basic: {UNASKED} {{ any = ["basic"] }}'],
+            [f'auth.basic: {UNASKED} {{ any = ["basic"] }}` to a route'],
         ),
     ],
 )
@@ -354,7 +363,7 @@ def test_a_public_route_asks_for_nothing() -> None:
         gateway=KEYS,
         routes=[{"name": "r", "path": "/a", "upstream": "b", "public": True}],
     )
-    assert made == [f'gateway.keys: {UNASKED} {{ any = ["key"] }}']
+    assert made == [f'gateway.keys: {UNASKED} {{ any = ["key"] }}` to a route']
 
 
 @pytest.mark.parametrize(
@@ -375,7 +384,7 @@ def test_key_sets_that_can_be_replaced_on_their_way(url: str, warned: bool) -> N
     ):
         route = {"name": "r", "path": "/a", "upstream": "b", "auth": {"any": ["jwt"]}}
         made = warnings(routes=[route], auth={"jwt": auth})
-        assert made == [f"{place}: whoever is on the way can put in keys of their own: use https"] * warned
+        assert made == [f"{place}: an attacker in the network can replace the keys: use https"] * warned
 
 
 FORWARD = {"url": "http://127.0.0.1:9/", "response_headers": ["X-Team"]}
@@ -386,17 +395,17 @@ FORWARD = {"url": "http://127.0.0.1:9/", "response_headers": ["X-Team"]}
     [
         (
             {"auth": {"any": ["key"]}, "rate_limit": {"rate": 1, "key": "claim:sub"}},
-            'rate_limit: no claim "sub" comes with "key"',
+            'rate_limit: unknown claim "sub": not provided by "key"',
         ),
         ({"auth": {"any": ["key"]}, "rate_limit": {"rate": 1, "key": "claim:tags"}}, ""),
         ({"auth": {"any": ["key", "forward"]}, "concurrency": {"max": 1, "key": "claim:x-team"}}, ""),
         (
             {"auth": {"any": ["key", "forward"]}, "concurrency": {"max": 1, "key": "claim:team"}},
-            'concurrency: no claim "team" comes with "key" or "forward"',
+            'concurrency: unknown claim "team": not provided by "key" or "forward"',
         ),
         (
             {"auth": {"any": ["key"]}, "request_headers": {"set": {"x": "{claim.a.b}"}}},
-            'request_headers.set.x: no claim "a.b" comes with "key"',
+            'request_headers.set.x: unknown claim "a.b": not provided by "key"',
         ),
         ({"auth": {"any": ["key", "jwt"]}, "request_headers": {"set": {"x": "{claim.a.b}"}}}, ""),
     ],
@@ -410,7 +419,7 @@ def test_claims_that_nobody_tells(route: dict[str, Any], said: str) -> None:
 
 
 def test_secrets_of_issuers_in_clear() -> None:
-    clear = 'a secret in clear: use { env = "NAME" } or { file = "path" }'
+    clear = 'contains a secret in clear text: use { env = "NAME" } or { file = "path" }'
     shared = {"algorithms": ["HS256"], "secret": "x" * 64}
     made = [{"name": "r", "path": "/*", "upstream": "b", "auth": {"any": ["jwt"]}}]
     assert warnings(routes=made, auth={"jwt": shared}) == [f"auth.jwt.secret: {clear}"]
@@ -424,7 +433,9 @@ def test_hashes_of_different_cost(tmp_path: Path) -> None:
     five = four.replace("$04$", "$05$")
     file = tmp_path / "htpasswd"
     file.write_text(f"bob:{five}\n")
-    said = "auth.basic: hashes have different costs: by the time of an answer names can be found out"
+    said = (
+        "auth.basic: the hashes have different costs, so the time of an answer reveals which names exist: use one cost"
+    )
     assert warnings(routes=made, auth={"basic": {"users": {"alice": four, "carol": four}}}) == []
     assert warnings(routes=made, auth={"basic": {"users": {"alice": four, "carol": five}}}) == [said]
     assert warnings(routes=made, auth={"basic": {"users": {"alice": four}, "file": str(file)}}) == [said]

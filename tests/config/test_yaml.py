@@ -101,25 +101,25 @@ def test_keys_are_taken_over_where_they_are_not_given() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a: 1\nb: 2\na: 3", 'f:3: the key "a" was given already on line 1'),
-        ("a: 1\n'a': 2", 'f:2: the key "a" was given already on line 1'),
-        ("1: a\n!!str 1: b", 'f:2: the key "1" was given already on line 1'),
-        ("a: &x {b: 1}\nc:\n  <<: *x\n  <<: *x", 'f:4: the key "<<" was given already on line 3'),
-        ("a: 1\n---\nb: 2", "f:2: a second YAML document begins here: a file has one"),
-        ("a:\n- &x [1, *x]", 'f:2: the alias "*x" stands inside of what it stands for'),
-        ("a: &x 1\nb: &x [*x]", 'f:2: the alias "*x" stands inside of what it stands for'),
+        ("a: 1\nb: 2\na: 3", 'f:3: the key "a" was already given on line 1'),
+        ("a: 1\n'a': 2", 'f:2: the key "a" was already given on line 1'),
+        ("1: a\n!!str 1: b", 'f:2: the key "1" was already given on line 1'),
+        ("a: &x {b: 1}\nc:\n  <<: *x\n  <<: *x", 'f:4: the key "<<" was already given on line 3'),
+        ("a: 1\n---\nb: 2", "f:2: a second YAML document begins here: a file must have only one"),
+        ("a:\n- &x [1, *x]", 'f:2: the alias "*x" is inside the value that it stands for'),
+        ("a: &x 1\nb: &x [*x]", 'f:2: the alias "*x" is inside the value that it stands for'),
         ("a: *x\nb: &x 1", 'f:1: there is no anchor "&x" before the alias "*x"'),
-        ("a: &x [1]\nb: {<<: *x}", 'f:1: "<<" takes an alias of a mapping, or a list of them'),
-        ("<<: 1", 'f:1: "<<" takes an alias of a mapping, or a list of them'),
-        ("? [a]\n: 1", "f:1: a key is text, this is a list or a table"),
-        ("a: !!binary aGk=", 'f:1: the tag "!!binary" is not known here; values are text, numbers, true, false and'),
-        ("a: !!timestamp 2027-01-01", 'f:1: the tag "!!timestamp" is not known here'),
-        ("a: !own {b: 1}", 'f:1: the tag "!own" is not known here'),
-        ("a: !!python/object:os.system {}", 'f:1: the tag "!!python/object:os.system" is not known here'),
-        ("a: !!set {b}", 'f:1: the tag "!!set" is not known here'),
-        ("a: !!int 0x1F", 'f:1: "0x1F" is not a value of the tag "!!int"'),
-        ("a: !!bool yes", 'f:1: "yes" is not a value of the tag "!!bool"'),
-        ("a: !!int true", 'f:1: "true" is not a value of the tag "!!int"'),
+        ("a: &x [1]\nb: {<<: *x}", 'f:1: "<<" must be an alias of a mapping, or a list of them'),
+        ("<<: 1", 'f:1: "<<" must be an alias of a mapping, or a list of them'),
+        ("? [a]\n: 1", "f:1: a key must be text, but this is a list or a table"),
+        ("a: !!binary aGk=", 'f:1: unknown tag "!!binary"; values are text, numbers, true, false and'),
+        ("a: !!timestamp 2027-01-01", 'f:1: unknown tag "!!timestamp"'),
+        ("a: !own {b: 1}", 'f:1: unknown tag "!own"'),
+        ("a: !!python/object:os.system {}", 'f:1: unknown tag "!!python/object:os.system"'),
+        ("a: !!set {b}", 'f:1: unknown tag "!!set"'),
+        ("a: !!int 0x1F", 'f:1: "0x1F" is not a valid value of the tag "!!int"'),
+        ("a: !!bool yes", 'f:1: "yes" is not a valid value of the tag "!!bool"'),
+        ("a: !!int true", 'f:1: "true" is not a valid value of the tag "!!int"'),
         ("a: [1\n", "f:2: not YAML: did not find expected ',' or ']', at column 1"),
         ("a: \x00", "f: not YAML: "),
     ],
@@ -169,7 +169,7 @@ def test_depth_is_bounded(opening: str, tmp_path: Path) -> None:
     load_yaml(opening * MAX_DEPTH + "1" + closing * MAX_DEPTH, "")
     for depth in (MAX_DEPTH + 1, 900, 2000, 100_000):
         for end in (closing * depth, ""):
-            with pytest.raises(ConfigError, match="nested too deeply: at most 64 lists and tables stand inside each"):
+            with pytest.raises(ConfigError, match="nested too deeply: at most 64 lists and tables may be inside each"):
                 load_yaml(opening * depth + "1" + end, "")
 
 
@@ -183,7 +183,7 @@ def test_depth_is_bounded_in_every_format(name: str, depth: int, tmp_path: Path)
         "a.toml": 'plugins = [{ name = "p", use = "m:P", options = { a = %s } }]',
     }[name]
     (tmp_path / name).write_text(text % options)
-    with pytest.raises(ConfigError, match="nested too deeply: at most 64 lists and tables stand inside each other"):
+    with pytest.raises(ConfigError, match="nested too deeply: at most 64 lists and tables may be inside each other"):
         GatewayConfig.from_file(tmp_path / name)
 
 
@@ -209,14 +209,14 @@ def test_a_file_without_a_table(name: str, text: str, tmp_path: Path) -> None:
         (tmp_path / name).write_text(begin + text)
         with pytest.raises(ConfigError) as caught:
             GatewayConfig.from_file(tmp_path / name)
-        told = "the file is empty: there is no table in it, and nothing would be served"
+        told = "the file is empty, so the gateway would serve nothing"
         assert str(caught.value) == f"{tmp_path / name}: {told}"
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.yaml", "[]"), ("a.yaml", "5"), ("a.json", "0"), ("a.json", '""')])
 def test_what_is_no_table(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match="a configuration is a table, this is a list or a value"):
+    with pytest.raises(ConfigError, match="a configuration must be a table, but this is a list or a value"):
         GatewayConfig.from_file(tmp_path / name)
 
 

@@ -98,7 +98,7 @@ def test_the_router_answers_as_shown() -> None:
     exec(block("router.match"), names)
     router, match = names["router"], names["match"]
     assert (match.value, match.params) == ("show user", {"id": "42"})  # type: ignore[attr-defined]
-    assert router.match("GET", "/nobody") is None  # type: ignore[attr-defined]
+    assert router.match("GET", "/nowhere") is None  # type: ignore[attr-defined]
     assert router.allowed("/users/42") == {"GET", "HEAD"}  # type: ignore[attr-defined]
 
 

@@ -225,8 +225,8 @@ class Room:
         """The key with the least share used, halved for each other key of its limit and for a new one of that."""
 
         def worth(name: Name) -> Fraction:
-            fellows = [limit for limit, _ in self.kept if limit == name[0]]
-            return self.kept[name].used(now) / 2 ** (len(fellows) + (name[0] == newcomer))
+            of_its_limit = [limit for limit, _ in self.kept if limit == name[0]]
+            return self.kept[name].used(now) / 2 ** (len(of_its_limit) + (name[0] == newcomer))
 
         least = min(worth(name) for name in self.kept)
         equal = [name for name in self.kept if worth(name) <= least * (1 + Fraction(1, 10**9))]

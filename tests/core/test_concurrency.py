@@ -286,10 +286,10 @@ def test_memory_is_taken_where_it_is_used() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Concurrency(0), "max is a whole number"),
-        (lambda: Concurrency(1, queue=-1), "queue is a whole number"),
-        (lambda: Concurrency(5, minimum=6), "minimum is a whole number from 1 to max"),
-        (lambda: Concurrency(5, minimum=0), "minimum is a whole number from 1 to max"),
+        (lambda: Concurrency(0), "max must be a whole number"),
+        (lambda: Concurrency(1, queue=-1), "queue must be a whole number"),
+        (lambda: Concurrency(5, minimum=6), "minimum must be a whole number from 1 to max"),
+        (lambda: Concurrency(5, minimum=0), "minimum must be a whole number from 1 to max"),
         (lambda: prepare_shares(Segment.create(shares=4096)), "too few"),
     ],
 )

@@ -178,11 +178,11 @@ RULED = [
 def test_what_the_gateway_rules_cannot_be_changed(name: str) -> None:
     for headers in (Response().headers,):
         for change in (headers.set, headers.add):
-            with pytest.raises(ValueError, match="ruled"):
+            with pytest.raises(ValueError, match="policies cannot change it"):
                 change(name, "x")
-        with pytest.raises(ValueError, match="ruled"):
+        with pytest.raises(ValueError, match="policies cannot change it"):
             headers.remove(name)
-        with pytest.raises(ValueError, match="ruled"):
+        with pytest.raises(ValueError, match="policies cannot change it"):
             Response(headers={name: "x"})
 
 

@@ -105,5 +105,5 @@ def test_the_empty_set_is_false() -> None:
     ["", "x", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0.0/x", "10.0.0.0/", "10.0.0.0/²", "fe80::%eth0/10"],
 )
 def test_what_is_no_network_is_refused(network: str) -> None:
-    with pytest.raises(ValueError, match="is no network"):
+    with pytest.raises(ValueError, match="is not a valid network"):
         Networks([network])

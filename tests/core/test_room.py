@@ -47,7 +47,7 @@ def test_the_longest_idle_connection_gives_way() -> None:
         counters = play.metrics()
         assert (counters["given_up"], counters["refused_connections"]) == (1, 0)
         assert play.logged == [
-            ("warning", "3 connections are open: the longest idle ones are closed for new ones"),
+            ("warning", "3 connections are open: closing the longest idle ones for new ones"),
         ]
 
 
@@ -206,7 +206,7 @@ def test_a_client_has_its_share_and_others_theirs() -> None:
         assert not client_of(play, "192.0.2.1").closed
         assert client_of(play, "192.0.2.1").closed
         assert play.logged == [
-            ("warning", "connections are turned away: 192.0.2.1 has 2 (max_connections_per_client)"),
+            ("warning", "refusing new connections: 192.0.2.1 has 2 (max_connections_per_client)"),
         ]
         assert play.metrics()["refused_connections"] == 3
 
@@ -225,7 +225,7 @@ def test_who_has_his_share_makes_nobody_give_way() -> None:
         assert play.metrics()["given_up"] == 0
         # One that is refused for want of room has taken nothing of its share; each kind of line is said.
         assert not client_of(play, "192.0.2.9").closed
-        assert [line.partition(":")[2].split()[0] for _, line in play.logged] == ["192.0.2.1", "the"]
+        assert [line.partition(":")[2].split()[0] for _, line in play.logged] == ["192.0.2.1", "closing"]
 
 
 def test_a_network_of_64_bits_is_one_client() -> None:

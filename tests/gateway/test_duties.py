@@ -146,13 +146,13 @@ async def test_a_question_that_no_duty_answers_is_logged(segment: Segment, caplo
     running = Duties([Silent], segment, lambda topic, data: None)
     told: list[tuple[str, bytes]] = []
     running.asked(3, lambda topic, data: told.append((topic, data)), "silent", b"?")
-    assert "duty 'silent': its answer to worker 3 failed" in caplog.text
-    assert "the duty 'silent' answers no questions" in caplog.text
+    assert "duty 'silent': the answer to worker 3 failed" in caplog.text
+    assert "duty 'silent' does not answer questions" in caplog.text
     caplog.clear()
     for _ in range(2):
         running.asked(3, lambda topic, data: told.append((topic, data)), "else", b"?")
     assert [record.getMessage() for record in caplog.records] == [
-        "a worker asks about the unknown topic 'else': ignored"
+        "ignoring questions of workers about the unknown topic 'else'"
     ]
     await running.stop()
     running.asked(3, lambda topic, data: told.append((topic, data)), "silent", b"?")
@@ -184,7 +184,7 @@ async def test_one_bad_message_does_not_end_a_subscription(caplog: pytest.LogCap
     for data in (b"one", b"bad", b"two"):
         subscribers.told("note", data)
     assert subscribers.of(Noted).seen == [b"one", b"two"]
-    assert "duty 'note': what a worker was told failed" in caplog.text
+    assert "duty 'note': the subscriber of this worker failed" in caplog.text
     with pytest.raises(KeyError):
         subscribers.of(type("Other", (Subscriber,), {}))
 

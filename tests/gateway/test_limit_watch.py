@@ -30,16 +30,16 @@ def test_what_was_lost_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture)
     for number in range(3):
         rate.take(f"another {number}")
     (line,) = told(5.0)
-    assert "3 keys were forgotten while they were at their limit" in line
+    assert "the gateway forgot 3 keys that were at their limit" in line
     assert "state.rate_limit_entries" in line
     rate.take("one more")
     assert told(10.0) == []
     (line,) = told(5.0 + SAY_EVERY)
-    assert "1 keys were forgotten" in line
+    assert "the gateway forgot 1 keys" in line
     assert told(500.0) == []
     limit = Concurrency(2, region=segment.region("shares"))
     held = [limit.take(str(number)) for number in range(18)]
     assert all(held)
     (line,) = told(505.0)
-    assert "2 requests were counted together" in line
+    assert "the gateway counted 2 requests together" in line
     assert "state.concurrency_entries" in line

@@ -231,10 +231,10 @@ async def test_why_a_connection_is_closed_for_want_of_a_header_is_said_once(capl
         await refuses(listener, HEADER)
     said = [record.getMessage() for record in caplog.records if record.name == "fastgate.listeners"]
     assert said == [
-        f"connection of 127.0.0.1 closed: it {reason}"
+        f"closed the connection of 127.0.0.1: {reason}"
         for reason in (
-            "has sent no valid PROXY protocol header (not a PROXY protocol header)",
-            "is not among trusted_proxies, from which alone a PROXY protocol header is taken",
+            "it sent an invalid PROXY protocol header (not a PROXY protocol header)",
+            "its address is not in trusted_proxies, so its PROXY protocol header is not accepted",
         )
     ]
 
@@ -375,7 +375,7 @@ def test_a_live_unix_socket_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.sock"
     path.write_text("precious")
-    with pytest.raises(ListenError, match="a file of that name that is no socket"):
+    with pytest.raises(ListenError, match="a file of that name exists and is not a socket"):
         open_listening(config(host=f"unix:{path}"), 1)
     assert path.read_text() == "precious"
 

@@ -341,7 +341,7 @@ async def test_a_refusal_changes_nothing(tmp_path: Path) -> None:
             await reload(gateway, wrong)
         (tmp_path / "ca.pem").write_text("nothing")
         wrong = proxy_config(1, upstream={"tls": {"ca": str(tmp_path / "ca.pem")}})
-        with pytest.raises(ConfigError, match="no usable certificate"):
+        with pytest.raises(ConfigError, match="does not contain a valid certificate"):
             await reload(gateway, wrong)
         fails = noting(upstream.port, p="c", q="d")
         fails["plugins"][1]["options"]["fail"] = "on_startup"
@@ -418,7 +418,7 @@ async def test_a_plugin_that_waits_for_its_last_exchange_ends_with_the_gateway()
 async def test_a_configuration_without_routes_is_refused_unless_it_is_meant() -> None:
     async with RecordingUpstream() as upstream, gateway_to(upstream.port) as gateway:
         empty = GatewayConfig.from_dict({"gateway": {"port": 0, "access_log": {"path": ""}}})
-        with pytest.raises(ConfigError, match="routes: there are none, while the configuration in use has 1 route"):
+        with pytest.raises(ConfigError, match="routes: the file has none, but the running configuration has 1 route"):
             await gateway.reload(empty)
         async with RawClient(gateway.port) as client:
             assert (await client.request(get())).status == 200

@@ -90,18 +90,18 @@ async def test_a_request_with_a_body(upstream: RecordingUpstream) -> None:
 @pytest.mark.parametrize(
     ("steps", "kind", "said"),
     [
-        ([stall()], ReplyTimeout, "no answer in 0.1 s"),
-        ([b"HTTP/1.1 200 OK\r\nX-A: ", stall()], ReplyTimeout, "no answer in 0.1 s"),
-        ([pieces(respond(b"x" * 100), 1, 0.02)], ReplyTimeout, "no answer in 0.1 s"),
-        ([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", stall()], ReplyTimeout, "no answer in 0.1 s"),
+        ([stall()], ReplyTimeout, "no answer within 0.1 s"),
+        ([b"HTTP/1.1 200 OK\r\nX-A: ", stall()], ReplyTimeout, "no answer within 0.1 s"),
+        ([pieces(respond(b"x" * 100), 1, 0.02)], ReplyTimeout, "no answer within 0.1 s"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", stall()], ReplyTimeout, "no answer within 0.1 s"),
         ([close()], ConnectionLost, "closed without a response"),
         ([half_close(), stall()], ConnectionLost, "closed without a response"),
         ([reset()], ConnectionLost, "closed without a response"),
         ([b"HTTP/1.1 200 OK\r\n", close()], ConnectionLost, "closed before the response was complete"),
         ([b"HTTP/1.1 200 OK\r\n\r\nab", pause(0.05), reset()], ConnectionLost, "closed before"),
-        ([b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 2000, stall()], ReplyTooLarge, "the response head is over 1 KB"),
-        ([b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 4000, stall()], ReplyTooLarge, "the response body is over 2 KB"),
-        ([b"hello\r\n", stall()], InvalidReply, "no valid HTTP response: "),
+        ([b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 2000, stall()], ReplyTooLarge, "the response head is larger than 1 KB"),
+        ([b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 4000, stall()], ReplyTooLarge, "the response body is larger than 2 KB"),
+        ([b"hello\r\n", stall()], InvalidReply, "not a valid HTTP response: "),
     ],
 )
 async def test_no_reply(upstream: RecordingUpstream, steps: list, kind: type[ClientError], said: str) -> None:
@@ -259,7 +259,7 @@ async def test_waiting_for_a_turn_is_part_of_the_time(upstream: RecordingUpstrea
     client = client_of(upstream, max_connections=1)
     first = asyncio.ensure_future(client.ask(GET, LATE))
     await upstream.request()
-    with pytest.raises(ReplyTimeout, match="no answer in 0.05 s"):
+    with pytest.raises(ReplyTimeout, match="no answer within 0.05 s"):
         await client.ask(GET, 0.05)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -313,9 +313,9 @@ async def test_connecting_has_a_time_of_its_own(upstream: RecordingUpstream) -> 
         raise AssertionError
 
     client = Client(Destination("a.test", 1), connect_timeout=0.05, resolve=never)
-    with pytest.raises(ConnectError, match="no connection in 0.05 s"):
+    with pytest.raises(ConnectError, match="no connection within 0.05 s"):
         await client.ask(GET, LATE)
-    with pytest.raises(ReplyTimeout, match="no answer in 0.01 s"):
+    with pytest.raises(ReplyTimeout, match="no answer within 0.01 s"):
         await client.ask(GET, 0.01)
     # And takes none from the reply.
     upstream.script(Answer(pause(0.2), respond(b"late")))
@@ -349,7 +349,7 @@ async def test_tls(tmp_path: Path) -> None:
             (place._replace(server_name="b.test"), "TLS: Hostname mismatch, certificate is not valid for 'b.test'"),
             (place._replace(server_name=""), "TLS: IP address mismatch, certificate is not valid for '127.0.0.1'"),
             (place._replace(tls=client_context(None)), "TLS: unable to get local issuer certificate"),
-            (place._replace(host="", server_name=""), "TLS: the target has no name"),
+            (place._replace(host="", server_name=""), "TLS: the target has no host name"),
         ):
             with pytest.raises(TLSError) as caught:
                 await Client(other).ask(GET, LATE)

@@ -141,7 +141,7 @@ async def test_a_reopening_that_fails_keeps_the_old_file_and_tries_again(
         await eventually(path.exists)
         await run.ask()
     assert paths(aside) + paths(path) == run.all
-    assert "cannot be opened: Is a directory" in caplog.text
+    assert "cannot open the file: Is a directory" in caplog.text
 
 
 async def test_a_full_disk_is_said_once_and_nothing_is_lost(
@@ -156,7 +156,7 @@ async def test_a_full_disk_is_said_once_and_nothing_is_lost(
         assert path.stat().st_size == 1000
         await run.ask(10)
         file_limit(resource.RLIM_INFINITY)
-        await eventually(lambda: "works again, 0 lines were lost" in caplog.text)
+        await eventually(lambda: "writing again; 0 lines were lost" in caplog.text)
         await run.ask(10)
     assert paths(path) == run.all
 

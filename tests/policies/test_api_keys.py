@@ -15,7 +15,7 @@ import pytest
 from fastgate import Gateway, GatewayConfig
 from fastgate.policies.api_keys import compile_api_keys
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 SECRET = "fg_" + "Aa0-_" * 8 + "xyz"
 OTHER = "fg_" + "Bb1-_" * 8 + "xyz"
@@ -55,7 +55,7 @@ def assert_refused(answer: RecordedResponse, status: int, challenge: str | None,
     assert answer.fields["cache-control"] == "no-store"
     body = json.loads(answer.body)
     assert (body["status"], body["instance"]) == (status, path)
-    assert body["detail"] in ("Valid credentials are needed here.", "These credentials do not allow this request.")
+    assert body["detail"] in ("Valid credentials are required.", "These credentials do not allow this request.")
     assert SECRET.encode() not in answer.head + answer.body
 
 

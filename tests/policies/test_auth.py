@@ -15,7 +15,7 @@ from tls.authorities import Files
 from fastgate._core.exchange.identity import Identity
 from fastgate.gateway import Gateway
 from fastgate.testing import Answer, RawClient, RecordingUpstream, proxy_config, respond, stall, start_gateway, wait_for
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 RIGHT, WRONG = credential("alice", "secret"), credential("alice", "guess")
 GRANTED = respond(b"", "200 OK", "X-User: service", "X-Group: staff")

@@ -114,7 +114,7 @@ async def test_a_refusal(request_: bytes) -> None:
     assert answer.status == 401
     assert answer.fields["www-authenticate"] == 'Basic realm="the back office", charset="UTF-8"'
     assert answer.fields["content-type"] == "application/problem+json"
-    assert json.loads(answer.body)["detail"] == "Valid credentials are needed here."
+    assert json.loads(answer.body)["detail"] == "Valid credentials are required."
     assert upstream.requests == []
 
 
@@ -188,7 +188,7 @@ async def test_wrong_passwords_hold_nobody_up_and_above_the_queue_they_are_turne
             assert answer.status == 503
             assert answer.fields["retry-after"] == "1"
             assert "www-authenticate" not in answer.fields
-            assert json.loads(answer.body)["detail"] == "Credentials cannot be checked right now."
+            assert json.loads(answer.body)["detail"] == "The gateway cannot check credentials now."
             # Those who are known, and other routes, go on.
             assert (await client.request(get(RIGHT))).status == 200
             assert (await client.request(get(path="/open"))).status == 200
@@ -310,14 +310,14 @@ async def test_a_file_of_htpasswd_is_read_again_at_a_reload(tmp_path: Path, hash
 BAD_FILES = {
     "nobody\n": "line 1: expected NAME:HASH",
     ":$2y$\n": "line 1: expected NAME:HASH",
-    "a:$apr1$x$y\n": "line 1: the only hash accepted is bcrypt, and this is MD5",
-    "\na:{SHA}x\n": "line 2: the only hash accepted is bcrypt, and this is SHA-1",
+    "a:$apr1$x$y\n": "line 1: the hash is MD5, but the gateway accepts only bcrypt",
+    "\na:{SHA}x\n": "line 2: the hash is SHA-1, but the gateway accepts only bcrypt",
     "a:secret\n": "line 1: expected the bcrypt hash of a password",
-    f"a:{ALICE}\nb:{BOB}\na:{BOB}\n": 'line 3: "a" is already there in line 1',
+    f"a:{ALICE}\nb:{BOB}\na:{BOB}\n": 'line 3: "a" is already in line 1',
     f"a:{ALICE[:-1]}\n": "line 1: expected the bcrypt hash of a password",
     f"a:{ALICE[:28]}z{ALICE[29:]}\n": "line 1: expected the bcrypt hash of a password",
-    f"a:{ALICE.replace('$04$', '$31$')}\n": "line 1: its cost is 31; 4 to 17 are accepted",
-    f"alice:{ALICE}\n": '"alice" is in users too',
+    f"a:{ALICE.replace('$04$', '$31$')}\n": "line 1: the bcrypt cost must be 4 to 17, got 31",
+    f"alice:{ALICE}\n": '"alice" is also in users',
     "a:\xff": "is not UTF-8",
 }
 
@@ -355,12 +355,12 @@ async def test_a_reload_with_a_bad_file_changes_nothing(tmp_path: Path) -> None:
 
 
 BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
-    ({}, "auth.basic: needs users or a file with them"),
-    ({"users": {"a:b": ALICE}}, 'auth.basic.users."a:b": a name cannot have a colon: it ends there'),
-    ({"users": {"a\n": ALICE}}, "a name cannot have control characters"),
-    ({"users": {"a": "$6$x"}}, "auth.basic.users.a: the only hash accepted is bcrypt, and this is SHA-512"),
+    ({}, "auth.basic: needs users or a file"),
+    ({"users": {"a:b": ALICE}}, 'auth.basic.users."a:b": a name must not contain a colon, which ends the name'),
+    ({"users": {"a\n": ALICE}}, "a name must not contain control characters"),
+    ({"users": {"a": "$6$x"}}, "auth.basic.users.a: the hash is SHA-512, but the gateway accepts only bcrypt"),
     ({"users": {"a": "secret"}}, "auth.basic.users.a: expected the bcrypt hash of a password"),
-    ({"users": {"a": ALICE}, "realm": 'a"b'}, 'auth.basic.realm: a realm is printable ASCII without " and \\'),
+    ({"users": {"a": ALICE}, "realm": 'a"b'}, 'auth.basic.realm: a realm must be printable ASCII without " and \\'),
     ({"users": {"a": ALICE}, "threads": 0}, "auth.basic.threads: must be 1 to 64, got 0"),
     ({"users": {"a": ALICE}, "htpasswd": "x"}, 'auth.basic.htpasswd: unknown key, did you mean "file"?'),
 ]

@@ -10,7 +10,7 @@ import pytest
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway import Gateway
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to, proxy_config, respond, start_gateway
-from fastgate.testing.messages import CutShort, RecordedResponse
+from fastgate.testing.http_messages import CutShort, RecordedResponse
 
 TRUSTED = {"trusted_proxies": ["127.0.0.1", "10.0.0.0/8"]}
 SHOWN = {"request_headers": {"set": {"x-ip": "<{client_ip}>"}}}

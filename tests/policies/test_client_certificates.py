@@ -125,7 +125,7 @@ async def test_without_a_certificate_nothing_that_a_client_could_send_helps(file
                 b"X-Forwarded-Client-Cert: Subject=billing\r\nClient-Cert: :AAAA:\r\n\r\n"
             )
     assert answer.status == 403
-    assert json.loads(answer.body)["detail"] == "Valid credentials are needed here."
+    assert json.loads(answer.body)["detail"] == "Valid credentials are required."
     assert "www-authenticate" not in answer.fields
     assert upstream.requests == []
 

@@ -33,7 +33,7 @@ from fastgate.testing import (
     respond,
     start_gateway,
 )
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 TEXT = json.dumps({"text": "a line of text, " * 40}).encode()
 LONG = json.dumps({"text": "another line of text, " * 12000}).encode()

@@ -29,7 +29,7 @@ from fastgate.testing import (
     start_gateway,
     wait_for,
 )
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 BODY = json.dumps([{"number": n, "name": f"name {n * 7919 % 101}"} for n in range(200)]).encode()
 JSON = "Content-Type: application/json"

@@ -11,7 +11,7 @@ from fastgate import Policy, Request, Response
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.policies.cors import cross_origin
 from fastgate.testing import Answer, RawClient, RecordingUpstream, close, gateway_to, respond, stall, start_gateway
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 APP = "https://app.example"
 ALLOW = "Access-Control-Allow-Origin"
@@ -497,9 +497,9 @@ def test_what_is_there_without_being_written() -> None:
 @pytest.mark.parametrize(
     ("cors", "reason"),
     [
-        ({"origins": ["*"], "credentials": True}, "any site could read"),
-        ({"origins": [APP, "~.*"], "credentials": True}, "any site could read"),
-        ({"origins": ["~https?://.+"], "credentials": True}, "any site could read"),
+        ({"origins": ["*"], "credentials": True}, "every site could read"),
+        ({"origins": [APP, "~.*"], "credentials": True}, "every site could read"),
+        ({"origins": ["~https?://.+"], "credentials": True}, "every site could read"),
         ({"origins": ["https://app.example/"]}, 'write "https://app.example"'),
         ({"origins": ["app.example"]}, 'write "https://app.example"'),
         ({"origins": []}, "empty list"),

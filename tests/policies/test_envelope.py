@@ -20,7 +20,7 @@ from fastgate.testing import (
     respond,
     start_gateway,
 )
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 JSON = "Content-Type: application/json"
@@ -288,7 +288,7 @@ def test_bad_configuration() -> None:
             })
         return str(error.value)
 
-    assert 'envelope.meta: "x" is the key of the data already' in problems({"data": "x", "meta": "x"})
-    assert "envelope.data: cannot be empty" in problems({"data": ""})
+    assert 'envelope.meta: "x" is already the key of the data' in problems({"data": "x", "meta": "x"})
+    assert "envelope.data: must not be empty" in problems({"data": ""})
     assert "envelope.max_size: must be at least 1" in problems({"max_size": 0})
     assert "envelope: expected true, false or a table" in problems("data")

@@ -26,7 +26,7 @@ from fastgate.testing import (
     start_gateway,
     wait_for,
 )
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 ALICE = b"GET / HTTP/1.1\r\nHost: a.test\r\nAuthorization: Bearer alice\r\n\r\n"
@@ -63,7 +63,7 @@ async def ask(gateway: Gateway, request: bytes = GET) -> RecordedResponse:
 
 def unavailable(answer: RecordedResponse) -> bool:
     assert answer.fields["retry-after"] == "1"
-    assert json.loads(answer.body)["detail"] == "Credentials cannot be checked right now."
+    assert json.loads(answer.body)["detail"] == "The gateway cannot check credentials now."
     return answer.status == 503
 
 
@@ -292,7 +292,7 @@ async def test_a_service_that_is_not_there(caplog: pytest.LogCaptureFixture) -> 
         assert unavailable(await ask(parts.gateway))
     assert parts.upstream.requests == []
     (record,) = [record for record in caplog.records if record.name == "fastgate.auth"]
-    assert "/verify?a=b cannot be asked: " in record.getMessage()
+    assert "/verify?a=b, answering 503: " in record.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -497,17 +497,17 @@ URL = "http://auth.test/"
 
 BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({}, "auth.forward.url: is missing"),
-    ({"url": "auth.test/verify"}, 'auth.forward.url: a URL begins with "http://" or "https://"'),
+    ({"url": "auth.test/verify"}, 'auth.forward.url: a URL must begin with "http://" or "https://"'),
     ({"url": "http://auth.test/ü"}, "auth.forward.url: write the path and the query percent-encoded"),
     ({"url": "http://a:b@auth.test/"}, "auth.forward.url: a target has no user name or password"),
-    ({"url": "http://auth.test/#a"}, 'auth.forward.url: a URL that is asked for has no "#"'),
+    ({"url": "http://auth.test/#a"}, 'auth.forward.url: this URL must not contain "#"'),
     ({"url": URL, "timeout": 0}, "auth.forward.timeout: must be more than 0"),
     ({"url": URL, "fail_open": True}, "auth.forward.fail_open: unknown key"),
     ({"url": URL, "request_headers": ["Host"]}, "request_headers[0]: host belongs to the connection"),
-    ({"url": URL, "request_headers": ["X-Forwarded-Uri"]}, "x-forwarded-uri is what the gateway says itself"),
+    ({"url": URL, "request_headers": ["X-Forwarded-Uri"]}, "x-forwarded-uri is a field that the gateway sets itself"),
     ({"url": URL, "response_headers": ["content-length"]}, "response_headers[0]: content-length belongs to"),
-    ({"url": URL, "response_headers": ["a b"]}, 'response_headers[0]: "a b" is no header name'),
-    ({"url": URL, "tls": {"ca": "a"}}, "auth.forward.tls: is of no use: the url begins with http:"),
+    ({"url": URL, "response_headers": ["a b"]}, 'response_headers[0]: "a b" is not a valid header name'),
+    ({"url": URL, "tls": {"ca": "a"}}, "auth.forward.tls: has no effect, because url begins with http:"),
     ({"url": URL, "cache": {}}, "auth.forward.cache.by: is missing"),
     ({"url": URL, "cache": {"by": ["user"]}}, 'auth.forward.cache.by[0]: expected "client_ip"'),
     ({"url": URL, "cache": {"by": ["header:cookie"]}}, 'auth.forward.cache.by: lacks "header:authorization"'),
@@ -590,8 +590,8 @@ async def test_of_those_who_share_a_question_one_gets_the_session() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"response_headers": ["Set-Cookie"]}, "set-cookie is for the client: client_headers passes it on"),
-        ({"client_headers": ["content-type"]}, "says something of the service's own answer"),
+        ({"response_headers": ["Set-Cookie"]}, "set-cookie is for the client; list it in client_headers"),
+        ({"client_headers": ["content-type"]}, "describes the body or the connection of the service's own answer"),
         ({"client_headers": ["Connection"]}, "belongs to the connection"),
     ],
 )

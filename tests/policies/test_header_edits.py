@@ -185,7 +185,7 @@ async def test_a_claim_that_cannot_stand_in_a_field_is_refused(side: str, claim:
 @pytest.mark.parametrize("side", ["request_headers", "response_headers"])
 def test_who_asks_must_be_found_out_on_the_route(side: str, template: str) -> None:
     edits = {side: {"add": {"x-who": [template]}}}
-    with pytest.raises(ConfigError, match=f"{side}.*is not known here: the route has no auth"):
+    with pytest.raises(ConfigError, match=f"{side}.*is unknown here, because the route has no auth"):
         route(**edits)
     route(**edits, auth={"any": ["key"]})
     # A plugin of the route may find it out, and what is a default is for the routes that have auth.

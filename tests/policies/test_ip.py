@@ -84,10 +84,10 @@ async def test_a_refused_body_is_not_waited_for() -> None:
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ({}, "routes[0].ip: says nothing: give it allow or deny"),
-        ({"allow": ["10.0.0.0/8"], "deny": ["10.0.0.0/8"]}, "routes[0].ip.deny[0]: 10.0.0.0/8 is in allow too"),
+        ({}, "routes[0].ip: is empty: set allow or deny"),
+        ({"allow": ["10.0.0.0/8"], "deny": ["10.0.0.0/8"]}, "routes[0].ip.deny[0]: 10.0.0.0/8 is also in allow"),
         ({"allow": ["10.0.0.1/8"]}, 'routes[0].ip.allow[0]: "10.0.0.1/8" has bits set beyond its prefix'),
-        ({"deny": ["localhost"]}, 'routes[0].ip.deny[0]: "localhost" is no address or network'),
+        ({"deny": ["localhost"]}, 'routes[0].ip.deny[0]: "localhost" is not a valid address or network'),
         ({"whitelist": ["10.0.0.1"]}, "routes[0].ip.whitelist: unknown key"),
     ],
 )

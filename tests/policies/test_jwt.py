@@ -111,7 +111,7 @@ async def test_a_token_elsewhere_is_no_token() -> None:
 async def test_none_and_two_tokens_are_not_one(fields: str, path: str) -> None:
     async with standing({**PLAIN, "from": ["header:authorization", "cookie:token", "query:token"]}) as stand:
         response = await stand.ask(path=path.format(t=good()), fields=fields.format(t=good()))
-        assert_refused(response, "there is no token or more than one")
+        assert_refused(response, "the request has no token or more than one")
         assert not stand.upstream.requests
 
 
@@ -165,7 +165,7 @@ async def test_a_subject_that_is_no_unicode_is_let_in_and_logged(tmp_path: Path,
         ({}, {"nbf": 28}, None),
         ({}, {"iat": 32}, "the token was issued in the future"),
         ({"max_lifetime": "1h"}, {"iat": 0, "exp": 3600}, None),
-        ({"max_lifetime": "1h"}, {"iat": 0, "exp": 3601}, "the token lives too long"),
+        ({"max_lifetime": "1h"}, {"iat": 0, "exp": 3601}, "the lifetime of the token is too long"),
         ({"max_lifetime": "1h"}, {"exp": 3600}, "the claim iat is missing"),
     ],
 )
@@ -193,13 +193,13 @@ async def test_times(table: dict[str, Any], more: dict[str, float], reason: str 
         ({"issuer": "https://i/"}, {}, "the issuer is not accepted"),
         ({"audience": ["a", "b"]}, {"aud": "b"}, None),
         ({"audience": ["a", "b"]}, {"aud": ["x", "a"]}, None),
-        ({"audience": ["a", "b"]}, {"aud": "ab"}, "the audience is not this service"),
-        ({"audience": ["a", "b"]}, {"aud": []}, "the audience is not this service"),
-        ({"audience": ["a", "b"]}, {"aud": ["a", 1]}, "the audience is not this service"),
-        ({"audience": ["a", "b"]}, {"aud": {"a": 1}}, "the audience is not this service"),
-        ({"audience": ["a", "b"]}, {}, "the audience is not this service"),
+        ({"audience": ["a", "b"]}, {"aud": "ab"}, "the audience is not accepted"),
+        ({"audience": ["a", "b"]}, {"aud": []}, "the audience is not accepted"),
+        ({"audience": ["a", "b"]}, {"aud": ["a", 1]}, "the audience is not accepted"),
+        ({"audience": ["a", "b"]}, {"aud": {"a": 1}}, "the audience is not accepted"),
+        ({"audience": ["a", "b"]}, {}, "the audience is not accepted"),
         ({}, {"aud": "anything"}, None),
-        ({}, {"sub": 5}, "the subject is no string"),
+        ({}, {"sub": 5}, "the subject is not a string"),
     ],
 )
 async def test_claims(table: dict[str, Any], payload: dict[str, Any], reason: str | None) -> None:
@@ -298,7 +298,7 @@ ISSUERS = {
     [
         ("https://one/", "a", SECRET, None),
         ("https://two/", "b", SECRET[::-1], None),
-        ("https://two/", "a", SECRET[::-1], "the audience is not this service"),
+        ("https://two/", "a", SECRET[::-1], "the audience is not accepted"),
         ("https://two/", "b", SECRET, "the signature is wrong"),
         ("https://three/", "a", SECRET, "the algorithm is not accepted"),
         ("https://four/", "a", SECRET, "the issuer is not accepted"),
@@ -356,44 +356,50 @@ PEM = public_pem(private_key("RSA"))
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({}, ["secret: is missing: tokens", "algorithms: is missing"]),
-        ({"algorithms": ["HS256"], "secret": SECRET, "key": PEM}, ["key: cannot stand beside secret"]),
-        ({"algorithms": ["HS256"], "secret": SECRET, "jwks": "http://x/"}, ["jwks: cannot stand beside secret"]),
+        ({}, ["secret: is missing: set secret", "algorithms: is missing"]),
+        ({"algorithms": ["HS256"], "secret": SECRET, "key": PEM}, ["key: cannot be used with secret"]),
+        ({"algorithms": ["HS256"], "secret": SECRET, "jwks": "http://x/"}, ["jwks: cannot be used with secret"]),
         ({"algorithms": ["none"], "secret": SECRET}, ['algorithms[0]: expected "HS256"']),
         ({"algorithms": ["None"], "secret": SECRET}, ['algorithms[0]: expected "HS256"']),
         ({"algorithms": ["HS256", "RS256"], "secret": SECRET}, ["algorithms: HS256 and RS256 cannot share a key"]),
         ({"algorithms": ["HS256", "RS256"], "key": PEM}, ["algorithms: HS256 and RS256 cannot share a key"]),
-        ({"algorithms": ["HS256"], "key": PEM}, ["key: is no key for HS256, which needs secret"]),
-        ({"algorithms": ["HS256"], "jwks": "https://x/"}, ["jwks: is no key for HS256, which needs secret"]),
-        ({"algorithms": ["RS256"], "secret": SECRET}, ["secret: is no key for RS256"]),
+        ({"algorithms": ["HS256"], "key": PEM}, ["key: cannot verify HS256, which needs secret"]),
+        ({"algorithms": ["HS256"], "jwks": "https://x/"}, ["jwks: cannot verify HS256, which needs secret"]),
+        ({"algorithms": ["RS256"], "secret": SECRET}, ["secret: cannot verify RS256"]),
         ({"algorithms": ["HS256"], "secret": PEM}, ["secret: is a key or certificate in PEM"]),
         ({"algorithms": ["HS256"], "secret": "x" * 31}, ["secret: is too short: HS256 needs at least 32 bytes"]),
         ({"algorithms": ["HS256", "HS512"], "secret": "x" * 63}, ["secret: is too short: HS512 needs at least 64"]),
-        ({"algorithms": ["ES256"], "key": PEM}, ["key: is no key for ES256: it fits RS256"]),
-        ({"algorithms": ["ES384"], "key": public_pem(private_key("P-256"))}, ["key: is no key for ES384: it fits E"]),
-        ({"algorithms": ["RS256"], "key": "nonsense"}, ["key: is no public key or certificate in PEM"]),
+        ({"algorithms": ["ES256"], "key": PEM}, ["key: cannot verify ES256: the key fits RS256"]),
+        (
+            {"algorithms": ["ES384"], "key": public_pem(private_key("P-256"))},
+            ["key: cannot verify ES384: the key fits E"],
+        ),
+        ({"algorithms": ["RS256"], "key": "nonsense"}, ["key: is not a public key or certificate in PEM"]),
         ({"algorithms": ["RS256"], "key": "-----BEGIN PRIVATE KEY-----\n"}, ["key: is a private key"]),
         ({"algorithms": ["RS256"], "jwks": "file:///etc/passwd"}, ["jwks: expected a URL"]),
-        ({"algorithms": ["RS256"], "jwks": "https://a:b@x/"}, ["jwks: a URL of keys has no user"]),
+        ({"algorithms": ["RS256"], "jwks": "https://a:b@x/"}, ["jwks: the URL of a JWK set must not contain a user"]),
         ({**PLAIN, "from": ["body:token"]}, ['from[0]: expected "header:NAME"']),
         ({**PLAIN, "from": ["cookie:"]}, ["from[0]: the name is missing"]),
         ({**PLAIN, "from": []}, ["from: is an empty list"]),
-        ({**PLAIN, "claims_to_headers": {"sub": "host"}}, ["claims_to_headers.sub: host is what the gateway says"]),
-        ({**PLAIN, "claims_to_headers": {"a": "x", "b": "X"}}, ['claims_to_headers.b: is the field of "a" too']),
+        (
+            {**PLAIN, "claims_to_headers": {"sub": "host"}},
+            ["claims_to_headers.sub: host is a field that the gateway sets"],
+        ),
+        ({**PLAIN, "claims_to_headers": {"a": "x", "b": "X"}}, ['claims_to_headers.b: is also the field of "a"']),
         (
             {**PLAIN, "from": ["header:x-t"], "claims_to_headers": {"sub": "x-t"}},
-            ["claims_to_headers.sub: x-t is where clients send"],
+            ["claims_to_headers.sub: x-t is the field in which clients send"],
         ),
         ({**PLAIN, "require": ['a"b']}, ["require[0]: the name of a claim"]),
         ({**PLAIN, "max_size": 1}, ["max_size: must be"]),
-        ({**PLAIN, "issuers": {"a": {"issuer": "x"}}}, ["secret: cannot stand beside issuers", "issuers.a.secret: is"]),
+        ({**PLAIN, "issuers": {"a": {"issuer": "x"}}}, ["secret: cannot be used with issuers", "issuers.a.secret: is"]),
         (
             {"issuers": {"a": {"secret": SECRET}, "b": {"issuer": "x", "key": PEM, "algorithms": ["RS256"]}}},
             ["issuers.a.algorithms: is missing", "issuers.a.issuer: is missing"],
         ),
         (
             {"algorithms": ["HS256"], "issuers": {n: {"secret": SECRET, "issuer": "x"} for n in "ab"}},
-            ['issuers.b.issuer: is that of "a" too'],
+            ['issuers.b.issuer: is also the issuer of "a"'],
         ),
     ],
 )

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from policies.tokens import SECRET, jwk, private_key
 
 from fastgate.config.schema.jwt import JWT
-from fastgate.policies.jwt.key_sets import KeySets
-from fastgate.policies.jwt.keys import (
+from fastgate.policies.jwt.jwk import (
     Key,
     KeySet,
     UnknownKey,
@@ -22,6 +21,7 @@ from fastgate.policies.jwt.keys import (
     read_json_object,
     read_key_set,
 )
+from fastgate.policies.jwt.key_sets import KeySets
 from fastgate.policies.jwt.verifier import KeyMissing, TokenRefused, Verifier, header_value
 
 URL = "https://id.example.com/keys"
@@ -305,23 +305,23 @@ def test_curves_belong_to_their_algorithms() -> None:
         (key,) = read_key_set(published(jwk(private_key(curve)))).nameless
         assert key.algorithms == {algorithm}
     x = {**A3_KEY, "y": A3_KEY["x"]}  # no point of the curve
-    with pytest.raises(ValueError, match="no key that could"):
+    with pytest.raises(ValueError, match="no key that can"):
         read_key_set(published(x))
 
 
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (b"", "it is no JSON object"),
-        (b"<html>", "it is no JSON object"),
-        (b"[]", "it is no JSON object"),
+        (b"", "it is not a valid JSON object"),
+        (b"<html>", "it is not a valid JSON object"),
+        (b"[]", "it is not a valid JSON object"),
         (b"{}", 'it has no list "keys"'),
         (b'{"keys":{}}', 'it has no list "keys"'),
-        (b'{"keys":[],"keys":[]}', "it is no JSON object"),
-        (b'{"keys":[]}', "it has no key that could verify"),
-        (b'{"keys":[1,null,"a",{}]}', "it has no key that could verify"),
+        (b'{"keys":[],"keys":[]}', "it is not a valid JSON object"),
+        (b'{"keys":[]}', "it has no key that can verify"),
+        (b'{"keys":[1,null,"a",{}]}', "it has no key that can verify"),
         (b'{"keys":[' + b"{}," * 300 + b"{}]}", "it has more than 256 keys"),
-        (b'{"keys":[]}' + b" " * 300_000, "it has more than 256 KB"),
+        (b'{"keys":[]}' + b" " * 300_000, "it is larger than 256 KB"),
     ],
 )
 def test_what_is_no_set(document: bytes, reason: str) -> None:

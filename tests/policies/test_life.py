@@ -135,7 +135,7 @@ async def test_a_start_that_takes_long_is_told_of(
     async with Gateway(GatewayConfig.from_dict(config)):
         pass
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert told == ["plugin b: on_startup has not returned after 0.01 s; nothing is served before it does"]
+    assert told == ["plugin b: on_startup has not returned after 0.01 s; the worker serves nothing until it returns"]
 
 
 @pytest.mark.parametrize("hook", ["on_startup", "on_shutdown"])

@@ -7,7 +7,7 @@ import pytest
 
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to, proxy_config
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -91,9 +91,9 @@ async def test_it_comes_before_all_other_policies() -> None:
     [
         ({"status": 200}, "routes[0].maintenance.status: must be 400 to 599, got 200"),
         ({"retry_after": 0}, "routes[0].maintenance.retry_after: must be more than 0"),
-        ({"content_type": "text/html"}, "routes[0].maintenance.content_type: is that of body, and there is none"),
-        ({"body": "x", "content_type": "html"}, 'routes[0].maintenance.content_type: "html" is no media type'),
-        ({"allow": ["x"]}, 'routes[0].maintenance.allow[0]: "x" is no address or network'),
+        ({"content_type": "text/html"}, "routes[0].maintenance.content_type: needs body, which is not set"),
+        ({"body": "x", "content_type": "html"}, 'routes[0].maintenance.content_type: "html" is not a valid media type'),
+        ({"allow": ["x"]}, 'routes[0].maintenance.allow[0]: "x" is not a valid address or network'),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], said: str) -> None:

@@ -281,17 +281,18 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         for side, action, (name, reason) in itertools.product(
             ("request_headers", "response_headers"), ("set", "add", "remove"),
             {
-                "Content-Length": "says where the body ends", "transfer-encoding": "says where the body ends",
-                "Trailer": "says where the body ends", "Connection": "belongs to the connection",
+                "Content-Length": "determines the end of the body",
+                "transfer-encoding": "determines the end of the body",
+                "Trailer": "determines the end of the body", "Connection": "belongs to the connection",
                 "keep-alive": "belongs to the connection", "TE": "belongs to the connection",
                 "Proxy-Connection": "belongs to the connection", "http2-settings": "belongs to the connection",
-                "Upgrade": "the key upgrades says", "Expect": "answered by the gateway",
+                "Upgrade": "the key upgrades lists", "Expect": "answered by the gateway",
             }.items(),
         )
     ),
     ("request_headers", {"add": {"host": "x"}}, "exactly one Host"),
     ("request_headers", {"remove": ["Host"]}, "exactly one Host"),
-    ("response_headers", {"set": {"Host": "x"}}, "no field of a response"),
+    ("response_headers", {"set": {"Host": "x"}}, "is not a response field"),
     ("request_headers", {"set": {"Host": "a/b"}}, "no path"),
     ("request_headers", {"set": {"X-A": "1", "x-a": "2"}}, 'the same field as "X-A"'),
 ]
@@ -306,7 +307,7 @@ def test_what_cannot_be_edited_is_an_error_of_the_configuration(side: str, edits
 
 
 def test_host_is_said_at_one_place() -> None:
-    with pytest.raises(ConfigError, match="said by host_header too"):
+    with pytest.raises(ConfigError, match="also set by host_header"):
         GatewayConfig.from_dict({
             "routes": [{
                 "name": "r", "path": "/*", "upstream": "u", "host_header": "client",

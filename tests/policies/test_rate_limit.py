@@ -11,7 +11,7 @@ from fastgate.config import GatewayConfig, RateLimit
 from fastgate.policies.rate_limit import compiled_limits
 from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\nx-user: %d\r\n\r\n"

@@ -8,7 +8,7 @@ import pytest
 from fastgate import Policy, Request, Response
 from fastgate._core.exchange.refusal import Refusal
 from fastgate.testing import RawClient, RecordingUpstream, start_gateway
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 ALICE = "$2b$04$xEAZcYuLtRzfmdnbI78ZP.kxVOnBqpmRlJ0tD5yXSyg5yztHAbTSW"  # of "secret"

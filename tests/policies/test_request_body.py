@@ -7,7 +7,7 @@ import pytest
 
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.testing import RawClient, RecordingUpstream, gateway_to, proxy_config
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 
 async def answer_to(ranges: list[str], *fields: str, method: str = "POST", body: bytes = b"{}") -> RecordedResponse:
@@ -102,8 +102,8 @@ async def test_the_body_is_not_waited_for() -> None:
         (["json"], 'expected a media type such as "application/json"'),
         (["*/json"], "expected a media type"),
         (["a/*b*"], "expected a media type"),
-        (["a/b; c=d"], "leave out what follows the type"),
-        (["a/b", "A/B"], 'content_types[1]: "a/b" is there twice'),
+        (["a/b; c=d"], "remove the part after the type"),
+        (["a/b", "A/B"], 'content_types[1]: "a/b" is listed twice'),
     ],
 )
 def test_types_that_cannot_be(ranges: list[str], said: str) -> None:

@@ -100,7 +100,7 @@ def test_how_deep_a_body_may_be_is_the_configurations_to_say(tmp_path: Path, cap
 
     check = body_check(BodySchema(file=str(path)))
     assert "refers to itself in 2 ways at one place" in caplog.text
-    assert "may be nested 19 deep" in caplog.text
+    assert "may be nested at most 19 deep" in caplog.text
     check(nested(9))
     with pytest.raises(Refusal) as caught:
         check(nested(10))

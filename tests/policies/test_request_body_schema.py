@@ -18,7 +18,7 @@ from fastgate._core.policies.request_body import measure
 from fastgate.config import BodySchema, ConfigError, GatewayConfig
 from fastgate.policies.request_body.body_schema import FEW_VALUES, MAX_DEPTH, body_check, parse
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 SCHEMA = {
     "type": "object",
@@ -91,12 +91,12 @@ async def test_a_long_body_is_looked_at_beside_other_requests(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({}, 'In the whole: "name" is a required property.'),
+        ({}, 'At the top level: "name" is a required property.'),
         ({"name": "SECRET"}, 'At /name: it does not match "^[a-z]+$".'),
         ({"name": 7351}, 'At /name: it is not of type "string".'),
         ({"name": "a", "a/b~c": -7351}, "At /a~1b~0c: it is less than the minimum of 0."),
         ({"name": "a", "items": [1, "SECRET"]}, 'At /items/1: it is not of type "integer".'),
-        (["SECRET"], 'In the whole: it is not of type "object".'),
+        (["SECRET"], 'At the top level: it is not of type "object".'),
         ({"name": 1, "a/b~c": "x"}, 'At /name: it is not of type "string".'),
     ],
 )
@@ -125,7 +125,7 @@ async def test_what_is_told_is_bounded(tmp_path: Path) -> None:
         (b'{"name":\n "a",}', "at line 2, column 6"),
         (b'{"name": "a"} x', "extra data at line 1, column 15"),
         (b'{"name": "a", "name": "b"}', "an object has the same name twice"),
-        (b'{"name": NaN}', "NaN is no number"),
+        (b'{"name": NaN}', "NaN is not a valid number"),
         (b'{"name": "\xff"}', "byte 10 is not UTF-8"),
         (b'\xef\xbb\xbf{"name": "a"}', "at line 1, column 1"),
         ('{"name": "a"}'.encode("utf-16"), "byte 0 is not UTF-8"),
@@ -211,18 +211,18 @@ def write_file(folder: Path, schema: Any) -> str:
     ("schema", "said"),
     [
         ("{", "is not JSON: expecting property name"),
-        ("[]", "is no JSON Schema: it is neither an object nor a boolean"),
+        ("[]", "is not a valid JSON Schema: it must be an object or a boolean"),
         (
             {"$ref": "https://example.test/a.json"},
             'refers to "https://example.test/a.json": a reference must begin with',
         ),
         ({"items": {"$ref": "other.json#/a"}}, 'refers to "other.json#/a"'),
-        ({"items": {"$ref": "#/$defs/none"}}, "is no JSON Schema: "),
-        ({"type": "text"}, "is no JSON Schema: at /type"),
-        ({"pattern": "(?=a)b"}, "is no regular expression, or one with look-around or back-references"),
-        ({"pattern": "("}, "is no regular expression"),
-        ({"$schema": "https://example.test/meta"}, "is no JSON Schema: "),
-        (" " * (1024 * 1024 + 1), "has more than 1048576 bytes"),
+        ({"items": {"$ref": "#/$defs/none"}}, "is not a valid JSON Schema: "),
+        ({"type": "text"}, "is not a valid JSON Schema: at /type"),
+        ({"pattern": "(?=a)b"}, "not a valid regular expression; look-around and back-references are not supported"),
+        ({"pattern": "("}, "not a valid regular expression"),
+        ({"$schema": "https://example.test/meta"}, "is not a valid JSON Schema: "),
+        (" " * (1024 * 1024 + 1), "is larger than 1048576 bytes"),
     ],
 )
 async def test_schemas_that_cannot_be_used(schema: Any, said: str, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ async def test_schemas_that_cannot_be_used(schema: Any, said: str, tmp_path: Pat
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(ValueError, match="body_schema: nowhere.json cannot be read: no such file or directory"):
+    with pytest.raises(ValueError, match="body_schema: cannot read nowhere.json: no such file or directory"):
         body_check(BodySchema(file="nowhere.json"))
 
 
@@ -248,7 +248,7 @@ def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_body_without_bound_cannot_be_kept() -> None:
-    with pytest.raises(ConfigError, match=r"body_schema: needs a max_body that is not 0"):
+    with pytest.raises(ConfigError, match=r"body_schema: needs a max_body other than 0"):
         GatewayConfig.from_dict(proxy_config(1, route={"body_schema": "s.json", "max_body": 0}))
 
 
@@ -381,7 +381,7 @@ def test_a_schema_is_a_path_or_a_table(tmp_path: Path) -> None:
         assert config.routes[0].body_schema == expected
     for wrong, told in (
         (1, "expected a string or a table with file, got the number 1"),
-        ("", "body_schema: cannot be empty"),
+        ("", "body_schema: must not be empty"),
         ({"max_values": 0, "file": "a"}, "body_schema.max_values: must be 1 to 100000000, got 0"),
         ({}, "body_schema.file: is missing"),
     ):

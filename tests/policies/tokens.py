@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fastgate.testing import RawClient, RecordingUpstream, proxy_config, start_gateway
-from fastgate.testing.messages import RecordedResponse
+from fastgate.testing.http_messages import RecordedResponse
 
 SECRET = "sixty-four bytes, which is as many as the longest hash here has."
 REALM = 'Bearer realm="fastgate"'

@@ -135,21 +135,21 @@ async def test_one_that_raises_is_logged_with_its_topic_and_takes_nobody_down(fi
     async with serving(file) as (server, port):
         before = server.workers()
         assert (await look(port, "/broken"))["pid"] in before.values()
-        await server.says(r"supervisor.*duty 'broken': its answer to worker [01] failed; the gateway goes on")
-        for what in ("its snapshot", "its update", "a task"):
-            if what == "its snapshot":
+        await server.says(r"supervisor.*duty 'broken': the answer to worker [01] failed; the gateway continues")
+        for what in ("the snapshot", "the update", "a task"):
+            if what == "the snapshot":
                 os.kill(before[0], signal.SIGKILL)
                 await server.says(r"worker \d+ is ready", times=WORKERS)
             await server.says(f"supervisor.*duty 'broken': {what} failed")
-        await server.says(r"supervisor.*duty 'unmade': its start failed")
-        await server.says(r"worker [01].*duty 'broken': what a worker was told failed", times=WORKERS)
+        await server.says(r"supervisor.*duty 'unmade': the start failed")
+        await server.says(r"worker [01].*duty 'broken': the subscriber of this worker failed", times=WORKERS)
         await look(port, "/unmade")
         await look(port, "/ticks")
         assert len(await everywhere(port, "tick 1")) == WORKERS
         assert len(server.workers()) == WORKERS
         server.signal(signal.SIGTERM)
         assert await server.left() == 0
-        assert "duty 'broken': its stop failed" in server.text
+        assert "duty 'broken': the stop failed" in server.text
         assert "ticks: stopped after 1" in server.text
 
 
@@ -157,9 +157,9 @@ async def test_an_unknown_topic_is_logged_once_and_ignored(file: Path) -> None:
     async with serving(file) as (server, port):
         for _ in range(3):
             await look(port, "/nobody")
-        line = "a worker asks about the unknown topic 'nobody': ignored"
+        line = "ignoring questions of workers about the unknown topic 'nobody'"
         await server.says(f"supervisor.*{line}")
-        await server.says(r"worker [01].*this worker is told about the unknown topic 'newer': ignored", times=WORKERS)
+        await server.says(r"worker [01].*ignoring messages about the unknown topic 'newer'", times=WORKERS)
         await look(port, "/ticks")
         assert len(await everywhere(port, "tick 1")) == WORKERS
         assert server.text.count(line) == 1

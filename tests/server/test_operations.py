@@ -85,7 +85,7 @@ async def test_a_reload_says_what_it_has_done_or_why_not(running: Running) -> No
         running.do(lambda: running.operations.reload(by="a test"))
     empty = GatewayConfig.from_dict({"gateway": config(workers=2)["gateway"]})
     running.sources[0] = empty
-    with pytest.raises(ConfigError, match="there are none"):
+    with pytest.raises(ConfigError, match="the file has none"):
         running.do(lambda: running.operations.reload(by="a test"))
     assert running.status().generation == 2
 
@@ -102,7 +102,7 @@ async def test_maintenance_is_switched_by_route_or_for_all(running: Running) -> 
     assert running.server.config.routes[0].maintenance is not None
     assert running.server.config.routes[0].maintenance.retry_after == 60.0
     assert running.status().maintenance == done.maintenance
-    with pytest.raises(OperationError, match='no route "fist", did you mean "first"'):
+    with pytest.raises(OperationError, match='unknown route "fist", did you mean "first"'):
         running.do(lambda: switch("on", ["fist"], None, by="a test"))
 
 

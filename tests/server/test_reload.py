@@ -83,7 +83,7 @@ async def test_sighup_has_every_worker_take_over_the_file(file: Path) -> None:
         assert await names(server, port) == {"first"}
         write(file, "second")
         server.signal(signal.SIGHUP)
-        await server.says(r"reload asked for by SIGHUP")
+        await server.says(r"reload requested by SIGHUP")
         await server.says(r"reload: generation 2 is in use \(1 route, \d+\.\d\d s\)")
         assert await names(server, port) == {"second"}
         assert server.workers() == before
@@ -111,8 +111,8 @@ async def test_a_file_that_is_wrong_changes_nothing_and_every_error_is_said(file
             "routes[0].path",
             "routes[0].upstream",
         ]
-        await server.says("reload refused, the old configuration stays: 3 errors")
-        await server.says(r"fastgate\.json:2: routes\[0\]\.path: a path starts with")
+        await server.says("reload refused: 3 errors; the gateway keeps its current configuration")
+        await server.says(r"fastgate\.json:2: routes\[0\]\.path: a path must start with")
         assert "preparing" not in server.text
         assert await names(server, port) == {"first"}
         write(file, "second")
@@ -133,10 +133,13 @@ async def test_what_cannot_change_is_refused_with_its_reason(file: Path) -> None
 # The same settings as the file has: a change of these would be refused for another reason.
 NO_ROUTES = {"gateway": {"port": 0, "workers": 2, "access_log": {"path": ""}}}
 EMPTIED = {
-    "no byte": ("", "the file is empty: there is no table in it, and nothing would be served"),
-    "no table": ("{}", "the file is empty: there is no table in it, and nothing would be served"),
-    "no route": (json.dumps(NO_ROUTES), "there are none, while the configuration in use has 1 route: every request"),
-    "an empty list": (json.dumps({**NO_ROUTES, "routes": []}), "there are none, while the configuration in use has 1"),
+    "no byte": ("", "the file is empty, so the gateway would serve nothing"),
+    "no table": ("{}", "the file is empty, so the gateway would serve nothing"),
+    "no route": (json.dumps(NO_ROUTES), "the file has none, but the running configuration has 1 route: every request"),
+    "an empty list": (
+        json.dumps({**NO_ROUTES, "routes": []}),
+        "the file has none, but the running configuration has 1",
+    ),
 }
 
 
@@ -149,7 +152,7 @@ async def test_a_file_that_has_been_emptied_is_refused(kind: str, file: Path) ->
         (problem,) = (await ask(server))["problems"]
         assert problem["message"].startswith(told)
         server.signal(signal.SIGHUP)
-        await server.says("reload refused, the old configuration stays", times=2)
+        await server.says("reload refused: .*; the gateway keeps its current configuration", times=2)
         assert await names(server, port) == {"first"}
         # It is not the one that a worker starts with, either.
         os.kill(server.workers()[0], signal.SIGKILL)
@@ -215,7 +218,7 @@ async def test_a_worker_that_dies_while_preparing_ends_the_reload(file: Path) ->
         port = await server.complete(2)
         write(file, "die-1")
         (problem,) = (await ask(server))["problems"]
-        assert problem["message"] == "worker 1 killed by SIGKILL while it prepared the new configuration"
+        assert problem["message"] == "worker 1 killed by SIGKILL while it was preparing the new configuration"
         assert await generations(server) == [1, 1]
         assert await names(server, port) == {"first"}
 
@@ -262,7 +265,7 @@ async def test_a_worker_that_becomes_ready_meanwhile_takes_part(file: Path) -> N
         port = await server.complete(2)
         victim, slot, *_ = (await fetch(port)).split()
         os.kill(int(victim), signal.SIGKILL)
-        await server.says("starting another one")
+        await server.says("starting a new one")
         write(file, f"hold-{1 - int(slot)}", until=(until := file.with_name("until")))
         asking = asyncio.create_task(ask(server))
         await server.says("preparing", times=2)
@@ -280,10 +283,10 @@ async def test_a_worker_that_starts_while_it_is_decided_is_replaced(tmp_path: Pa
         port = await server.complete(2)
         status = await ask(server, "status")
         os.kill(status["workers"][1]["pid"], signal.SIGKILL)
-        await server.says("killed by SIGKILL; starting another one")
+        await server.says("killed by SIGKILL; starting a new one")
         write(file, "second")
         assert (await ask(server))["workers"] == 1
-        await server.says("worker 1 gave way to the new configuration; starting another one")
+        await server.says("worker 1 left because it does not have the new configuration; starting a new one")
         assert await generations(server) == [2, 2]
         assert await names(server, port) == {"second"}
 
@@ -341,7 +344,7 @@ async def test_when_nobody_is_there_to_prepare_the_next_ones_start_with_it(tmp_p
         await server.says("exited with code 3", times=2)
         write(file, "cure", workers=1)
         assert (await ask(server))["workers"] == 0
-        await server.says("no worker was there to prepare the new configuration")
+        await server.says("no worker was running to prepare the new configuration")
         assert await names(server, port, 1) == {"cure"}
 
 
@@ -395,11 +398,11 @@ async def test_a_change_of_a_watched_file_is_taken_over(file: Path) -> None:
     async with running_file(file, watch=True) as server:
         port = await server.complete(2)
         write(file, "second")
-        await server.says("reload asked for by a change of")
+        await server.says("reload requested by a change of")
         await server.says("generation 2 is in use")
         assert await names(server, port) == {"second"}
         file.write_text("{")
-        await server.says("reload refused, the old configuration stays: 1 error$")
+        await server.says("reload refused: 1 error; the gateway keeps its current configuration$")
         await server.says("not JSON")
         assert await names(server, port) == {"second"}
         file.unlink()
@@ -432,7 +435,7 @@ async def test_workers_learn_what_names_resolve_to_and_still_reload(file: Path) 
     file.write_text(json.dumps(settings))
     async with running_file(file, REAL) as server:
         await server.complete(2)
-        await server.says(r"upstream 'backend': localhost is 127\.0\.0\.1")
+        await server.says(r"upstream 'backend': localhost resolves to 127\.0\.0\.1")
         assert (await ask(server))["workers"] == 2
 
 
@@ -476,8 +479,8 @@ thread.join()
 
 
 NOTHING_SERVED = (
-    "there are none, while the configuration in use has 1 route: every request would get 404. If that is meant, "
-    "use `fastgate reload --allow-empty`, or allow_empty=True in Python"
+    "the file has none, but the running configuration has 1 route: every request would get 404. If you want this, use "
+    "`fastgate reload --allow-empty`, or allow_empty=True in Python"
 )
 
 

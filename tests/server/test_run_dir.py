@@ -68,12 +68,12 @@ def test_one_in_which_others_could_put_something_is_not_used(place: Path, monkey
     assert list((place / "elsewhere").iterdir()) == []
     run.unlink()
     run.write_text("")
-    with pytest.raises(OSError, match="is no directory"):
+    with pytest.raises(OSError, match="is not a directory"):
         make_run_dir()
     run.unlink()
     run.mkdir()
     run.chmod(0o770)
-    with pytest.raises(OSError, match="can be written by other users"):
+    with pytest.raises(OSError, match="is writable by other users"):
         make_run_dir()
     run.chmod(0o755)
     assert make_run_dir() == run
@@ -121,7 +121,7 @@ async def test_where_it_cannot_be_made_the_gateway_serves_with_one_warning(place
     (place / "run").write_text("in the way")
     async with running(config()) as server:
         port = await server.port()
-        await server.says("warning supervisor: .*fastgate reload.* will not find this gateway: .* is no directory")
+        await server.says("warning supervisor: no control socket, so .*reload.* do not work: .* is not a directory")
         assert await fetch(port)
 
 
@@ -164,7 +164,7 @@ async def test_another_user_is_turned_away(place: Path, monkeypatch: pytest.Monk
         else:
             monkeypatch.setattr(control_socket.os, "geteuid", lambda: os.getuid() + 1)
             refused = await answer()
-        assert refused == {"ok": False, "error": "only the user of the gateway and root may ask"}
+        assert refused == {"ok": False, "error": "only the user of the gateway and root may use the control socket"}
         assert called == [1]
     finally:
         opened.close()

@@ -153,7 +153,7 @@ async def test_sighup_says_what_is_read_again() -> None:
     async with running(config()) as server:
         port = await server.port()
         server.signal(signal.SIGHUP)
-        await server.says("certificates are read again")
+        await server.says("reloading certificates only")
         assert await fetch(port)
 
 
@@ -200,7 +200,7 @@ async def test_a_signal_to_one_worker_replaces_it_without_losing_a_connection() 
         os.kill(worker, signal.SIGTERM)
         while is_alive(worker):
             assert await fetch(port, within=3)
-        await server.says("info supervisor: worker . exited with code 0; starting another one")
+        await server.says("info supervisor: worker . exited with code 0; starting a new one")
         await server.says("is ready", times=2)
         assert len(server.workers()) == 2
         assert all([await fetch(port) for _ in range(20)])

@@ -36,7 +36,7 @@ async def test_a_killed_worker_is_replaced_at_once_and_its_queue_is_not_lost() -
         assert all(answers)
         assert time.monotonic() - killed < 2
         assert str(victim) not in {answer.split()[0] for answer in answers}
-        await server.says("killed by SIGKILL; starting another one")
+        await server.says("killed by SIGKILL; starting a new one")
 
 
 async def test_under_load_only_connections_of_the_killed_worker_fail() -> None:
@@ -73,9 +73,9 @@ async def test_a_worker_that_hangs_is_aborted_with_a_traceback_and_replaced() ->
         port = await server.port()
         first = (await fetch(port)).split()[0]
         assert await fetch(port, "/hang", within=10) == ""
-        await server.says("worker 0 gave no sign of life for 1")
+        await server.says("worker 0 has not responded for 1")
         await server.says(r"stub_gateway\.py.* in data_received")
-        await server.says("gave no sign of life and was aborted; starting another one")
+        await server.says("stopped responding and was aborted; starting a new one")
         second = (await fetch(port)).split()[0]
         assert first != second
 
@@ -135,7 +135,7 @@ async def test_a_crash_loop_backs_off_and_its_slot_is_lent_until_it_ends(tmp_pat
     settings["plugins"] = [{"name": "x", "use": "server.failing:DiesInSlotOne", "options": {"file": str(broken)}}]
     async with running(settings, "server.failing:DiesInSlotOne") as server:
         port = await server.port()
-        await server.says(r"worker 1 exited with code 3; starting another one in 0\.1 s \(failure 2 in a row\)")
+        await server.says(r"worker 1 exited with code 3; starting a new one in 0\.1 s \(failure 2 in a row\)")
         await server.says("worker 1 is not ready; worker 0 accepts its connections")
         answers = [await fetch(port, within=2) for _ in range(30)]
         assert {answer.split()[1] for answer in answers} == {"0"}
@@ -148,7 +148,7 @@ async def test_a_crash_loop_backs_off_and_its_slot_is_lent_until_it_ends(tmp_pat
 
 async def test_a_worker_that_becomes_ready_and_dies_is_not_restarted_without_pause() -> None:
     async with running(config(), "server.failing:DiesSoon") as server:
-        await server.says(r"exited with code 4; starting another one in 0\.2 s \(failure 3 in a row\)")
+        await server.says(r"exited with code 4; starting a new one in 0\.2 s \(failure 3 in a row\)")
 
 
 async def test_events_of_a_worker_are_in_the_log_of_the_supervisor() -> None:

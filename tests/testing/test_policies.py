@@ -95,7 +95,7 @@ async def test_objects_classes_and_tables_together() -> None:
         assert (request.target, request.headers["x-second"], "via" in request.headers) == ("/x", "seen", True)
         assert gateway.policies[0] is first
         assert len({id(policy) for policy in gateway.policies}) == 3
-    with pytest.raises(TypeError, match="an object has its own"):
+    with pytest.raises(TypeError, match="a policy object already has its options"):
         async with testing.run(first, options=KNOWN):
             pass
 
@@ -185,25 +185,25 @@ def test_a_play_with_time_and_failures() -> None:
     ("steps", "said"),
     [
         (lambda play: play.request("GET").expect_forward(),
-         "the request was to be forwarded, but the gateway answered:\n    HTTP/1.1 403 Forbidden"),
+         "expected the request to be forwarded, but the gateway answered:\n    HTTP/1.1 403 Forbidden"),
         (lambda play: play.request("GET", headers=ACME).expect_answer(),
-         "an answer was to come, but the request was forwarded:\n    GET / HTTP/1.1"),
-        (lambda play: play.request("GET", headers=ACME), "nobody expected that this was forwarded:\n    GET /"),
-        (lambda play: play.request("GET"), "nobody expected this answer:\n    HTTP/1.1 403 Forbidden"),
+         "expected an answer, but the request was forwarded:\n    GET / HTTP/1.1"),
+        (lambda play: play.request("GET", headers=ACME), "the play did not expect this forwarded request:\n    GET /"),
+        (lambda play: play.request("GET"), "the play did not expect this answer:\n    HTTP/1.1 403 Forbidden"),
         (lambda play: play.request("GET").expect_answer(200),
-         "the answer was to have status 200, but has 403:\n    HTTP/1.1 403 Forbidden"),
+         "expected the answer to have status 200, but it has 403:\n    HTTP/1.1 403 Forbidden"),
         (lambda play: play.request("GET").expect_answer(json={}),
-         "the answer was to have the JSON {}, but has {'unknown': ''}:"),
+         "expected the answer to have the JSON {}, but it has {'unknown': ''}:"),
         (lambda play: play.request("GET").expect_answer(body="x"),
-         """the answer was to have the body b'x', but has b'{"unknown":""}':"""),
+         """expected the answer to have the body b'x', but it has b'{"unknown":""}':"""),
         (lambda play: play.request("GET").expect_answer(headers={"vary": None}),
-         "the answer was to have the field vary: None, but has 'x-tenant':"),
+         "expected the answer to have the field vary: None, but it has 'x-tenant':"),
         (lambda play: play.request("GET", headers=ACME).expect_forward("POST"),
-         "the forwarded request was to have method 'POST', but has 'GET':"),
+         "expected the forwarded request to have method 'POST', but it has 'GET':"),
         (lambda play: play.request("GET", headers=ACME).expect_forward(target="/y"),
-         "the forwarded request was to have target '/y', but has '/':"),
-        (lambda play: play.request("GET").expect_waiting(), "the policy was to wait, but the gateway answered:"),
-        (lambda play: play.respond(), "the upstream has nothing to answer: expect_forward() comes before respond()"),
+         "expected the forwarded request to have target '/y', but it has '/':"),
+        (lambda play: play.request("GET").expect_waiting(), "expected the policy to wait, but the gateway answered:"),
+        (lambda play: play.respond(), "the upstream has no request to answer: call expect_forward() before respond()"),
     ],
 )  # fmt: skip
 def test_what_a_play_says_when_something_else_happens(steps: Any, said: str) -> None:
@@ -245,5 +245,5 @@ def test_a_hook_that_is_spelled_wrong() -> None:
     class Misspelt(Policy):
         def on_reponse(self, request: Request, response: Response) -> None: ...
 
-    with pytest.raises(PluginError, match='Misspelt has "on_reponse", which is no hook, did you mean "on_response"?'):
+    with pytest.raises(PluginError, match='Misspelt.on_reponse is not a valid hook, did you mean "on_response"?'):
         testing.make_policy(Misspelt)

@@ -100,7 +100,8 @@ async def test_a_renewed_certificate_is_picked_up(files: Files, monkeypatch: pyt
 async def test_a_bad_certificate_keeps_the_gateway_from_starting(files: Files) -> None:
     settings = listener(files)
     files.spoil("b.pem")
-    with pytest.raises(ConfigError, match=r"gateway\.tls\.certificates\[1\]\.cert: .* holds no PEM certificate"):
+    fault = r"gateway\.tls\.certificates\[1\]\.cert: .* does not contain a PEM certificate"
+    with pytest.raises(ConfigError, match=fault):
         async with gateway_to(1, gateway=settings):
             pass
 

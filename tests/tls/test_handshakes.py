@@ -96,8 +96,8 @@ def nothing(files: Files, context: ssl.SSLContext) -> None:
             {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE"},
             "client_auth",
         ),
-        (stranger, "unknown_authority", {"TLSV1_ALERT_UNKNOWN_CA"}, "client_ca does not have"),
-        (expired, "expired_certificate", {"SSLV3_ALERT_CERTIFICATE_EXPIRED"}, "out of its time"),
+        (stranger, "unknown_authority", {"TLSV1_ALERT_UNKNOWN_CA"}, "client_ca does not contain"),
+        (expired, "expired_certificate", {"SSLV3_ALERT_CERTIFICATE_EXPIRED"}, "has expired or is not valid yet"),
     ],
 )
 async def test_certificates_that_are_not_taken(
@@ -167,7 +167,7 @@ async def test_a_client_that_refuses_the_gateways_certificate(files: Files, capl
                 await asyncio.sleep(0.01)
         assert failures(gateway) == {"refused_by_client": 1}
     assert lines(caplog) == [
-        "TLS with 127.0.0.1 failed: it refuses what the gateway shows or speaks (alert: unknown ca)"
+        "TLS with 127.0.0.1 failed: the client rejected the gateway's certificate or TLS version (alert: unknown ca)"
     ]
 
 
@@ -190,7 +190,7 @@ async def test_plain_http_is_answered_in_plain_http(
         assert b"speaks TLS" in answer.body
         assert await client.wait_closed() == "eof"
         assert failures(gateway) == {"plain_http": 1}
-    assert lines(caplog) == ["TLS with 127.0.0.1 failed: it speaks plain HTTP, and this port TLS"]
+    assert lines(caplog) == ["TLS with 127.0.0.1 failed: the client sent plain HTTP, but this port speaks TLS"]
 
 
 async def test_the_answer_to_plain_http_gets_through_an_upload(files: Files) -> None:
@@ -282,8 +282,8 @@ def test_the_log_tells_a_reason_and_an_address_once_in_ten_seconds() -> None:
     assert len(told) == 20
     failed.tell("plain_http", "192.0.2.1", "", 1_010_000)
     assert told[20:] == [
-        "995 more TLS handshakes of clients failed; not all of them are told",
-        "TLS with 192.0.2.1 failed: it speaks plain HTTP, and this port TLS",
+        "995 more TLS handshakes of clients failed; the log does not list them all",
+        "TLS with 192.0.2.1 failed: the client sent plain HTTP, but this port speaks TLS",
     ]
 
 

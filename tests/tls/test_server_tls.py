@@ -146,7 +146,7 @@ async def test_a_reload_replaces_certificates_without_a_new_listener(files: File
 async def test_a_reload_that_fails_keeps_what_was_there(files: Files) -> None:
     tls = ServerTLS(TLS(certificates=[files.issue("a", "a.test")]))
     files.spoil("a.pem")
-    with pytest.raises(ConfigError, match="holds no PEM certificate"):
+    with pytest.raises(ConfigError, match="does not contain a PEM certificate"):
         tls.reload()
     async with listening(tls.context) as port:
         assert (await greet(port, trusting(files.authority), "a.test"))[0] == ["a.test"]
@@ -167,7 +167,7 @@ def test_polling_waits_until_the_files_are_all_there(files: Files, caplog: pytes
     assert tls.poll()
     assert not tls.poll()
     assert tls.names == ["renewed.test"]
-    assert [record.getMessage() for record in caplog.records] == ["certificates replaced: renewed.test"]
+    assert [record.getMessage() for record in caplog.records] == ["reloaded the certificates: renewed.test"]
 
 
 def test_polling_says_once_what_cannot_be_used(files: Files, caplog: pytest.LogCaptureFixture) -> None:
@@ -296,13 +296,13 @@ def bad_authority(files: Files, good: Certificate) -> TLS:
     ("wrong", "path", "message"),
     [
         (missing, "certificates[0].cert", "cannot read /nowhere/a.pem: No such file or directory"),
-        (other_key, "certificates[1].key", "other.key is not the key of"),
-        (swapped, "certificates[0].cert", "a.key holds no PEM certificate"),
-        (no_key, "certificates[0].key", "ca.pem holds no PEM private key"),
+        (other_key, "certificates[1].key", "other.key does not match the certificate in"),
+        (swapped, "certificates[0].cert", "a.key does not contain a PEM certificate"),
+        (no_key, "certificates[0].key", "ca.pem does not contain a PEM private key"),
         (folder, "certificates[0].key", "Is a directory"),
         (encrypted, "certificates[0].key", "is encrypted; the key must be readable without a password"),
-        (no_authority, "client_ca", 'is needed with client_auth = "required"'),
-        (bad_authority, "client_ca", "holds no usable certificate"),
+        (no_authority, "client_ca", 'is required with client_auth = "required"'),
+        (bad_authority, "client_ca", "does not contain a valid certificate"),
     ],
 )
 def test_a_bad_file_is_one_clear_line(
@@ -335,4 +335,4 @@ def test_an_expired_certificate_is_used_with_a_warning(files: Files, caplog: pyt
 
 def test_a_certificate_that_no_name_leads_to_is_warned_about(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     ServerTLS(TLS(certificates=[files.issue("a", "a.test"), files.issue("b", "a.test")]))
-    assert "b.pem has no name of its own and is never chosen" in caplog.text
+    assert "b.pem; it is never used" in caplog.text

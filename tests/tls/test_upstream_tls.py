@@ -170,10 +170,10 @@ def test_a_context_is_built_once_for_a_setting(files: Files) -> None:
     ("setting", "path", "message"),
     [
         ({"ca": "/nowhere/ca.pem"}, "ca", "cannot read /nowhere/ca.pem: No such file or directory"),
-        ({"ca": "{key}"}, "ca", "holds no usable certificate"),
+        ({"ca": "{key}"}, "ca", "does not contain a valid certificate"),
         ({"cert": "/nowhere/c.pem", "key": "{key}"}, "cert", "cannot read /nowhere/c.pem"),
-        ({"cert": "{cert}", "key": "{other}"}, "key", "is not the key of"),
-        ({"key": "{key}"}, "key", 'needs "cert" beside it'),
+        ({"cert": "{cert}", "key": "{other}"}, "key", "does not match the certificate in"),
+        ({"key": "{key}"}, "key", 'needs "cert" too'),
     ],
 )
 def test_a_bad_file_is_one_clear_line(files: Files, setting: dict[str, str], path: str, message: str) -> None:

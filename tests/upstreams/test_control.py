@@ -47,12 +47,12 @@ def test_the_most_generous_route_says_what_an_upstreams_first_tries_pay() -> Non
         (("returned", "ejected", "down", 1), "no longer ejected, but down"),
         (("returned", "ejected", "drained", 1), "no longer ejected, but drained"),
         (("breaker", "open", "half-open", 2), "breaker open -> half-open"),
-        (("panic", "off", "on", 1), "too few targets are healthy: those that are ejected are used too"),
+        (("panic", "off", "on", 1), "too few targets are healthy: using ejected targets too"),
         (
             ("panic", "on", "all", 0),
-            "too few targets are healthy: all are used, also those that the probe says are down",
+            "too few targets are healthy: using all targets, even those that the probe says are down",
         ),
-        (("panic", "all", "off", 3), "only healthy targets are used again"),
+        (("panic", "all", "off", 3), "enough targets are healthy: using only healthy targets again"),
         (("drained", "up", "drained", 0), "drained"),
     ],
 )

@@ -14,7 +14,7 @@ from upstreams.name_server import SILENCE, NameServer
 
 from fastgate.config import ConfigError
 from fastgate.upstreams.dns import Question, Resolver
-from fastgate.upstreams.lookup import Answer, ServerLookup, SystemLookup, Unresolved, require_dnspython
+from fastgate.upstreams.lookup import LookupAnswer, ServerLookup, SystemLookup, Unresolved, require_dnspython
 
 SOON = 0.02
 LATE = 60.0
@@ -91,7 +91,7 @@ async def test_every_change_is_told(names: NameServer, told: Told) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (None, "no such name"),
+        (None, "the name does not exist"),
         ([], "the name has no addresses"),
         ("SERVFAIL", "the server answered SERVFAIL"),
         ("REFUSED", "the server answered REFUSED"),
@@ -138,7 +138,7 @@ async def test_a_name_that_never_resolved_is_asked_again_sooner_than_it_is_refre
     assert await told.wait_changes(1) == [["10.0.0.1"]]
     # Said once for the whole outage.
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        "app.test does not resolve (the server answered SERVFAIL): it has no addresses"
+        "cannot resolve app.test (the server answered SERVFAIL): it has no addresses now"
     ]
 
 
@@ -309,11 +309,11 @@ async def test_sockets_are_closed_however_soon_it_is_stopped(names: NameServer) 
 async def test_a_cancellation_that_gets_lost_ends_it_too(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = asyncio.Event()
 
-    async def swallow(*_: object) -> Answer:
+    async def swallow(*_: object) -> LookupAnswer:
         asked.set()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(LATE)
-        return Answer(["10.0.0.1"], None)
+        return LookupAnswer(["10.0.0.1"], None)
 
     monkeypatch.setattr(told.resolver._server, "addresses", swallow)
     told.ask("app.test")
@@ -337,20 +337,20 @@ async def test_a_callback_that_fails_does_not_end_it(names: NameServer, caplog: 
     names.zone["app.test", "A"] = ["10.0.0.2"]
     assert await told.wait_changes(2) == [["10.0.0.1"], ["10.0.0.2"]]
     await resolver.stop()
-    assert "the addresses of app.test could not be taken over" in caplog.text
+    assert "cannot use the new addresses of app.test" in caplog.text
 
 
 async def test_a_server_must_be_an_address(told: Told) -> None:
     told.ask("app.test", server="dns.test", refresh=LATE)
     await told.asked()
-    assert told.resolver.resolutions["app.test"].error == 'the DNS server "dns.test" is no IP address'
+    assert told.resolver.resolutions["app.test"].error == 'the DNS server "dns.test" is not a valid IP address'
 
 
 async def test_without_dnspython_the_extra_is_named(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dns.asyncresolver", None)
     told.ask("app.test", refresh=LATE)
     await told.asked()
-    message = "asking DNS servers needs dnspython: pip install 'fastgate[dns]'"
+    message = "questions to DNS servers need the package dnspython: pip install 'fastgate[dns]'"
     assert told.resolver.resolutions["app.test"].error == message
     with pytest.raises(ConfigError) as raised:
         require_dnspython("upstreams.backend.dns.server")

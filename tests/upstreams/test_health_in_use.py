@@ -142,13 +142,13 @@ async def test_targets_that_the_probe_says_are_down_are_used_when_none_is_up(
         await asyncio.sleep(0.15)   # one look of the control plane for the log
         assert set(await ask(gateway, 16)) == used
         panic = sick > 2 and used == ALL
-        assert ("too few targets are healthy: all are used" in caplog.text) == panic
+        assert ("too few targets are healthy: using all targets" in caplog.text) == panic
         for patient in patients:
             patient.sick = False
         await until(gateway, ALL)
         if panic:
             async with asyncio.timeout(5):
-                while "only healthy targets are used again" not in caplog.text:
+                while "enough targets are healthy: using only healthy targets again" not in caplog.text:
                     await asyncio.sleep(0.01)
 
 

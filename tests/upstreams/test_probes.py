@@ -12,7 +12,7 @@ from tls.authorities import Files
 
 from fastgate.config import UpstreamTLS
 from fastgate.testing import Answer, RecordingUpstream, close, half_close, pieces, reset, respond, stall, wait_for
-from fastgate.upstreams.probes import Check, Prober, ProbeResult, ProbeTarget, TargetHealth, probe
+from fastgate.upstreams.probes import Check, ProbedHealth, Prober, ProbeResult, ProbeTarget, probe
 from fastgate.upstreams.tls import client_context
 
 SOON = 0.005
@@ -133,7 +133,7 @@ MISSING = 'the body does not contain "all well"'
         ([b"HTTP/1.1 200 OK\r\n\r\nall w", half_close(), stall()], MISSING),
         ([respond(bytes(65536 - 8) + b"all well")], ""),
         ([respond(bytes(65536 - 7) + b"all well"), stall()], MISSING),
-        ([b"HTTP/1.1 200 OK\r\nall well: yes\r\n\r\n"], "no valid HTTP response: Invalid header token"),
+        ([b"HTTP/1.1 200 OK\r\nall well: yes\r\n\r\n"], "not a valid HTTP response: Invalid header token"),
         ([respond(b"all well", "500 No")], "500 is not 2xx or 3xx"),
     ],
 )
@@ -159,9 +159,9 @@ def endless(piece: bytes):
 @pytest.mark.parametrize(
     ("begin", "piece", "reason"),
     [
-        (b"HTTP/1.1 200 OK\r\n", b"X-Again: " + b"x" * 1000 + b"\r\n", "the response head is over 64 KB"),
-        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 1000, "the response head is over 64 KB"),
-        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 50, "the response head is over 64 KB"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-Again: " + b"x" * 1000 + b"\r\n", "the response head is larger than 64 KB"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 1000, "the response head is larger than 64 KB"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 50, "the response head is larger than 64 KB"),
         (CHUNKED, b"8\r\nall ill \r\n" * 50, MISSING),
         (b"HTTP/1.1 200 OK\r\n\r\n", b"all ill " * 50, MISSING),
     ],
@@ -189,8 +189,8 @@ async def test_interim_responses_are_passed_over(upstream: RecordingUpstream) ->
         ([close()], "closed without a response"),
         ([half_close(), stall()], "closed without a response"),
         ([b"HTTP/1.1 200 OK\r\n", close()], "closed before the response was complete"),
-        ([b"SSH-2.0-server\r\n"], "no valid HTTP response: Expected HTTP/"),
-        ([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"], "no valid HTTP response: "),
+        ([b"SSH-2.0-server\r\n"], "not a valid HTTP response: Expected HTTP/"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"], "not a valid HTTP response: "),
     ],
 )
 async def test_no_response(upstream: RecordingUpstream, steps: list, reason: str) -> None:
@@ -279,7 +279,7 @@ async def test_tls_over_a_unix_socket_without_a_name(files: TLSFiles, tmp_path: 
         target = ProbeTarget("", 0, Check(), unix=path, tls=client_context(UpstreamTLS(ca=files.ca)))
         nameless = await probe(target)
         assert nameless[:2] == (False, 0)
-        assert nameless.reason == "TLS: the target has no name that its certificate could be verified for"
+        assert nameless.reason == "TLS: the target has no host name to verify its certificate against"
         assert (await probe(target._replace(server_name="app.test"))).success
         assert len(upstream.requests) == 1
 
@@ -312,7 +312,7 @@ class ReferenceHealth:
 @given(st.integers(1, 4), st.integers(1, 4), st.lists(st.booleans(), max_size=60))
 def test_any_results(healthy: int, unhealthy: int, results: list[bool]) -> None:
     check = Check(healthy=healthy, unhealthy=unhealthy)
-    health, reference = TargetHealth(), ReferenceHealth(healthy, unhealthy)
+    health, reference = ProbedHealth(), ReferenceHealth(healthy, unhealthy)
     for success in results:
         result = ProbeResult(success, 0, "", 0.0, 0.0)
         assert health.count(result, check) == reference.count(success)

@@ -113,8 +113,11 @@ async def test_the_last_targets_are_kept_until_they_are_stale(names: NameServer,
     ("records", "reason"),
     [
         ([], "the name has no SRV records"),
-        (["0 0 0 ."], "the service is not offered"),
-        (["0 0 80 a.app.test.", "0 0 80 b.app.test."], "a.app.test: no such name; b.app.test: no such name"),
+        (["0 0 0 ."], "the service is not available"),
+        (
+            ["0 0 80 a.app.test.", "0 0 80 b.app.test."],
+            "a.app.test: the name does not exist; b.app.test: the name does not exist",
+        ),
     ],
 )
 async def test_a_service_that_leads_nowhere(names: NameServer, told: Told, records: list[str], reason: str) -> None:

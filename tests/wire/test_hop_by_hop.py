@@ -85,7 +85,7 @@ async def test_answers_of_ones_own():
 
 def test_an_upgrade_on_another_answer_is_an_error_of_the_configuration():
     route = {"name": "f", "path": "/f", "respond": {"status": 400, "headers": {"Upgrade": "websocket"}}}
-    with pytest.raises(ConfigError, match="headers.Upgrade: belongs to an answer with status 426"):
+    with pytest.raises(ConfigError, match="headers.Upgrade: can only be sent in an answer with status 426"):
         GatewayConfig.from_dict({"routes": [route]})
 
 

@@ -1,4 +1,4 @@
-"""A policy that knows the tenants of a service: unknown ones are refused, the others are named to the upstream."""
+"""A policy for the tenants of a service: it refuses unknown tenants, and names the others to the upstream."""
 
 import asyncio
 import logging
@@ -15,30 +15,30 @@ from fastgate.gateway import ExchangeError, Outcome
 
 __all__ = ["TenantPolicy"]
 
-# Below "fastgate", so that [gateway.log] says how much of it is kept.
+# Below "fastgate", so that the level of [gateway.log] applies.
 _log = logging.getLogger("fastgate.plugins.tenant")
 
 
 class TenantPolicy(Policy):
-    """Tenants are listed in the configuration, in a file that is read again while the gateway runs, or both."""
+    """Reads the tenants from the configuration, from a file that it reads again while the gateway runs, or both."""
 
     class Options(msgspec.Struct, kw_only=True):
         header: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9-]+$")] = "x-tenant"
         """The field that names the tenant."""
         tenants: frozenset[str] = frozenset()
-        """Those that exist; none here and none in the file: any."""
+        """The known tenants; if this list and the file are empty, any tenant is accepted."""
         file: str = ""
-        """Where more of them are, one a line."""
+        """A file with more tenants, one a line."""
         refresh: Duration = 60.0
-        """How long the file's tenants are good for."""
+        """Seconds for which the tenants of the file are used before the file is read again."""
         required: bool = True
-        """Whether a request without a tenant is refused."""
+        """Whether the policy refuses a request without a tenant."""
 
         def __post_init__(self) -> None:
             if self.file and self.refresh <= 0:
-                raise ValueError("refresh must be more than 0 where a file is given")
+                raise ValueError("refresh must be more than 0 s if a file is set")
 
-    clock = time  # tests put theirs here
+    clock = time  # tests set another clock here
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -49,28 +49,28 @@ class TenantPolicy(Policy):
         self.reading: asyncio.Task[None] | None = None
 
     async def on_startup(self, gateway: Gateway) -> None:
-        # What cannot be read now keeps the gateway from starting, and a reload from being used.
+        # If the file cannot be read now, the gateway does not start, and a reload is refused.
         await self.read_tenants()
         _log.info("%d tenants, named by %s", len(self.tenants), self.options.header)
 
     def on_request(self, request: Request) -> Response | None:
         if self.options.file and self.clock.monotonic() >= self.fresh_until and self.reading is None:
-            # In a task of its own: no request waits for a file.
+            # In a separate task, so that no request waits for the file.
             self.reading = asyncio.create_task(self.read_again())
         header = self.options.header
         name = (request.headers.get(header) or "").strip().lower()
         if not name:
             return self.refusal(400, f"the field {header} is missing") if self.options.required else None
         if self.tenants and name not in self.tenants:
-            return self.refusal(403, "there is no such tenant")
-        # What the upstream reads is one field with one spelling, whatever the client sent.
+            return self.refusal(403, "unknown tenant")
+        # The upstream gets one field with one spelling, whatever the client sent.
         request.headers.set(header, name)
         request.state["tenant"] = name
         self.seen[name] += 1
         return None
 
     def on_response(self, request: Request, response: Response) -> None:
-        # A cache must not give one tenant's answer to another. An answer of another policy comes by here, too.
+        # A cache must not give one tenant's answer to another. Answers of other policies pass here, too.
         response.headers.add("vary", self.options.header)
 
     def on_error(self, request: Request, error: ExchangeError) -> None:

@@ -20,7 +20,7 @@ def test_the_upstream_is_told_one_spelling() -> None:
 
 @pytest.mark.parametrize(
     ("headers", "status", "detail"),
-    [({}, 400, "the field x-tenant is missing"), ({"x-tenant": "initech"}, 403, "there is no such tenant")],
+    [({}, 400, "the field x-tenant is missing"), ({"x-tenant": "initech"}, 403, "unknown tenant")],
 )
 def test_others_are_refused_before_the_upstream(headers: dict[str, str], status: int, detail: str) -> None:
     with testing.playbook(TenantPolicy, options={"tenants": ["acme"]}) as play:
@@ -82,7 +82,7 @@ async def test_a_file_that_is_not_there_keeps_the_gateway_from_starting(tmp_path
         ({"tenant": ["acme"]}, 'options.tenant: unknown key, did you mean "tenants"?'),
         ({"tenants": "acme"}, "options.tenants: expected `array`, got `str`"),
         ({"refresh": "soon"}, "options.refresh: expected a duration"),
-        ({"file": "tenants", "refresh": 0}, "options: refresh must be more than 0 where a file is given"),
+        ({"file": "tenants", "refresh": 0}, "options: refresh must be more than 0 s if a file is set"),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, Any], said: str) -> None:

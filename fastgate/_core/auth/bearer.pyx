@@ -41,7 +41,7 @@ cdef class TokenMethod(Method):
         if presence == NO_TOKEN:
             return ABSENT
         if presence == NOT_ONE_TOKEN:
-            return self.settle(x, "there is no token or more than one")
+            return self.settle(x, "the request has no token or more than one")
         identity = self.cache.find(value, length, wall_clock())
         if identity is not None:
             return self.grant(x, identity)

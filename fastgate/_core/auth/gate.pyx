@@ -13,10 +13,10 @@ to a service) leaves an awaitable in ``pending`` there and says WAITING. The gat
 `Refusal`; then the loop goes on where it stood. ``Refusal("auth_unavailable")`` is UNAVAILABLE, so that another method
 may still grant; any other refusal ends it.
 
-Fields that methods send upstream are **owned**: what a client sends under their names is taken away before anything is
-verified, whichever method grants, so that nobody can say who he is by himself. Every spelling of a name that becomes
-the same variable behind CGI, WSGI and PHP goes with it (`head.same_variable`). What a method may have to read first is
-taken away later: where it takes the place of a credential, when the method grants, else when anyone does.
+Fields that methods send upstream are **owned**: what a client sends under their names is removed before anything is
+verified, whichever method grants, so that a client cannot assert its own identity. Every spelling of a name that is
+the same variable behind CGI, WSGI and PHP is removed too (`head.same_variable`). What a method may have to read first
+is removed later: if it replaces a credential, when the method grants, else when any method does.
 
 `VerifiedCache` keeps identities in two dicts: what is asked for moves into the young one, and when that is half full it
 becomes the old one, whose rest is forgotten. So it is bounded, what is in use stays, and nothing is kept in order. A

@@ -6,7 +6,7 @@ from typing import Generic, Literal, TypeVar, final
 T = TypeVar("T")
 
 class Balancer(Generic[T]):
-    """Chooses among targets. The kinds differ in ``choose()``; this base class answers with the first in rotation.
+    """Chooses among targets. The classes differ in ``choose()``; this base class returns the first in rotation.
 
     ``weights``: one a target, default 1 each. A weight is a number from 0, which takes a target out of rotation, to
     10**9; anything below 10**-6 counts as that. Others raise ValueError. Consistent hashing: `ring`.
@@ -16,7 +16,7 @@ class Balancer(Generic[T]):
     size: int
     def __init__(self, targets: Iterable[T], weights: Iterable[float] | None = None) -> None: ...
     def choose(self, key: object = None) -> T:
-        """The target for the next request. Raises LookupError when there is none.
+        """The target for the next request. Raises LookupError if there is none.
 
         ``key`` is what hashing kinds choose by: bytes, or anything whose ``str()`` is the same in every process.
         """
@@ -27,11 +27,11 @@ class Balancer(Generic[T]):
         avoided unless all in rotation are.
         """
     def weigh(self, weights: Iterable[float]) -> None:
-        """New weights, one a target; 0 takes a target out of rotation. Raises ValueError for what is no weight."""
+        """New weights, one a target; 0 takes a target out of rotation. Raises ValueError for an invalid weight."""
     def begin(self, target: T) -> None:
-        """Counts one request in flight more with a target. Raises LookupError when it is none of the targets."""
+        """Counts one request in flight more with a target. Raises LookupError for an unknown target."""
     def done(self, target: T) -> None:
-        """Counts one less. Raises ValueError when there is none."""
+        """Counts one request in flight less. Raises ValueError if there is none."""
     def in_flight(self, target: T) -> int:
         """The requests in flight with a target."""
     def taken(self, key: object = None) -> AbstractContextManager[T]:

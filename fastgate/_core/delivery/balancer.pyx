@@ -121,7 +121,7 @@ cdef class Balancer:
         cdef int* after
         for index in range(size):
             if not isfinite(weights[index]) or not 0.0 <= weights[index] <= MOST:
-                raise ValueError(f"a weight is a number from 0 to {MOST:.0f}, not {weights[index]}")
+                raise ValueError(f"a weight must be a number from 0 to {MOST:.0f}, not {weights[index]}")
         self.make_room(size)
         fresh.size = size
         fresh.eligible = 0
@@ -556,7 +556,7 @@ cdef class Taken:
 
     def __enter__(self):
         if self.number >= 0:
-            raise RuntimeError("a target is taken already")
+            raise RuntimeError("a target is already taken")
         self.number = self.balancer.choose_number(self.key)
         self.balancer.counts[self.number] += 1
         return self.balancer.targets[self.number]

@@ -87,7 +87,7 @@ cdef class RetryBudget(Budget):
 
     def __cinit__(self, TargetRows memory not None, str upstream not None, double budget=0.2, *, now=None):
         if not 0.0 <= budget <= 1000.0:
-            raise ValueError("a retry budget is a share of first tries, 0 to 1000")
+            raise ValueError("a retry budget must be a share of first tries, 0 to 1000")
         self.memory = memory
         self.name = upstream
         self.row = memory.row(f"{upstream}\0")

@@ -381,7 +381,7 @@ cdef class UpstreamHealth:
         for _turn in range(20):
             if lock_state(self.upstream):
                 return 0
-        raise TimeoutError(f"the state of upstream {self.name!r} is locked by a process that does not go on")
+        raise TimeoutError(f"the state of upstream {self.name!r} is locked by a process that does not continue")
 
     def target(self, int index) -> TargetHealth:
         """The target at this position. Raises IndexError when there is none."""

@@ -75,7 +75,7 @@ cdef class ConsistentHash(Balancer):
 
     def __init__(self, targets, weights=None, bound=1.25, names=None):
         if bound != 0.0 and not 1.0 <= bound <= 1e6:
-            raise ValueError(f"a bound is 0 or at least 1, not {bound}")
+            raise ValueError(f"a bound must be 0 or at least 1, not {bound}")
         self.bound = bound
         self.names = None if names is None else tuple(names)
         self.set_weights(weights)

@@ -9,13 +9,13 @@ class Headers:
     """Header fields: names without case, values as str (latin-1), iteration in wire order.
 
     A field may occur several times. Fields that frame the message, name its host or end at this hop (``Host``,
-    A field may occur several times. Fields that frame the message, name its host or end at this hop (``Host``,
-    and cannot be changed; those that it removes are not seen. Every use raises RuntimeError once the exchange is over;
-    a name that is no token raises ValueError, one that is no str TypeError.
+    ``Content-Length``, ``Transfer-Encoding``, ``Connection``, …) are read-only; fields that the gateway removes are not
+    visible. Every use raises RuntimeError after the exchange has ended. A name that is not a token raises ValueError,
+    a name that is not a str TypeError.
     """
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of the field, in wire order; [] when there is none."""
+        """Every value of the field, in wire order; [] if there is none."""
     @overload
     def get(self, name: str) -> str | None:
         """The first value of the field, or ``default``."""
@@ -24,13 +24,13 @@ class Headers:
     def set(self, name: str, value: str) -> None:
         """Replaces every field of this name by one.
 
-        Raises ValueError for a name that is ruled by the gateway, and for a value with control characters or characters
+        Raises ValueError for a field that the gateway controls, and for a value with control characters or characters
         outside latin-1 (RFC 9110 section 5.5).
         """
     def add(self, name: str, value: str) -> None:
         """Appends one more field of this name. Raises as `set` does."""
     def remove(self, name: str) -> None:
-        """Removes every field of this name; none is no error. Raises as `set` does."""
+        """Removes every field of this name, if there is any. Raises as `set` does."""
     def items(self) -> list[tuple[str, str]]:
         """(name, value) pairs in wire order, names as they were sent."""
     def __getitem__(self, name: str) -> str: ...
@@ -41,7 +41,7 @@ class Headers:
     def __len__(self) -> int: ...
 
 class Request:
-    """The request of an exchange, as policies see it. Made by the gateway only.
+    """The request of an exchange, as policies see it. Only the gateway makes it.
 
     It is valid until the exchange ends; afterwards every use raises RuntimeError.
     """
@@ -55,7 +55,7 @@ class Request:
         """How the client reached the gateway."""
     @property
     def host(self) -> str:
-        """Host and port that were asked for, as they were sent; "" when an HTTP/1.0 client named none."""
+        """The requested host and port, as the client sent them; "" if an HTTP/1.0 client sent none."""
     @property
     def path(self) -> str:
         """The normalised path, percent-decoded, for people to read.
@@ -73,7 +73,7 @@ class Request:
         """Query parameters, decoded: name → values in order."""
     @property
     def headers(self) -> Headers:
-        """The fields of the request; what is changed here is what the upstream gets."""
+        """The fields of the request; the upstream gets the changed fields."""
     @property
     def cookies(self) -> Mapping[str, str]:
         """Cookies: name → value. Malformed ones are left out, of several with one name the last counts."""
@@ -82,7 +82,7 @@ class Request:
         """Parameters of the route's path, percent-decoded."""
     @property
     def client_ip(self) -> str:
-        """Address of the client: the last one that no trusted proxy vouches for; "" when it is not known.
+        """Address of the client: the last address that is not one of a trusted proxy; "" if the client is unknown.
 
         "unix:" behind a Unix socket.
         """
@@ -94,7 +94,7 @@ class Request:
         """Name of the route."""
     @property
     def identity(self) -> Any:
-        """Who asks, as an authentication policy found out; None when nobody looked."""
+        """The identity of the client, from an authentication policy; None without one."""
     @identity.setter
     def identity(self, value: Any) -> None: ...
     @property
@@ -109,14 +109,14 @@ class Request:
         Raises RuntimeError when no policy of the route declares that it reads request bodies.
         """
     def end(self) -> None:
-        """The exchange is over: from now on every use raises. Called by the gateway."""
+        """The exchange has ended: from now on every use raises. The gateway calls this."""
 
 class Response(Answer):
-    """An answer that a policy gives: ``Response(403, "no", headers={"x-why": "…"})``.
+    """An answer of a policy: ``Response(403, "no", headers={"x-why": "…"})``.
 
     ``status`` is a final one, 200 to 599. ``body`` is bytes, or str, which is sent as UTF-8; ``json`` is any value that
-    msgspec encodes. Content-Type follows from the kind of body unless ``headers`` name one; Content-Length is written
-    by the gateway. Raises ValueError for what cannot be a status or a field.
+    msgspec encodes. Content-Type follows from the kind of body unless ``headers`` name one; the gateway writes
+    Content-Length. Raises ValueError for an invalid status or field.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Response(Answer):
     ) -> None: ...
     @property
     def status(self) -> int:
-        """The status code. Setting it raises ValueError for anything but a final one."""
+        """The status code. Setting it raises ValueError unless it is a final one, 200 to 599."""
     @status.setter
     def status(self, value: int) -> None: ...
     @property
@@ -138,11 +138,11 @@ class Response(Answer):
     def body(self) -> bytes:
         """The body.
 
-        Of an upstream's response it can be read where a policy of the route declares ``body = "full"``; elsewhere it
+        For an upstream's response this works if a policy of the route declares ``body = "full"``; otherwise it
         raises RuntimeError.
         """
     def end(self) -> None:
-        """The exchange is over. An answer of one's own stays what it is."""
+        """The exchange has ended. An answer of a policy stays usable."""
 
 class UpstreamResponse(Response):
     """The upstream's response, as ``on_response`` sees it: ``headers`` and ``status`` can be changed.
@@ -159,7 +159,7 @@ class UpstreamResponse(Response):
     def body(self) -> bytes:
         """The body. Raises RuntimeError when no policy of the route declares ``body = "full"``."""
     def end(self) -> None:
-        """The exchange is over: from now on every use raises. Called by the gateway."""
+        """The exchange has ended: from now on every use raises. The gateway calls this."""
 
 class ExchangeError(Exception):
     """Why an exchange failed, for ``on_error``. ``__cause__`` is the exception of a policy that raised."""
@@ -167,7 +167,7 @@ class ExchangeError(Exception):
     cause: str
     """The word that the access log uses."""
     status: int
-    """What the client would be told."""
+    """The status that the client would get."""
     detail: str
-    """The sentence that the client would be told."""
+    """The sentence that the client would get."""
     def __init__(self, cause: str, status: int, detail: str, exception: BaseException | None = None) -> None: ...

@@ -34,7 +34,7 @@ cdef bytes field_name(object name):
         raise TypeError(f"a header name must be a str, not {type(name).__name__}")
     text = (<str>name).encode("latin-1", "replace")
     if not is_token(<const unsigned char*>text, len(text)):
-        raise ValueError(f"not a header name: {name!r}")
+        raise ValueError(f"{name!r} is not a valid header name")
     return text
 
 
@@ -46,7 +46,7 @@ cdef bytes editable(object name, bint of_answer):
     cdef bytes text = field_name(name)
     cdef int number = name_id(<const unsigned char*>text, len(text))
     if name_flags_of(number) and not (of_answer and (number == UPGRADE or number == PROXY_AUTHENTICATE)):
-        raise ValueError(f"the header {name!r} is ruled by the gateway")
+        raise ValueError(f"the gateway controls the header {name!r}; policies cannot change it")
     return text
 
 
@@ -68,7 +68,7 @@ cdef bytes field_value(object value):
 
 cdef int final_status(object status) except -1:
     if not isinstance(status, int) or not 200 <= status <= 599:
-        raise ValueError(f"not a final status: {status!r}")
+        raise ValueError(f"{status!r} is not a valid final status (200 to 599)")
     return status
 
 
@@ -79,7 +79,7 @@ cdef class Headers:
     """
 
     def __init__(self):
-        raise TypeError("headers are made by the gateway")
+        raise TypeError("only the gateway makes Headers")
 
     cdef list extra(self):
         if self.answer is not None:

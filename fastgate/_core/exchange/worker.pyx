@@ -136,7 +136,7 @@ cdef class Engine:
         free_buffer(&self.buffer)
 
     def timer_failed(self, error):
-        self.loop.call_exception_handler({"message": "a deadline could not be handled", "exception": error})
+        self.loop.call_exception_handler({"message": "a deadline handler raised an exception", "exception": error})
 
     def start(self):
         """Sets the wheel going."""
@@ -203,7 +203,7 @@ cdef class Engine:
     cdef int turned_away(self, str kind, str reason) except -1:
         """Counts a connection above a limit, and says so."""
         self.slab.refused_connections += 1
-        return self.say_full(kind, f"connections are turned away: {reason}")
+        return self.say_full(kind, f"refusing new connections: {reason}")
 
     cdef int say_full(self, str kind, str message) except -1:
         """Says that there are too many connections, of each kind at most once in ten seconds."""

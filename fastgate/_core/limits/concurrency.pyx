@@ -117,11 +117,11 @@ cdef class Concurrency(ShareCounter):
     ):
         cdef bytes label = name.encode("utf-8", "surrogateescape")
         if not 1 <= max < 1 << 31:
-            raise ValueError(f"max is a whole number from 1 to {(1 << 31) - 1}, not {max!r}")
+            raise ValueError(f"max must be a whole number from 1 to {(1 << 31) - 1}, not {max!r}")
         if not 0 <= queue < 1 << 31:
-            raise ValueError(f"queue is a whole number from 0 to {(1 << 31) - 1}, not {queue!r}")
+            raise ValueError(f"queue must be a whole number from 0 to {(1 << 31) - 1}, not {queue!r}")
         if minimum is not None and not 1 <= minimum <= max:
-            raise ValueError(f"minimum is a whole number from 1 to max, not {minimum!r}")
+            raise ValueError(f"minimum must be a whole number from 1 to max, not {minimum!r}")
         if region is None:
             region = own_region("shares", SHARES_LAYOUT, shares_size(entries, 1))
             prepare_shares(region)
@@ -415,7 +415,7 @@ cdef class Share:
     """One request that runs or waits under a limit. Belongs to the worker that took it."""
 
     def __init__(self):
-        raise TypeError("a Share is taken from a Concurrency")
+        raise TypeError("use Concurrency.take() to get a Share")
 
     def promote(self) -> bool:
         """Whether what waited is running now."""

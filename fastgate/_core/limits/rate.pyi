@@ -2,31 +2,31 @@ from fastgate._core.memory.region import Region
 from fastgate._core.memory.store import RateCounter
 
 class Decision:
-    """What a limit said. True when it admitted."""
+    """The answer of a limit. True if it admitted the request."""
 
     @property
     def admitted(self) -> bool: ...
     @property
     def remaining(self) -> int:
-        """How many could still be admitted at this instant."""
+        """How many more requests the limit would admit at this instant."""
     @property
     def reset(self) -> float:
         """Seconds until the bucket is full again, the window ends, or the oldest admission leaves the span."""
     @property
     def retry_after(self) -> float:
-        """0.0 when admitted; else seconds until one would be, in whole milliseconds."""
+        """0.0 if admitted; else seconds until the limit admits the next request, in whole milliseconds."""
     def __bool__(self) -> bool: ...
 
 class Limit(RateCounter):
-    """How many a key may have in a span of time. Made by TokenBucket, FixedWindow or SlidingWindowLog.
+    """How many requests a key may have in a span of time: TokenBucket, FixedWindow or SlidingWindowLog.
 
-    All processes that share a region count as one, and so do all limits of one kind and ``name`` in it: changed numbers
-    apply to what was counted before. Without a region a limit has memory of its own. Times (``now_ns``) are
+    All processes that share a region share its counts, and so do all limits of one kind and ``name`` in it: changed
+    numbers apply to earlier counts. Without a region a limit has its own memory. Times (``now_ns``) are
     those of ``time.monotonic_ns()``, and this is their default.
 
-    Where there is no room for a new key another one is forgotten: that which has used the least share of what its limit
-    allows, where limits with many keys give way to others first. ``chosen`` says that clients choose the keys (by a
-    header field, say): these have room apart, so that whatever they invent takes none from the others.
+    If there is no room for a new key, the limit forgets another one: the key that has used the least share of its
+    limit; limits with many keys lose keys first. ``chosen`` says that clients choose the keys (for example by a
+    header field): these have separate room, so that invented keys take none from the others.
     """
 
     @property
@@ -45,7 +45,7 @@ class Limit(RateCounter):
         ValueError for an amount that is not a whole number from 1 to 2147483647.
         """
     def peek(self, key: str | bytes, amount: int = 1, *, now_ns: int | None = None) -> Decision:
-        """What take() would say, taking nothing: ``remaining`` still contains what would be taken."""
+        """What take() would answer, without taking: ``remaining`` includes what take() would count."""
     def put_back(self, key: str | bytes, amount: int = 1, *, now_ns: int | None = None) -> None:
         """Undoes an admission of take() at this time."""
     def adjust(
@@ -133,7 +133,7 @@ def prepare(region: Region) -> None:
     """
 
 def evictions(region: Region) -> int:
-    """How many keys were forgotten before their time for want of room: token buckets and fixed windows in the region
+    """How many keys the limits forgot too early because memory was full: token buckets and fixed windows in the region
     ``limits``, sliding logs in ``logs``.
     """
 

@@ -152,15 +152,15 @@ cdef class Limit(RateCounter):
         """What every kind has, checked."""
         cdef bytes label = name.encode("utf-8", "surrogateescape")
         if rate != int(rate) or not 1 <= rate < 1 << 31:
-            raise ValueError(f"rate is a whole number from 1 to {(1 << 31) - 1}, not {rate!r}")
+            raise ValueError(f"rate must be a whole number from 1 to {(1 << 31) - 1}, not {rate!r}")
         if not 0 < per <= 366 * _DAY:
-            raise ValueError(f"per is more than 0 and at most 366 days in seconds, not {per!r}")
+            raise ValueError(f"per must be more than 0 s and at most 366 days in seconds, not {per!r}")
         self.region = region
         self.chosen = chosen
         self.rate = int(rate)
         self.per_ns = round(Fraction(per) * _NS)
         if <uint64_t>self.rate > self.per_ns:
-            raise ValueError("no limit admits more than one in a nanosecond")
+            raise ValueError("rate must be at most one request per nanosecond")
         siphash_derive(self.secret, region.secret, PyBytes_AS_STRING(label), PyBytes_GET_SIZE(label))
         return 0
 
@@ -234,7 +234,7 @@ cdef uint64_t time_of(now_ns) except? 0:
     if now_ns is None:
         return monotonic_ns()
     if not 0 <= now_ns < 1 << 58:
-        raise ValueError("now_ns is a time of CLOCK_MONOTONIC in nanoseconds")
+        raise ValueError("now_ns must be a time of CLOCK_MONOTONIC in nanoseconds")
     return now_ns
 
 
@@ -249,11 +249,11 @@ cdef class TokenBucket(Limit):
         if burst is None:
             burst = rate
         if burst != int(burst) or not 1 <= burst < 1 << 31:
-            raise ValueError(f"burst is a whole number from 1 to {(1 << 31) - 1}, not {burst!r}")
+            raise ValueError(f"burst must be a whole number from 1 to {(1 << 31) - 1}, not {burst!r}")
         if overdraft != int(overdraft) or not 0 <= overdraft < 1 << 31:
-            raise ValueError(f"overdraft is a whole number from 0 to {(1 << 31) - 1}, not {overdraft!r}")
+            raise ValueError(f"overdraft must be a whole number from 0 to {(1 << 31) - 1}, not {overdraft!r}")
         if (burst + overdraft) * self.per_ns > self.rate * 3660 * _DAY * _NS:
-            raise ValueError("a bucket that takes more than ten years to fill cannot be told from an empty one")
+            raise ValueError("burst and overdraft must fill within ten years at this rate")
         self.burst = int(burst)
         self.room = entry_room(self.region, chosen)
         self.number(self.room.table.allowances, ARRIVAL)
@@ -360,9 +360,9 @@ cdef class FixedWindow(Limit):
     ):
         self.settle(_own_table(entries) if region is None else region, rate, per, name, chosen)
         if self.per_ns < 50000000:
-            raise ValueError("a fixed window is at least 0.05 seconds long")
+            raise ValueError("per must be at least 0.05 s for a fixed window")
         if self.rate > COUNT_MASK:
-            raise ValueError(f"a fixed window counts to {COUNT_MASK}")
+            raise ValueError(f"rate must be at most {COUNT_MASK} for a fixed window")
         self.room = entry_room(self.region, chosen)
         self.number(self.room.table.allowances, WINDOW)
         self.units = (self.per_ns + UNIT_NS - 1) // UNIT_NS

@@ -66,7 +66,7 @@ cdef class Histogram:
         cdef int bucket
         cdef uint64_t rank, seen = 0, total = self.count
         if not 0.0 <= percent <= 100.0:
-            raise ValueError("a percentile lies between 0 and 100")
+            raise ValueError("a percentile must be between 0 and 100")
         if total == 0:
             return 0.0
         exact = total * percent / 100.0

@@ -126,7 +126,7 @@ cdef class Segment:
         there are not 1 to 4096 slots and 1 to 1048576 targets, OSError when memory is refused.
         """
         if not 1 <= slots <= 4096 or not 1 <= targets <= 1048576:
-            raise ValueError("a segment has 1 to 4096 slots and 1 to 1048576 targets")
+            raise ValueError("a segment must have 1 to 4096 slots and 1 to 1048576 targets")
         cdef Segment self = Segment.__new__(Segment)
         cdef Header* header
         cdef RegionEntry* entry

@@ -53,7 +53,7 @@ cdef class ContentTypes(Gate):
         elif self.plain and head.find(b"content-encoding", 16, 0) >= 0:
             x.refusal_of = BAD_CONTENT_TYPE
             x.refusal_fields = [(b"Accept-Encoding", b"identity")]
-            x.refusal_detail = "A request body is accepted here only without a content coding."
+            x.refusal_detail = "This route accepts request bodies only without a content coding."
         else:
             return PASSED
         x.refuse(BAD_CONTENT_TYPE)

@@ -47,7 +47,7 @@ _REFUSED_GROUPS = {
     "(?!": "looks ahead, {linear}: {instead}",
     "(?P=": "refers to a group, {linear}: write what the group matches once more, or compare the two in a plugin",
     "(?(": "depends on a group, {linear}: write both cases as alternatives, as in (?:a|b)",
-    "(?>": "is not needed, because nothing is tried again: write (?:",
+    "(?>": "is not needed, because matching never backtracks: write (?:",
     "(?#": "is not supported: leave the comment out",
 }
 _GROUPS = ("group", "name")
@@ -194,7 +194,7 @@ def _tokens(text: str) -> Iterator[_Token]:
                 at = found.end()
                 if text.startswith("+", at):
                     raise ValueError(
-                        f'"{found[0]}+"{_place(begin)} is not needed, because nothing is tried again: '
+                        f'"{found[0]}+"{_place(begin)} is not needed, because matching never backtracks: '
                         f'write "{found[0]}"'
                     )
                 # RE2 reads {,3} as plain text.

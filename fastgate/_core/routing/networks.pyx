@@ -167,7 +167,7 @@ cdef class Networks:
         at = parse(encoded, &high, &low) if b"\0" not in encoded and b"%" not in encoded else -1
         bits = 128 if ":" in address else 32
         if at < 0 or mark < 0 or (slash and not (prefix.isascii() and prefix.isdecimal() and int(prefix) <= bits)):
-            raise ValueError(f'"{network}" is no network')
+            raise ValueError(f'"{network}" is not a valid network')
         length = int(prefix) if slash else bits
         if at == 0 and bits == 128:
             if length < 96:

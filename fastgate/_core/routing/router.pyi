@@ -31,11 +31,11 @@ class Entry:
 
 @final
 class Match:
-    """The route that takes a request. Parameters are decoded when they are first asked for."""
+    """The route that matches a request. Parameters are decoded when they are first read."""
 
     @property
     def value(self) -> Any:
-        """What was given to ``Router.add``."""
+        """The value from ``Router.add``."""
     @property
     def params(self) -> dict[str, str]:
         """The parameters of the path by name, percent-decoded; the same dict each time."""
@@ -50,8 +50,8 @@ class Router:
 
     The order of candidates: priority, then host (exact, longer wildcard, any), then the path segment by segment from
     the left (literal, ``{parameter}``, ``{rest*}`` and ``/*``; regular expressions last), then methods given, more
-    header conditions, more query conditions, and the order of addition. A candidate whose host, method or condition
-    does not hold is passed over. ``merge_slashes``: whether ``//`` in the path of a request is one slash.
+    header conditions, more query conditions, and the order of addition. The router skips a candidate whose host, method
+    or condition does not match. ``merge_slashes``: whether ``//`` in the path of a request is one slash.
     """
 
     def __init__(self, *, merge_slashes: bool = True) -> None: ...
@@ -78,8 +78,8 @@ class Router:
         ``/api/*`` (a prefix on a segment border, ``/api`` too) or ``~regex`` (of the whole path; its named groups are
         parameters). ``methods``: default all; GET implies HEAD. ``hosts``: names or ``*.suffix``. ``headers`` and
         ``query``: name → a value, ``*`` (present) or ``~regex`` (of the whole value); all must hold. Regular
-        expressions are those of RE2, matched in time linear in the text. Raises ValueError, before anything is changed,
-        when one of them is malformed, and RuntimeError in the middle of a search of the same thread (in a signal's
+        expressions are those of RE2, matched in time linear in the text. If an argument is malformed, raises ValueError
+        and changes nothing. Raises RuntimeError in the middle of a search of the same thread (in a signal's
         handler).
         """
     def match(
@@ -113,6 +113,6 @@ class Router:
 def normalized(path: str, *, merge_slashes: bool = True, encoded_backslash: bool = False) -> str:
     """The normal form of a percent-encoded path as ``Router`` matches it (RFC 3986 §6.2.2).
 
-    Raises ValueError when the path must be refused: it climbs above the root, has a broken escape, ``%00``, a backslash
+    Raises ValueError if the path must be refused: it leads above the root, has a broken escape, ``%00``, a backslash
     in either spelling, ``?``, ``#`` or a segment that another program could read as a dot segment.
     """

@@ -74,7 +74,7 @@ cdef class _Pattern:
         cdef list segments
         cdef Py_ssize_t i
         if not path.startswith("/"):
-            raise ValueError('a pattern begins with "/", or with "~" when it is a regular expression')
+            raise ValueError('a pattern must begin with "/", or with "~" if it is a regular expression')
         for character in "?#\\":
             if character in path:
                 raise ValueError(f"{character!r} cannot occur in a path" + (
@@ -91,7 +91,7 @@ cdef class _Pattern:
                 self.literals.append(f"{literal}/")
                 self.end = PREFIX
             elif "*" in segment:
-                raise ValueError('"*" is a whole segment at the end ("/api/*"); the character itself is written %2A')
+                raise ValueError('"*" must be the whole last segment ("/api/*"); write the character itself as %2A')
             else:
                 if not segment and not last and merge_slashes:
                     raise ValueError('"//" never matches: repeated slashes of a request are merged')
@@ -108,15 +108,15 @@ cdef class _Pattern:
             if segment.count("{") != segment.count("}"):
                 raise ValueError(f"unbalanced braces in {segment!r}")
             raise ValueError(
-                f"{segment!r} is no parameter: it is a whole segment, {{name}} or, at the end, {{name*}}, "
-                "its name made of letters, digits and underscores"
+                f"{segment!r} is not a valid parameter: use a whole segment, {{name}} or, at the end, {{name*}}, "
+                "with a name of letters, digits and underscores"
             )
         name, star = found.groups()
         if name in self.names:
             raise ValueError(f"parameter {name!r} occurs twice")
         if star:
             if not last:
-                raise ValueError(f"{segment!r} takes the rest of the path and must be the last segment")
+                raise ValueError(f"{segment!r} matches the rest of the path and must be the last segment")
             self.end = REST
         self.names.append(name)
         return 0
@@ -144,7 +144,7 @@ cdef str literal_segment(str segment):
 cdef tuple strings(object given, str what):
     """A list of distinct strings as a tuple."""
     if isinstance(given, (str, bytes)):
-        raise TypeError(f"{what} is a list of strings, not one string")
+        raise TypeError(f"{what} must be a list of strings, not one string")
     cdef tuple values = tuple(given)
     cdef set seen = set()
     for value in values:
@@ -200,7 +200,7 @@ cdef tuple checked_conditions(object given, str what, bint fold):
         raise ValueError(f"{what}: more than {MAX_CONDITIONS} conditions")
     for name, value in named.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"{what}: names and values are strings, not {name!r}: {value!r}")
+            raise TypeError(f"{what}: names and values must be strings, not {name!r}: {value!r}")
         if not name or (fold and TOKEN.fullmatch(name) is None):
             raise ValueError(f"{what}: {name!r} is not a field name")
         if fold:

@@ -20,18 +20,18 @@ REASONS = (
 """Their words; the counter of each is ``tls_failed_`` and the word."""
 
 _SENTENCES = {
-    "plain_http": "it speaks plain HTTP, and this port TLS",
-    "no_certificate": "it shows no certificate, and client_auth requires one",
-    "unknown_authority": "its certificate is of an authority that client_ca does not have",
-    "expired_certificate": "its certificate is out of its time",
-    "bad_certificate": "its certificate is not accepted",
-    "protocol_version": "it speaks no version of TLS that is allowed here (min_version)",
-    "no_shared_cipher": "it has no cipher suite, group or signature in common with the gateway",
-    "bad_server_name": "the server name that it asks for is not a valid host name",
-    "refused_by_client": "it refuses what the gateway shows or speaks",
+    "plain_http": "the client sent plain HTTP, but this port speaks TLS",
+    "no_certificate": "the client sent no certificate, but client_auth requires one",
+    "unknown_authority": "client_ca does not contain the authority of the client's certificate",
+    "expired_certificate": "the client's certificate has expired or is not valid yet",
+    "bad_certificate": "the client's certificate is not accepted",
+    "protocol_version": "the client does not support a TLS version that min_version allows",
+    "no_shared_cipher": "the client and the gateway have no cipher suite, group or signature in common",
+    "bad_server_name": "the server name that the client requested is not a valid host name",
+    "refused_by_client": "the client rejected the gateway's certificate or TLS version",
     "timeout": "the handshake was not complete within header_timeout",
-    "cut": "it closed the connection before the handshake was complete",
-    "malformed": "what it sends is not a valid TLS handshake",
+    "cut": "the client closed the connection before the handshake was complete",
+    "malformed": "the client sent data that is not a valid TLS handshake",
 }
 _QUIET = frozenset({"timeout", "cut"})  # port scans and health checks: counted, and in the log at level debug
 
@@ -111,7 +111,7 @@ class TLSFailures:
     """Tells of failed handshakes."""
 
     def __init__(self, log: Callable[[str, str], object]) -> None:
-        self._lines = FewLines(log, "%d more TLS handshakes of clients failed; not all of them are told")
+        self._lines = FewLines(log, "%d more TLS handshakes of clients failed; the log does not list them all")
 
     def tell(self, word: str, address: str, said: str, now: int) -> None:
         """One has failed, at this time in milliseconds."""

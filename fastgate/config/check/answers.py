@@ -30,7 +30,7 @@ def answer_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
         if not route.upstreams():
             for name in UPSTREAM_ONLY:
                 if raw.get(name, False) is not False:
-                    yield (*keys, name), "is not used: this route has no upstream"
+                    yield (*keys, name), "has no effect: this route has no upstream"
         if route.redirect:
             yield from _redirect_warnings(route, (*keys, "redirect", "to"))
 
@@ -40,9 +40,9 @@ def _redirect_warnings(route: Route, keys: PathKeys) -> Iterator[Finding]:
     to = route.redirect.to
     parts = parse_redirect(to)
     if to.lower() in ("https://{path}", "http://{path}") or to in ("{path}", route.path):
-        yield keys, "sends the client to where it came from"
+        yield keys, "redirects the client to the same URL"
     if any(isinstance(part, Variable) and part.name == "param" for part in _host_of(parts)):
-        yield keys, "lets whoever makes a link choose the site that clients are sent to"
+        yield keys, "open redirect: the author of the link chooses the host"
 
 
 def _host_of(parts: tuple[str | Variable, ...]) -> Iterator[str | Variable]:

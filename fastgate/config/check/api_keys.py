@@ -16,22 +16,22 @@ def key_warnings(config: Root, now: float) -> Iterator[Finding]:
     keys = config.gateway.keys
     asking = {route.name: (number, route) for number, route in enumerate(config.routes) if asks_for_key(route)}
     if config.auth.key.query:
-        yield ("auth", "key", "query"), "URLs are kept in histories and in the logs of others, and keys with them"
+        yield ("auth", "key", "query"), "histories and the logs of other systems keep URLs, and the keys in them"
     for name, key in keys.items():
         place = ("gateway", "keys", name)
         if key.expires and parse_instant(key.expires) <= now:
-            yield (*place, "expires"), f"the key has expired on {format_instant(parse_instant(key.expires))}"
+            yield (*place, "expires"), f"the key expired on {format_instant(parse_instant(key.expires))}"
         if key.previous is not None and parse_instant(key.previous.expires) <= now:
-            yield (*place, "previous"), "is over: it can be taken out"
+            yield (*place, "previous"), "has expired: remove it"
         for number, where in enumerate(key.routes):
             if where not in asking:
-                yield (*place, "routes", number), f"the route {quote(where)} does not ask for keys"
+                yield (*place, "routes", number), f"route {quote(where)} does not accept keys"
     open_to_all = any(not key.routes and not key.disabled for key in keys.values())
     for name, (number, route) in asking.items():
         good = open_to_all or any(name in key.routes and not key.disabled for key in keys.values())
         if not good and (route.auth is not None and (route.auth.all or route.auth.any == ["key"])):
-            why = "no key is good for it" if keys else "there is no [gateway.keys]: `fastgate keys new` makes a key"
-            yield ("routes", number, "auth"), f"nobody is let in: {why}"
+            why = "no valid key can use it" if keys else "there is no [gateway.keys]; `fastgate keys new` creates a key"
+            yield ("routes", number, "auth"), f"refuses every request: {why}"
 
 
 def asks_for_key(route: Route) -> bool:
@@ -51,10 +51,10 @@ def key_faults(config: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
             if not isinstance(hashed, str):
                 continue
             if hashed in owners:
-                whose = "this key" if owners[hashed] == name else f"the key {quote(owners[hashed])}"
-                yield (*place, *where), f"is the hash of {whose} already: each has a secret of its own"
+                whose = "this key" if owners[hashed] == name else f"key {quote(owners[hashed])}"
+                yield (*place, *where), f"duplicates the hash of {whose}; every key needs its own secret"
             owners.setdefault(hashed, name)
         for number, route in enumerate(items(key.routes)):
             if isinstance(route, str) and route not in routes:
                 hint = did_you_mean(route, routes)
-                yield (*place, "routes", number), f"there is no route {quote(route)}{hint}"
+                yield (*place, "routes", number), f"unknown route {quote(route)}{hint}"

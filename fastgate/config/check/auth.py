@@ -15,8 +15,8 @@ from fastgate.config.schema.auth import METHODS, AuthRule
 from fastgate.config.schema.header_edits import HeaderEdits
 from fastgate.config.schema.root import Root
 from fastgate.config.schema.routes import Route
+from fastgate.config.syntax.request_key import names_identity
 from fastgate.config.syntax.templates import Variable, parse_template
-from fastgate.config.syntax.words import names_identity
 
 
 def auth_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -37,7 +37,10 @@ def _method_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]
     for keys in tables:
         name = "key" if keys == ("gateway", "keys") else keys[-1]
         if name not in named:
-            yield keys, f'no route asks for it: nobody is kept out before a route has auth = {{ any = ["{name}"] }}'
+            yield (
+                keys,
+                f'no route uses this method, so it protects nothing; add `auth = {{ any = ["{name}"] }}` to a route',
+            )
     yield from basic_warnings(config)
     yield from jwt_warnings(config, data)
 
@@ -53,7 +56,7 @@ def _claim_warnings(config: Root) -> Iterator[Finding]:
         for place, claim in _named_claims(route, config.defaults):
             if claim not in known and claim.partition(".")[0] not in known:
                 ways = " or ".join(quote(name) for name in route.auth.names())
-                yield ("routes", number, *place), f"no claim {quote(claim)} comes with {ways}"
+                yield ("routes", number, *place), f"unknown claim {quote(claim)}: not provided by {ways}"
 
 
 def _claims(config: Root, names: Iterable[str]) -> set[str] | None:
@@ -61,12 +64,12 @@ def _claims(config: Root, names: Iterable[str]) -> set[str] | None:
     if "jwt" in names:
         return None
     forward = config.auth.forward
-    told = {
+    provided = {
         "key": ("tags",),
         "certificate": ("cn", "subject", "issuer", "serial", "not_after", "fingerprint_sha256", "san"),
         "forward": [name.lower() for name in forward.response_headers] if forward else (),
     }
-    return {claim for name in names for claim in told.get(name, ())}
+    return {claim for name in names for claim in provided.get(name, ())}
 
 
 def _named_claims(route: Route, defaults: Any) -> Iterator[tuple[PathKeys, str]]:
@@ -92,7 +95,7 @@ def method_faults(config: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
     basic = config.auth.basic
     # A name that could not be read is not among the users, and has been reported.
     if basic and basic.users == {} and basic.file == "" and not data["auth"]["basic"].get("users"):
-        yield ("auth", "basic"), "needs users or a file with them"
+        yield ("auth", "basic"), "needs users or a file"
     tls = config.gateway.tls
     if config.auth.certificate and (tls is None or getattr(tls, "client_auth", "") == "none"):
         yield (
@@ -112,9 +115,9 @@ def auth_faults(table: Any, keys: PathKeys, config: Any) -> Iterator[Finding]:
     for kind in ("any", "all"):
         for number, name in enumerate(items(getattr(rule, kind))):
             if isinstance(name, str) and getattr(config.auth, name, True) is None:
-                yield (*keys, "auth", kind, number), f"there is no [auth.{name}]: add it, with its keys"
+                yield (*keys, "auth", kind, number), f"there is no [auth.{name}]; add this table"
     if getattr(table, "public", False) is True:
-        yield (*keys, "public"), "contradicts auth, which this route has too: leave one of them out"
+        yield (*keys, "public"), "contradicts auth, which this route also has: remove one of them"
 
 
 def identity_faults(route: Any, keys: PathKeys, defaults: Any) -> Iterator[Finding]:
@@ -129,7 +132,7 @@ def identity_faults(route: Any, keys: PathKeys, defaults: Any) -> Iterator[Findi
             for key in items(limit.key):
                 if isinstance(key, str) and names_identity(key):
                     place = (*keys, name, number) if isinstance(value, list) and len(value) > 1 else (*keys, name)
-                    yield (*place, "key"), f'"{key}" is not known here: the route has no auth'
+                    yield (*place, "key"), f'"{key}" is unknown here, because the route has no auth'
     if not items(route.policies):
         yield from _identity_faults_in_edits(route, keys, defaults)
 
@@ -144,5 +147,7 @@ def _identity_faults_in_edits(route: Any, keys: PathKeys, defaults: Any) -> Iter
             for part in parse_template(text):
                 if isinstance(part, Variable) and part.name in ("key", "claim"):
                     written = f"{{{part.name}.{part.argument}}}"
-                    message = f"{written} is not known here: the route has no auth, and no plugin that could tell"
+                    message = (
+                        f"{written} is unknown here, because the route has no auth and no plugin that could provide it"
+                    )
                     yield (*keys, name, *where), message

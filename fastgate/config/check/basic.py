@@ -12,4 +12,7 @@ def basic_warnings(config: Root) -> Iterator[Finding]:
     if config.auth.basic is not None:
         users, _ = read_users(config.auth.basic)
         if len({stored[4:6] for stored in users.values()}) > 1:
-            yield ("auth", "basic"), "hashes have different costs: by the time of an answer names can be found out"
+            yield (
+                ("auth", "basic"),
+                "the hashes have different costs, so the time of an answer reveals which names exist: use one cost",
+            )

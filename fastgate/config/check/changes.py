@@ -37,8 +37,8 @@ def emptied(old: Root, new: Root) -> list[Problem]:
         return []
     count = f"{len(old.routes)} route{'' if len(old.routes) == 1 else 's'}"
     message = (
-        f"there are none, while the configuration in use has {count}: every request would get 404. If that is meant, "
-        "use `fastgate reload --allow-empty`, or allow_empty=True in Python"
+        f"the file has none, but the running configuration has {count}: every request would get 404. "
+        "If you want this, use `fastgate reload --allow-empty`, or allow_empty=True in Python"
     )
     return [Problem(path="routes", message=message)]
 

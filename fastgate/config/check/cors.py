@@ -24,15 +24,18 @@ def cors_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _cors_warnings(cors: CORS, table: PolicyKeys, keys: PathKeys) -> Iterator[Finding]:
     if cors.opaque_with_credentials():
-        yield (*keys, "origins"), 'any site can make a page whose origin is "null", and it would get users\' data'
+        yield (
+            (*keys, "origins"),
+            'every site can make a page whose origin is "null", and that page could read the data of users',
+        )
     for number, origin in enumerate(cors.origins):
         if origin.startswith("~") and _ANY_CHARACTER.search(_ESCAPED.sub("", origin)):
             yield (
                 (*keys, "origins", number),
-                'a "." stands for any character, also in names that others can register: write "[.]"',
+                '"." matches any character, so names that others can register may match too: write "[.]"',
             )
     if isinstance(table, Route) and table.methods:
         taken = {*table.methods, *(["HEAD"] if "GET" in table.methods else [])}
         others = [method for method in cors.methods if method != "*" and method not in taken]
         if others:
-            yield (*keys, "methods"), f"the route does not take {', '.join(others)}"
+            yield (*keys, "methods"), f"the route does not accept {', '.join(others)}"

@@ -68,7 +68,7 @@ def _unwritable(path: str) -> str:
         return "is a folder"
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
-        return f"cannot be written: there is no folder {folder}"
+        return f"cannot be written: the folder {folder} does not exist"
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         return "cannot be written: permission denied"
     return ""

@@ -16,19 +16,19 @@ def gateway_warnings(config: Root) -> Iterator[Finding]:
         if not network.startswith("unix:") and ipaddress.ip_network(network).prefixlen == 0:
             yield (
                 ("gateway", "trusted_proxies", number),
-                f"{network} believes everybody: any client can claim any address",
+                f"{network} trusts every client: a client can claim any address",
             )
     if gateway.proxy_protocol and not gateway.trusted_proxies:
-        yield ("gateway", "proxy_protocol"), "closes every connection: trusted_proxies is empty"
+        yield ("gateway", "proxy_protocol"), "closes every connection, because trusted_proxies is empty"
     if gateway.max_body == 0:
-        yield ("gateway", "max_body"), "0 lets clients send bodies without end"
+        yield ("gateway", "max_body"), "0 lets clients send bodies of any size"
     if gateway.field_names == "pass":
         yield (
             ("gateway", "field_names"),
             "many applications cannot tell x_user and x.user from x-user, so clients may forge fields",
         )
     if not config.routes:
-        yield ("routes",), "there are none: every request is answered 404"
+        yield ("routes",), "there are no routes: every request gets 404"
 
 
 def request_id_faults(config: Any) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ def _edit_warnings(table: PolicyKeys, keys: PathKeys) -> Iterator[Finding]:
             lower = name.lower()
             by = "cors" if table.cors is not None and lower.startswith("access-control-") else owned.get(lower)
             if by:
-                yield (*keys, action, name), f"is never sent: {quote(by)} says it"
+                yield (*keys, action, name), f"is never sent, because {quote(by)} sets this field"
 
 
 def secrets_in_clear(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def secrets_in_clear(data: Mapping[str, Any]) -> Iterator[Finding]:
                 if name.lower() in SECRET_FIELDS and isinstance(value, str) and "{" not in value:
                     yield (
                         (*keys, "request_headers", action, name),
-                        'a secret in clear: use "${NAME}" or { file = "path" }',
+                        'contains a secret in clear text: use "${NAME}" or { file = "path" }',
                     )
 
 

@@ -17,7 +17,7 @@ def jwt_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
         sets = [(("jwks",), jwt.jwks), *((("issuers", name, "jwks"), each.jwks) for name, each in jwt.issuers.items())]
         for where, url in sets:
             if url.startswith("http://") and not _is_local(urlsplit(url).hostname or ""):
-                yield ("auth", "jwt", *where), "whoever is on the way can put in keys of their own: use https"
+                yield ("auth", "jwt", *where), "an attacker in the network can replace the keys: use https"
     written = data.get("auth")
     yield from _clear_secrets(("auth", "jwt"), written.get("jwt") if isinstance(written, Mapping) else None)
 
@@ -27,7 +27,7 @@ def _clear_secrets(keys: PathKeys, table: object) -> Iterator[Finding]:
         return
     secret = table.get("secret")
     if isinstance(secret, str) and "${" not in secret:
-        yield (*keys, "secret"), 'a secret in clear: use { env = "NAME" } or { file = "path" }'
+        yield (*keys, "secret"), 'contains a secret in clear text: use { env = "NAME" } or { file = "path" }'
     issuers = table.get("issuers")
     for name, each in issuers.items() if isinstance(issuers, Mapping) else ():
         yield from _clear_secrets((*keys, "issuers", name), each)

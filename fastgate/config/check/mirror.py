@@ -13,6 +13,6 @@ def mirror_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Finding]:
         if route.mirror:
             keys = ("routes", number, "mirror")
             if route.mirror.upstream in route.upstreams():
-                yield (*keys, "upstream"), "answers this route too: it gets these requests twice"
+                yield (*keys, "upstream"), "also answers this route, so it gets these requests twice"
             if route.mirror.sample == 0:
                 yield (*keys, "sample"), "0 copies nothing"

@@ -14,7 +14,7 @@ def path_edit_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Findin
     for number, route in enumerate(config.routes):
         if route.strip_prefix and not route.path.startswith("~") and not _under(route.path, route.strip_prefix):
             where = ("routes", number, "strip_prefix")
-            yield where, f"{quote(route.strip_prefix)} is no prefix of the path {quote(route.path)}"
+            yield where, f"{quote(route.strip_prefix)} is not a prefix of the path {quote(route.path)}"
 
 
 def _under(path: str, prefix: str) -> bool:

@@ -40,9 +40,9 @@ def policy_faults(table: Any, keys: PathKeys, known: set[str], defaults: Any = N
                 installed = installed_plugins()
                 if name not in installed:
                     built_in = name.replace("-", "_") in PolicyKeys.__struct_fields__
-                    hint = f": it is built in, as the key {name.replace('-', '_')} of the route" if built_in else ""
-                    hint = hint or did_you_mean(name, known | installed) or ": name it in [[plugins]]"
-                    yield (*keys, "policies", number, "use"), f"there is no plugin {quote(name)}{hint}"
+                    hint = f"; it is built in: use the key {name.replace('-', '_')} of the route" if built_in else ""
+                    hint = hint or did_you_mean(name, known | installed) or "; list it in [[plugins]]"
+                    yield (*keys, "policies", number, "use"), f"unknown plugin {quote(name)}{hint}"
     rewrite = table.rewrite
     if rewrite is not None and (defaults is None or rewrite is not defaults.rewrite):
         yield from rewrite_faults(

@@ -8,7 +8,7 @@ from fastgate.config.check.request_key import CHOSEN
 from fastgate.config.errors import PathKeys
 from fastgate.config.schema.rate_limit import RateLimit
 from fastgate.config.schema.root import Root
-from fastgate.config.syntax.words import parse_limit_key
+from fastgate.config.syntax.request_key import parse_limit_key
 
 FEW_CLIENTS = 100
 """Fewer clients than that a sliding log should not have to do with."""
@@ -28,7 +28,10 @@ def _of_rate_limit(
 ) -> Iterator[Finding]:
     if _evadable(limit) and all(_evadable(other) for other in limits):
         chosen = " and ".join(key for key in limit.key if parse_limit_key(key).kind in CHOSEN)
-        yield (*keys, "key"), f"clients choose {chosen} freely and can evade it: add a limit by client_ip or route"
+        yield (
+            (*keys, "key"),
+            f"clients choose {chosen} freely and can evade this limit; add a limit by client_ip or route",
+        )
     if limit.algorithm == "sliding_window_log":
         room = int(config.state.rate_limit_stamps // limit.rate)
         several = not {"route", "global"}.issuperset(limit.key)

@@ -22,12 +22,12 @@ def request_body_warnings(config: Root, data: Mapping[str, Any]) -> Iterator[Fin
             yield (
                 (*keys, "buffer_request" if route.buffer_request else "body_schema"),
                 f"keeps up to {format_size(limit)} in memory for each request"
-                + (": a max_body of the route says less" if route.max_body is None else ""),
+                + ("; set a smaller max_body on the route" if route.max_body is None else ""),
             )
         if route.body_schema and route.body_schema.max_values > MANY_VALUES:
             yield (
                 (*keys, "body_schema", "max_values"),
-                "while a body with so many values is checked, its worker answers no other request",
+                "while the gateway checks a body with so many values, its worker answers no other request",
             )
 
 
@@ -39,4 +39,4 @@ def buffering_faults(route: Any, keys: PathKeys, config: Any) -> Iterator[Findin
     limit = route.body_limit(general)
     for key, asked in (("buffer_request", route.buffer_request is True), ("body_schema", bool(route.body_schema))):
         if asked and limit == 0:
-            yield (*keys, key), "needs a max_body that is not 0: the whole body is kept in memory"
+            yield (*keys, key), "needs a max_body other than 0, because the gateway keeps the whole body in memory"

@@ -7,7 +7,7 @@ from fastgate.config.check.findings import Finding, is_list, items
 from fastgate.config.check.routes import parameter_faults
 from fastgate.config.errors import PathKeys
 from fastgate.config.syntax.patterns import path_parameters
-from fastgate.config.syntax.words import parse_limit_key
+from fastgate.config.syntax.request_key import parse_limit_key
 
 CHOSEN = ("header", "cookie")
 """Kinds of keys that a client can send anything in."""

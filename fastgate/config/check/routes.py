@@ -20,7 +20,10 @@ def host_warnings(config: Root) -> Iterator[Finding]:
         if literal not in ("upstream", "client") and "." not in literal and ":" not in literal:
             meant = nearest(literal, ("upstream", "client"))
             if meant:
-                yield ("routes", number, "host_header"), f'{quote(literal)} is sent as it is; did you mean "{meant}"?'
+                yield (
+                    ("routes", number, "host_header"),
+                    f'{quote(literal)} is sent as it is written; did you mean "{meant}"?',
+                )
 
 
 def unreachable_routes(routes: list[Route]) -> Iterator[Finding]:
@@ -44,7 +47,7 @@ def unreachable_routes(routes: list[Route]) -> Iterator[Finding]:
         if winner is not None:
             by = routes[winner]
             why = f"priority {by.priority}" if by.priority != route.priority else "the same conditions, and comes first"
-            yield ("routes", number), f"no request reaches it: routes[{winner}] {quote(by.name)} has {why}"
+            yield ("routes", number), f"no request reaches this route: routes[{winner}] {quote(by.name)} has {why}"
 
 
 def criteria(route: Route) -> Any:
@@ -84,9 +87,9 @@ def parameter_faults(
 ) -> Iterator[Finding]:
     """A parameter that is used is one of the path of the route."""
     if name not in known:
-        hint = did_you_mean(name, known) or ("" if known else ", it has none")
+        hint = did_you_mean(name, known) or ("" if known else ", which has none")
         whose = f"the path of route {quote(route.name)}" if inherited else f"the path {quote(route.path)}"
-        yield place, f"{written} is no parameter of {whose}{hint}"
+        yield place, f"{written} is not a parameter of {whose}{hint}"
 
 
 def slash_faults(route: Any, keys: PathKeys, config: Any) -> Iterator[Finding]:
@@ -95,5 +98,5 @@ def slash_faults(route: Any, keys: PathKeys, config: Any) -> Iterator[Finding]:
     if isinstance(path, str) and path.startswith("/") and "//" in path and config.gateway.merge_slashes is True:
         yield (
             (*keys, "path"),
-            '"//" is read as "/" before routes are matched (merge_slashes), so that this would never match',
+            'the gateway reads "//" as "/" before it matches routes (merge_slashes), so this path would never match',
         )

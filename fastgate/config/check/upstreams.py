@@ -16,7 +16,7 @@ from fastgate.config.schema.upstreams import Target, Upstream
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.syntax.addresses import normalize_host
 from fastgate.config.syntax.patterns import path_parameters
-from fastgate.config.syntax.words import parse_limit_key
+from fastgate.config.syntax.request_key import parse_limit_key
 
 
 def upstream_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Iterator[Finding]:
@@ -28,16 +28,16 @@ def upstream_warnings(name: str, upstream: Upstream, routes: list[Route]) -> Ite
         number = next(number for number, target in enumerate(upstream.targets) if target.weight != 1)
         yield (
             (*keys, "targets", number),
-            'round_robin ignores weights; balancer = "weighted_round_robin" goes by them',
+            'round_robin ignores weights; use balancer = "weighted_round_robin"',
         )
     if not hashing and upstream.hash_key != plain.hash_key:
-        yield (*keys, "hash_key"), f"is not used: {upstream.balancer} does not hash"
+        yield (*keys, "hash_key"), f"has no effect: {upstream.balancer} does not hash"
     if upstream.balancer != "consistent_hash" and upstream.load_bound != plain.load_bound:
-        yield (*keys, "load_bound"), "is used with consistent_hash only"
+        yield (*keys, "load_bound"), "is only used with consistent_hash"
     if hashing:
         yield from _hash_key_warnings(name, upstream, routes)
     if upstream.dns != plain.dns and not any(_has_name(target) for target in upstream.targets):
-        yield (*keys, "dns"), "is not used: no target has a name"
+        yield (*keys, "dns"), "has no effect: no target has a name"
     yield from _health_warnings(upstream, keys, plain)
 
 
@@ -52,8 +52,8 @@ def pool_warnings(name: str, upstream: Upstream, config: Root) -> Iterator[Findi
     open_to_one = [route.name for route in routes if not _bounds_a_client(route, bound)]
     if bound and open_to_one:
         which = f"route {quote(open_to_one[0])}" + (f" and {len(open_to_one) - 1} more" if open_to_one[1:] else "")
-        message = f"one client that sends or reads slowly can hold all {bound}"
-        mend = f"add concurrency by client_ip to {which}, or leave it out (0 is no bound)"
+        message = f"one client that sends or reads slowly can hold all {bound} connections"
+        mend = f"add concurrency by client_ip to {which}, or remove this key (0 means no limit)"
         yield ("upstreams", name, "pool", "max_connections"), f"{message}: {mend}"
 
 
@@ -82,27 +82,28 @@ def _health_warnings(upstream: Upstream, keys: PathKeys, plain: Upstream) -> Ite
         if unused:
             yield (
                 (*keys, "health", "active", "type"),
-                f'"tcp" only connects: no use of {", ".join(unused)}',
+                f'"tcp" only connects, so these keys have no effect: {", ".join(unused)}',
             )
     if passive:
         count = len(upstream.targets)
         if not any(_has_name(target) for target in upstream.targets) and int(passive.max_ejected * count + 1e-9) == 0:
             share = f"{passive.max_ejected:g} of {count} target{'s' if count > 1 else ''}"
-            yield (*keys, "health", "passive", "max_ejected"), f"{share} is less than one: none is ever ejected"
+            yield (
+                (*keys, "health", "passive", "max_ejected"),
+                f"{share} is less than one target, so no target is ever ejected",
+            )
     for table, words in (("health", passive.on if passive else []), ("breaker", breaker.on if breaker else [])):
         place = (*keys, "health", "passive", "on") if table == "health" else (*keys, "breaker", "on")
         for number, word in enumerate(words):
             if is_clients_fault(word):
-                yield (
-                    (*place, number),
-                    f"lets one client's bad requests take {'targets' if table == 'health' else 'it'} away from all",
-                )
+                what = "targets" if table == "health" else "the upstream"
+                yield (*place, number), f"bad requests of one client can make {what} unavailable for all clients"
     if upstream.panic_threshold != plain.panic_threshold and not active and not passive:
-        yield (*keys, "panic_threshold"), "is not used: without health nothing finds a target unusable"
+        yield (*keys, "panic_threshold"), "has no effect: without health no target is ever unusable"
     if upstream.panic_over_probes and not active:
-        yield (*keys, "panic_over_probes"), "is not used: without health.active no target is probed"
+        yield (*keys, "panic_over_probes"), "has no effect: without health.active no target is probed"
     elif upstream.panic_over_probes and upstream.panic_threshold == 0:
-        yield (*keys, "panic_over_probes"), "is not used: panic_threshold is 0"
+        yield (*keys, "panic_over_probes"), "has no effect: panic_threshold is 0"
 
 
 def _differs(table: Any, name: str) -> bool:
@@ -126,12 +127,12 @@ def upstreams_warnings(config: Root) -> Iterator[Finding]:
     used.update(route.mirror.upstream for route in config.routes if route.mirror)
     for name, upstream in config.upstreams.items():
         if name not in used:
-            yield ("upstreams", name), "no route uses it"
+            yield ("upstreams", name), "no route uses this upstream"
         if upstream.tls is not None:
             if not upstream.tls.verify:
                 yield ("upstreams", name, "tls", "verify"), "false accepts any server that answers at these addresses"
             if not any(target.tls for target in upstream.targets):
-                yield ("upstreams", name, "tls"), "is never used: every target is written with http://"
+                yield ("upstreams", name, "tls"), "has no effect: every target is written with http://"
         yield from upstream_warnings(name, upstream, config.routes)
         yield from pool_warnings(name, upstream, config)
 
@@ -150,12 +151,12 @@ def _upstream_name_faults(name: object, keys: PathKeys, known: set[str]) -> Iter
     if not isinstance(name, str) or name in known:
         return
     if "://" in name or re.fullmatch(r"[\w.-]+:[0-9]+", name):
-        hint = f": targets = [{quote(name)}] belongs in an [upstreams.NAME] table, and its NAME here"
+        hint = f": write targets = [{quote(name)}] in an [upstreams.NAME] table, and its NAME here"
     elif known:
         hint = did_you_mean(name, known) or f" ({_listed(known)})"
     else:
         hint = f": add [upstreams.{name}] with its targets"
-    yield keys, f"there is no upstream {quote(name)}{hint}"
+    yield keys, f"unknown upstream {quote(name)}{hint}"
 
 
 def _listed(names: set[str]) -> str:
@@ -179,7 +180,7 @@ def upstream_faults(config: Any) -> Iterator[Finding]:
                 host, *others = place
                 place = (normalize_host(host), *others) if isinstance(host, str) else place
                 if place in seen:
-                    yield (*keys, "targets", number), "is the same target as one before it"
+                    yield (*keys, "targets", number), "is the same target as an earlier one"
                 seen.add(place)
         tls = upstream.tls
         if tls is not None:

@@ -53,7 +53,7 @@ INTRODUCTION = """\
 <!-- Made by `make docs` from fastgate/config/schema. Do not edit. -->
 
 A configuration is a TOML, JSON or YAML file (YAML needs `pip install 'fastgate[yaml]'`), or a Python dict with the same
-keys. This is a whole one:
+keys. A complete example:
 
 ```toml
 [[routes]]
@@ -65,16 +65,16 @@ upstream = "backend"
 targets = ["127.0.0.1:5000"]
 ```
 
-`fastgate check FILE` says everything that is wrong with a file at once, each with its line, and exits with 2; `fastgate
-serve FILE` runs it; `fastgate schema` prints a JSON Schema for editors.
+`fastgate check FILE` lists every error of a file, each with its line, and then exits with code 2; `fastgate serve FILE`
+runs the gateway; `fastgate schema` prints a JSON Schema for editors.
 
-| value | is written |
+| value | how to write it |
 |---|---|
 | duration | a number of seconds, or `"250ms"`, `"2s"`, `"5m"`, `"1h"`, `"1d"`, `"1m30s"` |
 | size | a number of bytes, or `"64KB"`, `"10MB"`, `"1GB"` (powers of 1024) |
 | environment | `"${NAME}"` and `"${NAME:-default}"` inside any string; `"$${"` is a literal `${` |
 | number, true or false | also a string that is one reference, as in `port = "${PORT:-8080}"` |
-| secret | where a header's value is wanted, also `{ env = "NAME" }` or `{ file = "path" }` |
+| secret | for the value of a header, also `{ env = "NAME" }` or `{ file = "path" }` |
 | list of strings | also `{ env = "NAME", split = "," }`: the values in one environment variable |
 | file | relative paths start at the folder of the configuration file |
 | regular expression | in the syntax of RE2, matched in linear time: see [regular expressions](regular-expressions.md) |
@@ -93,7 +93,7 @@ request_headers = { set = { x-region = "${REGION:-local}" } }
 targets = ["${BACKEND:-127.0.0.1:5000}"]
 ```
 
-A key that does not exist is an error, so that a mistyped one cannot go unnoticed.
+An unknown key is an error, so the gateway reports every mistyped key.
 """
 
 UPSTREAM = '\n[upstreams.backend]\ntargets = ["127.0.0.1:5000"]\n'

@@ -29,6 +29,7 @@ from fastgate.config.syntax.headers import (
     check_request_id_header,
     check_set_header,
 )
+from fastgate.config.syntax.media_types import check_media_range, check_media_type
 from fastgate.config.syntax.origins import check_origin
 from fastgate.config.syntax.patterns import (
     check_expression,
@@ -41,19 +42,12 @@ from fastgate.config.syntax.patterns import (
     check_query_condition,
     check_token,
 )
+from fastgate.config.syntax.request_key import check_limit_key, check_limit_name, check_sticky_key
+from fastgate.config.syntax.statuses import check_cause, check_status
 from fastgate.config.syntax.templates import parse_redirect, parse_template
 from fastgate.config.syntax.units import format_instant, parse_instant
-from fastgate.config.syntax.words import (
-    check_cause,
-    check_limit_key,
-    check_limit_name,
-    check_media_range,
-    check_status,
-    check_sticky_key,
-)
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
-_MEDIA_NAME = re.compile(r"[!#$&^_.+*A-Za-z0-9-]+", re.ASCII)
 
 _KEY_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -62,7 +56,7 @@ def _check_text(text: str) -> str:
     if not text.isprintable():
         raise ValueError("control characters are not allowed here")
     if text != text.strip():
-        raise ValueError("it cannot begin or end with white space")
+        raise ValueError("must not begin or end with white space")
     return text
 
 
@@ -79,7 +73,7 @@ def _check_network(text: str) -> str:
     try:
         loose = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f'"{text}" is no address or network, such as "10.0.0.0/8" or "::1"') from None
+        raise ValueError(f'"{text}" is not a valid address or network, such as "10.0.0.0/8" or "::1"') from None
     raise ValueError(f'"{text}" has bits set beyond its prefix: did you mean "{loose}"?')
 
 
@@ -87,7 +81,7 @@ def _check_trusted_peer(text: str) -> str:
     if text.startswith("unix:"):
         return text if text == "unix:" else str(parse_listen(text, 0))
     if text == "unix":
-        raise ValueError('the peers of Unix sockets are "unix:", those of one socket "unix:/path"')
+        raise ValueError('write "unix:" for the peers of all Unix sockets, "unix:/path" for those of one')
     return _check_network(text)
 
 
@@ -114,7 +108,7 @@ def _check_host_header(text: str) -> str:
 def _check_protocol(text: str) -> str:
     name = check_token(text, "protocol").lower()
     if name == "h2c":
-        raise ValueError("h2c cannot be listed: requests inside such a connection would pass no route and no policy")
+        raise ValueError("h2c is not allowed: requests inside such a connection would bypass all routes and policies")
     return name
 
 
@@ -125,7 +119,9 @@ def _check_plugin_class(text: str) -> str:
     if match is None:
         raise ValueError('expected "module:Class", such as "mypackage.tenant:TenantPolicy"')
     if match.group(1) == "__main__":
-        raise ValueError("a class of __main__ cannot be loaded: workers are other processes; move it into a module")
+        raise ValueError(
+            "a class of __main__ cannot be loaded, because workers are other processes; move it into a module"
+        )
     return text
 
 
@@ -144,16 +140,7 @@ def _check_target_host(text: str) -> str:
 
 def _check_path(text: str) -> str:
     if "\0" in text:
-        raise ValueError("a path cannot have a NUL character")
-    return text
-
-
-def _check_media_type(text: str) -> str:
-    if text:
-        kind, slash, subtype = text.partition(";")[0].rstrip().partition("/")
-        if not slash or "*" in text or not all(_MEDIA_NAME.fullmatch(part) for part in (kind, subtype)):
-            raise ValueError(f'"{text}" is no media type, such as "text/html; charset=utf-8"')
-        check_header_value(text)
+        raise ValueError("a path must not contain a NUL character")
     return text
 
 
@@ -165,7 +152,7 @@ def _check_redirect(text: str) -> str:
 def _check_probe_path(text: str) -> str:
     path, mark, query = text.partition("?")
     if not path:
-        raise ValueError('a path starts with "/"')
+        raise ValueError('a path must start with "/"')
     check_plain_path(path)
     if mark and not (query.isascii() and query.isprintable() and " " not in query and "#" not in query):
         raise ValueError("write the query percent-encoded")
@@ -179,7 +166,7 @@ def _check_probe_host(text: str) -> str:
 def _check_probe_header(text: str) -> str:
     name = check_header_name(text)
     if name == "host":
-        raise ValueError("the Host of probes has its own key: host")
+        raise ValueError("set the Host of probes with the key host")
     if name in CONNECTION_FIELDS:
         raise ValueError(f"{text} belongs to the connection and cannot be set")
     return name
@@ -188,7 +175,7 @@ def _check_probe_header(text: str) -> str:
 def _check_key_hash(text: str) -> str:
     if not _KEY_HASH.fullmatch(text):
         # The text may be the secret itself: it is not repeated.
-        raise ValueError("expected the SHA-256 of the secret, 64 hexadecimal digits: `fastgate keys new` makes one")
+        raise ValueError("expected the SHA-256 of the secret, 64 hexadecimal digits; `fastgate keys new` creates one")
     return text.lower()
 
 
@@ -244,7 +231,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "status": check_status,
     "media range": check_media_range,
     "redirect target": _check_redirect,
-    "media type": _check_media_type,
+    "media type": check_media_type,
     "resolver": check_resolver,
     "probe path": _check_probe_path,
     "probe host": _check_probe_host,

@@ -84,7 +84,7 @@ def _prepare(kind: inspect.Type, value: Any, keys: PathKeys, found: list[tuple[P
             made = {}
             for name, item in value.items():
                 if name not in fields:
-                    hint = did_you_mean(name, fields) or (f", known are {', '.join(fields)}" if fields else "")
+                    hint = did_you_mean(name, fields) or (f"; the keys are {', '.join(fields)}" if fields else "")
                     found.append(((*keys, name), f"unknown key{hint}"))
                 else:
                     made[name] = _prepare(fields[name].type, item, (*keys, name), found)

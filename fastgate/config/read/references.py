@@ -38,12 +38,12 @@ def expand(text: str, environ: Mapping[str, str], escape: Callable[[str], str] |
 def lookup(name: str, environ: Mapping[str, str], default: str | None = None) -> str:
     """The variable's value; ``default`` when it is unset or empty. Raises ValueError when there is neither."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f'"{name}" is not the name of an environment variable')
+        raise ValueError(f'"{name}" is not a valid name of an environment variable')
     value = environ.get(name)
     if default is not None and not value:
         return default
     if value is None:
-        raise ValueError(f'environment variable {name} is not set ("${{{name}:-default}}" would give a default)')
+        raise ValueError(f'environment variable {name} is not set ("${{{name}:-default}}" would set a default)')
     return value
 
 
@@ -57,7 +57,7 @@ def resolve_list(table: Mapping[Any, Any], environ: Mapping[str, str]) -> list[s
         name = name if isinstance(name, str) else "NAME"
         raise ValueError(f'expected a list, or {{ env = "{name}", split = "," }} for several values of one variable')
     if not separator:
-        raise ValueError("split cannot be empty: it stands between the values")
+        raise ValueError("split must not be empty: it separates the values")
     return split_values(_lookup_secret(name, environ), separator)
 
 
@@ -90,7 +90,7 @@ def resolve_secret(table: Mapping[Any, Any], environ: Mapping[str, str], base: P
 
 def _lookup_secret(name: str, environ: Mapping[str, str]) -> str:
     if not _NAME.fullmatch(name):
-        raise ValueError(f'"{name}" is not the name of an environment variable')
+        raise ValueError(f'"{name}" is not a valid name of an environment variable')
     if name not in environ:
         raise ValueError(f"environment variable {name} is not set")
     return environ[name]

@@ -22,7 +22,7 @@ def unknown_key(cls: type, name: object, root: type) -> tuple[str, str | None]:
         others = [(place, [key for key, _ in table_keys(table)]) for place, table in tables(root) if table is not cls]
         places = [place for place, names in others if name in names]
         if places:
-            return f'unknown key here, "{name}" belongs {" or ".join(dict.fromkeys(places))}', None
+            return f'unknown key here; "{name}" belongs {" or ".join(dict.fromkeys(places))}', None
         meant = nearest(name, own)
         for place, names in others:
             better = nearest(name, names, 0.75)
@@ -31,7 +31,7 @@ def unknown_key(cls: type, name: object, root: type) -> tuple[str, str | None]:
     if meant:
         return f'unknown key, did you mean "{meant}"?', meant
     if len(own) <= 8:
-        return f"unknown key, known are {', '.join(own)}", None
+        return f"unknown key; the keys are {', '.join(own)}", None
     return "unknown key", None
 
 

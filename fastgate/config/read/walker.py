@@ -133,8 +133,8 @@ def struct_reader(cls: type) -> Reader:
             elif item is None:
                 # A key of a policy that was left empty must not stand for "none".
                 if not reader.optional or name in switchable:
-                    switch = "false to switch it off, " if name in switchable else ""
-                    reading.report((*keys, name), f"has no value: give it one, {switch}or leave the key out")
+                    switch = "use false to switch it off, " if name in switchable else ""
+                    reading.report((*keys, name), f"has no value: set one, {switch}or remove the key")
                     values[name] = INVALID
             elif item is False and name in switchable:
                 off = switchable[name]
@@ -152,7 +152,7 @@ def struct_reader(cls: type) -> Reader:
                 shown = f"a table such as {toml(tables[name])}"
                 values[name] = reading.unexpected((*keys, name), shown, item)
             elif item is True and switchable.get(name) == "" and reader.accepts == (str,):
-                hint = ": its default is used where the key is left out"
+                hint = "; remove the key to use its default"
                 values[name] = reading.unexpected((*keys, name), "a string or false", item, hint)
             else:
                 values[name] = reader.read(reading, item, (*keys, name))
@@ -201,9 +201,9 @@ def _check_alternatives(
         values[one_of[0]] = INVALID
         if not meant.intersection(one_of):
             others = f"{', '.join(one_of[:-1])} or {one_of[-1]}"
-            reading.report((*keys, one_of[0]), f"is missing: a route has {others}")
+            reading.report((*keys, one_of[0]), f"is missing: a route needs {others}")
     for name in given[1:]:
-        reading.report((*keys, name), f"cannot stand beside {given[0]}: a route has one of {', '.join(one_of)}")
+        reading.report((*keys, name), f"cannot be used with {given[0]}: a route has only one of {', '.join(one_of)}")
 
 
 def reader_for(kind: inspect.Type, extra: Mapping[str, Any] | None = None) -> Reader:
@@ -262,9 +262,9 @@ def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
             elif "${" in value:
                 value = expand(value, reading.environ, escape)
             if len(value) < shortest:
-                raise ValueError("cannot be empty")
+                raise ValueError("must not be empty")
             if longest is not None and len(value) > longest:
-                raise ValueError(f"has more than {longest} characters")
+                raise ValueError(f"must be at most {longest} characters long")
             if check is not None:
                 value = check(value)
             if located and reading.base is not None:
@@ -453,21 +453,21 @@ def _list_reader(item: Reader, shortest: int, longest: int | None, item_marks: M
             value = [(escape(text) if escape else text).replace("${", "$${") for text in value]
         if not isinstance(value, list | tuple):
             if isinstance(value, Mapping) and len(keys) == 1:
-                return reading.unexpected(keys, expected, value, f": each is headed [[{keys[0]}]]")
+                return reading.unexpected(keys, expected, value, f"; begin each table with [[{keys[0]}]]")
             hint = f": write {_as_list(reading, item, value)}" if isinstance(value, str) and takes_text else ""
             return reading.unexpected(keys, expected, value, hint)
         if len(value) < shortest:
             if source:
                 return reading.report(keys, f"is an empty list{source}")
-            return reading.report(keys, "is an empty list: give it a value, or leave the key out")
+            return reading.report(keys, "is an empty list: add a value, or remove the key")
         if longest is not None and len(value) > longest:
-            return reading.report(keys, f"has more than {longest} entries{source}")
+            return reading.report(keys, f"must have at most {longest} entries{source}")
         made = []
         for number, element in enumerate(value):
             known = len(reading.problems)
             made.append(item.read(reading, element, (*keys, number)))
             if source:
-                reading.problems[known:] = [(place, told + source) for place, told in reading.problems[known:]]
+                reading.problems[known:] = [(place, message + source) for place, message in reading.problems[known:]]
             elif len(reading.problems) > known and takes_text and type(element) is str:
                 _say_several(reading, item, element, (*keys, number), known)
         if distinct and len(made) > 1:
@@ -545,7 +545,7 @@ def _dict_reader(key: Reader, item: Reader, key_marks: Mapping[str, Any]) -> Rea
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         if not isinstance(value, Mapping):
             headed = isinstance(value, list) and item.accepts == (dict,)
-            hint = f": each is headed [{render_path(keys)}.NAME]" if headed else ""
+            hint = f"; begin each table with [{render_path(keys)}.NAME]" if headed else ""
             return reading.unexpected(keys, "a table", value, hint)
         values: dict[str, Any] = {}
         seen: dict[str, str] = {}
@@ -558,7 +558,7 @@ def _dict_reader(key: Reader, item: Reader, key_marks: Mapping[str, Any]) -> Rea
             if caseless and seen.setdefault(name.lower(), name) != name:
                 reading.report(here, f'is the same field as "{seen[name.lower()]}"')
             if element is None:
-                reading.report(here, "has no value: give it one, or leave the key out")
+                reading.report(here, "has no value: set one, or remove the key")
                 continue
             result = item.read(reading, element, here)
             if isinstance(converted, str):

@@ -17,38 +17,40 @@ from fastgate.config.schema.table import Table
 MethodName = Literal["key", "jwt", "basic", "certificate", "forward"]
 
 METHODS: tuple[str, ...] = get_args(MethodName)
-"""The ways to find out who asks, by the names of their tables in ``[auth]``."""
+"""The authentication methods, by the names of their tables in ``[auth]``."""
 
 MethodNames = Annotated[list[MethodName], Meta(min_length=1)]
 
 
 class Auth(Table, frozen=True, kw_only=True):
-    """How the gateway finds out who asks. A route names the ways that it accepts in `auth`."""
+    """The authentication methods of the gateway. The key `auth` of a route lists the methods that the route accepts."""
 
     key: Annotated[KeyAuth, about("Keys of `[gateway.keys]`.", also=["api_key", "apikey", "key_auth", "keys"])] = (
         KeyAuth()
     )
     jwt: Annotated[JWT | None, about("JSON Web Tokens.", also=["oauth", "oidc", "token", "bearer", "openid"])] = None
-    basic: Annotated[Basic | None, about("Names and passwords.", also=["basic_auth", "htpasswd", "password"])] = None
+    basic: Annotated[Basic | None, about("User names and passwords.", also=["basic_auth", "htpasswd", "password"])] = (
+        None
+    )
     certificate: Annotated[
         ClientCertificates | None,
-        about("Certificates of clients, verified by `[gateway.tls]`.", also=["mtls", "client_cert", "tls", "cert"]),
+        about("Client certificates, which `[gateway.tls]` verifies.", also=["mtls", "client_cert", "tls", "cert"]),
     ] = None
     forward: Annotated[
         ForwardAuth | None,
-        about("A service that is asked.", also=["forward_auth", "ext_auth", "ext_authz", "external", "auth_request"]),
+        about("An authentication service.", also=["forward_auth", "ext_auth", "ext_authz", "external", "auth_request"]),
     ] = None
 
 
 class AuthRule(Table, frozen=True, kw_only=True):
-    """Which ways to find out who asks a route accepts. One of `any` and `all`."""
+    """The authentication methods that a route accepts. Set one of `any` and `all`."""
 
     one_of: ClassVar[tuple[str, ...]] = ("any", "all")
 
     any: Annotated[
         MethodNames,
         about(
-            "Names of tables in `[auth]`, of which one is enough.",
+            "Names of tables in `[auth]`. The gateway accepts a request that passes one of these methods.",
             examples=[["key"]],
             also=["or", "oneof", "method", "methods", "type", "mode"],
         ),
@@ -56,7 +58,8 @@ class AuthRule(Table, frozen=True, kw_only=True):
     all: Annotated[
         MethodNames,
         about(
-            "Names of tables in `[auth]`, each of which is needed. The first says who asks.",
+            "Names of tables in `[auth]`. The gateway accepts a request that passes all of these methods. The first "
+            "one gives the identity.",
             examples=[["key"]],
             also=["and", "require"],
         ),
@@ -72,13 +75,13 @@ class AuthRule(Table, frozen=True, kw_only=True):
             names = getattr(self, key)
             for number, name in enumerate(names):
                 if isinstance(name, str) and name in names[:number]:
-                    yield (key, number), "is named twice"
+                    yield (key, number), "is listed twice"
 
 
 AuthKey = Annotated[
     AuthRule | None,
     about(
-        "Who may use the route. Absent: everybody.",
+        "The authentication methods of the route. Absent: every client can use the route.",
         examples=[{"any": ["key"]}],
         policy=True,
         also=["authentication", "security", "authn", "auth_basic", "basic_auth", "api_key", "key_auth"],
@@ -87,5 +90,5 @@ AuthKey = Annotated[
 
 PublicKey = Annotated[
     bool,
-    about("No authentication, even where `[defaults]` asks for it.", also=["anonymous", "allow_anonymous", "open"]),
+    about("No authentication, even if `[defaults]` requires it.", also=["anonymous", "allow_anonymous", "open"]),
 ]

@@ -29,27 +29,31 @@ Realm = Annotated[str, Meta(max_length=128, extra={"kind": "realm"})]
 
 
 class BasicCache(Table, frozen=True, kw_only=True):
-    """Credentials that were verified lately, so that each costs its hash once. No password is kept."""
+    """Credentials that were verified recently: the gateway computes each hash only once. It keeps no passwords."""
 
     ttl: Annotated[
         Duration,
-        about("How long one is known. 0: each request costs a hash.", also=["duration", "timeout", "expires"]),
+        about(
+            "How long each worker remembers a verified credential. 0: it computes a hash for each request.",
+            also=["duration", "timeout", "expires"],
+        ),
     ] = 300.0
-    max_entries: Annotated[Positive, about("The most that are known, by each worker.", also=["size", "max_size"])] = (
-        1000
-    )
+    max_entries: Annotated[
+        Positive, about("The most credentials that each worker remembers.", also=["size", "max_size"])
+    ] = 1000
 
 
 class Basic(Table, frozen=True, kw_only=True):
-    """Names and passwords (RFC 7617). At least one of `users` and `file`.
+    """User names and passwords (RFC 7617). Set at least one of `users` and `file`.
 
-    Passwords are stored as bcrypt hashes, and have at most 72 bytes: bcrypt does not read more.
+    The configuration stores passwords as bcrypt hashes. A password has at most 72 bytes, because bcrypt does not read
+    more.
     """
 
     users: Annotated[
         dict[UserName, PasswordHash],
         about(
-            "Names, each with the hash of its password.",
+            "User names, each with the hash of its password.",
             examples=[{"alice": "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}],
             also=["credentials", "accounts", "consumers", "basic_users"],
         ),
@@ -57,31 +61,42 @@ class Basic(Table, frozen=True, kw_only=True):
     file: Annotated[
         Path,
         about(
-            "A file of `htpasswd -B`, read when the gateway starts and at each reload.",
+            "A file of `htpasswd -B`. The gateway reads it when it starts and at each reload.",
             examples=["htpasswd"],
             also=["htpasswd", "users_file", "auth_basic_user_file", "usersfile", "path"],
         ),
     ] = ""
-    realm: Annotated[Realm, about("What clients are told the password is for.", also=["name"])] = "fastgate"
+    realm: Annotated[
+        Realm, about("The realm, which browsers may show when they ask for a password.", also=["name"])
+    ] = "fastgate"
     hide: Annotated[
-        bool, about("Do not forward the credential.", also=["hide_credentials", "remove_header", "removeheader"])
+        bool,
+        about(
+            "Do not forward the credential to the upstream.", also=["hide_credentials", "remove_header", "removeheader"]
+        ),
     ] = True
-    cache: Annotated[BasicCache, about("Credentials that need no hash again.", also=["cached"])] = BasicCache()
+    cache: Annotated[
+        BasicCache, about("Verified credentials that each worker remembers, to save hashes.", also=["cached"])
+    ] = BasicCache()
     threads: Annotated[
         Annotated[int, Meta(ge=1, le=64)],
-        about("How many hashes each worker works out at a time, beside its requests.", also=["workers", "concurrency"]),
+        about(
+            "How many hashes each worker computes at a time, while it serves other requests.",
+            also=["workers", "concurrency"],
+        ),
     ] = 2
     queue: Annotated[
-        Count, about("Requests of each worker that may wait for one; above it 503.", also=["max_queue", "backlog"])
+        Count,
+        about("Requests of each worker that may wait for a hash; further ones get 503.", also=["max_queue", "backlog"]),
     ] = 64
 
 
 def check_user_name(text: str) -> str:
     """The name as it is; ValueError for one that no client can send (RFC 7617, section 2)."""
     if ":" in text:
-        raise ValueError("a name cannot have a colon: it ends there")
+        raise ValueError("a name must not contain a colon, which ends the name")
     if any(character < " " or character == "\x7f" for character in text):
-        raise ValueError("a name cannot have control characters")
+        raise ValueError("a name must not contain control characters")
     return text
 
 
@@ -89,19 +104,19 @@ def check_password_hash(text: str) -> str:
     """A bcrypt hash as it is; ValueError for anything else. It never repeats any part of the text."""
     for prefix, name in _OTHER_HASHES.items():
         if text.startswith(prefix):
-            raise ValueError(f"the only hash accepted is bcrypt, and this is {name}")
+            raise ValueError(f"the hash is {name}, but the gateway accepts only bcrypt")
     match = _HASH.fullmatch(text)
     if match is None:
-        raise ValueError("expected the bcrypt hash of a password: `fastgate keys hash-password` prints it")
+        raise ValueError("expected the bcrypt hash of a password; `fastgate keys hash-password` prints one")
     if not 4 <= int(match[1]) <= _HIGHEST_COST:
-        raise ValueError(f"its cost is {int(match[1])}; 4 to {_HIGHEST_COST} are accepted")
+        raise ValueError(f"the bcrypt cost must be 4 to {_HIGHEST_COST}, got {int(match[1])}")
     return text
 
 
 def check_realm(text: str) -> str:
     """The realm as it is; ValueError for what cannot stand between quotation marks in a header field."""
     if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
-        raise ValueError('a realm is printable ASCII without " and \\')
+        raise ValueError('a realm must be printable ASCII without " and \\')
     return text
 
 
@@ -113,10 +128,10 @@ def read_users(basic: Basic) -> tuple[dict[str, str], list[str]]:
         with open(basic.file, encoding="utf-8-sig", newline="") as stream:
             users, faults = parse_htpasswd(stream.read())
     except OSError as error:
-        return {}, [f"{basic.file} cannot be read: {(error.strerror or str(error)).lower()}"]
+        return {}, [f"cannot read {basic.file}: {(error.strerror or str(error)).lower()}"]
     except UnicodeDecodeError:
-        return {}, [f"{basic.file} is not UTF-8"]
-    faults += [f'"{name}" is in users too' for name in users if name in basic.users]
+        return {}, [f"{basic.file} is not UTF-8 text"]
+    faults += [f'"{name}" is also in users' for name in users if name in basic.users]
     if not users and not basic.users and not faults:
         return {}, [f"{basic.file} has no users"]
     return {**users, **basic.users}, [f"{basic.file}, {fault}" for fault in faults]
@@ -139,11 +154,11 @@ def parse_htpasswd(text: str) -> tuple[dict[str, str], list[str]]:
             if not colon or not name:
                 raise ValueError("expected NAME:HASH")
             if not name.isprintable():
-                raise ValueError("the name has characters that are not visible, such as a byte order mark")
+                raise ValueError("the name contains invisible characters, such as a byte order mark")
             check_user_name(name)
             check_password_hash(stored)
             if name in users:
-                raise ValueError(f'"{name}" is already there in line {lines[name]}')
+                raise ValueError(f'"{name}" is already in line {lines[name]}')
         except ValueError as error:
             faults.append(f"line {number}: {error}")
         else:

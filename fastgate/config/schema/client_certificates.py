@@ -11,23 +11,24 @@ CertificateName = Annotated[str, Meta(min_length=1, max_length=1024, extra={"kin
 
 
 class ClientCertificates(Table, frozen=True, kw_only=True):
-    """Who asks is who the client's certificate says.
+    """The certificate of the client gives its identity.
 
-    Needs `client_auth` and `client_ca` of `[gateway.tls]`, which verify it. No header field is believed.
+    Needs `client_auth` and `client_ca` of `[gateway.tls]`, which verify the certificate. Header fields are never used.
     """
 
     subject: Annotated[
         Literal["cn", "subject", "san_dns", "san_uri", "san_email"],
         about(
-            "Which part says who it is: the only common name; the whole subject as RFC 4514 writes it; or a name of "
-            "that kind among the alternative ones, the first that is in `allow`, or the first of all.",
+            "The part of the certificate that names the client: the only common name; the whole subject in the form of "
+            "RFC 4514; or a subject alternative name of that kind, the first one in `allow`, or the first of all.",
             also=["identity", "field", "from", "id", "user", "name", "username"],
         ),
     ] = "cn"
     allow: Annotated[
         list[CertificateName],
         about(
-            "Who may come in; others get 403. Empty: everybody with a valid certificate.",
+            "Names of the clients that the gateway accepts; others get 403. Empty: every client with a valid "
+            "certificate.",
             examples=[["billing.internal"]],
             also=["allowed", "allow_list", "whitelist", "allowed_subjects", "allowlist"],
         ),

@@ -24,7 +24,7 @@ def installed_codings() -> tuple[str, ...]:
 class CompressionLevel(Table, frozen=True, kw_only=True):
     """How hard each coding works: higher levels give smaller bodies and take longer.
 
-    The highest that some libraries know are left out, because they take longer than a worker may stand still.
+    The highest levels of some libraries are not available, because they would stop the worker for too long.
     """
 
     gzip: Annotated[Annotated[int, Meta(ge=1, le=9)], about("1 to 9.", examples=[6])] = 5
@@ -33,16 +33,17 @@ class CompressionLevel(Table, frozen=True, kw_only=True):
 
 
 class Compression(Table, frozen=True, kw_only=True):
-    """Response bodies are compressed for clients that say in `Accept-Encoding` that they take it.
+    """Compresses response bodies if the client lists a coding in `Accept-Encoding`.
 
-    Left as they are: bodies that have a `Content-Encoding` already, parts (206), event streams, and responses with
+    Not compressed: bodies that already have a `Content-Encoding`, parts (206), event streams, and responses with
     `Cache-Control: no-transform`.
     """
 
     types: Annotated[
         Annotated[list[MediaRange], Meta(min_length=1)],
         about(
-            'Media types whose bodies are compressed; one `*` stands for anything: `"text/*"`, `"application/*+json"`.',
+            'Media types of the bodies that are compressed; one `*` matches anything: `"text/*"`, '
+            '`"application/*+json"`.',
             examples=[["application/json", "text/*"]],
             also=["mime_types", "gzip_types", "content_types", "content_type"],
         ),
@@ -62,16 +63,17 @@ class Compression(Table, frozen=True, kw_only=True):
     min_size: Annotated[
         Size,
         about(
-            "Smaller bodies are left as they are. One whose length is not known in advance is compressed unless all of "
-            "it is there at once.",
+            "Smaller bodies are not compressed. A body of unknown length is compressed unless all of it is available "
+            "at once.",
             also=["min_length", "gzip_min_length", "minimum_length", "min_content_length", "minimum_size"],
         ),
     ] = 1024
     encodings: Annotated[
         Annotated[list[Literal["zstd", "br", "gzip"]], Meta(min_length=1)],
         about(
-            "Which codings, the preferred first: it is taken among those that the client likes as much. `zstd` and "
-            "`br` need the extra `compression`. Absent: `zstd`, `br` and `gzip`, as far as they are installed.",
+            "The codings, in order of preference: among those that the client prefers equally, the first one is used. "
+            "`zstd` and `br` need the extra `compression`. Absent: `zstd`, `br` and `gzip`, as far as they are "
+            "installed.",
             examples=[["gzip"]],
             also=["algorithms", "codings", "encoding", "formats", "algorithm"],
         ),
@@ -79,7 +81,7 @@ class Compression(Table, frozen=True, kw_only=True):
     level: Annotated[
         CompressionLevel,
         about(
-            "The level of each coding; one that is not given has the value below.",
+            "The level of each coding; a coding that is not listed has the level below.",
             examples=[{"gzip": 6}],
             also=["levels", "comp_level", "gzip_comp_level", "quality", "compression_level"],
         ),
@@ -94,7 +96,7 @@ class Compression(Table, frozen=True, kw_only=True):
             elif coding in CODINGS and coding not in installed_codings():
                 yield (
                     ("encodings", number),
-                    f"{quote(coding)} needs {CODINGS[coding]}: pip install 'fastgate[compression]'",
+                    f"{quote(coding)} needs the package {CODINGS[coding]}: pip install 'fastgate[compression]'",
                 )
             if coding in CODINGS:
                 seen.add(coding)
@@ -107,7 +109,7 @@ class Compression(Table, frozen=True, kw_only=True):
 CompressionKey = Annotated[
     Compression | None,
     about(
-        "Compresses responses for clients that take it. `true`: with the defaults.",
+        "Compresses responses for clients that accept it. `true`: with the defaults.",
         examples=[{"types": ["application/json", "text/*"], "min_size": "1KB"}],
         policy=True,
         on={},

@@ -10,7 +10,7 @@ from fastgate.config.schema.kinds import Count, Duration, HeaderName, Positive, 
 from fastgate.config.schema.table import Table
 from fastgate.config.schema.upstreams import UpstreamTLS
 from fastgate.config.syntax.headers import CONNECTION_FIELDS, meaning_of
-from fastgate.config.syntax.words import check_key
+from fastgate.config.syntax.request_key import check_key
 
 CREDENTIALS = ("authorization", "cookie")
 """Fields in which clients send what the service, or another method, verifies."""
@@ -33,24 +33,24 @@ class DecisionPart(NamedTuple):
 
 
 class DecisionCache(Table, frozen=True, kw_only=True):
-    """Decisions of the service that are kept, in each worker, until a reload."""
+    """Decisions of the service that each worker keeps, until a reload."""
 
     by: Annotated[
         Annotated[list[DecisionKey], Meta(min_length=1, max_length=16)],
         about(
-            "What of a request decides: `header:NAME`, `cookie:NAME`, `client_ip`, `method`, `host`, `path`, `query`. "
-            "Requests that are alike in all of it get the same decision. A request that has none of the header fields "
-            "and cookies named is asked about each time.",
+            "The parts of a request that a decision depends on: `header:NAME`, `cookie:NAME`, `client_ip`, `method`, "
+            "`host`, `path`, `query`. Requests that are equal in all these parts get the same decision. A request "
+            "without any of the named header fields and cookies always goes to the service.",
             examples=[["header:authorization"]],
             single=True,
             also=["key", "keys", "vary", "cache_key", "auth_cache_key"],
         ),
     ]
-    ttl: Annotated[Wait, about("How long one that grants is kept.", also=["duration", "timeout"])] = 60.0
+    ttl: Annotated[Wait, about("How long a decision that grants is kept.", also=["duration", "timeout"])] = 60.0
     negative_ttl: Annotated[
-        Duration, about("How long one that refuses is kept. 0: not at all.", also=["negative", "error_ttl"])
+        Duration, about("How long a decision that refuses is kept. 0: it is not kept.", also=["negative", "error_ttl"])
     ] = 1.0
-    max_entries: Annotated[Positive, about("The most that are kept.", also=["size", "max_size"])] = 10_000
+    max_entries: Annotated[Positive, about("The most decisions that are kept.", also=["size", "max_size"])] = 10_000
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
@@ -59,26 +59,26 @@ class DecisionCache(Table, frozen=True, kw_only=True):
 
 
 class ForwardAuth(Table, frozen=True, kw_only=True):
-    """A service is asked about each request: what it answers with 2xx comes in.
+    """An authentication service decides about each request: a 2xx answer accepts it.
 
-    401, 403 and redirects of the service go to the client. Any other answer, and none, is 503: when the service cannot
-    be asked, nobody comes in.
+    The client gets 401, 403 and redirects of the service. With any other answer, or without one, the client gets 503:
+    if the service is not available, the gateway accepts no request.
     """
 
     url: Annotated[
         ServiceURL,
         about(
-            "Where it is asked, with GET. Redirects are not followed.",
+            "The URL of the service, which gets GET requests. The gateway does not follow redirects.",
             examples=["http://127.0.0.1:9091/verify"],
             also=["address", "uri", "endpoint", "auth_url", "server", "service", "upstream"],
         ),
     ]
-    timeout: Annotated[Wait, about("For the whole of an answer, connecting and queueing included.")] = 5.0
+    timeout: Annotated[Wait, about("The longest time for an answer, including connecting and queueing.")] = 5.0
     request_headers: Annotated[
         list[HeaderName],
         about(
-            "The client's fields that the service gets. It also gets `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` "
-            "and `-For`.",
+            "Fields of the client that the service gets. The service also gets `X-Forwarded-Method`, `-Proto`, "
+            "`-Host`, `-Uri` and `-For`.",
             examples=[["authorization", "cookie"]],
             also=["auth_request_headers", "authrequestheaders", "headers", "copy_request_headers", "allowed_headers"],
         ),
@@ -86,8 +86,8 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
     response_headers: Annotated[
         list[HeaderName],
         about(
-            "Fields of its answer that the upstream gets, and policies as claims of that name. What a client sends "
-            "under these names is taken away.",
+            "Fields of the service's answer that the upstream gets; policies get them as claims of the same name. The "
+            "gateway removes these fields from the requests of clients.",
             examples=[["x-auth-user", "x-auth-groups"]],
             also=["auth_response_headers", "authresponseheaders", "copy_headers", "upstream_headers"],
         ),
@@ -95,8 +95,8 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
     client_headers: Annotated[
         list[HeaderName],
         about(
-            "Fields of an answer that grants which the client gets, beside those of the upstream's answer, whoever "
-            "then answers the request. The upstream never gets them.",
+            "Fields of a granting answer that the client gets, beside those of the response, whether the upstream or "
+            "the gateway sends it. The upstream never gets them.",
             examples=[["set-cookie"]],
             also=["add_auth_cookies_to_response", "auth_cookies", "allowed_client_headers_on_success", "cookies"],
         ),
@@ -104,7 +104,7 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
     identity_header: Annotated[
         OptionalHeaderName,
         about(
-            "The field of its answer that says who asks, for limits, logs and policies.",
+            "The field of the service's answer that contains the identity, for limits, logs and policies.",
             examples=["x-auth-user"],
             also=["user_header", "identity", "remote_user", "authenticated_user_header"],
         ),
@@ -112,42 +112,42 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
     max_connections: Annotated[
         Count,
         about(
-            "The most connections to it, in each worker; questions beyond it wait for one within `timeout`. 0 is no "
-            "bound but that of open files.",
+            "The most connections to the service, in each worker. Further questions wait for a connection, within "
+            "`timeout`. 0: only the limit of open files applies.",
             also=["connections", "pool"],
         ),
     ] = 0
     cache: Annotated[
         DecisionCache | None,
         about(
-            "Decisions that are kept. Absent: it is asked about every request.",
+            "Decisions that are kept. Absent: the service decides about every request.",
             examples=[{"by": ["header:authorization", "header:cookie"], "ttl": "30s"}],
             also=["caching", "auth_cache"],
         ),
     ] = None
     tls: Annotated[
-        UpstreamTLS | None, about("How it is spoken to over TLS.", examples=[{"ca": "ca.pem"}], also=["ssl"])
+        UpstreamTLS | None, about("TLS to the service.", examples=[{"ca": "ca.pem"}], also=["ssl"])
     ] = None
 
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
         url: Any = self.url
         if self.tls and isinstance(url, str) and url.lower().startswith("http:"):
-            yield ("tls",), "is of no use: the url begins with http:"
+            yield ("tls",), "has no effect, because url begins with http:"
         for key in ("request_headers", "response_headers", "client_headers"):
             for number, name in enumerate(getattr(self, key)):
                 if not isinstance(name, str):
                     continue
                 if name in _NOT_TO_BE_SET:
-                    yield (key, number), f"{name} belongs to the connection and cannot be passed on"
+                    yield (key, number), f"{name} belongs to the connection and cannot be forwarded"
                 elif key == "request_headers" and name.startswith(("x-forwarded-", "x-original-")):
-                    yield (key, number), f"{name} is what the gateway says itself"
+                    yield (key, number), f"{name} is a field that the gateway sets itself"
                 elif key == "response_headers" and meaning_of(name):
                     yield (key, number), f"{name} {meaning_of(name)}"
                 elif key == "response_headers" and name == "set-cookie":
-                    yield (key, number), "set-cookie is for the client: client_headers passes it on"
+                    yield (key, number), "set-cookie is for the client; list it in client_headers"
                 elif key == "client_headers" and (name in _OF_THE_ANSWER or name.startswith("content-")):
-                    yield (key, number), f"{name} says something of the service's own answer"
+                    yield (key, number), f"{name} describes the body or the connection of the service's own answer"
         if self.cache:
             yield from self._missing_keys(list(self.cache.by), list(self.request_headers))
 
@@ -158,8 +158,8 @@ class ForwardAuth(Table, frozen=True, kw_only=True):
             by_cookie = name == "cookie" and any(each.startswith("cookie:") for each in by)
             if f"header:{name}" not in by and not by_cookie:
                 message = (
-                    f'lacks "header:{name}", which the service gets: one client would get the decision about another. '
-                    "Name it here, or leave it out of request_headers"
+                    f'lacks "header:{name}", which the service gets: a client could get the decision about another '
+                    "client. Add it here, or remove it from request_headers"
                 )
                 yield ("cache", "by"), message
 

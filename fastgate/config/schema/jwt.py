@@ -26,12 +26,12 @@ _KEYS = ("secret", "key", "jwks")
 
 
 class TokenIssuer(Table, frozen=True, kw_only=True):
-    """Whose tokens are accepted, and the keys that verify them. One of `secret`, `key` and `jwks`."""
+    """An issuer of tokens, and the keys that verify them. Set one of `secret`, `key` and `jwks`."""
 
     algorithms: Annotated[
         Algorithms,
         about(
-            "How tokens may be signed. Those that begin with HS need `secret`, the others `key` or `jwks`.",
+            "The algorithms that may sign tokens. Those that begin with HS need `secret`, the others `key` or `jwks`.",
             examples=[["RS256"]],
             also=["alg", "algorithm", "signing_algorithms", "algs"],
         ),
@@ -39,7 +39,7 @@ class TokenIssuer(Table, frozen=True, kw_only=True):
     secret: Annotated[
         Secret,
         about(
-            "What issuer and gateway share: at least 32, 48 or 64 bytes for HS256, HS384, HS512.",
+            "The secret that issuer and gateway share: at least 32, 48 or 64 bytes for HS256, HS384, HS512.",
             examples=[{"env": "JWT_SECRET"}],
             also=["shared_secret", "hmac_secret", "signing_key", "secret_key"],
         ),
@@ -55,20 +55,20 @@ class TokenIssuer(Table, frozen=True, kw_only=True):
     jwks: Annotated[
         KeySetURL,
         about(
-            "Where the issuer publishes its keys (RFC 7517), http or https.",
+            "The http or https URL where the issuer publishes its JWK set (RFC 7517).",
             examples=["https://id.example.com/.well-known/jwks.json"],
             also=["jwks_url", "jwks_uri", "remote_jwks", "jwk_set_uri", "key_set"],
         ),
     ] = ""
     issuer: Annotated[
         str,
-        about("What `iss` must be.", examples=["https://id.example.com/"], also=["iss", "issuers_allowed"]),
+        about("The required value of `iss`.", examples=["https://id.example.com/"], also=["iss", "issuers_allowed"]),
     ] = ""
     audience: Annotated[
         Annotated[list[str], Meta(min_length=1)] | None,
         about(
-            "`aud` must name one of these. Absent: `aud` is not looked at, so that what the issuer made for another "
-            "service is accepted too.",
+            "`aud` must contain one of these. Absent: the gateway does not check `aud`, and also accepts tokens for "
+            "other services of the issuer.",
             examples=[["https://api.example.com"]],
             also=["aud", "audiences"],
         ),
@@ -81,14 +81,14 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
     leeway: Annotated[
         Duration,
         about(
-            "How far the clocks of issuer and gateway may be apart: for `exp`, `nbf` and `iat`.",
+            "The largest difference between the clocks of issuer and gateway, for `exp`, `nbf` and `iat`.",
             also=["clock_skew", "clock_tolerance", "clock_skew_seconds"],
         ),
     ] = 30.0
     require: Annotated[
         list[ClaimName],
         about(
-            "Claims that a token must have, whatever they say.",
+            "Claims that a token must have, with any value.",
             examples=[["exp", "sub"]],
             also=["required_claims", "required", "claims_to_verify"],
         ),
@@ -96,22 +96,22 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
     max_lifetime: Annotated[
         Duration,
         about(
-            "The longest time from `iat` to `exp`, which a token needs both then. 0 is no limit.",
+            "The longest time from `iat` to `exp`; a token then needs both. 0 means no limit.",
             also=["maximum_expiration", "max_age", "max_ttl", "maximum_lifetime"],
         ),
     ] = 0.0
     types: Annotated[
         Annotated[list[Text], Meta(min_length=1)],
         about(
-            'Values of `typ` that are accepted, `"application/"` left out; a token without one counts as `JWT`.',
+            'Accepted values of `typ`, without `"application/"`; a token without `typ` counts as `JWT`.',
             also=["typ", "type"],
         ),
     ] = field(default_factory=lambda: ["JWT", "at+jwt"])
     sources: Annotated[
         Annotated[list[TokenSource], Meta(min_length=1)],
         about(
-            "Where a request carries its token; the first that is there counts. `header:NAME`, `cookie:NAME`, "
-            "`query:NAME`. What stands in a query ends up in histories and in the logs of others.",
+            "Where a request carries its token; the first place with a token counts. `header:NAME`, `cookie:NAME`, "
+            "`query:NAME`. Histories and the logs of other systems keep queries.",
             examples=[["header:authorization", "cookie:token"]],
             also=["source", "from_headers", "from_cookies", "from_params", "locations", "token_location"],
         ),
@@ -119,8 +119,8 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
     claims_to_headers: Annotated[
         dict[ClaimName, FreeHeader],
         about(
-            "Fields that tell the upstream what the token says. `a.b` is the claim `b` in `a`. What clients send under "
-            "these names is removed.",
+            "Header fields in which the upstream gets claims of the token. `a.b` is the claim `b` in `a`. The gateway "
+            "removes these fields from the requests of clients.",
             examples=[{"sub": "x-user-id"}],
             also=["forward_claims", "claim_to_headers", "headers", "output_claim_to_headers"],
         ),
@@ -132,31 +132,32 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
     cache_entries: Annotated[
         Count,
         about(
-            "Verified tokens that each worker remembers, until they expire. 0 verifies each request's.",
+            "Verified tokens that each worker remembers, until they expire. 0: it verifies the token of each request.",
             also=["cache_size", "cache", "token_cache"],
         ),
     ] = 4096
     refresh: Annotated[
         Wait,
         about(
-            "A set of keys is fetched again at the latest after this; earlier when its `Cache-Control` says so.",
+            "The longest time until the gateway fetches a JWK set again; it fetches earlier if `Cache-Control` says "
+            "so.",
             also=["jwks_refresh", "cache_duration", "cache_ttl", "jwks_ttl"],
         ),
     ] = 600.0
     cooldown: Annotated[
         Annotated[float, Meta(ge=0.1, extra={"kind": "duration"})],
         about(
-            "Tokens that name a key which is not in the set cause at most one fetch in this time.",
+            "Tokens whose key is not in the set cause at most one fetch in this time.",
             also=["cooldown_duration", "jwks_cooldown", "rate_limit", "min_refresh"],
         ),
     ] = 10.0
     timeout: Annotated[
-        Wait, about("The longest that a fetch may take.", also=["jwks_timeout", "http_timeout", "fetch_timeout"])
+        Wait, about("The longest time for a fetch.", also=["jwks_timeout", "http_timeout", "fetch_timeout"])
     ] = 5.0
     ca: Annotated[
         Path,
         about(
-            "PEM file with the authorities that the server of the key set is verified against. Absent: those of the "
+            "PEM file with the authorities that verify the server of the JWK set. Absent: the authorities of the "
             "system.",
             examples=["ca.pem"],
             also=["ca_file", "jwks_ca", "ca_cert"],
@@ -165,8 +166,8 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
     issuers: Annotated[
         dict[Text, TokenIssuer],
         about(
-            "Several issuers, told apart by `iss`, each with its keys; `algorithms` and `audience` are those above "
-            "where it has none. The name is put before the subject, as in `NAME:SUBJECT`.",
+            "Several issuers, told apart by `iss`, each with its keys. An issuer without `algorithms` or `audience` "
+            "uses those above. The name is put before the subject, as in `NAME:SUBJECT`.",
             examples=[{"main": {"issuer": "https://id.example.com/", "key": {"file": "issuer.pem"}}}],
             also=["providers", "tenants", "trusted_issuers"],
         ),
@@ -193,7 +194,7 @@ class JWT(TokenIssuer, frozen=True, kw_only=True):
         if self.issuers:
             for name in (*_KEYS, "issuer"):
                 if getattr(self, name) != "":
-                    yield (name,), "cannot stand beside issuers, each of which has its own"
+                    yield (name,), "cannot be used with issuers: set it in each issuer"
             yield from _issuer_faults(self)
         else:
             yield from _key_faults(self, self.algorithms, ())
@@ -213,9 +214,9 @@ def _issuer_faults(table: Any) -> Iterator[tuple[PathKeys, str]]:
         yield from _key_faults(each, each.algorithms or table.algorithms, where)
         issuer: Any = each.issuer
         if issuer == "":
-            yield (*where, "issuer"), "is missing: it tells the issuers apart"
+            yield (*where, "issuer"), "is missing: the gateway needs it to tell the issuers apart"
         elif isinstance(issuer, str) and first.setdefault(issuer, name) != name:
-            yield (*where, "issuer"), f'is that of "{first[issuer]}" too'
+            yield (*where, "issuer"), f'is also the issuer of "{first[issuer]}"'
 
 
 def _header_faults(table: Any) -> Iterator[tuple[PathKeys, str]]:
@@ -227,9 +228,9 @@ def _header_faults(table: Any) -> Iterator[tuple[PathKeys, str]]:
             continue
         name = header.lower()
         if name in sources or name == "authorization":
-            yield ("claims_to_headers", claim), f"{header} is where clients send their credentials"
+            yield ("claims_to_headers", claim), f"{header} is the field in which clients send their credentials"
         if first.setdefault(name, claim) != claim:
-            yield ("claims_to_headers", claim), f'is the field of "{first[name]}" too'
+            yield ("claims_to_headers", claim), f'is also the field of "{first[name]}"'
 
 
 def _is_header(source: object) -> bool:
@@ -240,11 +241,11 @@ def _key_faults(table: Any, algorithms: Any, where: PathKeys) -> Iterator[tuple[
     """The keys of an issuer must be there, one kind of them, and fit every algorithm."""
     given = [name for name in _KEYS if getattr(table, name) != ""]
     if not given:
-        yield (*where, "secret"), "is missing: tokens are verified by secret, key or jwks"
+        yield (*where, "secret"), "is missing: set secret, key or jwks to verify tokens"
     for name in given[1:]:
-        yield (*where, name), f"cannot stand beside {given[0]}: tokens are verified by one of secret, key and jwks"
+        yield (*where, name), f"cannot be used with {given[0]}: set only one of secret, key and jwks"
     if algorithms == []:
-        yield (*where, "algorithms"), 'is missing: name how tokens are signed, such as ["RS256"]'
+        yield (*where, "algorithms"), 'is missing: list the algorithms that sign the tokens, such as ["RS256"]'
     if not isinstance(algorithms, list) or len(given) != 1:
         return
     symmetric = [name for name in algorithms if name in HASH_BYTES]
@@ -252,12 +253,12 @@ def _key_faults(table: Any, algorithms: Any, where: PathKeys) -> Iterator[tuple[
     if symmetric and public:
         yield (
             (*where, "algorithms"),
-            f"{symmetric[0]} and {public[0]} cannot share a key: who knows the public key could sign with it",
+            f"{symmetric[0]} and {public[0]} cannot share a key: a client that knows the public key could sign with it",
         )
     elif symmetric and given != ["secret"]:
-        yield (*where, given[0]), f"is no key for {symmetric[0]}, which needs secret"
+        yield (*where, given[0]), f"cannot verify {symmetric[0]}, which needs secret"
     elif public and given == ["secret"]:
-        yield (*where, "secret"), f"is no key for {public[0]}, which needs key or jwks"
+        yield (*where, "secret"), f"cannot verify {public[0]}, which needs key or jwks"
     elif given == ["secret"] and isinstance(table.secret, str):
         yield from _secret_faults(table.secret, symmetric, where)
     elif given == ["key"] and isinstance(table.key, str):
@@ -266,7 +267,7 @@ def _key_faults(table: Any, algorithms: Any, where: PathKeys) -> Iterator[tuple[
 
 def _secret_faults(secret: str, algorithms: Iterable[str], where: PathKeys) -> Iterator[tuple[PathKeys, str]]:
     if "-----BEGIN " in secret:
-        yield (*where, "secret"), "is a key or certificate in PEM, which is no secret"
+        yield (*where, "secret"), "is a key or certificate in PEM, not a secret: set it as key"
         return
     longest = max(algorithms, key=HASH_BYTES.__getitem__, default=None)
     if longest and len(secret.encode()) < HASH_BYTES[longest]:
@@ -283,7 +284,7 @@ def _pem_faults(text: str, algorithms: Iterable[str], where: PathKeys) -> Iterat
         return
     for name in algorithms:
         if name not in fits:
-            yield (*where, "key"), f"is no key for {name}: it fits {', '.join(fits)}"
+            yield (*where, "key"), f"cannot verify {name}: the key fits {', '.join(fits)}"
 
 
 def check_key_set_url(text: str) -> str:
@@ -292,11 +293,11 @@ def check_key_set_url(text: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError(f'"{text}" is no URL') from None
+        raise ValueError(f'"{text}" is not a valid URL') from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ValueError('expected a URL such as "https://id.example.com/jwks.json"')
     if parts.username is not None or parts.fragment:
-        raise ValueError("a URL of keys has no user and no fragment")
+        raise ValueError("the URL of a JWK set must not contain a user or a fragment")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("write the URL percent-encoded")
     return text
@@ -316,5 +317,5 @@ def check_token_source(text: str) -> str:
 def check_claim_name(text: str) -> str:
     """A claim's name as it is; ValueError for one that cannot be quoted in a header field."""
     if not text.isascii() or not text.isprintable() or '"' in text or "\\" in text:
-        raise ValueError("the name of a claim is printable ASCII without quotes and backslashes")
+        raise ValueError("the name of a claim must be printable ASCII without quotes and backslashes")
     return text

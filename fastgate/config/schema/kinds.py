@@ -37,7 +37,7 @@ HeaderName = Annotated[str, Meta(extra={"kind": "header name"})]
 EditedHeader = Annotated[str, Meta(extra={"kind": "edited header"})]
 AnswerHeader = Annotated[str, Meta(extra={"kind": "answer header"})]
 FreeHeader = Annotated[str, Meta(extra={"kind": "free header"})]
-"""One under which nothing is said yet."""
+"""A field name without a fixed meaning."""
 SetHeader = Annotated[str, Meta(extra={"kind": "set header"})]
 """The same, or Host."""
 HeaderValue = Annotated[str, Meta(extra={"kind": "header value"})]
@@ -55,13 +55,13 @@ Protocol = Annotated[str, Meta(extra={"kind": "upgrade protocol"})]
 PluginClass = Annotated[str, Meta(extra={"kind": "plugin class"})]
 ServerName = Annotated[str, Meta(extra={"kind": "server name"})]
 LimitKey = Annotated[str, Meta(extra={"kind": "limit key"})]
-"""What tells one client of a limit from another: see `fastgate.config.syntax.words.parse_limit_key`."""
+"""What tells one client of a limit from another: see `fastgate.config.syntax.request_key.parse_limit_key`."""
 LimitName = Annotated[str, Meta(min_length=1, max_length=64, extra={"kind": "limit name"})]
 StickyKey = Annotated[str, Meta(extra={"kind": "sticky key"})]
 Cause = Annotated[str, Meta(extra={"kind": "cause"})]
 """Why a try failed; `fastgate._core.delivery.retry.Judgement` reads the words."""
 Status = Annotated[str, Meta(extra={"kind": "status"})]
-"""A status or a class of them: see `fastgate.config.syntax.words.parse_statuses`."""
+"""A status or a class of them: see `fastgate.config.syntax.statuses.parse_statuses`."""
 MediaRange = Annotated[str, Meta(extra={"kind": "media range"})]
 """A media type, one ``*`` in it standing for anything."""
 RedirectTarget = Annotated[str, Meta(extra={"kind": "redirect target"})]

@@ -11,25 +11,30 @@ from fastgate.config.schema.table import Table
 
 
 class Maintenance(Table, frozen=True, kw_only=True):
-    """A route that is closed for a while. `fastgate maintenance` closes and opens routes of a running gateway too."""
+    """Closes a route for a while. `fastgate maintenance` also closes and reopens routes of a running gateway."""
 
     enabled: Annotated[
-        bool, about("Whether it is closed. `fastgate maintenance` goes before.", also=["on", "active", "enable"])
+        bool,
+        about("Whether the route is closed. `fastgate maintenance` overrides it.", also=["on", "active", "enable"]),
     ] = False
     status: Annotated[
-        Annotated[int, Meta(ge=400, le=599)], about("The answer's status.", also=["code", "status_code"])
+        Annotated[int, Meta(ge=400, le=599)], about("Status code of the answer.", also=["code", "status_code"])
     ] = 503
     retry_after: Annotated[
-        Wait, about("What `Retry-After` says, in whole seconds.", examples=["1h"], also=["retry", "duration"])
+        Wait, about("The value of `Retry-After`, in whole seconds.", examples=["1h"], also=["retry", "duration"])
     ] = 300.0
     allow: Annotated[
         list[Network],
-        about("Who is served all the same.", examples=[["10.0.0.0/8"]], also=["allowed", "whitelist", "except"]),
+        about(
+            "Networks of clients that can still use the route.",
+            examples=[["10.0.0.0/8"]],
+            also=["allowed", "whitelist", "except"],
+        ),
     ] = field(default_factory=list)
     body: Annotated[
         str,
         about(
-            "The answer's body, as UTF-8. `\"\"` is the gateway's own error.",
+            'Body of the answer, as UTF-8. `""` is the gateway\'s own error.',
             examples=["<h1>Back at noon</h1>\n"],
             also=["content", "message", "page", "text"],
         ),
@@ -37,7 +42,7 @@ class Maintenance(Table, frozen=True, kw_only=True):
     content_type: Annotated[
         MediaType,
         about(
-            "What `body` is. Absent: `text/html` where it begins with `<`, `application/json` where it is a JSON "
+            "Media type of `body`. Absent: `text/html` if it begins with `<`, `application/json` if it is a JSON "
             "object or array, else `text/plain`.",
             examples=["text/html; charset=utf-8"],
             also=["type", "mime_type", "media_type"],
@@ -47,13 +52,13 @@ class Maintenance(Table, frozen=True, kw_only=True):
     def faults(self) -> Iterator[tuple[PathKeys, str]]:
         """See `Table.faults`."""
         if self.content_type and self.body == "":
-            yield ("content_type",), "is that of body, and there is none"
+            yield ("content_type",), "needs body, which is not set"
 
 
 MaintenanceKey = Annotated[
     Maintenance | None,
     about(
-        "A route that is closed for a while.",
+        "Closes the route for a while.",
         examples=[{"enabled": True, "retry_after": "1h"}],
         policy=True,
         also=["maintenance_mode", "downtime", "request_termination"],

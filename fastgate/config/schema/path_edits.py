@@ -7,13 +7,13 @@ from fastgate.config.schema.table import Table
 
 
 class Rewrite(Table, frozen=True, kw_only=True):
-    """The path's new form, by a regular expression."""
+    """Replaces a part of the path by a regular expression."""
 
     pattern: Annotated[
         Expression,
         about(
-            "A regular expression that is searched in the path, percent-encoded as it was matched; the first match is "
-            "replaced. No match leaves the path as it is.",
+            "A regular expression. The gateway searches the percent-encoded path, as it was matched, and replaces the "
+            "first match. Without a match the path stays as it is.",
             examples=["^/old/(.*)"],
             also=["regex", "match", "from"],
         ),
@@ -21,7 +21,7 @@ class Rewrite(Table, frozen=True, kw_only=True):
     to: Annotated[
         str,
         about(
-            "What replaces it; `\\1` and `\\g<name>` are groups of the pattern.",
+            "The replacement; `\\1` and `\\g<name>` are groups of the pattern.",
             examples=["/new/\\1"],
             also=["replacement", "substitution", "replace"],
         ),
@@ -31,7 +31,7 @@ class Rewrite(Table, frozen=True, kw_only=True):
 StripPrefixKey = Annotated[
     PathPrefix,
     about(
-        "Taken from the front of the path, on a segment border, before it is forwarded.",
+        "Removed from the front of the path, on a segment border, before the request is forwarded.",
         examples=["/api"],
         policy=True,
         also=["strip_path", "prefix_rewrite", "stripprefix"],
@@ -39,9 +39,7 @@ StripPrefixKey = Annotated[
 ]
 
 
-AddPrefixKey = Annotated[
-    PathPrefix, about("Put in front of the path, after `strip_prefix`.", examples=["/v2"], policy=True)
-]
+AddPrefixKey = Annotated[PathPrefix, about("Put before the path, after `strip_prefix`.", examples=["/v2"], policy=True)]
 
 
 RewriteKey = Annotated[

@@ -11,7 +11,7 @@ from fastgate.config.schema.table import Table
 class Plugin(Table, frozen=True, kw_only=True):
     """A policy of your own. Routes use it by its name."""
 
-    name: Annotated[Text, about("What routes call it.", examples=["tenant"])]
+    name: Annotated[Text, about("The name by which routes use the plugin.", examples=["tenant"])]
     use: Annotated[
         PluginClass,
         about(
@@ -24,7 +24,7 @@ class Plugin(Table, frozen=True, kw_only=True):
     options: Annotated[
         dict[str, Any],
         about(
-            "Given to the class, which checks them.",
+            "The options that the class gets; the class checks them.",
             examples=[{"header": "x-tenant"}],
             also=["config", "settings"],
         ),
@@ -32,8 +32,7 @@ class Plugin(Table, frozen=True, kw_only=True):
     budget: Annotated[
         Duration,
         about(
-            "How long its hooks may keep the event loop at a time; the log warns of what takes longer. 0: as long as "
-            "they like.",
+            "The longest time that a hook may block the event loop; the log warns of longer times. 0 means no limit.",
             examples=["5ms"],
             also=["time_budget", "max_duration", "deadline"],
         ),

@@ -29,26 +29,26 @@ MOST_IN_SECOND = 1_000_000_000
 
 
 class RateLimit(Table, frozen=True, kw_only=True):
-    """How many requests in a span of time, over all workers. A request above it is answered 429 with `Retry-After`.
+    """The most requests in a span of time, over all workers. A request above the limit gets 429 with `Retry-After`.
 
-    Answers carry `RateLimit` and `RateLimit-Policy`. Where there are several limits, each must let a request pass, and
-    one that is refused takes nothing from any of them.
+    Answers carry `RateLimit` and `RateLimit-Policy`. If there are several limits, each must let a request pass; a
+    refused request counts in none of them.
     """
 
     algorithm: Annotated[
         Literal["token_bucket", "fixed_window", "sliding_window_log"],
         about(
             "`token_bucket` lets `burst` requests through at once, then `rate` in each `per`, evenly spaced. "
-            "`fixed_window` counts from one multiple of `per` to the next, so that twice the rate may pass around a "
-            "border. `sliding_window_log` lets no span of `per` hold more than `rate`, and keeps a time stamp of each "
-            "request for it.",
+            "`fixed_window` counts from one multiple of `per` to the next, so twice the rate may pass around a border. "
+            "`sliding_window_log` lets at most `rate` requests pass in any span of `per`, and keeps a time stamp of "
+            "each request.",
             also=["type", "strategy", "policy"],
         ),
     ] = "token_bucket"
     rate: Annotated[
         Annotated[float, Meta(gt=0, le=1_000_000_000)],
         about(
-            "Requests in each `per`. Whole numbers for windows and logs; a log holds at most 100000.",
+            "Requests in each `per`. A whole number for windows and logs; a log holds at most 100000.",
             examples=[100],
             also=["limit", "requests", "max", "count", "average", "requests_per_unit"],
         ),
@@ -56,14 +56,14 @@ class RateLimit(Table, frozen=True, kw_only=True):
     per: Annotated[
         Annotated[float, Meta(ge=0.001, le=366 * 86400, extra={"kind": "duration"})],
         about(
-            "The span that `rate` is for, a millisecond to 366 days.",
+            "The time that `rate` is for, 1 ms to 366 days.",
             also=["window", "period", "interval", "unit", "time_window"],
         ),
     ] = 1.0
     burst: Annotated[
         Positive | None,
         about(
-            "How many a token bucket lets through at one instant after a pause. Absent: `rate`, rounded up.",
+            "How many requests a token bucket lets through at once after a pause. Absent: `rate`, rounded up.",
             examples=[200],
             also=["capacity", "bucket_size", "size"],
         ),
@@ -71,24 +71,24 @@ class RateLimit(Table, frozen=True, kw_only=True):
     key: Annotated[
         LimitKeys,
         about(
-            "What is counted apart: `client_ip`, `key` (who was authenticated), `claim:NAME`, `route`, "
+            "What is counted separately: `client_ip`, `key` (the authenticated client), `claim:NAME`, `route`, "
             "`global`, `header:NAME`, `cookie:NAME`, `param:NAME` (of the path), or a list of them for each "
             "combination. Requests without the field share one count. Clients choose their header fields and cookies, "
-            "so that a limit by these alone can be evaded.",
+            "so they can evade a limit that has only these.",
             single=True,
             also=["by", "keys", "limit_by", "policy", "key_type"],
         ),
     ] = field(default_factory=lambda: ["client_ip"])
     legacy_headers: Annotated[
-        bool, about("Send `X-RateLimit-Limit`, `-Remaining` and `-Reset` too.", also=["headers", "x_ratelimit"])
+        bool, about("Also send `X-RateLimit-Limit`, `-Remaining` and `-Reset`.", also=["headers", "x_ratelimit"])
     ] = False
     dry_run: Annotated[
-        bool, about("Count, log and measure, and refuse nothing.", also=["shadow", "log_only", "limit_req_dry_run"])
+        bool, about("Count, log and measure, but refuse no request.", also=["shadow", "log_only", "limit_req_dry_run"])
     ] = False
     name: Annotated[
         LimitName,
         about(
-            "What `RateLimit-Policy` calls the limit. Absent: `default`, or its position where there are several.",
+            "The name of the limit in `RateLimit-Policy`. Absent: `default`, or its position if there are several.",
             examples=["burst"],
             also=["id"],
         ),
@@ -113,7 +113,10 @@ class RateLimit(Table, frozen=True, kw_only=True):
             if self.rate > 0 and self.rate % 1:
                 yield ("rate",), f"must be a whole number for {self.algorithm}, got {self.rate:g}"
             if self.burst:
-                yield ("burst",), f"is for token_bucket only: {self.algorithm} admits its rate at once"
+                yield (
+                    ("burst",),
+                    f"can only be used with token_bucket; {self.algorithm} lets its whole rate through at once",
+                )
         yield from self._uncountable()
         if self.algorithm == "sliding_window_log" and self.rate > LONGEST_LOG:
             yield ("rate",), f"must be at most {LONGEST_LOG} for sliding_window_log, which keeps a time stamp of each"
@@ -123,11 +126,14 @@ class RateLimit(Table, frozen=True, kw_only=True):
             return
         rate, per = self.whole()
         if per > LONGEST_WINDOW:
-            yield ("rate",), f"is less than one in 366 days: 1 in {per / 86400:.0f} days"
+            yield ("rate",), f"must be at least one request in 366 days, got 1 in {per / 86400:.0f} days"
         elif rate > MOST_IN_SECOND * per:
-            yield ("rate",), "is more than one in a nanosecond"
+            yield ("rate",), "must be at most one request per nanosecond"
         elif self.algorithm == "token_bucket" and self.at_once * per > LONGEST_FILL * rate:
-            yield ("burst",), f"takes {self.at_once * per / rate / (366 * 86400):.0f} years to fill; at most 10"
+            yield (
+                ("burst",),
+                f"must fill within 10 years at this rate, got {self.at_once * per / rate / (366 * 86400):.0f} years",
+            )
         elif self.algorithm == "fixed_window" and self.per < SHORTEST_WINDOW:
             yield ("per",), f"must be at least {SHORTEST_WINDOW:g} s for fixed_window"
         elif self.algorithm == "fixed_window" and self.rate > MOST_IN_WINDOW:
@@ -144,7 +150,7 @@ def limit_names(limits: Sequence[RateLimit]) -> list[str]:
 RateLimitKey = Annotated[
     Annotated[list[RateLimit], Meta(min_length=1, max_length=8)],
     about(
-        "How many requests in a span of time: a table, or a list of them that must all let a request pass.",
+        "The most requests in a span of time: a table, or a list of limits that must all let a request pass.",
         examples=[{"rate": 100, "per": "1s", "burst": 200, "key": "client_ip"}],
         policy=True,
         single=True,

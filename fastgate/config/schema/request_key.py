@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from fastgate.config.schema.kinds import LimitKey
-from fastgate.config.syntax.words import is_chosen_by_clients, names_identity
+from fastgate.config.syntax.request_key import is_chosen_by_clients, names_identity
 
 LimitKeys = Annotated[list[LimitKey], Meta(min_length=1, max_length=8)]
 

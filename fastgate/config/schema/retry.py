@@ -11,69 +11,80 @@ from fastgate.config.schema.table import Table
 
 
 class Hedge(Table, frozen=True, kw_only=True):
-    """A second try beside a slow one; the first answer wins and the other is dropped."""
+    """A second try beside a slow one. The first answer is used, and the gateway drops the other."""
 
     delay: Annotated[
         Wait,
-        about("How long a try may be without an answer before another is sent.", examples=["200ms"], also=["after"]),
+        about(
+            "How long the first try may be without an answer before the gateway sends a second one.",
+            examples=["200ms"],
+            also=["after"],
+        ),
     ]
 
 
 class Retry(Table, frozen=True, kw_only=True):
-    """What is tried again, each time on another target.
+    """Repeats failed tries, each time on another target.
 
-    Only while nothing has been answered and the request's body can be sent once more: there is none, or it is buffered.
+    The gateway retries only before it has answered, and only if it can send the request body again: there is no body,
+    or it is buffered.
     """
 
     attempts: Annotated[
         Annotated[int, Meta(ge=1, le=10)],
         about(
-            "Tries in all, the first among them. Without a `retry` table: 2, on `connect` and `reset`; with "
-            "`retry = false`: 1.",
+            "The most tries, including the first. Without a `retry` table: 2, on `connect` and `reset`; with `retry = "
+            "false`: 1.",
             also=["retries", "max_retries", "max", "num_retries", "tries", "count"],
         ),
     ] = 3
     on: Annotated[
         Annotated[list[Cause], Meta(min_length=1)],
         about(
-            "What is tried again: `connect` (no connection; any method), and for idempotent methods `reset` (it ended "
-            'before a response head), `timeout` (no head in time), `5xx`, `4xx`, or a status such as `"503"`.',
+            "What is retried: `connect` (no connection; any method), and for idempotent methods `reset` (the "
+            "connection ended before a response head), `timeout` (no head in time), `5xx`, `4xx`, or a status such as "
+            '`"503"`.',
             examples=[["connect", "reset", "5xx"]],
             also=["retry_on", "when", "conditions", "statuses", "proxy_next_upstream"],
         ),
     ] = field(default_factory=lambda: ["connect", "reset"])
     backoff: Annotated[
         Duration,
-        about("How long the first wait is; each one after it is twice as long.", also=["delay", "base_interval"]),
+        about("The length of the first wait; each further wait is twice as long.", also=["delay", "base_interval"]),
     ] = 0.025
     max_backoff: Annotated[Duration, about("The longest wait.", also=["max_interval", "max_delay"])] = 1.0
     jitter: Annotated[
         Literal["full", "none"],
-        about("`full`: each wait is a random part of its length, so that clients that failed together come apart."),
+        about(
+            "`full`: each wait is a random part of its length, so that clients that failed together do not retry "
+            "together."
+        ),
     ] = "full"
     budget: Annotated[
         Annotated[float, Meta(ge=0, le=10)],
         about(
-            "How much of a retry each first try pays for, counted for the whole upstream over all workers: 0.2 is one "
-            "in five. Three are there to begin with. Keeps retries from multiplying what an upstream in trouble gets.",
+            "How much of a retry each first try pays for, counted for the whole upstream over all workers: 0.2 allows "
+            "one retry for five first tries. Three retries are available at the start. The budget keeps retries from "
+            "multiplying the load of an upstream in trouble.",
             also=["retry_budget", "budget_percent", "ratio"],
         ),
     ] = 0.2
     per_try_timeout: Annotated[
         Duration,
-        about("How long one try may be without a response head. 0: `timeouts.read` alone.", also=["try_timeout"]),
+        about("How long one try may wait for a response head. 0: only `timeouts.read` applies.", also=["try_timeout"]),
     ] = 0.0
     non_idempotent: Annotated[
         bool,
         about(
-            "Try POST and the like again too, although the upstream may have done it already.",
+            "Also retry methods that are not idempotent, such as POST, although the upstream may have processed the "
+            "request already.",
             also=["retry_non_idempotent", "all_methods"],
         ),
     ] = False
     hedge: Annotated[
         Hedge | None,
         about(
-            "For idempotent methods: a second try beside a slow one. Pays from the budget as a retry does.",
+            "For idempotent methods: a second try beside a slow one. It uses the budget as a retry does.",
             examples=[{"delay": "200ms"}],
             also=["hedging", "hedge_policy"],
         ),
@@ -88,7 +99,7 @@ class Retry(Table, frozen=True, kw_only=True):
 RetryKey = Annotated[
     Retry,
     about(
-        "What is tried again. Absent: `connect` and `reset`, once. `false`: nothing is.",
+        "Which tries are repeated. Absent: those that fail with `connect` or `reset`, once. `false`: none.",
         examples=[{"attempts": 3, "on": ["connect", "reset", "5xx"]}],
         policy=True,
         off={"attempts": 1},

@@ -23,8 +23,8 @@ class Root(Table, frozen=True, kw_only=True):
     plugins: Annotated[list[Plugin], about("Policies of your own.", also=["policies", "filters"])] = field(
         default_factory=list
     )
-    auth: Annotated[Auth, about("How the gateway finds out who asks.", also=["authentication"])] = Auth()
-    defaults: Annotated[Defaults, about("For every route that does not set the key itself.")] = field(
+    auth: Annotated[Auth, about("The authentication methods.", also=["authentication"])] = Auth()
+    defaults: Annotated[Defaults, about("Keys for every route that does not set them itself.")] = field(
         default_factory=Defaults
     )
     routes: Annotated[list[Route], about("Which requests go where.", also=["route", "locations"])] = field(

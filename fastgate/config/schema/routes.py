@@ -53,27 +53,29 @@ class Timeouts(Table, frozen=True, kw_only=True):
     """How long each part of an exchange with an upstream may take."""
 
     connect: Annotated[
-        Wait, about("Until the connection stands, TLS included; then 502.", also=["proxy_connect_timeout"])
+        Wait, about("Until the connection is established, TLS included; then 502.", also=["proxy_connect_timeout"])
     ] = 2.0
     read: Annotated[
         Wait,
-        about("From the request's last byte to the response head; then 504.", also=["proxy_read_timeout", "response"]),
+        about(
+            "From the last byte of the request to the response head; then 504.", also=["proxy_read_timeout", "response"]
+        ),
     ] = 60.0
-    write: Annotated[Wait, about("How long a peer may take no byte while there are some to send.", also=["send"])] = (
-        60.0
-    )
+    write: Annotated[
+        Wait, about("How long a peer may accept no data while the gateway has data for it.", also=["send"])
+    ] = 60.0
     idle: Annotated[Wait, about("Between two reads of a response body or of a tunnel.", also=["stream"])] = 300.0
     total: Annotated[
-        Duration, about("The whole exchange; then 504. 0 is no limit.", also=["timeout", "request", "overall"])
+        Duration, about("The whole exchange; then 504. 0 means no limit.", also=["timeout", "request", "overall"])
     ] = 0.0
 
 
 EncodedBackslashKey = Annotated[
     Literal["refuse", "keep"],
     about(
-        "What becomes of a path with an encoded backslash, `/users/CORP%5Cann`: `refuse` answers 400, `keep` "
-        "matches and forwards it as it is. To servers of Windows it is a slash: keep it only where the upstream "
-        "takes it for a character of a name.",
+        "What happens to a path with an encoded backslash, `/users/CORP%5Cann`: `refuse` answers 400, `keep` matches "
+        "and forwards it unchanged. Windows servers read it as a slash: use `keep` only if the upstream treats it as a "
+        "character of a name.",
         policy=True,
         also=["allow_encoded_backslash", "encoded_backslashes", "path_with_escaped_slashes_action"],
     ),
@@ -83,8 +85,8 @@ EncodedBackslashKey = Annotated[
 HostHeaderKey = Annotated[
     HostHeader,
     about(
-        "The `Host` that is forwarded: `upstream` is the target's own name, `client` what the client sent, "
-        "anything else is sent as it is written.",
+        "The `Host` that is forwarded: `upstream` is the name of the target, `client` is what the client sent, any "
+        "other value is sent as it is written.",
         examples=["client"],
         policy=True,
         also=["preserve_host", "host_rewrite", "host_rewrite_literal"],
@@ -95,7 +97,7 @@ HostHeaderKey = Annotated[
 TimeoutsKey = Annotated[
     Timeouts,
     about(
-        "How long each part may take. A part that is not given has the value below.",
+        "How long each part may take. A part that is not set has the value below.",
         examples=[{"read": "10m"}],
         policy=True,
         also=["timeout"],
@@ -106,7 +108,7 @@ TimeoutsKey = Annotated[
 MinRateKey = Annotated[
     Size | None,
     about(
-        "As `gateway.min_rate`, for this route. Absent: `gateway.min_rate`. 0 asks for nothing.",
+        "As `gateway.min_rate`, for this route. Absent: `gateway.min_rate`. 0 means no minimum.",
         policy=True,
         also=["min_data_rate"],
     ),
@@ -116,8 +118,8 @@ MinRateKey = Annotated[
 HalfCloseKey = Annotated[
     Literal["cancel", "serve"],
     about(
-        "What becomes of a request whose client has sent it whole, shut its sending side and waits: `cancel` takes "
-        "it for a client that has left, `serve` sends it the answer. Connections with TLS are always cancelled.",
+        "What happens when a client has sent the whole request, shuts down its sending side and waits: `cancel` treats "
+        "it as a client that has left, `serve` sends it the answer. Connections with TLS are always cancelled.",
         policy=True,
         also=["abortonclose", "proxy_ignore_client_abort"],
     ),
@@ -137,7 +139,7 @@ TrailersKey = Annotated[
 UpgradesKey = Annotated[
     list[Protocol],
     about(
-        "Protocols that a connection may be upgraded to. `false` or `[]` allows none; `h2c` cannot be listed.",
+        "Protocols that a connection may be upgraded to. `false` or `[]` allows none; `h2c` is not allowed.",
         policy=True,
         off=(),
         also=["upgrade", "websocket", "upgrade_configs"],
@@ -146,7 +148,7 @@ UpgradesKey = Annotated[
 
 
 class PolicyKeys(Table, frozen=True, kw_only=True):
-    """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
+    """The policies for requests that match a route. Each key can also be set in `[defaults]`."""
 
     # One line a key; its type, beside the table that it is, says what it means. First those of the policies, in the
     # order in which a request meets them.
@@ -202,9 +204,9 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
                 if name.lower() != "host" or not isinstance(value, str):
                     continue
                 if key == "response_headers":
-                    yield (key, "set", name), "is no field of a response: request_headers can set it"
+                    yield (key, "set", name), "is not a response field; set it in request_headers"
                 elif self.host_header != "upstream":
-                    yield (key, "set", name), "is said by host_header too: leave one of them out"
+                    yield (key, "set", name), "is also set by host_header: remove one of them"
                 elif "{" not in value:
                     try:
                         check_authority(value)
@@ -217,33 +219,35 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
 
     Of the routes that match, the one with the higher `priority` wins; then the one with the more specific host (exact,
     then the longer wildcard, then any); then the more specific path, segment by segment from the left (literal, then
-    `{parameter}`, then the rest of the path; regular expressions last); then the one that gives methods; then more
-    header and more query conditions; then the order in the file.
+    `{parameter}`, then the rest of the path; regular expressions last); then the one with methods; then the one with
+    more header and more query conditions; then the first in the file.
 
-    It has one of `upstream`, `split`, `respond` and `redirect`.
+    A route has exactly one of `upstream`, `split`, `respond` and `redirect`.
     """
 
     one_of: ClassVar[tuple[str, ...]] = ("upstream", "split", "respond", "redirect")
 
-    name: Annotated[Text, about("What logs and metrics call the route. Unique.", examples=["api"], also=["id"])]
+    name: Annotated[
+        Text, about("The name of the route in logs and metrics. It must be unique.", examples=["api"], also=["id"])
+    ]
     path: Annotated[
         PathPattern,
         about(
-            'Which paths: `"/exact"`, `"/users/{id}"` (one segment), `"/files/{path*}"` (the rest, maybe empty), '
-            '`"/api/*"` (a prefix on a segment border, `/api` too), `"~^/v[0-9]+/.*$"` (a regular expression over the '
-            "whole path). Matched after the path is normalised.",
+            'Paths that match: `"/exact"`, `"/users/{id}"` (one segment), `"/files/{path*}"` (the rest, which may be '
+            'empty), `"/api/*"` (a prefix on a segment border, `/api` too), `"~^/v[0-9]+/.*$"` (a regular expression '
+            "for the whole path). The gateway normalises the path first.",
             examples=["/api/*"],
             also=["uri", "url", "location", "match", "paths", "prefix", "uris", "pattern"],
         ),
     ]
     methods: Annotated[
         Annotated[list[Method], Meta(min_length=1)],
-        about("Which methods; absent: all. GET brings HEAD with it.", examples=[["GET", "POST"]], also=["verbs"]),
+        about("Methods that match. Absent: all. GET includes HEAD.", examples=[["GET", "POST"]], also=["verbs"]),
     ] = field(default_factory=list)
     hosts: Annotated[
         Annotated[list[HostPattern], Meta(min_length=1)],
         about(
-            "Which hosts, without a port; absent: any. `*.example.com` is every name below it.",
+            "Hosts that match, without a port. Absent: all. `*.example.com` is every name below it.",
             examples=[["api.example.com", "*.example.com"]],
             also=["domains", "server_name", "domain"],
         ),
@@ -251,7 +255,7 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
     headers: Annotated[
         dict[HeaderName, HeaderCondition],
         about(
-            'Fields that the request must have: a value, `"*"` (present), or `"~regex"`, a regular expression over the '
+            'Fields that the request must have: a value, `"*"` (present), or `"~regex"`, a regular expression for the '
             "whole value.",
             examples=[{"x-version": "2"}],
         ),
@@ -260,14 +264,17 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
         dict[str, QueryCondition],
         about(
             'Query parameters that the request must have: a value, `"*"` (present), or `"~regex"`, a regular '
-            "expression over the whole value, percent-decoded.",
+            "expression for the whole value, percent-decoded.",
             examples=[{"debug": "*"}],
             also=["params", "query_parameters", "args"],
         ),
     ] = field(default_factory=dict)
     priority: Annotated[
         Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)],
-        about("Higher wins, before anything else is compared.", also=["regex_priority", "weight"]),
+        about(
+            "The route with the higher priority wins, before anything else is compared.",
+            also=["regex_priority", "weight"],
+        ),
     ] = 0
     upstream: Annotated[
         Text,
@@ -296,7 +303,7 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
     redirect: Annotated[
         Redirect | None,
         about(
-            "An answer that sends the client elsewhere.",
+            "An answer that redirects the client to another URL.",
             examples=[{"to": "https://{host}{path}"}],
             also=["redir", "redirects", "redirect_to"],
         ),
@@ -330,26 +337,29 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
         """See `Table.faults`."""
         yield from super().faults()
         if self.split and all(part.weight == 0 for part in self.split):
-            yield ("split",), "has only weights of 0: one at least must be more"
+            yield ("split",), "has only weights of 0: at least one must be larger"
         yield from self._split_faults()
         if self.mirror and (self.respond or self.redirect):
-            yield ("mirror",), "copies what goes to an upstream, and this route has none"
+            yield ("mirror",), "copies requests to an upstream, but this route has no upstream"
 
     def _split_faults(self) -> Iterator[tuple[PathKeys, str]]:
         seen: set[str] = set()
         agreed = ""
         for number, part in enumerate(self.split):
             if part.upstream in seen:
-                yield ("split", number, "upstream"), f"{quote(part.upstream)} is there twice: give it one weight"
+                yield ("split", number, "upstream"), f"{quote(part.upstream)} is listed twice: give it one weight"
             if part.upstream:
                 seen.add(part.upstream)
             if agreed and part.sticky and part.sticky != agreed:
-                yield ("split", number, "sticky"), f"is another than before, {quote(agreed)}: a split has one"
+                yield (
+                    ("split", number, "sticky"),
+                    f"differs from {quote(agreed)} above: all parts of a split share one sticky key",
+                )
             agreed = agreed or part.sticky
 
 
 class Defaults(PolicyKeys, frozen=True, kw_only=True):
-    """For every route that does not set the key itself.
+    """Keys for every route that does not set them itself.
 
-    A route's own key replaces the whole default, nothing is merged; `false` on the route switches the default off.
+    A key of a route replaces the whole default; nothing is merged. `false` on the route switches the default off.
     """

@@ -55,16 +55,16 @@ _PERMISSION = re.compile(r"[a-z][a-z0-9-]*=(\*|self|\([^()]*\))")
 
 
 class SecurityHeaders(Table, frozen=True, kw_only=True):
-    """Response fields that tell browsers to be careful. `true` is all of them with the values below.
+    """Response fields that make browsers more careful. `true` sends all of them with the values below.
 
-    A field that the upstream or a policy has set already stays as it is, unless `override` is true. `false` leaves a
+    A field that the upstream or a policy has already set stays as it is, unless `override` is true. `false` leaves a
     field out.
     """
 
     strict_transport_security: Annotated[
         HeaderValue,
         about(
-            "`Strict-Transport-Security`, sent to clients that came by https only.",
+            "`Strict-Transport-Security`, sent only to clients that use https.",
             examples=["max-age=63072000; includeSubDomains; preload"],
             policy=True,
             off="",
@@ -107,8 +107,8 @@ class SecurityHeaders(Table, frozen=True, kw_only=True):
     content_security_policy: Annotated[
         HeaderValue,
         about(
-            "`Content-Security-Policy`. The default closes what hardly any page needs; one that lists the sources of "
-            "scripts is better and has to be written for its application.",
+            "`Content-Security-Policy`. The default forbids what hardly any page needs; a policy that lists the "
+            "sources of scripts is better and must be written for its application.",
             examples=["default-src 'self'"],
             policy=True,
             off="",
@@ -135,9 +135,7 @@ class SecurityHeaders(Table, frozen=True, kw_only=True):
             also=["corp", "resource_policy"],
         ),
     ] = "same-site"
-    override: Annotated[
-        bool, about("Whether these values replace those that are there already.", also=["replace", "force"])
-    ] = False
+    override: Annotated[bool, about("Whether these values replace existing ones.", also=["replace", "force"])] = False
 
     def fields(self) -> list[tuple[str, str]]:
         """Names and values of what is sent."""
@@ -169,7 +167,7 @@ def _unknown_word(key: str, value: str, words: tuple[str, ...]) -> str:
         word = text.strip()
         if word.lower() not in [known.lower() for known in words]:
             if word.lower().startswith("allow-from"):
-                return 'browsers know no ALLOW-FROM: write content_security_policy = "frame-ancestors …"'
+                return 'browsers do not support ALLOW-FROM: write content_security_policy = "frame-ancestors …"'
             quoted = [quote(known) for known in words]
             expected = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
             return f"expected {expected}, got {quote(word)}{did_you_mean(word, words)}"
@@ -183,7 +181,7 @@ def _hsts_fault(value: str) -> str:
         return 'needs one max-age in seconds, as in "max-age=31536000; includeSubDomains"'
     for part in directives:
         if part not in (*ages, "includesubdomains", "preload"):
-            return f"{quote(part)} is no directive{did_you_mean(part, ['includeSubDomains', 'preload'])}"
+            return f"{quote(part)} is not a valid directive{did_you_mean(part, ['includeSubDomains', 'preload'])}"
     return ""
 
 
@@ -192,25 +190,28 @@ def _policy_fault(value: str) -> str:
         name, *sources = directive.split() or [""]
         if name and not _DIRECTIVE.fullmatch(name):
             return (
-                f"{quote(name)} is no directive: they are parted by semicolons, as in \"default-src 'self'; img-src *\""
+                f'{quote(name)} is not a valid directive; separate directives with semicolons, as in "default-src '
+                "'self'; img-src *\""
             )
         for source in sources:
             if _UNQUOTED.fullmatch(source):
-                return f"{source} is the name of a host here: write '{source}' in single quotes"
+                return f"{source} means the host of that name here: write '{source}' in single quotes"
     return ""
 
 
 def _permissions_fault(value: str) -> str:
     for member in re.split(r",(?![^(]*\))", value):
         if not _PERMISSION.fullmatch(member.strip()):
-            return f'{quote(member.strip())} is no permission: write "camera=()", "camera=(self)" or "camera=*"'
+            return (
+                f'{quote(member.strip())} is not a valid permission: write "camera=()", "camera=(self)" or "camera=*"'
+            )
     return ""
 
 
 SecurityHeadersKey = Annotated[
     SecurityHeaders | None,
     about(
-        "Response fields that tell browsers to be careful: `true`, or a table with other values.",
+        "Response fields that make browsers more careful: `true`, or a table with other values.",
         examples=[True],
         policy=True,
         on={},

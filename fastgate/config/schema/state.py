@@ -9,14 +9,14 @@ from fastgate.config.schema.table import Table
 
 
 class State(Table, frozen=True, kw_only=True):
-    """How much is kept in memory that all workers share. Memory is taken as it is used."""
+    """The size of the memory that all workers share. The gateway takes memory only when it uses it."""
 
     rate_limit_entries: Annotated[
         Annotated[int, Meta(ge=1024, le=16_777_216)],
         about(
             "Clients that token buckets and fixed windows can tell apart at a time, over all limits, and as many more "
-            "for keys that clients choose (header, cookie, param); 16 bytes each. When it is full, one that has used "
-            "little of its allowance is forgotten, and counted.",
+            "for keys that clients choose (header, cookie, param); 16 bytes each. When the memory is full, the gateway "
+            "forgets a client that has used little of its allowance, and counts that.",
             also=["entries", "rate_limit_size", "limit_req_zone", "max_keys"],
         ),
     ] = 1_048_576
@@ -24,16 +24,16 @@ class State(Table, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=4096, le=268_435_456)],
         about(
             "Time stamps that sliding logs can keep, over all clients, and as many more for keys that clients choose; "
-            "about 11 bytes each. A client takes as many as the limit's `rate`, rounded up to 32.",
+            "about 11 bytes each. A client needs as many as the limit's `rate`, rounded up to 32.",
             also=["stamps"],
         ),
     ] = 2_097_152
     concurrency_entries: Annotated[
         Annotated[int, Meta(ge=64, le=1_048_576)],
         about(
-            "Clients or routes with requests under way that `concurrency` can tell apart at a time, and as many more "
-            "for keys that clients choose; 136 bytes each with up to 8 workers. When it is full, several are counted "
-            "as one.",
+            "Clients or routes with requests in flight that `concurrency` can tell apart at a time, and as many more "
+            "for keys that clients choose; 136 bytes each with up to 8 workers. When the memory is full, several are "
+            "counted as one.",
             also=["limit_conn_zone"],
         ),
     ] = 65_536

@@ -45,14 +45,14 @@ def parse_listen(text: str, port: int) -> Address:
     if text.startswith("unix:"):
         return Address("", 0, _socket_path(text))
     if "://" in text:
-        raise ValueError("an address to listen on has no scheme; TLS is switched on by [gateway.tls]")
+        raise ValueError("a listen address has no scheme; [gateway.tls] switches on TLS")
     host, own = split_port(text)
     if host == "*":
-        raise ValueError('"*" is no address; "0.0.0.0" is every IPv4 address, "::" every IPv6 address')
+        raise ValueError('"*" is not a valid address; "0.0.0.0" is every IPv4 address, "::" every IPv6 address')
     host = check_host(host)
     mapped = _mapped(host)
     if mapped:
-        raise ValueError(f'"{host}" is the IPv4 address "{mapped}", which is to be written so')
+        raise ValueError(f'"{host}" is an IPv4 address: write "{mapped}"')
     return Address(host, port if own is None else own)
 
 
@@ -95,7 +95,7 @@ def parse_target(text: str) -> Endpoint:
             raise ValueError(f'the port is missing: write "{name}:80", "http://{name}" or "https://{name}"')
         port = 443 if tls else 80
     if port == 0:
-        raise ValueError("port 0 cannot be connected to")
+        raise ValueError("a target cannot have port 0")
     return Endpoint(check_host(host), port, "", tls)
 
 
@@ -106,9 +106,9 @@ def parse_url(text: str) -> tuple[Endpoint, str]:
     """
     scheme, separator, rest = text.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
-        raise ValueError('a URL begins with "http://" or "https://"')
+        raise ValueError('a URL must begin with "http://" or "https://"')
     if "#" in rest:
-        raise ValueError('a URL that is asked for has no "#"')
+        raise ValueError('this URL must not contain "#"')
     end = min((place for place in (rest.find("/"), rest.find("?")) if place >= 0), default=len(rest))
     endpoint = parse_target(f"{scheme}://{rest[:end]}")
     target = rest[end:]
@@ -131,21 +131,21 @@ def split_port(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError('an IPv6 address is written "[::1]" or "[::1]:8080"')
+            raise ValueError('write an IPv6 address as "[::1]" or "[::1]:8080"')
         if not _is_ip(host, 6):
-            raise ValueError(f'"{host}" is no IPv6 address')
+            raise ValueError(f'"{host}" is not a valid IPv6 address')
         return host, _parse_port(rest[1:]) if rest else None
     if text.count(":") > 1:
         if _is_ip(text, 6):
             return text, None
-        raise ValueError('an IPv6 address with a port is written "[::1]:8080"')
+        raise ValueError('write an IPv6 address with a port as "[::1]:8080"')
     host, colon, number = text.partition(":")
     return host, _parse_port(number) if colon else None
 
 
 def _parse_port(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > 65535:
-        raise ValueError(f'"{text}" is no port; ports are 0 to 65535')
+        raise ValueError(f'"{text}" is not a valid port; ports are 0 to 65535')
     return int(text)
 
 
@@ -155,11 +155,11 @@ def check_host(host: str) -> str:
         raise ValueError("the host is missing")
     if ":" in host:
         if not _is_ip(host, 6):
-            raise ValueError(f'"{host}" is no IPv6 address')
+            raise ValueError(f'"{host}" is not a valid IPv6 address')
         return host
     if re.fullmatch(r"[0-9.]+", host):
         if not _is_ip(host, 4):
-            raise ValueError(f'"{host}" is no IPv4 address')
+            raise ValueError(f'"{host}" is not a valid IPv4 address')
         return host
     if not host.isascii():
         try:
@@ -168,7 +168,7 @@ def check_host(host: str) -> str:
             hint = ""
         raise ValueError(f'"{host}" is not ASCII{hint}')
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
-        raise ValueError(f'"{host}" is no host name')
+        raise ValueError(f'"{host}" is not a valid host name')
     return host
 
 
@@ -179,7 +179,7 @@ def _socket_path(text: str) -> str:
     if not path.startswith("/"):
         raise ValueError('the path of a Unix socket must be absolute: "unix:/run/fastgate.sock"')
     if len(path.encode()) > _SOCKET_PATH_LIMIT:
-        raise ValueError(f"the path of a Unix socket has at most {_SOCKET_PATH_LIMIT} bytes")
+        raise ValueError(f"the path of a Unix socket must be at most {_SOCKET_PATH_LIMIT} bytes long")
     return path
 
 
@@ -187,9 +187,9 @@ def _service_name(text: str) -> str:
     service, _, rest = text.partition(".")
     protocol, _, domain = rest.partition(".")
     if not (service.startswith("_") and protocol.lower() in ("_tcp", "_udp") and domain):
-        raise ValueError('the name of an SRV record is written "srv:_http._tcp.example.com"')
+        raise ValueError('write the name of an SRV record as "srv:_http._tcp.example.com"')
     if protocol.lower() == "_udp":
-        raise ValueError("HTTP/1.1 is spoken over TCP: the record is one of _tcp")
+        raise ValueError("HTTP/1.1 uses TCP: the record must be one of _tcp")
     return check_host(text)
 
 
@@ -199,9 +199,9 @@ def check_resolver(text: str) -> str:
         return text
     host, port = split_port(text)
     if not (_is_ip(host, 4) or _is_ip(host, 6)):
-        raise ValueError('a name server is an IP address, such as "10.0.0.2:53" or "[fd00::2]:53"')
+        raise ValueError('a name server must be an IP address, such as "10.0.0.2:53" or "[fd00::2]:53"')
     if port == 0:
-        raise ValueError("port 0 cannot be asked")
+        raise ValueError("a name server cannot have port 0")
     return f"{f'[{host}]' if ':' in host else host}:{53 if port is None else port}"
 
 

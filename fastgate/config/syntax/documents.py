@@ -19,9 +19,9 @@ FORMATS = {".toml": "TOML", ".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}
 
 
 _TOML_REASONS = {
-    "Cannot overwrite a value": "this key was given already",
-    "Expected newline or end of document after a statement": "the line goes on after a whole value",
-    "Invalid value": "this is no value",
+    "Cannot overwrite a value": "this key was already given",
+    "Expected newline or end of document after a statement": "the line continues after a complete value",
+    "Invalid value": "this is not a valid value",
     "Invalid statement": "this is neither a key nor a table",
 }
 _BARE_VALUE = re.compile(r"\s*[\w.-]+\s*=\s*[^\s\"'\[{]")
@@ -80,11 +80,11 @@ def read_document(path: Path, *, allow_empty: bool = False) -> Document:
         raise _failure(source, f"cannot be read: {(error.strerror or str(error)).lower()}") from None
     if kind is None:
         suffix = f'"{path.suffix}"' if path.suffix else "none"
-        raise _failure(source, f"its format is told by its suffix: .toml, .json, .yaml or .yml, not {suffix}")
+        raise _failure(source, f"the suffix of a file gives its format: use .toml, .json, .yaml or .yml, not {suffix}")
     if len(raw) > MAX_FILE:
-        raise _failure(source, f"has more than {MAX_FILE >> 20} MB, which no configuration has")
+        raise _failure(source, f"the file is larger than {MAX_FILE >> 20} MB, the limit of a configuration")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _failure(source, "not UTF-8 text but UTF-16: save it as UTF-8")
+        raise _failure(source, "the file is UTF-16 text: save it as UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,10 +93,10 @@ def read_document(path: Path, *, allow_empty: bool = False) -> Document:
     data = PARSERS[kind](text, source)
     if data is None or data == {}:
         if not allow_empty:
-            raise _failure(source, "the file is empty: there is no table in it, and nothing would be served")
+            raise _failure(source, "the file is empty, so the gateway would serve nothing")
         data = {}
     if not isinstance(data, dict):
-        raise _failure(source, "a configuration is a table, this is a list or a value")
+        raise _failure(source, "a configuration must be a table, but this is a list or a value")
     return Document(data, source=source, text=text, kind=kind, base=path.resolve().parent)
 
 
@@ -117,7 +117,7 @@ def _parse_toml(text: str, source: str) -> Any:
         where = f", at column {match.group(3)}" if match else ", at the end of the file"
         reason = _TOML_REASONS.get(reason, f"{reason[:1].lower()}{reason[1:]}")
         bare = _BARE_VALUE.match(text.split("\n")[line - 1]) if match else None
-        hint = " (text is written in quotes)" if bare else ""
+        hint = " (write text in quotes)" if bare else ""
         raise _failure(source, f"not TOML: {reason}{where}{hint}", line) from None
     except RecursionError:
         raise _failure(source, TOO_DEEP) from None

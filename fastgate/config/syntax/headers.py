@@ -31,12 +31,13 @@ def check_header_name(text: str) -> str:
 
 
 _REASONS = {
-    **dict.fromkeys(CONNECTION_FIELDS, "belongs to the connection, and each of the two has its own"),
+    **dict.fromkeys(CONNECTION_FIELDS, "belongs to the connection, and the gateway sets it itself"),
     **dict.fromkeys(
-        ("content-length", "transfer-encoding", "trailer"), "says where the body ends, which the gateway works out"
+        ("content-length", "transfer-encoding", "trailer"),
+        "determines the end of the body, and the gateway sets it itself",
     ),
-    "upgrade": "belongs to the connection: the key upgrades says which protocols may be switched to",
-    "expect": "is answered by the gateway, which forwards none",
+    "upgrade": "belongs to the connection; the key upgrades lists the protocols that are allowed",
+    "expect": "is answered by the gateway and never forwarded",
 }
 """Why a field cannot be edited, by its name in lower case."""
 
@@ -44,7 +45,7 @@ _REASONS = {
 def check_edited_header(text: str) -> str:
     """The name as it is; ValueError for one that belongs to the connection, or of which each request has just one."""
     if text.lower() == "host":
-        raise ValueError("a request has exactly one Host: set it in request_headers, or by host_header")
+        raise ValueError("a request has exactly one Host: set it in request_headers or with host_header")
     return check_set_header(text)
 
 
@@ -66,10 +67,10 @@ _SAID = {
     **dict.fromkeys(
         ("date", "forwarded", "host", "server", "via", "x_forwarded_for", "x_forwarded_host", "x_forwarded_port",
          "x_forwarded_proto", "x_real_ip"),
-        "is what the gateway says itself",
+        "is a field that the gateway sets itself",
     ),
-    "content_type": "says what the body is",
-    "proxy": "is never forwarded: CGI programs take it for the proxy that they are to use",
+    "content_type": "describes the body",
+    "proxy": "is never forwarded, because CGI programs read it as the proxy for their own requests",
 }  # fmt: skip
 """What is meant already by fields, by what servers make of their names."""
 
@@ -90,7 +91,7 @@ def check_free_header(text: str) -> str:
 def check_request_id_header(text: str) -> str:
     """The same, or nothing at all; nor one that has a client's credentials in it."""
     if text.lower() in ("authorization", "cookie", "set-cookie"):
-        raise ValueError(f"{text} is where credentials are")
+        raise ValueError(f"{text} carries credentials")
     return check_free_header(text) if text else text
 
 
@@ -98,9 +99,9 @@ def check_header_value(text: str) -> str:
     """The value as it is: RFC 9110, 5.5, without leading or trailing white space."""
     for character in text:
         if (character < " " and character != "\t") or character == "\x7f":
-            raise ValueError(f"a header value cannot have the control character {character!r}")
+            raise ValueError(f"a header value must not contain the control character {character!r}")
         if character > "\xff":
-            raise ValueError(f"a header value is Latin-1, which has no {character!r}")
+            raise ValueError(f"a header value must be Latin-1, which does not have {character!r}")
     if text != text.strip(" \t"):
-        raise ValueError("a header value cannot begin or end with white space")
+        raise ValueError("a header value must not begin or end with white space")
     return text

@@ -13,7 +13,7 @@ OPAQUE = "null"
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_STRANGERS = (b"https://a.invalid", b"http://another.b.invalid:8080")
+_UNKNOWN_ORIGINS = (b"https://a.invalid", b"http://another.b.invalid:8080")
 
 
 def check_origin(text: str) -> str:
@@ -33,7 +33,7 @@ def check_origin(text: str) -> str:
         name = rest or text
         raise ValueError(f'"{name}" has no scheme: write "https://{name.rstrip("/")}"' if name else "it is empty")
     if not _SCHEME.fullmatch(scheme):
-        raise ValueError(f'"{scheme}" is no scheme')
+        raise ValueError(f'"{scheme}" is not a valid scheme')
     scheme = scheme.lower()
     if scheme == "file":
         raise ValueError('pages from files have the origin "null"')
@@ -46,9 +46,9 @@ def check_origin(text: str) -> str:
     name = rest.removeprefix("*.") if wildcard else rest
     if name.endswith(":*") and "*" not in name[:-2]:
         expression = f"~{scheme}://{re.escape(name[:-2])}(:[0-9]+)?".replace("\\", "\\\\")
-        raise ValueError(f'a port is a number; any port is an expression: "{expression}"')
+        raise ValueError(f'a port must be a number; for any port use an expression: "{expression}"')
     if "*" in name:
-        raise ValueError('a wildcard stands for the first labels, as in "https://*.example.com"')
+        raise ValueError('a wildcard replaces the first labels, as in "https://*.example.com"')
     host, port = split_port(name)
     host = check_host(host).lower()
     if ":" in host:
@@ -61,11 +61,11 @@ def check_origin(text: str) -> str:
 
 
 def takes_any(origin: str) -> bool:
-    """Whether a checked origin stands for every one: ``*``, or an expression that made-up strangers match too."""
+    """Whether a checked origin stands for every one: ``*``, or an expression that made-up origins match too."""
     if not origin.startswith("~"):
         return origin == ANY
     expression = check_expression(origin[1:])
-    return all(expression.fullmatch(stranger) for stranger in _STRANGERS)
+    return all(expression.fullmatch(made_up) for made_up in _UNKNOWN_ORIGINS)
 
 
 def wildcard_ends(origin: str) -> tuple[str, str] | None:

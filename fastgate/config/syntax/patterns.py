@@ -37,13 +37,13 @@ def path_parameters(text: str) -> tuple[str, ...]:
     else:
         names = _segment_parameters(text)
     if len(names) > MAX_PARAMETERS:
-        raise ValueError(f"a path has at most {MAX_PARAMETERS} parameters, this one has {len(names)}")
+        raise ValueError(f"a path may have at most {MAX_PARAMETERS} parameters, this one has {len(names)}")
     return names
 
 
 def _segment_parameters(text: str) -> tuple[str, ...]:
     if not text.startswith("/"):
-        raise ValueError('a path starts with "/", or with "~" when it is a regular expression')
+        raise ValueError('a path must start with "/", or with "~" if it is a regular expression')
     check_path_text(text)
     names: list[str] = []
     segments = text[1:].split("/")
@@ -56,7 +56,7 @@ def _segment_parameters(text: str) -> tuple[str, ...]:
             if names[-1] in names[:-1]:
                 raise ValueError(f"two parameters are named {{{names[-1]}}}")
         elif "*" in segment:
-            raise ValueError('"*" can only be the last segment, as in "/api/*"; {name} is any one segment')
+            raise ValueError('"*" must be the last segment, as in "/api/*"; {name} matches any one segment')
     return tuple(names)
 
 
@@ -65,7 +65,7 @@ def _parameter(segment: str, last: bool) -> str:
     if match is None:
         if segment.count("{") != segment.count("}"):
             raise ValueError(f'a brace is not closed in "{segment}"')
-        raise ValueError(f'a parameter is a whole segment, as in "/{{id}}/", not a part of one as in "{segment}"')
+        raise ValueError(f'a parameter must be a whole segment, as in "/{{id}}/", not a part of one as in "{segment}"')
     name = match.group(1)
     if name.endswith("*"):
         name = name[:-1]
@@ -73,7 +73,8 @@ def _parameter(segment: str, last: bool) -> str:
             raise ValueError(f"{{{name}*}} is the rest of the path, so that nothing can follow it")
     if not _WORD.fullmatch(name):
         raise ValueError(
-            f'"{{{name}}}" is no parameter; its name is letters, digits and "_", as in {{id}} or {{path*}}'
+            f'"{{{name}}}" is not a valid parameter; its name must be letters, digits and "_", '
+            "as in {id} or {path*}"
         )
     return name
 
@@ -81,19 +82,19 @@ def _parameter(segment: str, last: bool) -> str:
 def check_path_text(text: str) -> None:
     """Refuses what no normalised path has."""
     if "?" in text:
-        raise ValueError('a path has no "?"; conditions on the query are written query = { name = "value" }')
+        raise ValueError('a path must not contain "?"; write conditions on the query as query = { name = "value" }')
     if "#" in text:
-        raise ValueError('a path has no "#"; a fragment is never sent')
+        raise ValueError('a path must not contain "#"; clients never send a fragment')
     if "\\" in text:
-        raise ValueError('a path has no "\\"; requests with one are refused')
+        raise ValueError('a path must not contain "\\"; the gateway refuses requests with one')
     if not text.isprintable():
-        raise ValueError("a path has no control characters")
+        raise ValueError("a path must not contain control characters")
     if _BAD_ESCAPE.search(text):
         raise ValueError('"%" must be followed by two hexadecimal digits')
     if _REFUSED_ESCAPE.search(text):
-        raise ValueError("%00 and %5C are refused in every request")
+        raise ValueError("the gateway refuses %00 and %5C in every request")
     if any(unquote(segment, "latin-1") in (".", "..") for segment in _SEPARATORS.split(text)):
-        raise ValueError("dot segments are removed before routes are matched, so that this would never match")
+        raise ValueError("the gateway removes dot segments before it matches routes, so this path would never match")
 
 
 def check_path_prefix(text: str) -> str:
@@ -102,7 +103,7 @@ def check_path_prefix(text: str) -> str:
         return ""
     check_plain_path(text)
     if text.endswith("/"):
-        raise ValueError(f'a prefix does not end with "/": write "{text.rstrip("/")}"')
+        raise ValueError(f'a prefix must not end with "/": write "{text.rstrip("/")}"')
     return text
 
 
@@ -111,12 +112,12 @@ def check_plain_path(text: str) -> str:
     if not text:
         return text
     if not text.startswith("/"):
-        raise ValueError(f'a path starts with "/": write "/{text}"')
+        raise ValueError(f'a path must start with "/": write "/{text}"')
     check_path_text(text)
     if "{" in text or "}" in text or "*" in text:
-        raise ValueError("this is plain text: no parameters and no wildcards")
+        raise ValueError("this must be plain text, without parameters and wildcards")
     if "//" in text:
-        raise ValueError("repeated slashes cannot stand here")
+        raise ValueError("repeated slashes are not allowed here")
     if quote(text, safe="/%-._~!$&'()*+,;=:@") != text:
         raise ValueError(f'write it percent-encoded: "{quote(text, safe="/%-._~!$&()*+,;=:@")}"')
     return text
@@ -126,21 +127,21 @@ def check_host_pattern(text: str) -> str:
     """The pattern in lower case, without a trailing dot, an IPv6 address in its shortest form."""
     name = text.lower().removesuffix(".")
     if name.endswith("."):
-        raise ValueError(f'"{text}" is no host name')
+        raise ValueError(f'"{text}" is not a valid host name')
     if "://" in name or "/" in name:
         raise ValueError("a host has no scheme and no path")
     if name == "*":
-        raise ValueError('leave "hosts" out for any host')
+        raise ValueError('remove "hosts" to match every host')
     wildcard = name.startswith("*.")
     host = name[2:] if wildcard else name
     if "*" in host:
-        raise ValueError('a wildcard stands for the first labels, as in "*.example.com"')
+        raise ValueError('a wildcard replaces the first labels, as in "*.example.com"')
     if host.startswith("["):
         if split_port(host)[1] is not None:
-            raise ValueError("hosts are matched without their port; leave it out")
+            raise ValueError("hosts are matched without their port; remove it")
         return f"[{normalize_literal(host)}]"
     if ":" in host:
-        raise ValueError("hosts are matched without their port; leave it out")
+        raise ValueError("hosts are matched without their port; remove it")
     check_host(host)
     return name
 
@@ -149,9 +150,9 @@ def check_method(text: str) -> str:
     """A method as it is; ValueError for a known one in lower case and for CONNECT."""
     check_token(text, "method")
     if text.upper() in METHODS and not text.isupper():
-        raise ValueError(f'methods are in upper case: did you mean "{text.upper()}"?')
+        raise ValueError(f'methods must be in upper case: did you mean "{text.upper()}"?')
     if text == "CONNECT":
-        raise ValueError("CONNECT is always refused (405), so that no route can match it")
+        raise ValueError("the gateway always refuses CONNECT (405), so no route can match it")
     return text
 
 
@@ -174,7 +175,7 @@ def check_query_condition(text: str) -> str:
 def check_token(text: str, what: str) -> str:
     """A token of RFC 9110, 5.6.2; ``what`` names it in the error."""
     if not _TOKEN.fullmatch(text):
-        raise ValueError(f'"{text}" is no {what}' if text else f"a {what} cannot be empty")
+        raise ValueError(f'"{text}" is not a valid {what}' if text else f"a {what} must not be empty")
     return text
 
 
@@ -183,7 +184,7 @@ def check_expression(text: str, *, utf8: bool = False) -> Expression:
     try:
         return compile_expression(text, utf8=utf8)
     except ValueError as error:
-        raise ValueError(f"cannot be used as a regular expression: {error}") from None
+        raise ValueError(f"is not a valid regular expression: {error}") from None
 
 
 def parse_replacement(text: str, expression: Expression) -> tuple[list[str | int], list[str]]:
@@ -210,5 +211,5 @@ def parse_replacement(text: str, expression: Expression) -> tuple[list[str | int
         elif other == "\\":
             pieces.append("\\")
         else:
-            faults.append(f'"{match[0]}" means nothing here; groups are \\1 and \\g<name>')
+            faults.append(f'"{match[0]}" has no meaning here; groups are \\1 and \\g<name>')
     return [*pieces, text[at:]], faults

@@ -19,23 +19,25 @@ def read_public_key(text: str) -> Any:
     """The key of a PEM public key or certificate. Raises ValueError with the reason, which repeats nothing of it."""
     data = text.strip().encode()
     if b"PRIVATE KEY-----" in data:
-        raise ValueError("is a private key: the gateway verifies with the public one, and should not know more")
+        raise ValueError("is a private key; the gateway needs only the public key")
     try:
         if b"-----BEGIN CERTIFICATE-----" in data:
             return x509.load_pem_x509_certificate(data).public_key()
         return load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("is no public key or certificate in PEM") from None
+        raise ValueError("is not a public key or certificate in PEM") from None
 
 
 def algorithms_of(key: Any) -> tuple[str, ...]:
     """What a key can verify. Raises ValueError for a key that nothing may be verified with."""
     if isinstance(key, rsa.RSAPublicKey):
         if not LEAST_RSA_BITS <= key.key_size <= MOST_RSA_BITS:
-            raise ValueError(f"is an RSA key of {key.key_size} bits: {LEAST_RSA_BITS} to {MOST_RSA_BITS} can be used")
+            raise ValueError(
+                f"is an RSA key of {key.key_size} bits; use one of {LEAST_RSA_BITS} to {MOST_RSA_BITS} bits"
+            )
         return _RSA
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
         return _CURVES[key.curve.name]
     if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         return ("EdDSA",)
-    raise ValueError("is a key of a kind that no algorithm here uses")
+    raise ValueError("is a key of a kind that no supported algorithm uses")

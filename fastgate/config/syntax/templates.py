@@ -19,7 +19,7 @@ FAMILIES = ("param", "claim")
 authenticated."""
 
 WHO = "key.id"
-"""The variable for the id of who asks."""
+"""The variable for the id of the authenticated client."""
 
 _NOT_IN_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]""")
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -48,7 +48,7 @@ def parse_template(text: str) -> tuple[str | Variable, ...]:
             literal += whole[0]
             continue
         if token.group(1) is None:
-            raise ValueError(f'"{whole}" stands alone; write "{whole * 2}" for a literal brace')
+            raise ValueError(f'"{whole}" is a single brace; write "{whole * 2}" for a literal brace')
         if literal:
             parts.append(literal)
             literal = ""
@@ -72,7 +72,7 @@ def parse_redirect(text: str) -> tuple[str | Variable, ...]:
         else:
             odd = _NOT_IN_URL.search(part)
             if odd:
-                raise ValueError(f"a URL has no {odd.group()!r}; write it percent-encoded")
+                raise ValueError(f"a URL must not contain {odd.group()!r}; write it percent-encoded")
     first = parts[0] if parts else ""
     if first == Variable("path"):
         return parts
@@ -86,9 +86,9 @@ def parse_redirect(text: str) -> tuple[str | Variable, ...]:
     if not rest.startswith("/"):
         raise ValueError('expected a path that starts with "/", or a URL that starts with "https://" or "http://"')
     if rest.startswith("//"):
-        raise ValueError("two slashes at the start are another site's address: write the scheme before them")
+        raise ValueError("two slashes at the start mean another host: write the scheme before them")
     if rest == "/" and len(parts) > 1 and parts[1] == Variable("path"):
-        raise ValueError('{path} starts with "/" already, and two slashes are another site\'s address')
+        raise ValueError('{path} already starts with "/", and two slashes at the start mean another host')
     return parts
 
 
@@ -110,4 +110,4 @@ def _variable(text: str) -> Variable:
     if meant:
         raise ValueError(f"unknown variable {{{text}}}, did you mean {{{meant}}}?")
     listed = " ".join(f"{{{word}}}" for word in known)
-    raise ValueError(f'unknown variable {{{text}}}, known are {listed}; "{{{{" is a literal brace')
+    raise ValueError(f'unknown variable {{{text}}}; the variables are {listed}; "{{{{" is a literal brace')

@@ -71,7 +71,7 @@ def parse_instant(text: str) -> float:
         made = dt.datetime.fromisoformat(f"{date}T{time}{(fraction or '')[:7]}{zone.upper()}")
         return made.astimezone(dt.UTC).timestamp()
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"there is no such time: {error}") from None
+        raise ValueError(f"this is not a valid time: {error}") from None
 
 
 def format_instant(seconds: float) -> str:

@@ -91,7 +91,7 @@ def _compose(text: str, source: str) -> _Node | None:
     try:
         import yaml
     except ImportError:
-        raise _failure(source, "YAML needs PyYAML: pip install 'fastgate[yaml]'") from None
+        raise _failure(source, "YAML needs the package PyYAML: pip install 'fastgate[yaml]'") from None
     composer = _Composer(source)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -127,7 +127,7 @@ class _Composer:
             case "DocumentStartEvent":
                 self._documents += 1
                 if self._documents > 1:
-                    raise _failure(self._source, "a second YAML document begins here: a file has one", line)
+                    raise _failure(self._source, "a second YAML document begins here: a file must have only one", line)
             case "ScalarEvent":
                 self._written += 1
                 node = self._scalar(event, line)
@@ -170,10 +170,10 @@ class _Composer:
 
     def _check_key(self, around: _Open, key: _Node) -> None:
         if key.text is None:
-            raise _failure(self._source, "a key is text, this is a list or a table", key.line)
+            raise _failure(self._source, "a key must be text, but this is a list or a table", key.line)
         first = around.merged_on if key.merges else around.entries.get(key.text, (0,))[0]
         if first:
-            raise _failure(self._source, f'the key "{key.text}" was given already on line {first}', key.line)
+            raise _failure(self._source, f'the key "{key.text}" was already given on line {first}', key.line)
 
     def _close(self) -> None:
         """The sequence or mapping that began last is complete."""
@@ -197,19 +197,19 @@ class _Composer:
         """What stands behind ``<<``: a mapping or several, of which the first counts most."""
         found = node.entries if isinstance(node.entries, list) else [node]
         if not found or not all(isinstance(each.entries, dict) for each in found):
-            raise _failure(self._source, '"<<" takes an alias of a mapping, or a list of them', node.line)
+            raise _failure(self._source, '"<<" must be an alias of a mapping, or a list of them', node.line)
         return found
 
     def _alias(self, name: str, line: int) -> _Node:
         if any(each.anchor == name for each in self._open):
-            raise _failure(self._source, f'the alias "*{name}" stands inside of what it stands for', line)
+            raise _failure(self._source, f'the alias "*{name}" is inside the value that it stands for', line)
         if name not in self._anchors:
             raise _failure(self._source, f'there is no anchor "&{name}" before the alias "*{name}"', line)
         node = self._anchors[name]
         self._aliased += node.size
         most = MAX_ALIASED + ALIASED_PER_VALUE * self._written
         if self._aliased > most:
-            reason = f"the aliases up to here stand for more than {most} values: write out what is meant"
+            reason = f"the aliases up to here stand for more than {most} values: write the values out"
             raise _failure(self._source, reason, line)
         return node
 
@@ -225,7 +225,7 @@ class _Composer:
             raise self._unknown_tag(event.tag, line)
         value = self._converted(text, line)
         if not isinstance(value, _SCALAR_TAGS[name]) or (name != "bool" and isinstance(value, bool)):
-            raise _failure(self._source, f'"{text}" is not a value of the tag "!!{name}"', line)
+            raise _failure(self._source, f'"{text}" is not a valid value of the tag "!!{name}"', line)
         return _Node(float(text) if name == "float" else value, line, 1, text)
 
     def _converted(self, text: str, line: int) -> Any:
@@ -240,9 +240,7 @@ class _Composer:
 
     def _unknown_tag(self, tag: str, line: int) -> ConfigError:
         written = f"!!{tag.removeprefix(_TAG)}" if tag.startswith(_TAG) else tag
-        return _failure(
-            self._source, f'the tag "{written}" is not known here; values are text, numbers, true, false and null', line
-        )
+        return _failure(self._source, f'unknown tag "{written}"; values are text, numbers, true, false and null', line)
 
 
 def _failure(source: str, message: str, line: int | None = None) -> ConfigError:

@@ -103,7 +103,7 @@ class Duty:
 
     def asked(self, worker: WorkerLink, data: bytes) -> None:
         """Does what the subscriber of a worker asks for."""
-        raise NotImplementedError(f"the duty {self.topic!r} answers no questions")
+        raise NotImplementedError(f"duty {self.topic!r} does not answer questions")
 
     async def stop(self) -> None:
         """Ends everything but the tasks of the context, which end right after."""
@@ -111,4 +111,4 @@ class Duty:
 
 def log_failure(topic: str, where: str) -> None:
     """Logs the exception that is being handled. ``where``: the part of the duty that raised it."""
-    _log.exception("duty %r: %s failed; the gateway goes on", topic, where)
+    _log.exception("duty %r: %s failed; the gateway continues", topic, where)

@@ -24,7 +24,7 @@ class Duties:
     def __init__(self, kinds: Iterable[type[Duty]], segment: Segment, tell: SendTopic) -> None:
         self._duties: dict[str, Duty] = {}
         self._contexts: list[DutyContext] = []
-        self._unknown = _UnknownTopics("a worker asks about the unknown topic %r: ignored")
+        self._unknown = _UnknownTopics("ignoring questions of workers about the unknown topic %r")
         self._stopped = False
         for kind in kinds:
             context = DutyContext(kind.topic, segment, partial(tell, kind.topic))
@@ -32,7 +32,7 @@ class Duties:
             try:
                 self._duties[kind.topic] = kind(context)
             except Exception:
-                log_failure(kind.topic, "its start")
+                log_failure(kind.topic, "the start")
                 self._unknown.expect(kind.topic)
 
     def snapshots(self) -> dict[str, bytes]:
@@ -42,7 +42,7 @@ class Duties:
             try:
                 data = duty.snapshot()
             except Exception:
-                log_failure(topic, "its snapshot")
+                log_failure(topic, "the snapshot")
             else:
                 if data:
                     found[topic] = data
@@ -54,7 +54,7 @@ class Duties:
             try:
                 duty.update(config)
             except Exception:
-                log_failure(topic, "its update")
+                log_failure(topic, "the update")
 
     def asked(self, slot: int, tell: SendTopic, topic: str, data: bytes) -> None:
         """The worker of that slot, which ``tell`` reaches alone, asks the duty with that topic."""
@@ -67,7 +67,7 @@ class Duties:
         try:
             duty.asked(WorkerLink(slot, partial(tell, topic)), data)
         except Exception:
-            log_failure(topic, f"its answer to worker {slot}")
+            log_failure(topic, f"the answer to worker {slot}")
 
     async def stop(self) -> None:
         """Stops every duty; returns when all have ended."""
@@ -81,7 +81,7 @@ class Subscribers:
     """The subscribers of one worker, one for each duty that has one. ``ask`` reaches the duties."""
 
     def __init__(self, kinds: Iterable[type[Duty]], ask: SendTopic) -> None:
-        self._unknown = _UnknownTopics("this worker is told about the unknown topic %r: ignored")
+        self._unknown = _UnknownTopics("ignoring messages about the unknown topic %r")
         self._by_topic: dict[str, Subscriber] = {}
         for kind in kinds:
             if kind.subscriber is not None:
@@ -104,14 +104,14 @@ class Subscribers:
         try:
             subscriber.told(data)
         except Exception:
-            log_failure(topic, "what a worker was told")
+            log_failure(topic, "the subscriber of this worker")
 
 
 async def _stop(duty: Duty) -> None:
     try:
         await duty.stop()
     except Exception:
-        log_failure(duty.topic, "its stop")
+        log_failure(duty.topic, "the stop")
 
 
 class _UnknownTopics:

@@ -10,13 +10,13 @@ from msgspec import msgpack
 
 from fastgate.config import GatewayConfig
 from fastgate.gateway.duties.contract import Duty, DutyContext, Send, Subscriber
-from fastgate.upstreams.members import Found
+from fastgate.upstreams.members import AddressesByName
 
 if TYPE_CHECKING:
     from fastgate.upstreams.control import UpstreamControl
 
 _encode = msgpack.Encoder().encode
-_decode = msgpack.Decoder(dict[str, Found]).decode
+_decode = msgpack.Decoder(dict[str, AddressesByName]).decode
 
 
 class TargetNames(Subscriber):
@@ -28,10 +28,10 @@ class TargetNames(Subscriber):
 
     def __init__(self, ask: Send) -> None:
         super().__init__(ask)
-        self.found: dict[str, Found] = {}
-        self._changed: Callable[[str, Found], None] = self.found.__setitem__
+        self.found: dict[str, AddressesByName] = {}
+        self._changed: Callable[[str, AddressesByName], None] = self.found.__setitem__
 
-    def watch(self, changed: Callable[[str, Found], None]) -> None:
+    def watch(self, changed: Callable[[str, AddressesByName], None]) -> None:
         """From now on ``changed(upstream, found)`` is called when the names of an upstream resolve to others."""
         self._changed = changed
 
@@ -63,7 +63,7 @@ class UpstreamsDuty(Duty):
             self._control = UpstreamControl(self.context.segment, self._resolved)
         self._control.update(config)
 
-    def _resolved(self, upstream: str, found: Found) -> None:
+    def _resolved(self, upstream: str, found: AddressesByName) -> None:
         self.context.tell(_encode({upstream: found}))
 
     async def stop(self) -> None:

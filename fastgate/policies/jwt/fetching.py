@@ -185,7 +185,7 @@ class _Watched:
     async def _fetch(self) -> float:
         """Fetches the set once; how many seconds to wait before the next time."""
         # On use: what reads keys is a large library.
-        from fastgate.policies.jwt.keys import MOST_BYTES, read_key_set
+        from fastgate.policies.jwt.jwk import MOST_BYTES, read_key_set
 
         source = self.source
         try:
@@ -197,12 +197,12 @@ class _Watched:
         except FetchError as error:
             if not self._failed:
                 self._failed = True
-                kept = "the last one stays in use" if self.document is not None else "no token can be verified with it"
-                _log.error("the set of keys at %s cannot be had, %s: %s", source.url, kept, error)
+                kept = "keeping the previous one" if self.document is not None else "requests with a token get 503"
+                _log.error("cannot fetch the JWK set from %s (%s); %s", source.url, error, kept)
             return min(source.cooldown, source.refresh)
         if self._failed or self.document is None:
             self._failed = False
-            _log.info("the set of keys at %s is there", source.url)
+            _log.info("fetched the JWK set from %s", source.url)
         if fetched.document != self.document:
             self.document = fetched.document
             self._kids = frozenset(keys.named)
@@ -255,7 +255,7 @@ async def fetch(source: Source, lookup: SystemLookup, most: int) -> Fetched:
     except (Unresolved, ConfigError) as error:
         raise FetchError(str(error)) from None
     if reply.status != 200:
-        raise FetchError(f"the answer is {reply.status}")
+        raise FetchError(f"the server answered {reply.status}")
     return Fetched(reply.body, _max_age(", ".join(reply.get_all("cache-control"))))
 
 
@@ -263,7 +263,7 @@ def _words(error: ClientError, source: Source, most: int) -> str:
     if isinstance(error, ReplyTimeout):
         return f"no answer within {source.timeout:g} s"
     if isinstance(error, ReplyTooLarge):
-        return f"it has more than {most // 1024} KB" if error.part == "body" else "the answer is too large"
+        return f"it is larger than {most // 1024} KB" if error.part == "body" else "the answer is too large"
     if isinstance(error, InvalidReply):
         return "the answer is not HTTP"
     if isinstance(error, ConnectionLost):

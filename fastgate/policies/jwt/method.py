@@ -72,4 +72,4 @@ def _without(missing: KeyMissing) -> Judgement:
     """The key is not known, and cannot be had."""
     if not missing.any_set:
         return None
-    return "the key is not known" if missing.kid else "the signature is wrong"
+    return "the key is unknown" if missing.kid else "the signature is wrong"

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from fastgate._core.exchange.identity import Identity
 from fastgate.config.schema.jwt import JWT, TokenIssuer
-from fastgate.policies.jwt.key_sets import KeySets
-from fastgate.policies.jwt.keys import (
+from fastgate.policies.jwt.jwk import (
     KeySet,
     UnknownKey,
     decode_base64url,
@@ -22,6 +21,7 @@ from fastgate.policies.jwt.keys import (
     read_key_set,
     static_keys,
 )
+from fastgate.policies.jwt.key_sets import KeySets
 
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # for a field
 _LAST_TIME = 2.0**53  # seconds; beyond it a number is no time
@@ -131,7 +131,7 @@ class Verifier:
         if "crit" in header:
             raise TokenRefused("the token has critical extensions")
         if "jwk" in header or "jku" in header:
-            raise TokenRefused("the token names its own key")
+            raise TokenRefused("the token contains its own key")
         if "kid" in header and not isinstance(kid, str):
             raise TokenRefused("the token is malformed")
         if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in self._types:
@@ -167,11 +167,11 @@ class Verifier:
             if expires is None or issued is None:
                 raise TokenRefused(f"the claim {'exp' if expires is None else 'iat'} is missing")
             if expires - issued > settings.max_lifetime:
-                raise TokenRefused("the token lives too long")
+                raise TokenRefused("the lifetime of the token is too long")
         if issuer.audience is not None and not issuer.audience.intersection(_audience(claims)):
-            raise TokenRefused("the audience is not this service")
+            raise TokenRefused("the audience is not accepted")
         if not isinstance(claims.get("sub", ""), str):
-            raise TokenRefused("the subject is no string")
+            raise TokenRefused("the subject is not a string")
         return float("inf") if expires is None else expires + settings.leeway
 
     def _identity(self, claims: dict[str, Any], issuer: Trusted) -> Identity:
@@ -191,7 +191,7 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_LAST_TIME < value < _LAST_TIME:
-        raise TokenRefused(f"the claim {name} is no time")
+        raise TokenRefused(f"the claim {name} is not a valid time")
     return float(value)
 
 

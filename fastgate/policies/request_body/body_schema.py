@@ -64,12 +64,12 @@ def body_check(settings: BodySchema) -> Callable[[bytes], None]:
         raise ValueError(f"body_schema: {path} {_why(error)}") from None
 
     ways = most_ways(schema)
-    told = levels_within(ways, FEW_WAYS, MAX_DEPTH)
+    deepest = levels_within(ways, FEW_WAYS, MAX_DEPTH)
     levels = settings.max_depth or levels_within(ways, MANY_WAYS, MAX_DEPTH)
     if levels < MAX_DEPTH and not settings.max_depth:
         _log.warning(
-            "body_schema: %s refers to itself in %d ways at one place, so that each level of a body could make a check"
-            " longer by that factor: bodies may be nested %d deep (max_depth says otherwise)",
+            "body_schema: %s refers to itself in %d ways at one place, so each level of a body can multiply the time of"
+            " a check by that factor: bodies may be nested at most %d deep (max_depth sets another bound)",
             path,
             ways,
             levels,
@@ -85,7 +85,7 @@ def body_check(settings: BodySchema) -> Callable[[bytes], None]:
             value = parse(body)
             if validator.is_valid(value):
                 return
-            errors = find_errors(value, every=values <= FEW_VALUES) if depth <= told else []
+            errors = find_errors(value, every=values <= FEW_VALUES) if depth <= deepest else []
         except UnicodeEncodeError:
             raise Refusal("bad_json", "The request body is not JSON: a string has half of a surrogate pair.") from None
         except ValueError as error:
@@ -136,13 +136,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a valid number")
 
 
 def _tell(error: Any) -> str:
     steps = [str(step).replace("~", "~0").replace("/", "~1") for step in error.instance_path]
     place = "".join(f"/{step}" for step in steps)
-    where = f"At {_cut(place)}" if place else "In the whole"
+    where = f"At {_cut(place)}" if place else "At the top level"
     return f"{where}: {_cut(error.message)}."
 
 
@@ -155,9 +155,9 @@ def _read_schema(path: str) -> Any:
         with Path(path).open("rb") as stream:
             text = stream.read(MAX_SCHEMA + 1)
     except OSError as error:
-        raise ValueError(f"body_schema: {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise ValueError(f"body_schema: cannot read {path}: {(error.strerror or str(error)).lower()}") from None
     if len(text) > MAX_SCHEMA:
-        raise ValueError(f"body_schema: {path} has more than {MAX_SCHEMA} bytes")
+        raise ValueError(f"body_schema: {path} is larger than {MAX_SCHEMA} bytes")
     text = text.removeprefix(codecs.BOM_UTF8)
     try:
         _measure(text, MAX_SCHEMA)
@@ -165,11 +165,11 @@ def _read_schema(path: str) -> Any:
     except ValueError as error:
         raise ValueError(f"body_schema: {path} is not JSON: {error}") from None
     if not isinstance(schema, dict | bool):
-        raise ValueError(f"body_schema: {path} is no JSON Schema: it is neither an object nor a boolean")
+        raise ValueError(f"body_schema: {path} is not a valid JSON Schema: it must be an object or a boolean")
     for reference in _references(schema):
         if not reference.startswith("#"):
             raise ValueError(
-                f'body_schema: {path} refers to "{reference}": a reference must begin with "#", nothing is fetched'
+                f'body_schema: {path} refers to "{reference}": a reference must begin with "#"; nothing is fetched'
             )
     return schema
 
@@ -191,6 +191,6 @@ def _why(error: Exception) -> str:
     path = getattr(error, "instance_path", None)
     reason = str(getattr(error, "message", "") or error).splitlines()[0]
     if path and path[-1:] == ["pattern"]:
-        reason = "is no regular expression, or one with look-around or back-references, which may run away"
+        reason = "not a valid regular expression; look-around and back-references are not supported"
     place = "".join(f"/{step}" for step in path or ())
-    return f"is no JSON Schema: {f'at {place}: ' if place else ''}{_cut(reason)}"
+    return f"is not a valid JSON Schema: {f'at {place}: ' if place else ''}{_cut(reason)}"

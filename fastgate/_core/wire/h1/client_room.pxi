@@ -24,7 +24,7 @@ cdef bint has_room(Engine engine) except -1:
         return True
     if make_room(engine):
         return True
-    engine.turned_away("full", f"{engine.max_connections} are open and under way")
+    engine.turned_away("full", f"{engine.max_connections} are open and busy")
     return False
 
 
@@ -80,7 +80,7 @@ cdef bint make_room(Engine engine) except -1:
         if closed:
             engine.slab.given_up += closed
             most = engine.max_connections
-            engine.say_full("given up", f"{most} connections are open: the longest idle ones are closed for new ones")
+            engine.say_full("given up", f"{most} connections are open: closing the longest idle ones for new ones")
             return True
         if kind:
             # The flood has only just come: idle connections do not pay for it.

@@ -58,7 +58,7 @@ class Fields:
     def get(self, name: str) -> str | None:
         """The only value of that name, None without one. Raises AssertionError when there are several."""
         values = self.get_all(name)
-        assert len(values) <= 1, f"{name} is there {len(values)} times: {values}"
+        assert len(values) <= 1, f"{name} occurs {len(values)} times: {values}"
         return values[0] if values else None
 
     @property
@@ -187,7 +187,7 @@ def parse_head(head: bytes) -> tuple[bytes, Fields]:
     for line in lines:
         match = FIELD.fullmatch(line)
         if match is None:
-            raise Malformed(f"no header field: {line!r}")
+            raise Malformed(f"not a valid header field: {line!r}")
         pairs.append((match[1].decode("latin-1"), match[2].decode("latin-1")))
     if any(character in first for character in (b"\r", b"\n")) or any(b"\n" in line for line in lines):
         raise Malformed(f"bare line end in {head!r}")
@@ -237,7 +237,7 @@ class MessageReader:
         start, fields = parse_head(head)
         match = REQUEST_LINE.fullmatch(start)
         if match is None:
-            raise Malformed(f"no request line: {start!r}")
+            raise Malformed(f"not a valid request line: {start!r}")
         method, target, version = (part.decode("ascii") for part in match.groups())
         framing = self._framing(fields)
         request = RecordedRequest(start, head, fields, framing, method=method, target=target, version=version)
@@ -256,7 +256,7 @@ class MessageReader:
             start, fields = parse_head(head)
             match = STATUS_LINE.fullmatch(start)
             if match is None:
-                raise Malformed(f"no status line: {start!r}")
+                raise Malformed(f"not a valid status line: {start!r}")
             status = int(match[2])
             response = RecordedResponse(
                 start, head, fields, status=status, reason=match[3].decode("ascii"), version=match[1].decode("ascii")
@@ -331,7 +331,7 @@ class MessageReader:
                     return
                 match = re.fullmatch(rb"([0-9A-Fa-f]{1,16})(;.*)?", line)
                 if match is None:
-                    raise Malformed(f"no chunk size: {line!r}")
+                    raise Malformed(f"not a valid chunk size: {line!r}")
                 if match[2]:
                     message.extensions.append(match[2])
                 message.chunk_left = int(match[1], 16)
@@ -362,7 +362,7 @@ class MessageReader:
             if not await self.more(size):
                 return False
         if self.buffer[: len(expected)] != expected:
-            raise Malformed(f"{expected!r} expected, got {bytes(self.buffer[:16])!r}")
+            raise Malformed(f"expected {expected!r}, got {bytes(self.buffer[:16])!r}")
         del self.buffer[: len(expected)]
         return True
 
@@ -379,7 +379,7 @@ class MessageReader:
         while (end := self.buffer.find(b"\r\n\r\n", start)) < 0:
             start = max(0, len(self.buffer) - 3)
             if len(self.buffer) > MAX_HEAD:
-                raise Malformed("a head of more than 1 MB")
+                raise Malformed("the head is larger than 1 MB")
             if not await self.more():
                 return None
         head = bytes(self.buffer[: end + 4])

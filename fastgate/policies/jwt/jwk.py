@@ -99,7 +99,7 @@ def read_json_object(data: bytes) -> dict[str, Any]:
             data.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
         )
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
@@ -108,12 +108,12 @@ def read_json_object(data: bytes) -> dict[str, Any]:
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(members)
     if len(made) != len(members):
-        raise ValueError("a member comes twice")
+        raise ValueError("a member occurs twice")
     return made
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not valid JSON")
 
 
 def _finite(text: str) -> float:
@@ -139,11 +139,11 @@ def read_key_set(document: bytes, allowed: Iterable[str] | None = None) -> KeySe
     Raises ValueError, with the reason, for what is no set of keys or has none that could be used.
     """
     if len(document) > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES // 1024} KB")
+        raise ValueError(f"it is larger than {MOST_BYTES // 1024} KB")
     try:
         listed = read_json_object(document).get("keys")
     except ValueError as error:
-        raise ValueError(f"it is no JSON object ({error})") from None
+        raise ValueError(f"it is not a valid JSON object ({error})") from None
     if not isinstance(listed, list):
         raise ValueError('it has no list "keys"')
     if len(listed) > MOST_KEYS:
@@ -165,7 +165,7 @@ def read_key_set(document: bytes, allowed: Iterable[str] | None = None) -> KeySe
         elif isinstance(kid, str):
             named.setdefault(kid, []).append(key)
     if not usable:
-        raise ValueError("it has no key that could verify a token")
+        raise ValueError("it has no key that can verify a token")
     return KeySet(named, nameless)
 
 

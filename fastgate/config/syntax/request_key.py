@@ -1,18 +1,13 @@
-"""The small languages inside strings, checked and parsed: keys of limits, causes of failure, classes of statuses."""
+"""Request keys: what a limit counts by, what keeps a client at one part of a split, the names of limits."""
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from fastgate.config.suggest import did_you_mean
 from fastgate.config.syntax.headers import check_header_name
 from fastgate.config.syntax.patterns import check_token
 
-_CAUSES = ("connect", "reset", "timeout")
-_FAILURE = re.compile(r"[45](?:xx|[0-9][0-9])")
-_STATUS = re.compile(r"[1-5](?:xx|[0-9][0-9])")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MEDIA_RANGE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -21,18 +16,6 @@ class LimitKeyParts(NamedTuple):
 
     kind: str
     name: str
-
-
-def parse_statuses(words: Iterable[str]) -> frozenset[int]:
-    """Every status that checked words name: ``"2xx"`` is 200 to 299."""
-    statuses: set[int] = set()
-    for word in words:
-        if word.endswith("xx"):
-            first = int(word[0]) * 100
-            statuses.update(range(first, first + 100))
-        else:
-            statuses.add(int(word))
-    return frozenset(statuses)
 
 
 def parse_limit_key(text: str) -> LimitKeyParts:
@@ -49,21 +32,6 @@ def names_identity(text: str) -> bool:
 def is_chosen_by_clients(text: str) -> bool:
     """Whether clients can send anything as the value of a checked key."""
     return parse_limit_key(text).kind in ("header", "cookie", "param")
-
-
-def check_cause(text: str) -> str:
-    """A cause as it is; ValueError for any other word."""
-    if text in _CAUSES or _FAILURE.fullmatch(text):
-        return text
-    hint = did_you_mean(text, (*_CAUSES, "4xx", "5xx"))
-    raise ValueError(f'expected "connect", "reset", "timeout", "5xx", "4xx" or a status such as "503"{hint}')
-
-
-def check_status(text: str) -> str:
-    """A status or a class as it is; ValueError for anything else."""
-    if not _STATUS.fullmatch(text):
-        raise ValueError('expected a status such as "204" or a class such as "2xx"')
-    return text
 
 
 def check_limit_key(text: str) -> str:
@@ -95,23 +63,12 @@ def check_key(text: str, plain: tuple[str, ...], named: tuple[str, ...]) -> str:
         if not name.isprintable():
             raise ValueError("control characters are not allowed here")
     elif not _PARAMETER.fullmatch(name):
-        raise ValueError(f'"{name}" is no parameter; its name is letters, digits and "_"')
+        raise ValueError(f'"{name}" is not a valid parameter; its name must be letters, digits and "_"')
     return text
-
-
-def check_media_range(text: str) -> str:
-    """A media type in lower case; its subtype may hold one ``*``, or it is ``*/*``. ValueError for anything else."""
-    if text == "*/*":
-        return text
-    if ";" in text:
-        raise ValueError("a media type is compared without parameters: leave out what follows the type")
-    if not _MEDIA_RANGE.fullmatch(text) or text.count("*") > 1:
-        raise ValueError('expected a media type such as "application/json", "text/*" or "application/*+json"')
-    return text.lower()
 
 
 def check_limit_name(text: str) -> str:
     """A name that can stand in a header field; ValueError for any other."""
     if not _NAME.fullmatch(text):
-        raise ValueError('a name of a limit is letters, digits, "-", "_" and "."')
+        raise ValueError('the name of a limit must be letters, digits, "-", "_" and "."')
     return text
