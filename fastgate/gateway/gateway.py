@@ -13,7 +13,8 @@ from fastgate._core.exchange.worker import Engine
 from fastgate._core.limits.concurrency import merged
 from fastgate._core.limits.rate import evictions, lifted
 from fastgate._core.memory.plugin_times import plugin_times
-from fastgate._core.wire.h1.client import ClientConnection, Places
+from fastgate._core.wire.h1.client import ClientConnection
+from fastgate._core.wire.room import Places
 from fastgate._core.wire.tls import TLSConnection
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.check.changes import emptied

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from fastgate._core.wire.h1.client import Places
+from fastgate._core.wire.room import Places
 from fastgate._core.wire.tls_failures import FewLines
 from fastgate.config import GatewayConfig
 from fastgate.gateway.proxy_protocol import Endpoint, ProxyHeader, ProxyHeaderError

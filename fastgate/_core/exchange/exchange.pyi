@@ -8,22 +8,23 @@ from fastgate._core.exchange.worker import Engine
 class Source(Timed):
     """Where the bytes of a body come from: a connection, a stored answer, a generator."""
 
-class Endpoint(Source):
-    """One end of an exchange with a transport; the flow-control half of an asyncio protocol."""
+class Peer:
+    """Who is at the other end of a client's connection, and what is believed of it."""
+
+class Side(Source):
+    """One end of an exchange; the flow-control half of an asyncio protocol."""
 
     @property
     def transport(self) -> asyncio.Transport | None:
-        """None before the connection was made and after it was lost."""
+        """None before the connection was made and after it was lost, and where it has none of its own."""
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
-    def sink_changed(self, hold: int) -> None:
-        """Passes back-pressure on to whoever feeds this side."""
 
-class ClientSide(Endpoint):
+class ClientSide(Side):
     """The client's end of an exchange."""
 
-class UpstreamSide(Endpoint):
-    """A connection to an upstream."""
+class UpstreamSide(Side):
+    """The upstream's end of an exchange."""
 
 class Delivery:
     """Who answers the requests of a route. Only compiled subclasses can."""

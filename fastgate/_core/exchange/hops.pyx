@@ -85,7 +85,7 @@ cdef Hops read_hops(Exchange x):
     if one_way:
         client = 0 if told is not None else len(elements) - 1
         if told is not None:
-            client = place_of_client(told, x.client.trusted_by)
+            client = place_of_client(told, x.client.peer.trusted_by)
         for element in elements[max(client, 0):]:
             if element.proto is not None:
                 if hops.scheme is None:

@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t
 
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_length, put_number
 from fastgate._core.exchange.field_values cimport edited_host
-from fastgate._core.exchange.exchange cimport ClientSide, Exchange, accepts_trailers, announced_trailers
+from fastgate._core.exchange.exchange cimport Exchange, Peer, accepts_trailers, announced_trailers
 from fastgate._core.exchange.head cimport (
     DROPPED,
     FORWARDED,
@@ -37,11 +37,11 @@ from fastgate._core.exchange.route cimport (
 
 cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
     cdef Head head = x.request
-    cdef ClientSide client = x.client
+    cdef Peer peer = x.client.peer
     cdef Runtime runtime = x.runtime
     cdef Field* field
     cdef Py_ssize_t begin = -1
-    cdef bint trusted = client.trusted
+    cdef bint trusted = peer.trusted
     cdef Hops hops = <Hops>x.hops
     cdef bint chunked = in_chunks(x)
     cdef bytes name, value, trailer
@@ -101,25 +101,25 @@ cdef int put_request(Exchange x, bytes authority, Buffer* buffer) except -1:
             put_bytes(buffer, x.client_ip)
             put(buffer, b"\r\n", 2)
     else:
-        if not withheld & OWN_FORWARDED_FOR and is_address(client.peer_address):
+        if not withheld & OWN_FORWARDED_FOR and is_address(peer.address):
             put(buffer, b"X-Forwarded-For: ", 17)
-            put_bytes(buffer, client.peer_address)
+            put_bytes(buffer, peer.address)
             put(buffer, b"\r\n", 2)
         if not withheld & OWN_FORWARDED_PROTO:
             put(buffer, b"X-Forwarded-Proto: ", 19)
-            put_bytes(buffer, client.scheme)
+            put_bytes(buffer, peer.scheme)
             put(buffer, b"\r\n", 2)
         if x.host_length and not withheld & OWN_FORWARDED_HOST:
             put(buffer, b"X-Forwarded-Host: ", 18)
             put(buffer, x.host, x.host_length)
             put(buffer, b"\r\n", 2)
-        if client.local_port and not withheld & OWN_FORWARDED_PORT:
+        if peer.local_port and not withheld & OWN_FORWARDED_PORT:
             put(buffer, b"X-Forwarded-Port: ", 18)
-            put_number(buffer, client.local_port)
+            put_number(buffer, peer.local_port)
             put(buffer, b"\r\n", 2)
         if runtime.forwarded and not withheld & OWN_FORWARDED:
             put_bytes(buffer, b"Forwarded: %b\r\n" % element_of(
-                client.peer_address, x.host[:x.host_length], client.scheme
+                peer.address, x.host[:x.host_length], peer.scheme
             ))
     if runtime.via and not withheld & OWN_VIA:
         put(buffer, b"Via: 1.", 7)
@@ -167,15 +167,15 @@ cdef inline bint is_address(bytes peer) noexcept:
 
 cdef int put_hops(Exchange x, Hops hops, Buffer* buffer) except -1:
     """What a trusted peer told, and that peer: the same in X-Forwarded-* and in Forwarded."""
-    cdef ClientSide client = x.client
-    cdef bytes scheme = hops.scheme if hops.scheme is not None else client.scheme
+    cdef Peer peer = x.client.peer
+    cdef bytes scheme = hops.scheme if hops.scheme is not None else peer.scheme
     cdef bytes host = hops.host if hops.host is not None else x.host[:x.host_length]
     cdef bytes node
     cdef list nodes = [node if node is not None else b"unknown" for node in hops.nodes or ()]
     cdef list lines = []
     cdef uint32_t withheld = x.request_withheld
-    if is_address(client.peer_address):
-        nodes.append(client.peer_address)
+    if is_address(peer.address):
+        nodes.append(peer.address)
     if nodes and not withheld & OWN_FORWARDED_FOR:
         lines.append(b"X-Forwarded-For: %b\r\n" % b", ".join(nodes))
     if not withheld & OWN_FORWARDED_PROTO:
@@ -187,17 +187,17 @@ cdef int put_hops(Exchange x, Hops hops, Buffer* buffer) except -1:
             lines.append(b"X-Forwarded-Port: %b\r\n" % hops.port)
         elif hops.scheme is not None or hops.host is not None:
             lines.append(b"X-Forwarded-Port: %b\r\n" % port_of(host, scheme))
-        elif client.local_port:
-            lines.append(b"X-Forwarded-Port: %d\r\n" % client.local_port)
+        elif peer.local_port:
+            lines.append(b"X-Forwarded-Port: %d\r\n" % peer.local_port)
     if withheld & OWN_FORWARDED:
         pass
     elif not hops.keeps_forwarded:
         # One that came says something else, if any: it is written anew, in all of its elements.
         if x.runtime.forwarded:
-            nodes = nodes or [client.peer_address]
+            nodes = nodes or [peer.address]
             lines.append(b"Forwarded: %b\r\n" % b", ".join([element_of(node, host, scheme) for node in nodes]))
-    elif is_address(client.peer_address):
-        lines.append(b"Forwarded: %b\r\n" % element_of(client.peer_address, host, scheme))
+    elif is_address(peer.address):
+        lines.append(b"Forwarded: %b\r\n" % element_of(peer.address, host, scheme))
     return put_bytes(buffer, b"".join(lines))
 
 

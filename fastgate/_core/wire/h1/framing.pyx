@@ -207,7 +207,7 @@ cdef int gather(Framing* framing, Head head, bytes data, Py_ssize_t end) except 
     more = end - more
     head.trailers = data[more:end] if head.trailers is None else head.trailers + data[more:end]
     if framing.done:
-        head.trailers = head.trailers[:-2]
+        head.trailers = head.trailers[:PyBytes_GET_SIZE(head.trailers) - 2]
     return 0
 
 
