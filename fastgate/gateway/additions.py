@@ -10,7 +10,7 @@ from fastgate._core.auth.gate import Method
 from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, FinishMark, Gate, Hook, Problems, Stamp
 from fastgate._core.exchange.worker import Engine
-from fastgate._core.memory.plugin_times import Meter
+from fastgate._core.memory.plugin_times import PluginTimes
 from fastgate.config import GatewayConfig, HeaderEdits
 from fastgate.gateway.policy import Policy
 from fastgate.state.store import Store
@@ -25,7 +25,7 @@ class RouteContext(NamedTuple):
     """Where limits are counted."""
     pools: Mapping[str, Pool]
     plugins: Mapping[str, Policy]
-    plugin_times: Mapping[str, Meter]
+    plugin_times: Mapping[str, PluginTimes]
     """What the hooks of each plugin may take, and have taken."""
     auth: Mapping[str, Method]
     """The ways to find out who asks, by the names of their tables in ``[auth]``."""

@@ -10,7 +10,7 @@ from fastgate.config import GatewayConfig
 from fastgate.gateway.duties.contract import Duty
 from fastgate.gateway.duties.dispatch import Duties, Subscribers
 from fastgate.gateway.listeners import Listener
-from fastgate.gateway.sockets import open_listening
+from fastgate.gateway.listening_sockets import open_listening
 from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.state.store import Store
 

@@ -13,13 +13,14 @@ from fastgate._core.exchange.worker import Engine
 from fastgate._core.limits.concurrency import merged
 from fastgate._core.limits.rate import evictions, lifted
 from fastgate._core.memory.plugin_times import plugin_times
-from fastgate._core.wire.h1.client import ClientConnection, Places
+from fastgate._core.wire.h1.client import ClientConnection
+from fastgate._core.wire.room import Places
 from fastgate._core.wire.tls import TLSConnection
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.check.changes import emptied
 from fastgate.gateway import duties
 from fastgate.gateway.building import Built, build, close, make_engine
-from fastgate.gateway.changes import HealthChanges
+from fastgate.gateway.health_changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties.dispatch import Subscribers
@@ -30,7 +31,7 @@ from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Pools
 from fastgate.gateway.proxy_protocol import HostPort
 from fastgate.gateway.runtime import Compiled
-from fastgate.gateway.sockets import TCPAddress
+from fastgate.gateway.listening_sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
 
 if TYPE_CHECKING:

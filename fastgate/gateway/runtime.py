@@ -12,7 +12,7 @@ from fastgate._core.exchange.problems import HtmlPages, ProblemDetails
 from fastgate._core.exchange.route import Route as CoreRoute
 from fastgate._core.exchange.route import Runtime
 from fastgate._core.exchange.worker import Engine
-from fastgate._core.memory.plugin_times import Meter
+from fastgate._core.memory.plugin_times import PluginTimes
 from fastgate._core.memory.region import Region
 from fastgate._core.policies.header_edits import RequestEdits, ResponseEdits
 from fastgate._core.routing.router import Router
@@ -64,7 +64,7 @@ async def compile_runtime(
         store,
         pools,
         policies,
-        {each.name: Meter(times, engine.slot, each.name, each.budget) for each in config.plugins},
+        {each.name: PluginTimes(times, engine.slot, each.name, each.budget) for each in config.plugins},
         compile_methods(BuildContext(config, engine, pools, subscribers), problems),
     )
     for index, route in enumerate(config.routes):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fastgate._core.exchange.exchange import FinishMark, Hook
 from fastgate._core.exchange.filters import HookFilter, HookRule
-from fastgate._core.memory.plugin_times import Meter
+from fastgate._core.memory.plugin_times import PluginTimes
 from fastgate.config import Route
 from fastgate.gateway.additions import Additions, RouteContext
 from fastgate.gateway.policy import Policy, defines
@@ -30,7 +30,7 @@ def compile_plugin_hooks(route: Route, context: RouteContext) -> Additions | Non
     )
 
 
-def _request_chain(used: Iterable[tuple[Meter, Policy]]) -> list[Hook | FinishMark]:
+def _request_chain(used: Iterable[tuple[PluginTimes, Policy]]) -> list[Hook | FinishMark]:
     """Before a plugin's ``on_request``, or in its place, a mark for its ``on_finish``."""
     chain: list[Hook | FinishMark] = []
     for each in used:
@@ -39,5 +39,5 @@ def _request_chain(used: Iterable[tuple[Meter, Policy]]) -> list[Hook | FinishMa
     return chain
 
 
-def _hooks(used: Iterable[tuple[Meter, Policy]], hook: str) -> list[Hook]:
+def _hooks(used: Iterable[tuple[PluginTimes, Policy]], hook: str) -> list[Hook]:
     return [Hook(getattr(plugin, hook), meter) for meter, plugin in used if defines(plugin, hook)]

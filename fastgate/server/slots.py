@@ -8,7 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from fastgate.gateway.sockets import Listening
+from fastgate.gateway.listening_sockets import Listening
 from fastgate.server.control_messages import GiveBack, Lend
 from fastgate.server.process import WorkerProcess
 

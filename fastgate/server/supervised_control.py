@@ -7,7 +7,7 @@ from fastgate._core.memory.segment import Segment
 from fastgate.config import GatewayConfig
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.listeners import Listener
-from fastgate.gateway.sockets import Listening
+from fastgate.gateway.listening_sockets import Listening
 from fastgate.server.channel import Channel
 from fastgate.server.control_messages import Asked, Event, GiveBack, Leaving, Lend, Ready, Start, Told
 from fastgate.state.shared_memory import SharedMemoryStore

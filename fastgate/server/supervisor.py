@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import msgpack, to_builtins
 
 from fastgate.config import GatewayConfig
-from fastgate.gateway.sockets import ListenError, Listening, open_listening, url_of
+from fastgate.gateway.listening_sockets import ListenError, Listening, open_listening, url_of
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.control_messages import (
     Asked,

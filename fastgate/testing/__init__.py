@@ -12,7 +12,7 @@ breaks connections between any two. All work with any asyncio event loop, on fre
 from fastgate.testing.client import RawClient
 from fastgate.testing.clock import FakeClock
 from fastgate.testing.compose import Headers, compose_request, compose_response
-from fastgate.testing.faults import Direction, FaultProxy
+from fastgate.testing.fault_proxy import Direction, FaultProxy
 from fastgate.testing.gateway import gateway_to, proxy_config, start_gateway
 from fastgate.testing.http_messages import CutShort, Fields, Malformed, MessageReader, RecordedRequest, RecordedResponse
 from fastgate.testing.play import Play, playbook

@@ -39,22 +39,12 @@ AGREED = {
     "observe": "a room of the core, and the room around it",
     "request_key": "what a limit counts by: syntax, schema, check and core",
     "router": "its public name is a re-export",
+    "store": "what policies ask, and the counters that it gives to gates",
     "templates": "variables in header fields: syntax, and what compiles them",
     "wire": "a room of the core, and raw connections in the test kit",
     "worker": "what runs in a worker: its process, and the compiled engine",
 }
 """Stems of several modules that are one thing, beside policies and keys of the configuration."""
-
-TO_RENAME = {
-    "chain": "_core/exchange/chain runs hooks and gates: hooks",
-    "changes": "gateway/changes follows health: health_changes",
-    "control": "upstreams/control is the supervisor's side of upstreams",
-    "faults": "testing/faults is a proxy that cuts connections: fault_proxy",
-    "probes": "_core/probes is what only tests load",
-    "sockets": "gateway/sockets has listening sockets: listening_sockets",
-    "watch": "state/watch watches limits: limit_watch",
-}
-"""Stems of several modules that are several things, and what one of them is to be called."""
 
 
 def stems() -> dict[str, set[str]]:
@@ -88,12 +78,11 @@ def features() -> set[str]:
 
 
 def test_a_stem_is_one_thing() -> None:
-    assert several(stems()) - features() - set(AGREED) - set(TO_RENAME) == set(), "two modules of one stem"
+    assert several(stems()) - features() - set(AGREED) == set(), "two modules of one stem"
 
 
 def test_agreed_stems_are_those_of_several_modules() -> None:
     found = several(stems())
-    assert set(TO_RENAME) - found == set(), "renamed: take them out of TO_RENAME"
     assert set(AGREED) - found == set(), "one module alone has this stem: take it out of AGREED"
     assert set(AGREED) & features() == set(), "a policy or a key of the configuration: it needs no line"
 
@@ -102,7 +91,7 @@ def test_a_second_module_of_one_stem_is_found() -> None:
     found = stems()
     assert "pools" not in several(found)
     found["pools"] = {*found["pools"], "upstreams/pools"}
-    assert "pools" in several(found) - features() - set(AGREED) - set(TO_RENAME)
+    assert "pools" in several(found) - features() - set(AGREED)
 
 
 # -- names that have gone ---------------------------------------------------------------------------------------------
@@ -135,15 +124,6 @@ OLD_NAMES = {
     "strangers": "unknown_routes",
 }
 """Names in the code, and what became of them."""
-
-NAMES_LEFT = {
-    "Meter": {"_core/exchange/chain", "_core/memory/plugin_times",
-              "gateway/additions", "gateway/runtime", "policies/plugin_hooks"},
-    "Passage": {"_core/exchange/contract"},
-    "Stretches": {"_core/exchange/chain"},
-    "fellows": {"_core/limits/rate", "_core/limits/rate_room"},
-}  # fmt: skip
-"""Old names that are still in these modules."""
 
 ONE_TYPE = ("Answer", "Endpoint", "Found", "Pools", "Service", "TargetHealth", "Verdict")
 """Names of types that were two to four types each."""
@@ -197,8 +177,8 @@ def test_no_module_has_an_old_name() -> None:
     assert {stem: places for stem, places in found.items() if places} == {}
 
 
-def test_old_names_are_gone_or_counted() -> None:
-    assert modules_with(OLD_NAMES, ((module_of(path), names_in(path)) for path in SOURCES)) == NAMES_LEFT
+def test_old_names_are_gone() -> None:
+    assert modules_with(OLD_NAMES, ((module_of(path), names_in(path)) for path in SOURCES)) == {}
 
 
 def test_a_name_is_one_type() -> None:

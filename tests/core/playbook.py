@@ -27,7 +27,7 @@ from fastgate._core.exchange.exchange import Delivery, FinishMark, Hook
 from fastgate._core.exchange.problems import ProblemDetails
 from fastgate._core.exchange.route import Route, Runtime
 from fastgate._core.exchange.views import Request  # noqa: F401 - what hooks see
-from fastgate._core.memory.plugin_times import Meter, plugins_size
+from fastgate._core.memory.plugin_times import PluginTimes, plugins_size
 from fastgate._core.memory.segment import Segment
 from fastgate._core.policies.header_edits import RequestEdits, ResponseEdits
 from fastgate._core.policies.path_edits import PathEdit
@@ -297,7 +297,7 @@ class World:
         """What the next connections wait for, or fail with."""
         self.loop = Loop(self._connect, self._connected)
         self.segment = Segment.create(slots=1, targets=16, plugins=plugins_size(1))
-        self.meter = Meter(self.segment.region("plugins"), 0, "play")
+        self.meter = PluginTimes(self.segment.region("plugins"), 0, "play")
         self.engine = engine(self.loop, self.segment, 0, self._log)
         self.clock = HandWheel(wheel=self.engine.wheel)
         self.loop.now = lambda: self.clock.now

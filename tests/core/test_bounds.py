@@ -10,7 +10,7 @@ from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.delivery.pool import Target
 from fastgate._core.delivery.retry import Judgement
 from fastgate._core.limits.rate import TokenBucket, limits_size
-from fastgate._core.memory.plugin_times import Meter, plugin_times, plugins_size
+from fastgate._core.memory.plugin_times import PluginTimes, plugin_times, plugins_size
 from fastgate._core.memory.segment import Segment
 from fastgate._core.probes.limits import flood
 
@@ -38,10 +38,10 @@ def test_a_region_for_plugins_that_is_too_small() -> None:
     """Its rows would lie behind it, where nothing is mapped."""
     for size in (plugins_size(2), plugins_size(2) - 1, 8, 0):
         segment = Segment.create(slots=2, targets=4, plugins=size)
-        Meter(segment.region("plugins"), 1, "name")
+        PluginTimes(segment.region("plugins"), 1, "name")
         assert plugin_times(segment.region("plugins"), ["name"])["name"]["over_budget"] == 0
     with pytest.raises(IndexError, match="slot 2 of 2"):
-        Meter(segment.region("plugins"), 2, "name")
+        PluginTimes(segment.region("plugins"), 2, "name")
 
 
 def test_nobody_needs_a_target() -> None:

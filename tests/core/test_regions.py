@@ -11,7 +11,7 @@ from core.regions import engine, prepare, prepare_shares, ring
 from fastgate._core.limits.concurrency import Concurrency, release_slot, shares_size
 from fastgate._core.limits.rate import FixedWindow, SlidingWindowLog, TokenBucket, evictions, limits_size, logs_size
 from fastgate._core.memory.events import EventRing
-from fastgate._core.memory.plugin_times import Meter, plugins_size
+from fastgate._core.memory.plugin_times import PluginTimes, plugins_size
 from fastgate._core.memory.region import Region
 from fastgate._core.memory.segment import Segment, SegmentError
 from fastgate._core.memory.targets import TargetRows
@@ -39,7 +39,7 @@ USERS = {
     "limits": lambda region: TokenBucket(1, region=region),
     "logs": lambda region: SlidingWindowLog(1, region=region),
     "shares": lambda region: Concurrency(1, region=region),
-    "plugins": lambda region: Meter(region, 0, "a"),
+    "plugins": lambda region: PluginTimes(region, 0, "a"),
 }
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from core.playbook import Transport, World, world
 
-from fastgate._core.wire.h1.client import ClientConnection, Places
+from fastgate._core.wire.h1.client import ClientConnection
+from fastgate._core.wire.room import Places
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

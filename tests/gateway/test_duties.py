@@ -15,7 +15,7 @@ from fastgate.gateway.control import LocalControl
 from fastgate.gateway.duties.contract import Duty, DutyContext, Send, Subscriber, WorkerLink
 from fastgate.gateway.duties.dispatch import Duties, Subscribers
 from fastgate.gateway.listeners import Listener
-from fastgate.gateway.sockets import ListenError
+from fastgate.gateway.listening_sockets import ListenError
 from fastgate.server.channel import Channel
 from fastgate.server.control_messages import Start, Told
 from fastgate.server.supervised_control import SupervisedControl

@@ -8,7 +8,7 @@ from core.regions import prepare, prepare_shares
 from fastgate._core.limits.concurrency import Concurrency, shares_size
 from fastgate._core.limits.rate import TokenBucket, limits_size, logs_size
 from fastgate._core.memory.segment import Segment
-from fastgate.state.watch import SAY_EVERY, LimitWatch
+from fastgate.state.limit_watch import SAY_EVERY, LimitWatch
 
 
 def test_what_was_lost_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fastgate.config import GatewayConfig
 from fastgate.gateway.control import LocalControl
 from fastgate.gateway.listeners import Listener
-from fastgate.gateway.sockets import ListenError, Listening, open_listening, url_of
+from fastgate.gateway.listening_sockets import ListenError, Listening, open_listening, url_of
 
 HEADER = b"PROXY TCP4 192.0.2.1 198.51.100.2 51000 443\r\n"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fastgate import Gateway, GatewayConfig, Policy, Request, testing
-from fastgate._core.memory.plugin_times import Meter, plugin_times, plugins_size
+from fastgate._core.memory.plugin_times import PluginTimes, plugin_times, plugins_size
 from fastgate._core.memory.segment import Segment
 
 
@@ -157,7 +157,7 @@ async def test_the_next_warning_has_the_number_since(caplog: pytest.LogCaptureFi
 def test_workers_are_added_up_and_a_name_is_one_plugin() -> None:
     segment = Segment.create(slots=3, plugins=plugins_size(3))
     for slot in range(3):
-        Meter(segment.region("plugins"), slot, "a", 0.001)
+        PluginTimes(segment.region("plugins"), slot, "a", 0.001)
     found = plugin_times(segment.region("plugins"), ["a", "b"])
     assert set(found) == {"a", "b"}
     assert all(len(each["running"]) == 0 for each in found.values())
@@ -165,7 +165,7 @@ def test_workers_are_added_up_and_a_name_is_one_plugin() -> None:
 
 def test_more_plugins_than_there_is_room_for_run_unmeasured() -> None:
     segment = Segment.create(plugins=plugins_size(1))
-    meters = [Meter(segment.region("plugins"), 0, f"p{number}") for number in range(64 + 5)]
+    meters = [PluginTimes(segment.region("plugins"), 0, f"p{number}") for number in range(64 + 5)]
     assert len(meters) == 64 + 5
     assert len(plugin_times(segment.region("plugins"), ["p0", f"p{64 + 1}"])) == 2
     assert plugin_times(Segment.create().region("plugins"), ["p0"])["p0"]["over_budget"] == 0

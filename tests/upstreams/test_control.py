@@ -5,7 +5,7 @@ import pytest
 from fastgate._core.memory.events import StateEvent
 from fastgate.config import GatewayConfig
 from fastgate.testing import Answer, RawClient, RecordingUpstream, gateway_to, reset
-from fastgate.upstreams.control import describe, retry_budgets
+from fastgate.upstreams.supervision import describe, retry_budgets
 
 
 async def test_first_tries_before_the_first_retry_have_paid_into_the_budget() -> None:

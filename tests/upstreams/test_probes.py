@@ -12,7 +12,7 @@ from tls.authorities import Files
 
 from fastgate.config import UpstreamTLS
 from fastgate.testing import Answer, RecordingUpstream, close, half_close, pieces, reset, respond, stall, wait_for
-from fastgate.upstreams.probes import Check, ProbedHealth, Prober, ProbeResult, ProbeTarget, probe
+from fastgate.upstreams.health_probes import Check, ProbedHealth, Prober, ProbeResult, ProbeTarget, probe
 from fastgate.upstreams.tls import client_context
 
 SOON = 0.005
@@ -418,7 +418,7 @@ async def test_stopping_closes_what_is_open(upstream: RecordingUpstream, verdict
 
 
 async def test_so_many_probes_at_a_time(upstream: RecordingUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastgate.upstreams.probes._SPREAD", 0.0)
+    monkeypatch.setattr("fastgate.upstreams.health_probes._SPREAD", 0.0)
     verdicts = Verdicts(at_once=3)
     go_on = asyncio.Event()
     upstream.default = Answer(wait_for(go_on), good(), close())

@@ -57,11 +57,13 @@ async def test_trailers_of_a_response_byte_by_byte(stand) -> None:
 
 @pytest.mark.parametrize(
     "request_bytes",
-    **by_id({
-        "no TE": b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
-        "another TE": b"GET / HTTP/1.1\r\nHost: h\r\nTE: gzip, trailersx\r\n\r\n",
-        "HTTP/1.0": b"GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\nTE: trailers\r\n\r\n",
-    }),
+    **by_id(
+        {
+            "no TE": b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "another TE": b"GET / HTTP/1.1\r\nHost: h\r\nTE: gzip, trailersx\r\n\r\n",
+            "HTTP/1.0": b"GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\nTE: trailers\r\n\r\n",
+        }
+    ),
 )
 async def test_clients_that_did_not_ask_get_no_trailers(stand, request_bytes: bytes) -> None:
     """dropped otherwise, as today; HTTP/1.0 is not sent chunks, so it gets none"""

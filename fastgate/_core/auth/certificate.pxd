@@ -2,14 +2,14 @@ from libc.stdint cimport int64_t
 
 from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.auth.gate cimport Method
-from fastgate._core.exchange.exchange cimport ClientSide
+from fastgate._core.exchange.exchange cimport Peer
 
 
 cdef class CertificateMethod(Method):
     """Certificates that the TLS handshake has verified."""
     cdef object read                   # ssl_object → Known
 
-    cdef Known known(self, ClientSide client)
+    cdef Known known(self, Peer peer)
 
 
 cdef class Known:

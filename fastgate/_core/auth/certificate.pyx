@@ -8,7 +8,7 @@ outlive a configuration, whose successor reads the certificate again.
 from libc.time cimport time
 
 from fastgate._core.auth.gate cimport ABSENT, GRANTED, NOT_ALLOWED, REFUSED, Method
-from fastgate._core.exchange.exchange cimport ClientSide, Exchange
+from fastgate._core.exchange.exchange cimport Exchange, Peer
 
 
 cdef class CertificateMethod(Method):
@@ -17,24 +17,23 @@ cdef class CertificateMethod(Method):
         self.read = read
 
     cdef int verify(self, Exchange x) except -1:
-        cdef ClientSide client = x.client
+        cdef Peer peer = x.client.peer
         cdef Known known
-        if client.certificate is None or (<Known>client.certificate).method is not self:
-            client.certificate = self.known(client)
-        known = <Known>client.certificate
+        if peer.certificate is None or (<Known>peer.certificate).method is not self:
+            peer.certificate = self.known(peer)
+        known = <Known>peer.certificate
         if known.verdict != GRANTED:
             return known.verdict
         if time(NULL) >= known.not_after:
             return REFUSED
         return self.grant(x, known.identity)
 
-    cdef Known known(self, ClientSide client):
+    cdef Known known(self, Peer peer):
         cdef Known known = Known.__new__(Known)
-        cdef object connection = client.transport.get_extra_info("ssl_object")
         known.method = self
         known.verdict = ABSENT
-        if connection is not None:
-            found = self.read(connection)
+        if peer.tls is not None:
+            found = self.read(peer.tls)
             if found is not None:
                 known.identity, allowed, known.not_after = found
                 known.verdict = REFUSED if known.identity is None else GRANTED if allowed else NOT_ALLOWED

@@ -74,7 +74,7 @@ cdef class ForwardMethod(Method):
             elif part == "method":
                 found = [x.request.p[x.request.method.start:x.request.method.start + x.request.method.length]]
             elif part == "host":
-                found = [normal_host(x.host, x.host_length, x.client.scheme)]
+                found = [normal_host(x.host, x.host_length, x.client.peer.scheme)]
             elif part == "path":
                 found = [x.path[:x.path_length]]
             else:
@@ -91,7 +91,7 @@ cdef class ForwardMethod(Method):
         cdef bytes method = head.p[head.method.start:head.method.start + head.method.length]
         cdef bytes host = x.host[:x.host_length]
         cdef bytes uri = x.path[:x.path_length]
-        cdef bytes proto = x.client.scheme
+        cdef bytes proto = x.client.peer.scheme
         cdef bytes name, value
         cdef list parts
         if x.has_query:

@@ -4,7 +4,7 @@ from fastgate._core.exchange.exchange cimport Debt, Exchange
 from fastgate._core.exchange.identity cimport Identity
 
 
-cdef enum Verdict:
+cdef enum AuthVerdict:
     """What one method, or all so far, say of a request; of two refusals the greater is told to the client."""
     ABSENT = 0                         # it brings nothing for this method
     REFUSED = 1                        # what it brings is not valid

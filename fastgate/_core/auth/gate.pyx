@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-A `Method` looks for its credential in the request and says what it found (`Verdict`). With ``any`` the first that
+A `Method` looks for its credential in the request and says what it found (`AuthVerdict`). With ``any`` the first that
 grants decides; with ``all`` each has to grant, and the first one's identity goes on, with the claims and fields of the
 others. When nobody grants, the client gets the gravest of what was found: 503 when it cannot be found out, 403 for
 credentials that are valid but not for this request, else 401 with the challenge of every method (RFC 9110, 11.6.1).

@@ -59,7 +59,7 @@ cdef class Hedged(Upstreams):
         cdef HedgeClient client
         cdef Exchange copy
         cdef Try other
-        if t.hedge is not None or t.target is None or x.body_lost or x.client.reserved is not None:
+        if t.hedge is not None or t.target is None or x.body_lost or x.client.peer.reserved is not None:
             return 0
         if not self.upstream.has_untried(t) or not self.upstream.affords_retry(self.rule.budget):
             return 0

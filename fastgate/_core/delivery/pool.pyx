@@ -300,7 +300,7 @@ cdef class Pool(Upstream):
             t.admitted = admitted
         if self.health.changed(now):
             self.weigh()
-        if x.client.reserved is not None and not t.fresh:
+        if x.client.peer.reserved is not None and not t.fresh and not x.is_copy:
             connection = self.take_reserved(x, t, now)
             if connection is not None:
                 self.occupy(x, t, <Target>connection.home)
@@ -342,7 +342,7 @@ cdef class Pool(Upstream):
         cdef PooledConnection connection
         cdef Target target
         cdef int admitted
-        for connection in list(x.client.reserved):
+        for connection in list(x.client.peer.reserved):
             if connection.pool is not self or connection.mode != RESERVED:
                 continue
             target = <Target>connection.home
@@ -638,7 +638,7 @@ cdef class Pool(Upstream):
                 or (self.max_requests and connection.requests >= self.max_requests):
             return connection.close()
         if connection.owner is not None:
-            if not connection.owner.connected:
+            if connection.owner.gone:
                 return connection.close()
             connection.mode = RESERVED
             connection.rested = True

@@ -44,6 +44,7 @@ cdef class Try(Facts):
     cdef long long* in_flight
     cdef uint64_t due                  # milliseconds on the wheel: it has to have its answer
     cdef bint replayed
+    cdef int refusals                  # how often an upstream has not processed the request
     cdef bint fresh                    # no pooled connection for it
     cdef list tried                    # targets, once there was more than one try
     cdef int last_cause                # why the try before this one failed

@@ -34,6 +34,7 @@ from fastgate._core.exchange.causes cimport (
     FAILED_RESET,
     FAILED_TIMEOUT,
     NO_FAILURE,
+    NOT_PROCESSED,
     NO_TARGET,
     OK,
     POOL_TIMEOUT,
@@ -52,6 +53,7 @@ from fastgate._core.exchange.timers import milliseconds
 
 cdef enum:
     KEPT_ANSWER = 65536
+    MAX_REFUSALS = 3           # times that a request is sent again which an upstream has not processed
 
 cdef int TRY = new_place()
 
@@ -88,6 +90,7 @@ cdef class Try(Facts):
         self.state = ASKING
         self.number = 0
         self.replayed = self.fresh = False
+        self.refusals = 0
         self.tried = self.kept_body = None
         self.kept_head = None
         self.last_cause = OK
@@ -303,7 +306,8 @@ cdef class Upstreams(Delivery):
     cdef int give(self, Exchange x, Try t, bytes piece, bint last) except -1:
         """The answer in ``x.response`` is the one that counts."""
         t.state = TELLING
-        if not x.request_complete and t.connection is not None and x.response.status != 101:
+        if not x.request_complete and t.connection is not None and x.response.status != 101 \
+                and not x.goes_both_ways():
             t.connection.stop_sending()
         if t.due:
             t.due = 0
@@ -335,6 +339,15 @@ cdef class Upstreams(Delivery):
                     # Not a try of its own: the connection had died before it was used.
                     t.replayed = True
                     t.fresh = True
+                    t.number -= 1
+                    x.tries -= 1
+                    x.engine.slab.replays += 1
+                    x.response.release()
+                    return self.ask(x, t)
+            elif cause == NOT_PROCESSED:
+                if t.refusals < MAX_REFUSALS and replayable(x):
+                    # Whoever says so has done nothing with it: that costs no try, no budget, and holds for any method.
+                    t.refusals += 1
                     t.number -= 1
                     x.tries -= 1
                     x.engine.slab.replays += 1

@@ -119,6 +119,7 @@ _TABLE = (
     (TLS_FAILED, 502, FAILED_CONNECT, False, 0, "tls_failed", "The upstream could not be reached securely."),
     (UPSTREAM_RESET, 502, FAILED_RESET, False, 0, "upstream_reset", "The upstream disconnected before it answered."),
     (UPSTREAM_STALE, 502, FAILED_RESET, False, 0, "upstream_stale", "The upstream disconnected before it answered."),
+    (NOT_PROCESSED, 503, NO_FAILURE, False, 1, "not_processed", "The upstream did not process the request."),
     (RESPONSE_TOO_LARGE, 502, NO_FAILURE, False, 0, "response_too_large", "The upstream's answer is too large."),
     (READ_TIMEOUT, 504, FAILED_TIMEOUT, False, 0, "read_timeout", "The upstream did not answer in time."),
     (TRY_TIMEOUT, 504, FAILED_TIMEOUT, False, 0, "try_timeout", "The upstream did not answer in time."),

@@ -4,7 +4,7 @@ from fastgate._core.exchange.worker cimport Engine
 from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.exchange.head cimport Head
 from fastgate._core.exchange.route cimport Route, Runtime
-from fastgate._core.memory.plugin_times cimport Meter
+from fastgate._core.memory.plugin_times cimport PluginTimes
 from fastgate._core.routing.router cimport Entry, Found
 from fastgate._core.exchange.timers cimport Timed
 
@@ -14,6 +14,13 @@ cdef enum Hold:
     HOLD_SINK = 1                      # the other side takes no more
     HOLD_WAIT = 2                      # nobody can take it yet: policies, connecting, buffering
     HOLD_PIPELINE = 4                  # later requests wait for this one
+
+
+cdef enum Waiting:
+    """What a client's connection waits for, on which nothing is under way: of which kind it is when some give way."""
+    WAITS_FOR_NOTHING = 0              # something is under way
+    WAITS_FOR_REQUEST = 1              # idle, or answered and lingering
+    WAITS_FOR_HEAD = 2                 # of a request that has begun
 
 
 cdef enum:
@@ -26,31 +33,55 @@ cdef enum:
 cdef class Source(Timed):
     """Where the bytes of a body come from: a connection, a stored answer, a generator.
 
-    `hold` stops it for a reason, `release` takes that reason away; it goes on when none is left.
+    `hold` stops it for a reason, `release` takes that reason away; it goes on when none is left. What is held is the
+    body of one exchange: where a connection carries several, the others go on.
     """
+    cdef unsigned char full_duplex     # an answer that begins early does not end the request
+
     cdef int hold(self, int reason) except -1
     cdef int release(self, int reason) except -1
 
 
-cdef class Endpoint(Source):
+cdef class Peer:
+    """Who is at the other end of a client's connection: one for a connection, shared by all that it carries."""
+    cdef bytes address                 # in its normal form; "unix:" behind a Unix socket
+    cdef bytes scheme                  # "http" or "https"
+    cdef int local_port                # 0: there is none
+    cdef bint trusted                  # its X-Forwarded-* and Forwarded are believed
+    cdef object trusted_by             # what said so: `Runtime.trusted`
+    cdef bytes server_name             # from the TLS handshake; None = none
+    cdef object tls                    # the ssl.SSLObject; None: no TLS
+    cdef object certificate            # what authentication made of the client's; None = nobody has asked
+    cdef bint withdrawn                # a reload took away the authority that the client's certificate was verified by
+    cdef bint gone                     # the connection is lost
+    cdef list reserved                 # connections to upstreams that this client has authenticated; None = none
+
+    cdef int identify(self, object transport, object listener, object trusted) except -1
+    cdef int leave(self) except -1
+
+
+cdef class Side(Source):
+    """One end of an exchange. What is about a transport is that of its own connection; a wire whose connection carries
+    many exchanges has sides without one, and its own ways to do what these methods say.
+    """
     cdef Engine engine
-    cdef readonly object transport
+    cdef readonly object transport     # None: it has none of its own, or no more
     cdef Exchange exchange
     cdef int held                      # Hold
-    cdef bint write_paused
-    cdef bint connected
+    cdef unsigned char write_paused
+    cdef unsigned char connected
     cdef int fd
     cdef int64_t written               # bytes so far
     cdef int64_t taken                 # of these, what the peer had taken when that was last looked at
     cdef uint64_t progress_at          # milliseconds: when it last took a byte
     cdef int64_t span_from             # what it had taken at the beginning of the span in which its rate is watched
     cdef uint64_t span_until           # milliseconds; 0: no span has begun
-    cdef bytes peer_address
 
     cdef int attach(self, object transport) except -1
     cdef int rearm(self) except -1
     cdef int restart(self) except -1
     cdef int write(self, bytes data) except -1
+    cdef int64_t taken_so_far(self) except -1
     cdef bint stalled(self, uint64_t limit) except -1
     cdef bint too_slow(self, int64_t rate) except -1
     cdef int descriptor(self) except -2
@@ -59,21 +90,15 @@ cdef class Endpoint(Source):
     cdef int flush_and_close(self) except -1
     cdef int abort_if_stalled(self) except -1
     cdef int reset(self) except -1
+    cdef int sink_changed(self, int hold) except -1
 
 
-cdef class ClientSide(Endpoint):
+cdef class ClientSide(Side):
     """The client's end of an exchange, as the exchange sees it."""
-    cdef bytes scheme
-    cdef int local_port
-    cdef bint trusted                  # its X-Forwarded-* and Forwarded are believed
-    cdef object trusted_by             # what said so: `Runtime.trusted`
-    cdef bytes server_name             # from the TLS handshake; None = none
-    cdef object certificate            # what authentication made of the client's; None = nobody has asked
-    cdef bint withdrawn                # a reload took away the authority that the client's certificate was verified by
+    cdef Peer peer                     # there when the first request is
     cdef uint64_t read_at              # milliseconds: when some of a request body last came
     cdef int64_t uploaded              # bytes of it since the beginning of the span in which its rate is watched
     cdef uint64_t upload_until         # milliseconds: the end of that span; 0: none has begun
-    cdef list reserved                 # connections to upstreams that this client has authenticated; None = none
 
     cdef int send_response(self, Exchange x, bytes piece, bint last) except -1
     cdef int send_body(self, Exchange x, bytes piece, bint last) except -1
@@ -81,16 +106,19 @@ cdef class ClientSide(Endpoint):
     cdef int send_continue(self, Exchange x) except -1
     cdef int cut(self, Exchange x) except -1
     cdef int open_tunnel(self, Exchange x) except -1
+    cdef int send_raw(self, Exchange x, bytes data) except -1
     cdef int settled(self, Exchange x) except -1
-    cdef int end_reserved(self) except -1
+    cdef int waits_for(self) noexcept
+    cdef uint64_t waits_since(self) noexcept
+    cdef bint give_way(self) except -1
     cdef int await_body(self, Exchange x, Py_ssize_t more) except -1
     cdef uint64_t body_due(self, Exchange x, uint64_t now) noexcept
     cdef int body_late(self, Exchange x) except -1
     cdef int answer_late(self, Exchange x) except -1
 
 
-cdef class UpstreamSide(Endpoint):
-    """A connection to an upstream, as the exchange sees it."""
+cdef class UpstreamSide(Side):
+    """The upstream's end of an exchange, as the exchange sees it."""
     cdef Delivery delivery             # hears what comes of the answer; None: nobody does
     cdef bint rested                   # in a pool, before this request: it may have ended meanwhile
 
@@ -270,6 +298,7 @@ cdef class Exchange(Timed):
     cdef int body_arrived(self, bytes piece, bint complete) except -1
     cdef int client_gone(self, int cause) except -1
     cdef int client_bytes(self, bytes data) except -1
+    cdef int upstream_bytes(self, bytes data) except -1
 
     # driven by who answers
     cdef int interim(self) except -1
@@ -292,6 +321,7 @@ cdef class Exchange(Timed):
     cdef int wait(self, uint64_t delay) except -1
     cdef int leave_delivery(self) except -1
     cdef int body_taken(self) except -1
+    cdef bint goes_both_ways(self) noexcept
     cdef int hold_client(self) except -1
     cdef int stop_waiting(self) except -1
     cdef int stop_reading_body(self) except -1
@@ -305,7 +335,7 @@ cdef class Exchange(Timed):
 
 cdef class Hook:
     cdef readonly object call
-    cdef readonly Meter meter          # None: it is not measured
+    cdef readonly PluginTimes meter          # None: it is not measured
 
     cdef int ran(self, Exchange x, uint64_t began) except -1
     cdef int stretch(self, Exchange x, uint64_t running, uint64_t now) except -1

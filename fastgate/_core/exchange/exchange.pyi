@@ -6,27 +6,28 @@ from fastgate._core.exchange.head import Head
 from fastgate._core.exchange.timers import Timed
 from fastgate._core.exchange.views import Response
 from fastgate._core.exchange.worker import Engine
-from fastgate._core.memory.plugin_times import Meter
+from fastgate._core.memory.plugin_times import PluginTimes
 
 class Source(Timed):
     """Where the bytes of a body come from: a connection, a stored answer, a generator."""
 
-class Endpoint(Source):
-    """One end of an exchange with a transport; the flow-control half of an asyncio protocol."""
+class Peer:
+    """Who is at the other end of a client's connection, and what is believed of it."""
+
+class Side(Source):
+    """One end of an exchange; the flow-control half of an asyncio protocol."""
 
     @property
     def transport(self) -> asyncio.Transport | None:
-        """None before the connection was made and after it was lost."""
+        """None before the connection was made and after it was lost, and where it has none of its own."""
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
-    def sink_changed(self, hold: int) -> None:
-        """Passes back-pressure on to whoever feeds this side."""
 
-class ClientSide(Endpoint):
+class ClientSide(Side):
     """The client's end of an exchange."""
 
-class UpstreamSide(Endpoint):
-    """A connection to an upstream."""
+class UpstreamSide(Side):
+    """The upstream's end of an exchange."""
 
 class Delivery:
     """Who answers the requests of a route. Only compiled subclasses can."""
@@ -113,8 +114,8 @@ class Hook:
     """One hook of a plugin in the chain of a route."""
 
     call: Callable[..., Any]
-    meter: Meter | None
-    def __init__(self, call: Callable[..., Any], meter: Meter | None = None) -> None: ...
+    meter: PluginTimes | None
+    def __init__(self, call: Callable[..., Any], meter: PluginTimes | None = None) -> None: ...
 
 class TimedAwaitable:
     """What a hook returned to wait for, driven step by step to see how long each keeps the event loop."""

@@ -80,9 +80,10 @@ from fastgate._core.exchange.timers cimport Timed, clock_us
 from fastgate._core.exchange.worker cimport Engine, live
 from fastgate._core.memory.buffer cimport filled, room
 from fastgate._core.memory.histogram cimport histogram_record
-from fastgate._core.memory.plugin_times cimport Meter
+from fastgate._core.memory.plugin_times cimport PluginTimes
 from fastgate._core.routing.ambiguity cimport is_stricter_otherwise
 from fastgate._core.routing.hosts cimport HOST_ROOM, write_host
+from fastgate._core.routing.networks cimport normal_address
 from fastgate._core.routing.router cimport (
     ADDS_READINGS,
     CHANGED,
@@ -330,6 +331,11 @@ cdef class Exchange(Timed):
             self.delivery.tunnel_bytes(self, data)
         return 0
 
+    cdef int upstream_bytes(self, bytes data) except -1:
+        """Tunnel bytes from the upstream."""
+        self.bytes_out += PyBytes_GET_SIZE(data)
+        return self.client.send_raw(self, data)
+
     # -- who answers
 
     cdef int wait(self, uint64_t delay) except -1:
@@ -354,6 +360,10 @@ cdef class Exchange(Timed):
                 self.body = None
                 self.body_kept = 0
         return 0
+
+    cdef bint goes_both_ways(self) noexcept:
+        """Whether the request may go on when its answer has begun."""
+        return self.source is not None and self.source.full_duplex and self.client.full_duplex
 
     cdef int leave_delivery(self) except -1:
         """Whoever was to answer is not wanted any more, in whatever state that is."""
@@ -411,7 +421,7 @@ cdef class Exchange(Timed):
     cdef int interim(self) except -1:
         """A 1xx lies in ``response``."""
         self.interims += 1
-        if self.interims <= MAX_INTERIM and self.request.minor == 1 and not self.response_started:
+        if self.interims <= MAX_INTERIM and not self.response_started:
             if self.route.edits is not None:
                 (<AnswerEdits>self.route.edits).interim(self)
             self.client.send_interim(self)
@@ -425,7 +435,7 @@ cdef class Exchange(Timed):
         self.response_complete = last
         if self.carried is not None:
             self.response_extra = list(self.carried)
-        if not self.request_complete and self.status != 101:
+        if not self.request_complete and self.status != 101 and not self.goes_both_ways():
             self.sending_stopped = True
             self.client.release(HOLD_SINK | HOLD_WAIT)
         self.body = None

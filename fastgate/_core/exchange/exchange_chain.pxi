@@ -8,7 +8,7 @@ step. An answer ends the request side at once; on the response side it takes the
 that is raised ends the exchange with its cause; anything else with 500, and is logged once, here. When the chain is
 through, `Exchange.hooks_done` knows what comes next.
 
-A hook of a plugin is a `Hook`: what to call, and the `Meter` of its plugin. The clock is read before and after the
+A hook of a plugin is a `Hook`: what to call, and the `PluginTimes` of its plugin. The clock is read before and after the
 call; what waits is driven by `TimedAwaitable`, which reads it around every step.
 
 A plugin with ``on_finish`` has a `FinishMark` in the chain, before its ``on_request``. An exchange knows the last one
@@ -33,7 +33,7 @@ cdef object _Outcome = None        # from `outcome`, when an exchange with ``on_
 cdef class Hook:
     """One hook of a plugin in the chain of a route."""
 
-    def __init__(self, call, Meter meter=None):
+    def __init__(self, call, PluginTimes meter=None):
         self.call = call
         self.meter = meter
 
@@ -148,7 +148,7 @@ def use_views(request, response, upstream_response, error):
 
 cdef int prepare_request_view(Exchange x) except -1:
     if _Request is None:
-        raise RuntimeError("a hook needs fastgate._core.exchange.views, which nobody has imported")
+        raise RuntimeError("import fastgate._core.exchange.views before the first hook runs")
     if x.request_view is None:
         x.request_view = _Request(x)
     return 0

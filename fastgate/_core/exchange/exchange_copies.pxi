@@ -17,11 +17,7 @@ cdef Exchange copy_of(Exchange x, NoClient client):
     cdef Facts facts = x.facts
     client.engine = x.engine
     client.exchange = copy
-    client.scheme = x.client.scheme
-    client.local_port = x.client.local_port
-    client.trusted = x.client.trusted
-    client.trusted_by = x.client.trusted_by
-    client.peer_address = x.client.peer_address
+    client.peer = x.client.peer
     copy.is_copy = True
     copy.client = client
     copy.runtime = x.runtime

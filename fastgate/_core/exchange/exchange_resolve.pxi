@@ -54,7 +54,7 @@ cdef int resolve(Exchange x) except -1:
                                                          head.fields[head.expect].value_length, b"100-continue", 12):
         return BAD_EXPECTATION
     if runtime.check_server_name:
-        if x.client.withdrawn:
+        if x.client.peer.withdrawn:
             return CERTIFICATE_WITHDRAWN
         if misdirected(x):
             return MISDIRECTED
@@ -213,11 +213,12 @@ cdef int identify_client(Exchange x) except -1:
     cdef Head head = x.request
     cdef int i
     cdef bytes name
-    x.client_ip = x.client.peer_address
-    if x.client.trusted:
+    cdef Peer peer = x.client.peer
+    x.client_ip = peer.address
+    if peer.trusted:
         if head.has_forwarded:
-            x.hops = read_hops(head, x.client.trusted_by)
-            x.client_ip = client_of(x.hops, x.client.peer_address, x.client.trusted_by)
+            x.hops = read_hops(head, peer.trusted_by)
+            x.client_ip = client_of(x.hops, peer.address, peer.trusted_by)
         if x.runtime.request_id is not None:
             name = x.runtime.request_id_lower
             i = head.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), 0)
@@ -233,7 +234,7 @@ cdef int identify_client(Exchange x) except -1:
 
 cdef bint misdirected(Exchange x) noexcept:
     """Whether the Host is not the name that the TLS connection was opened for (RFC 9110 section 7.4)."""
-    cdef bytes name = x.client.server_name
+    cdef bytes name = x.client.peer.server_name
     cdef char form[HOST_ROOM]
     cdef Py_ssize_t length
     if name is None:

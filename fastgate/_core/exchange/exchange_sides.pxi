@@ -40,8 +40,49 @@ cdef class Source(Timed):
         return 0
 
 
-cdef class Endpoint(Source):
-    """One end of an exchange with a transport: what both sides have in common.
+cdef class Peer:
+    cdef int identify(self, object transport, object listener, object trusted) except -1:
+        """Addresses and TLS facts of the connection; asked for when the first request begins, and again after a reload:
+        whether the peer is believed, and whether its certificate is still good, may have changed.
+        """
+        cdef object address
+        self.scheme = b"http"
+        if listener.scheme == "https":
+            self.scheme = b"https"
+            self.tls = transport.get_extra_info("ssl_object")
+            name = getattr(self.tls, "sni_name", None)
+            self.server_name = name.lower().encode("ascii", "replace") if name else None
+            self.withdrawn = transport.get_extra_info("withdrawn", False)
+        if self.address is None:
+            address = transport.get_extra_info("peername")
+            if isinstance(address, tuple):
+                self.address = normal_address(address[0].encode("utf-8", "surrogateescape"))
+            if self.address is None:
+                self.address = b"unix:"
+            self.local_port = listener.port or 0
+        self.trusted_by = trusted
+        if trusted is None:
+            self.trusted = False
+        elif self.address == b"unix:":
+            self.trusted = trusted(f"unix:{listener.address}")
+        else:
+            self.trusted = trusted(self.address.decode("ascii"))
+        return 0
+
+    cdef int leave(self) except -1:
+        """The connection is lost: those that its client has authenticated are nobody's any more."""
+        cdef UpstreamSide connection
+        cdef list reserved = self.reserved
+        self.gone = True
+        self.reserved = None
+        if reserved is not None:
+            for connection in reserved:
+                connection.disown()
+        return 0
+
+
+cdef class Side(Source):
+    """What both ends have in common.
 
     It alone pauses and resumes reading: reading goes on while no reason is set in ``held``.
     """
@@ -87,14 +128,18 @@ cdef class Endpoint(Source):
             self.transport.write(data)
         return 0
 
-    cdef bint stalled(self, uint64_t limit) except -1:
-        """Whether the peer has taken no byte for ``limit`` milliseconds; to be asked about once a second while
-        writing is paused.
+    cdef int64_t taken_so_far(self) except -1:
+        """How many of the bytes that were written the peer has taken.
 
         Taken is what it has acknowledged: what lies in the socket's own buffer, megabytes at times, has not arrived.
         """
-        cdef int64_t taken = self.written - <Py_ssize_t>self.transport.get_write_buffer_size() \
-            - unacknowledged(self.descriptor())
+        return self.written - <Py_ssize_t>self.transport.get_write_buffer_size() - unacknowledged(self.descriptor())
+
+    cdef bint stalled(self, uint64_t limit) except -1:
+        """Whether the peer has taken no byte for ``limit`` milliseconds; to be asked about once a second while
+        writing is paused.
+        """
+        cdef int64_t taken = self.taken_so_far()
         cdef uint64_t now = self.engine.wheel.now
         if taken != self.taken or self.progress_at == 0:
             self.taken = taken
@@ -165,11 +210,12 @@ cdef class Endpoint(Source):
         self.sink_changed(0)
         self.restart()
 
-    def sink_changed(self, int hold):
+    cdef int sink_changed(self, int hold) except -1:
         """Passes back-pressure on to whoever feeds this side."""
+        return 0
 
 
-cdef class ClientSide(Endpoint):
+cdef class ClientSide(Side):
     cdef int send_response(self, Exchange x, bytes piece, bint last) except -1:
         """Head of ``x.response`` or ``x.answer``, and the first body bytes with it."""
         return 0
@@ -190,6 +236,10 @@ cdef class ClientSide(Endpoint):
 
     cdef int open_tunnel(self, Exchange x) except -1:
         """The 101 of ``x.response``; from now on bytes."""
+        return 0
+
+    cdef int send_raw(self, Exchange x, bytes data) except -1:
+        """Tunnel bytes."""
         return 0
 
     cdef int await_body(self, Exchange x, Py_ssize_t more) except -1:
@@ -240,23 +290,26 @@ cdef class ClientSide(Endpoint):
         """The exchange is over and must not be touched."""
         return 0
 
-    cdef int end_reserved(self) except -1:
-        """The client is gone: connections that it has authenticated are nobody's any more."""
-        cdef UpstreamSide connection
-        cdef list reserved = self.reserved
-        self.reserved = None
-        if reserved is not None:
-            for connection in reserved:
-                connection.disown()
+    # What is in `Engine.connections` is asked these; a wire whose connections carry many exchanges puts them there, not
+    # the sides that they carry.
+
+    cdef int waits_for(self) noexcept:
+        """What is awaited of the client's next request: `Waiting`."""
+        return WAITS_FOR_NOTHING
+
+    cdef uint64_t waits_since(self) noexcept:
+        """Milliseconds: since when; 0: not for long enough to give way."""
         return 0
 
-    def sink_changed(self, int hold):
+    cdef bint give_way(self) except -1:
+        """Ends the connection for the sake of a new one. False: it has just become busy."""
+        return False
+
+    cdef int sink_changed(self, int hold) except -1:
         cdef Exchange x = self.exchange
-        if x is not None and x.source is not None:
-            if hold:
-                x.source.hold(HOLD_SINK)
-            else:
-                x.source.release(HOLD_SINK)
+        if x is None or x.source is None:
+            return 0
+        return x.source.hold(HOLD_SINK) if hold else x.source.release(HOLD_SINK)
 
 
 cdef bint is_event_stream(Exchange x) noexcept:
@@ -272,7 +325,7 @@ cdef bint is_event_stream(Exchange x) noexcept:
     return False
 
 
-cdef class UpstreamSide(Endpoint):
+cdef class UpstreamSide(Side):
     cdef int start(self, Exchange x) except -1:
         """Sends the request head and what is kept of the body."""
         return 0
@@ -295,13 +348,11 @@ cdef class UpstreamSide(Endpoint):
         """The client whose connection this is has left."""
         return 0
 
-    def sink_changed(self, int hold):
+    cdef int sink_changed(self, int hold) except -1:
         cdef Exchange x = self.exchange
-        if x is not None and x.client is not None:
-            if hold:
-                x.client.hold(HOLD_SINK)
-            else:
-                x.client.release(HOLD_SINK)
+        if x is None or x.client is None:
+            return 0
+        return x.client.hold(HOLD_SINK) if hold else x.client.release(HOLD_SINK)
 
 
 cdef class Observer:

@@ -1,5 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
+from fastgate._core.memory.buffer cimport Buffer, put, put_number
+
 
 cdef enum Name:
     """Fields that the gateway reads or rules itself; everything else is OTHER."""
@@ -83,7 +85,8 @@ cdef class Head:
     # start line
     cdef Span method                   # requests
     cdef Span target
-    cdef int minor                     # of the version HTTP/1.minor; 2 to 9 are read as 1
+    cdef int major                     # of the version of the protocol that brought it
+    cdef int minor                     # of HTTP/1.minor; 2 to 9 are read as 1, and so are other protocols
     cdef int minor_sent
     cdef int status                    # responses
     cdef Span reason
@@ -104,6 +107,11 @@ cdef class Head:
     cdef void clear(self) noexcept
     cdef void release(self) noexcept
     cdef int copy(self, Head other) except -1
+    cdef int fill_request(
+        self, bytes method, bytes target, bytes lines, Py_ssize_t max_bytes, int field_names
+    ) except -1
+    cdef int fill_response(self, int status, bytes lines, Py_ssize_t max_bytes) except -1
+    cdef int fill(self, bytes start, bytes lines, bint request, Py_ssize_t max_bytes, int field_names) except -1
     cdef Py_ssize_t scan(self, const unsigned char* p, Py_ssize_t length, bint request, Py_ssize_t max_bytes) noexcept
     cdef int fault(self, Py_ssize_t at, bint request, int cause) noexcept
     cdef int unfinished_line(self, Py_ssize_t end) noexcept
@@ -134,3 +142,13 @@ cdef bint is_host(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef bytes normal_host(const unsigned char* text, Py_ssize_t length, bytes scheme)
 cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil
 cdef int name_flags_of(int number) noexcept nogil
+
+
+cdef inline int put_via(Buffer* buffer, Head head) except -1:
+    """The gateway's own Via for a message with this head (RFC 9110 section 7.6.3)."""
+    put(buffer, b"Via: ", 5)
+    put_number(buffer, head.major)
+    if head.major == 1:
+        put(buffer, b".", 1)
+        put_number(buffer, head.minor)
+    return put(buffer, b" fastgate\r\n", 11)

@@ -21,6 +21,7 @@ Nothing after this module looks for line ends or parses a header again.
 Costs: the scan takes about one instruction a byte; the index about forty a field and six a byte of its name.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
@@ -32,6 +33,7 @@ from fastgate._core.exchange.causes cimport (
     BAD_FIELD_NAME,
     BAD_LENGTH,
     BAD_METHOD,
+    BAD_REQUEST,
     BAD_START_LINE,
     BAD_TARGET_CHARACTER,
     BAD_VERSION,
@@ -73,6 +75,9 @@ cdef enum:
     MAX_TARGET = 8192
     MAX_METHOD = 64
     MAX_RESPONSE_FIELDS = 256
+    # Fields that are about a connection of HTTP/1.1 and nothing else (RFC 9113 section 8.2.2).
+    OF_HTTP_1 = 1 << CONNECTION | 1 << KEEP_ALIVE | 1 << PROXY_CONNECTION | 1 << TRANSFER_ENCODING | 1 << UPGRADE \
+        | 1 << HTTP2_SETTINGS
 
 include "head_names.pxi"
 
@@ -96,6 +101,7 @@ cdef class Head:
         self.p = NULL
         self.length = self.at = self.line = 0
         self.lines = self.count = 0
+        self.major = 1
         self.content_length = -1
         self.chunked = self.close = self.keep_alive = self.has_forwarded = self.upgrade_named = False
         self.host = self.upgrade = self.expect = self.connection = -1
@@ -121,6 +127,7 @@ cdef class Head:
         self.count = other.count
         self.method = other.method
         self.target = other.target
+        self.major = other.major
         self.minor = other.minor
         self.minor_sent = other.minor_sent
         self.status = other.status
@@ -137,6 +144,34 @@ cdef class Head:
         self.upgrade_named = other.upgrade_named
         self.seen = other.seen
         return 0
+
+    # Heads that no HTTP/1.1 brought: a wire decodes ``lines``, each ``name: value`` with CRLF, and they are held to the
+    # same rules as any. Where a body follows whose length no field gives, the wire sets ``chunked`` afterwards. OK, or
+    # the cause to refuse the head for.
+
+    cdef int fill_request(
+        self, bytes method, bytes target, bytes lines, Py_ssize_t max_bytes, int field_names
+    ) except -1:
+        return self.fill(b"%b %b HTTP/1.1" % (method, target), lines, True, max_bytes, field_names)
+
+    cdef int fill_response(self, int status, bytes lines, Py_ssize_t max_bytes) except -1:
+        return self.fill(b"HTTP/1.1 %03d " % status, lines, False, max_bytes, NAMES_PASS)
+
+    cdef int fill(self, bytes start, bytes lines, bint request, Py_ssize_t max_bytes, int field_names) except -1:
+        cdef bytes data = b"%b\r\n%b\r\n" % (start, lines)
+        cdef Py_ssize_t size
+        cdef int cause
+        self.release()
+        self.data = data
+        size = self.scan(<const unsigned char*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), request, max_bytes)
+        if size <= 0:
+            return <int>-size or BAD_REQUEST
+        if size != PyBytes_GET_SIZE(data):
+            return BAD_REQUEST
+        cause = self.index(request, field_names)
+        if cause == OK and self.seen & OF_HTTP_1:
+            return BAD_CONNECTION
+        return cause
 
     cdef Py_ssize_t scan(self, const unsigned char* p, Py_ssize_t length, bint request, Py_ssize_t max_bytes) noexcept:
         """Reads on. Returns the length of the head when it is complete, 0 when bytes are missing, else minus the cause.

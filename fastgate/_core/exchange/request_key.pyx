@@ -99,7 +99,7 @@ cdef bint put_part(Exchange x, int kind, object name, Buffer* buffer) except -1:
         return True
     if kind == KEY_CLIENT_IP:
         # Clients that are not known count together, as the peer that they come from.
-        owner = x.client_ip if x.client_ip else x.client.peer_address
+        owner = x.client_ip if x.client_ip else x.client.peer.address
         value = <const unsigned char*>PyBytes_AS_STRING(owner)
         length = PyBytes_GET_SIZE(owner)
         if memchr(value, b":", length) != NULL and inet_pton(AF_INET6, <const char*>value, &address) == 1:

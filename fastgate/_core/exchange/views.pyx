@@ -271,7 +271,7 @@ cdef class Request:
     @property
     def scheme(self):
         """"http" or "https": how the client reached the gateway."""
-        return self.live().client.scheme.decode("ascii")
+        return self.live().client.peer.scheme.decode("ascii")
 
     @property
     def host(self):

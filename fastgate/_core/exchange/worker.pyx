@@ -74,7 +74,7 @@ def live_counts():
 
 
 # What httptools made of a head.
-cdef enum Verdict:
+cdef enum HeadVerdict:
     REFUSED
     READ                       # and is ready for the next, unless more of the message was to come
     BEFORE_MORE                # and is not ready for the next

@@ -116,7 +116,7 @@ cdef extern from "memory/atomics.h" nogil:
 cdef extern from "limits/eviction.h" nogil:
     enum:
         EVICTION_MOST
-    void eviction_fellows(const uint16_t* limits, uint16_t newcomer, uint16_t* fellows) noexcept
+    void eviction_fellows(const uint16_t* limits, uint16_t newcomer, uint16_t* count) noexcept
 
 cdef extern from "limits/gcra.h" nogil:
     uint64_t gcra_step(uint64_t time, const GcraPace* pace)

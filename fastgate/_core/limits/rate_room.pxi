@@ -72,17 +72,17 @@ cdef int least_used(Candidates* found, uint64_t key, double* worth) noexcept:
     That is the share of its allowance that is used, halved for each other entry of the same limit, the new one among
     them. Of equals the one that expires first; of equals in that too, one by chance.
     """
-    cdef uint16_t[EVICTION_MOST] fellows
+    cdef uint16_t[EVICTION_MOST] count
     cdef double each
     cdef int turn, index, best = -1
     cdef int begin = <int>((key >> MARK_BITS) % <uint64_t>found.count)
     for index in range(found.count, EVICTION_MOST):
         found.limits[index] = ALLOWANCES
-    eviction_fellows(found.limits, limit_of(key), fellows)
+    eviction_fellows(found.limits, limit_of(key), count)
     worth[0] = 0
     for turn in range(found.count):
         index = begin + turn if begin + turn < found.count else begin + turn - found.count
-        each = found.used[index] * HALVES[fellows[index]]
+        each = found.used[index] * HALVES[count[index]]
         if best < 0 or each < worth[0] or (each == worth[0] and found.expires[index] < found.expires[best]):
             best = index
             worth[0] = each

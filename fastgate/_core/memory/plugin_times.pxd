@@ -6,7 +6,7 @@ cdef enum:
     PLUGINS = 64                       # that are measured; what is entered later is not
 
 
-cdef class Meter:
+cdef class PluginTimes:
     cdef readonly str plugin
     cdef readonly uint64_t budget      # microseconds; 0 = none
     cdef public uint64_t again         # microseconds between two warnings

@@ -9,7 +9,7 @@ def plugins_size(slots: int) -> int:
 def plugin_times(region: Region, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What the plugins of these names took in all workers: ``running``, ``waiting`` (Histogram), ``over_budget``."""
 
-class Meter:
+class PluginTimes:
     """Of one plugin in one worker. ``budget`` in seconds; 0 = none."""
 
     plugin: str

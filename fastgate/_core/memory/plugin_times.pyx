@@ -81,7 +81,7 @@ def plugin_times(Region region not None, names):
     return found
 
 
-cdef class Meter:
+cdef class PluginTimes:
     """Of one plugin in one worker. ``budget`` in seconds; 0 = none."""
 
     def __init__(self, Region region not None, int slot, str plugin not None, double budget=0.0):
@@ -126,4 +126,4 @@ cdef class Meter:
         return 0
 
     def __repr__(self):
-        return f"<Meter of {self.plugin}>"
+        return f"<PluginTimes of {self.plugin}>"

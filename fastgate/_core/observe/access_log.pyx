@@ -440,8 +440,8 @@ cdef void gather(Exchange x, Text* texts) noexcept:
     cdef int missing
     cdef int i
     memset(texts, 0, TEXTS * sizeof(Text))
-    if client is None and x.client is not None:
-        client = x.client.peer_address
+    if client is None and x.client is not None and x.client.peer is not None:
+        client = x.client.peer.address
     if not client:
         texts[CLIENT].start = <const unsigned char*>b"-"
         texts[CLIENT].length = 1

@@ -82,7 +82,7 @@ cdef class SecurityFields:
 
 cdef bint came_by_https(Exchange x) noexcept:
     """Whether the client's own connection is secure: this one, or as a trusted proxy says, the one before it."""
-    cdef bytes scheme = x.client.scheme
+    cdef bytes scheme = x.client.peer.scheme
     if x.hops is not None and (<Hops>x.hops).scheme is not None:
         scheme = (<Hops>x.hops).scheme
     return same(<const unsigned char*>PyBytes_AS_STRING(scheme), PyBytes_GET_SIZE(scheme), b"https", 5)

@@ -1,7 +1,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from fastgate._core.exchange.exchange cimport ClientSide, UpstreamSide
+from fastgate._core.exchange.exchange cimport Peer, UpstreamSide
 
 
 cdef enum Mode:
@@ -33,7 +33,7 @@ cdef class PooledConnection(UpstreamSide):
     cdef object pool                   # which `home` is of
     cdef PooledConnection below        # while it rests in the pool
     cdef PyObject* above               # borrowed
-    cdef ClientSide owner              # the client whose requests alone may use it; None: any client's
+    cdef Peer owner                    # the client whose requests alone may use it; None: any client's
     cdef int mode
     cdef bint forgotten                # no longer counted by its home
     cdef bint reusable

@@ -27,8 +27,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from ssl import MemoryBIO, SSLError, SSLWantReadError
 
-from fastgate._core.wire.h1.client cimport ClientConnection, admitted, leave_share, share_of
 from fastgate._core.exchange.worker cimport Engine, Part, live, new_part
+from fastgate._core.wire.h1.client cimport ClientConnection
+from fastgate._core.wire.room cimport admitted, leave_share, share_of
 from fastgate._core.memory.counters cimport TLS_FAILURES
 from fastgate._core.exchange.timers cimport Timed
 

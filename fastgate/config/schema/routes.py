@@ -128,8 +128,8 @@ HalfCloseKey = Annotated[
 TrailersKey = Annotated[
     bool,
     about(
-        "Forward the fields that a client sends behind a body in chunks, without those that RFC 9110 section 6.5.1 forbids. "
-        "`false` drops them. Trailers of responses go to every client that sends `TE: trailers`.",
+        "Forward the fields that a client sends behind a body in chunks, without those that RFC 9110 section 6.5.1 "
+        "forbids. `false` drops them. Trailers of responses go to every client that sends `TE: trailers`.",
         policy=True,
         also=["proxy_pass_trailers", "enable_trailers"],
     ),

@@ -10,6 +10,6 @@ class LimitsDuty(Duty):
 
     def __init__(self, context: DutyContext) -> None:
         super().__init__(context)
-        from fastgate.state.watch import LimitWatch  # on use: workers load this file too
+        from fastgate.state.limit_watch import LimitWatch  # on use: workers load this file too
 
         context.start_task(LimitWatch(context.segment).run())

@@ -13,7 +13,7 @@ from fastgate.gateway.duties.contract import Duty, DutyContext, Send, Subscriber
 from fastgate.upstreams.members import AddressesByName
 
 if TYPE_CHECKING:
-    from fastgate.upstreams.control import UpstreamControl
+    from fastgate.upstreams.supervision import UpstreamControl
 
 _encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder(dict[str, AddressesByName]).decode
@@ -58,7 +58,7 @@ class UpstreamsDuty(Duty):
     def update(self, config: GatewayConfig) -> None:
         """Makes these the upstreams."""
         if self._control is None:
-            from fastgate.upstreams.control import UpstreamControl  # on use: workers load this file too
+            from fastgate.upstreams.supervision import UpstreamControl  # on use: workers load this file too
 
             self._control = UpstreamControl(self.context.segment, self._resolved)
         self._control.update(config)

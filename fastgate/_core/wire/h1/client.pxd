@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from fastgate._core.exchange.worker cimport Engine
 from fastgate._core.exchange.exchange cimport ClientSide, Exchange
@@ -21,20 +21,19 @@ cdef class ClientConnection(ClientSide):
     cdef object share                  # whose share of connections this one counts in; None: nobody's
     cdef bytes tail                    # bytes that nobody could use yet
     cdef Framing framing               # of the request body
-    cdef int mode
     cdef public uint64_t accepted_at   # milliseconds; 0: when the transport is given
-    cdef bint fresh                    # its first request has not begun
-    cdef bint stale                    # who the peer is has to be asked for, again after a reload
-    cdef bint told_peer                # a PROXY protocol header has told `peer_address`
-    cdef bint running                  # inside `run`
-    cdef bint closing                  # the answer said so
-    cdef bint chunked                  # the answer is sent in chunks
-    cdef bint until_close              # the answer ends with the connection
-    cdef bint bodiless
-    cdef bint blank_line               # one empty line before the request has been skipped
-    cdef bint half_closed              # the client has shut its sending side and is served on
-    cdef bint more_waits               # behind the request that is being opened lie bytes of the next
-    cdef int64_t dropped               # bytes of a body that were read and dropped
+    cdef unsigned char mode
+    cdef unsigned char fresh           # its first request has not begun
+    cdef unsigned char stale           # who the peer is has to be asked for, again after a reload
+    cdef unsigned char running         # inside `run`
+    cdef unsigned char closing         # the answer said so
+    cdef unsigned char chunked         # the answer is sent in chunks
+    cdef unsigned char until_close     # the answer ends with the connection
+    cdef unsigned char bodiless
+    cdef unsigned char blank_line      # one empty line before the request has been skipped
+    cdef unsigned char half_closed     # the client has shut its sending side and is served on
+    cdef unsigned char more_waits      # behind the request that is being opened lie bytes of the next
+    cdef int dropped                   # bytes of a body that were read and dropped
     cdef uint64_t lingers_until        # milliseconds: when an answered client is no longer read
 
     cdef int begin(self, object transport, uint64_t accepted_at) except -1
@@ -45,7 +44,7 @@ cdef class ClientConnection(ClientSide):
     cdef int begin_head(self) except -1
     cdef int become_idle(self) except -1
     cdef int put_out(self, Exchange x) except -1
-    cdef int identify_peer(self) except -1
+    cdef int put_chunk(self, Exchange x, bytes piece, bint last) except -1
     cdef int decide_close(self, Exchange x) except -1
     cdef bint serves_on(self) except -1
     cdef bint ends_here(self) except -1
@@ -53,8 +52,3 @@ cdef class ClientConnection(ClientSide):
     cdef int linger(self) except -1
     cdef int linger_on(self) except -1
     cdef int close(self) except -1
-
-
-cdef object share_of(Engine engine, object transport, object peer)
-cdef bint admitted(Engine engine, object share) except -1
-cdef int leave_share(Engine engine, object share) except -1

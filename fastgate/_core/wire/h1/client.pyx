@@ -16,48 +16,38 @@ may take is bounded, how much it sends is not. TUNNEL passes bytes.
 An idle connection owns no head, no buffer and no exchange.
 """
 
-import socket
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
 from fastgate._core.wire.h1.answer_head cimport Ending, put_answer_head, put_interim_head, put_tunnel_head
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_hex
-from fastgate._core.exchange.causes cimport (
-    BAD_HOST,
-    BAD_REQUEST,
-    BAD_TARGET,
-    CLIENT_GONE,
-    CONNECTION_CUT,
-    HEAD_TIMEOUT,
-    NO_HOST,
-    OK,
-    PROXY_NOT_SPOKEN,
-    STOPPED,
-    TLS_NOT_SPOKEN,
-    TURNED_AWAY,
-    outcomes,
-)
+from fastgate._core.exchange.causes cimport BAD_HOST, BAD_REQUEST, BAD_TARGET, CLIENT_GONE, CONNECTION_CUT
+from fastgate._core.exchange.causes cimport HEAD_TIMEOUT, NO_HOST, OK, PROXY_NOT_SPOKEN, STOPPED
+from fastgate._core.exchange.causes cimport TLS_NOT_SPOKEN, TURNED_AWAY, outcomes
 from fastgate._core.exchange.worker cimport Engine, live
 from fastgate._core.exchange.exchange cimport (
     ASK_EVERY,
     HOLD_PIPELINE,
     HOLD_SINK,
     HOLD_WAIT,
+    WAITS_FOR_HEAD,
+    WAITS_FOR_NOTHING,
+    WAITS_FOR_REQUEST,
     ClientSide,
     Exchange,
+    Peer,
     answer_trailers,
     identify_client,
     request_trailers,
     split_target,
     take_exchange,
 )
-from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, gather, put_last_chunk, take
+from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, gather, other_protocol, put_last_chunk, take
 from fastgate._core.exchange.head cimport Head, is_host
 from fastgate._core.routing.networks cimport normal_address
 from fastgate._core.exchange.sockets cimport is_closing, is_reset
+from fastgate._core.wire.room cimport YOUNG, admitted, leave_share, share_of
 
 cdef enum:
     MAX_TURNS = 32             # pipelined requests before others get their turn
@@ -66,16 +56,6 @@ cdef enum:
     LINGER_TIME = 30000        # milliseconds that an answered client may go on sending
     LINGER_QUIET = 5000        # … and may send nothing meanwhile
     INLINE_BODY = 16384        # up to so many body bytes are copied behind the head; more are written on their own
-
-
-cdef int other_protocol(const unsigned char* p, Py_ssize_t length, int cause) noexcept:
-    """The cause for which a head is refused, where what came is another protocol."""
-    if length and p[0] == 0x16:
-        return TLS_NOT_SPOKEN
-    if (length >= 6 and memcmp(p, b"PROXY ", 6) == 0) or (length >= 10 and memcmp(p, b"\r\n\0\r\nQUIT\n", 10) == 0):
-        # Of version 2 the first line end was forgiven.
-        return PROXY_NOT_SPOKEN
-    return cause
 
 
 cdef class ClientConnection(ClientSide):
@@ -94,9 +74,9 @@ cdef class ClientConnection(ClientSide):
         self.stale = True
         self.share = None
         if peer is not None:
-            self.told_peer = True
-            self.peer_address = normal_address(peer[0].encode("ascii"))
-            self.local_port = local[1] if local is not None else 0
+            self.peer = Peer.__new__(Peer)
+            self.peer.address = normal_address(peer[0].encode("ascii"))
+            self.peer.local_port = local[1] if local is not None else 0
         live.connections += 1
 
     def __dealloc__(self):
@@ -105,7 +85,7 @@ cdef class ClientConnection(ClientSide):
     # -- asyncio's side
 
     def connection_made(self, transport):
-        cdef object peer = (self.peer_address.decode("ascii"),) if self.told_peer else None
+        cdef object peer = (self.peer.address.decode("ascii"),) if self.peer is not None else None
         cdef object share = share_of(self.engine, transport, peer)
         self.engine.slab.accepted += 1
         if not admitted(self.engine, share):
@@ -190,8 +170,8 @@ cdef class ClientConnection(ClientSide):
         self.exchange = None
         self.tail = None
         self.transport = None
-        if self.reserved is not None:
-            self.end_reserved()
+        if self.peer is not None:
+            self.peer.leave()
 
     # -- reading
 
@@ -276,7 +256,10 @@ cdef class ClientConnection(ClientSide):
                     self.begin_head()
                     return offset[0] < length
             if self.stale:
-                self.identify_peer()
+                self.stale = False
+                if self.peer is None:
+                    self.peer = Peer.__new__(Peer)
+                self.peer.identify(self.transport, self.listener, engine.runtime.trusted)
             x = take_exchange(engine)
             x.client = self
             self.exchange = x
@@ -391,36 +374,6 @@ cdef class ClientConnection(ClientSide):
         x.body_arrived(piece, progress == COMPLETE)
         return 0
 
-    cdef int identify_peer(self) except -1:
-        """Addresses and TLS facts of the connection; asked for when the first request begins, and again after a
-        reload: whether the peer is believed, and whether its certificate is still good, may have changed.
-        """
-        cdef object address, connection
-        cdef object trusted = self.engine.runtime.trusted
-        self.stale = False
-        self.scheme = b"http"
-        if self.listener.scheme == "https":
-            self.scheme = b"https"
-            connection = self.transport.get_extra_info("ssl_object")
-            name = getattr(connection, "sni_name", None)
-            self.server_name = name.lower().encode("ascii", "replace") if name else None
-            self.withdrawn = self.transport.get_extra_info("withdrawn", False)
-        if self.peer_address is None:
-            address = self.transport.get_extra_info("peername")
-            if isinstance(address, tuple):
-                self.peer_address = normal_address(address[0].encode("utf-8", "surrogateescape"))
-            if self.peer_address is None:
-                self.peer_address = b"unix:"
-            self.local_port = self.listener.port or 0
-        self.trusted_by = trusted
-        if trusted is None:
-            self.trusted = False
-        elif self.peer_address == b"unix:":
-            self.trusted = trusted(f"unix:{self.listener.address}")
-        else:
-            self.trusted = trusted(self.peer_address.decode("ascii"))
-        return 0
-
     # -- the exchange's side
 
     cdef int send_response(self, Exchange x, bytes piece, bint last) except -1:
@@ -445,46 +398,22 @@ cdef class ClientConnection(ClientSide):
             return 0
         x.bytes_out += size
         if self.chunked:
-            put_hex(buffer, size)
-            put(buffer, b"\r\n", 2)
-        if size <= INLINE_BODY:
-            put_bytes(buffer, piece)
+            self.put_chunk(x, piece, last)
         else:
+            if size <= INLINE_BODY:
+                put_bytes(buffer, piece)
             self.put_out(x)
-            buffer.length = 0
-            self.engine.slab.bytes_out += size
-            self.write(piece)
-        if self.chunked:
-            put(buffer, b"\r\n", 2)
-            if last:
-                put_last_chunk(buffer, answer_trailers(x))
-        if buffer.length:
-            self.put_out(x)
-        if self.write_paused is False and not last:
+            if size > INLINE_BODY:
+                self.engine.slab.bytes_out += size
+                self.write(piece)
+        if not self.write_paused and not last:
             self.rearm()
         return 0
 
-    cdef int put_out(self, Exchange x) except -1:
-        """Writes what was assembled."""
-        cdef Buffer* buffer = &self.engine.buffer
-        self.engine.slab.bytes_out += buffer.length
-        self.write(PyBytes_FromStringAndSize(buffer.data, buffer.length))
-        return 0
-
-    cdef int send_body(self, Exchange x, bytes piece, bint last) except -1:
+    cdef int put_chunk(self, Exchange x, bytes piece, bint last) except -1:
+        """Writes what was assembled and a chunk behind it; a large one on its own."""
         cdef Buffer* buffer = &self.engine.buffer
         cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
-        if not self.connected:
-            return 0
-        if self.bodiless:
-            return 0
-        x.bytes_out += size
-        if not self.chunked:
-            if size:
-                self.engine.slab.bytes_out += size
-                self.write(piece)
-            return 0
-        buffer.length = 0
         if size:
             put_hex(buffer, size)
             put(buffer, b"\r\n", 2)
@@ -498,12 +427,32 @@ cdef class ClientConnection(ClientSide):
             put(buffer, b"\r\n", 2)
         if last:
             put_last_chunk(buffer, answer_trailers(x))
-        if buffer.length:
-            self.put_out(x)
+        return self.put_out(x)
+
+    cdef int put_out(self, Exchange x) except -1:
+        """Writes what was assembled."""
+        cdef Buffer* buffer = &self.engine.buffer
+        self.engine.slab.bytes_out += buffer.length
+        self.write(PyBytes_FromStringAndSize(buffer.data, buffer.length))
         return 0
+
+    cdef int send_body(self, Exchange x, bytes piece, bint last) except -1:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
+        if not self.connected or self.bodiless:
+            return 0
+        x.bytes_out += size
+        if not self.chunked:
+            if size:
+                self.engine.slab.bytes_out += size
+                self.write(piece)
+            return 0
+        self.engine.buffer.length = 0
+        return self.put_chunk(x, piece, last) if size or last else 0
 
     cdef int send_interim(self, Exchange x) except -1:
         cdef Buffer* buffer = &self.engine.buffer
+        if x.request.minor == 0:
+            return 0
         buffer.length = 0
         put_interim_head(x, buffer)
         return self.put_out(x)
@@ -530,6 +479,10 @@ cdef class ClientConnection(ClientSide):
                 self.release(HOLD_PIPELINE)
             x.client_bytes(early)
         return 0
+
+    cdef int send_raw(self, Exchange x, bytes data) except -1:
+        self.engine.slab.bytes_out += PyBytes_GET_SIZE(data)
+        return self.write(data)
 
     cdef int cut(self, Exchange x) except -1:
         """The client must see that the answer is not whole."""
@@ -619,6 +572,41 @@ cdef class ClientConnection(ClientSide):
         if self.tail is not None and self.exchange is None:
             self.engine.loop.call_soon(self.go_on)
 
+    # -- giving way: see room
+
+    cdef int waits_for(self) noexcept:
+        if self.mode == IDLE or self.mode == LINGERING:
+            return WAITS_FOR_REQUEST
+        return WAITS_FOR_HEAD if self.mode == READING_HEAD else WAITS_FOR_NOTHING
+
+    cdef uint64_t waits_since(self) noexcept:
+        cdef uint64_t since
+        if self.mode == LINGERING:
+            since = self.lingers_until - LINGER_TIME
+        elif self.write_paused or (self.held if self.mode == READING_HEAD else self.tail is not None):
+            return 0
+        elif self.mode == IDLE and not self.fresh:
+            return max(<uint64_t>1, self.due - min(self.due, self.engine.runtime.keepalive))
+        else:
+            since = self.due - min(self.due, self.engine.runtime.header_timeout)
+        return max(<uint64_t>1, since) if since + YOUNG <= self.engine.wheel.now else 0
+
+    cdef bint give_way(self) except -1:
+        cdef Exchange x = self.exchange
+        if not self.connected or (self.mode == IDLE and not self.quiet()):
+            return False
+        if self.mode == IDLE and not self.transport.get_write_buffer_size():
+            self.close()
+            return True
+        self.mode = CLOSED
+        self.tail = None
+        if x is not None:
+            identify_client(x)
+            x.client_gone(TURNED_AWAY)
+        if self.connected:
+            self.transport.abort()
+        return True
+
     def close_idle(self):
         """Part of draining: closes the connection if nothing is under way and nothing unread."""
         if self.mode == IDLE and self.connected and self.tail is None and self.quiet():
@@ -701,6 +689,3 @@ cdef class ClientConnection(ClientSide):
             self.mode = CLOSED
             self.transport.abort()
         return 0
-
-
-include "client_room.pxi"

@@ -18,17 +18,17 @@ cdef enum Progress:
 
 
 cdef struct Framing:
-    int kind
-    int state                # of the chunked decoder
     int64_t remaining        # bytes of the body, or of the chunk
-    int line                 # bytes of the chunk line so far
-    int digits
+    unsigned char kind
+    unsigned char state      # of the chunked decoder
+    unsigned char digits
+    unsigned char done
+    short line               # bytes of the chunk line so far
+    short fault              # Cause: after BROKEN, the rule that was broken
     int trailer              # bytes of the trailer section so far
     int trailer_limit
     int section              # bytes of it with all line ends, and of these, what `gather` has kept
     int gathered
-    bint done
-    int fault                # Cause: after BROKEN, the rule that was broken
 
 
 cdef void by_length(Framing* framing, int64_t length) noexcept nogil
@@ -46,3 +46,4 @@ cdef inline int put_last_chunk(Buffer* buffer, bytes trailers) except -1:
     if trailers is not None:
         put_bytes(buffer, trailers)
     return put(buffer, b"\r\n", 2)
+cdef int other_protocol(const unsigned char* p, Py_ssize_t length, int cause) noexcept

@@ -16,13 +16,15 @@ read and dropped; so are trailers, unless the owner has `gather` keep them.
 from libc.stdint cimport int64_t
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from fastgate._core.exchange.causes cimport (
     BAD_CHUNK_END,
     BAD_CHUNK_LINE,
     BAD_CHUNK_SIZE,
     BAD_TRAILER,
+    PROXY_NOT_SPOKEN,
+    TLS_NOT_SPOKEN,
     TRAILERS_TOO_LARGE,
 )
 from fastgate._core.exchange.head cimport is_token
@@ -207,7 +209,7 @@ cdef int gather(Framing* framing, Head head, bytes data, Py_ssize_t end) except 
     more = end - more
     head.trailers = data[more:end] if head.trailers is None else head.trailers + data[more:end]
     if framing.done:
-        head.trailers = head.trailers[:-2]
+        head.trailers = head.trailers[:PyBytes_GET_SIZE(head.trailers) - 2]
     return 0
 
 
@@ -256,3 +258,13 @@ cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress)
     if total == length:
         return data
     return PyBytes_FromStringAndSize(<const char*>p + first, total)
+
+
+cdef int other_protocol(const unsigned char* p, Py_ssize_t length, int cause) noexcept:
+    """The cause for which a head is refused, where what came is another protocol."""
+    if length and p[0] == 0x16:
+        return TLS_NOT_SPOKEN
+    if (length >= 6 and memcmp(p, b"PROXY ", 6) == 0) or (length >= 10 and memcmp(p, b"\r\n\0\r\nQUIT\n", 10) == 0):
+        # Of version 2 the first line end was forgiven.
+        return PROXY_NOT_SPOKEN
+    return cause

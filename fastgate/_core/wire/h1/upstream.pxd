@@ -1,4 +1,4 @@
-from fastgate._core.exchange.exchange cimport ClientSide
+from fastgate._core.exchange.exchange cimport Peer
 from fastgate._core.wire.h1.framing cimport Framing
 from fastgate._core.wire.pooled cimport PooledConnection
 
@@ -16,4 +16,4 @@ cdef class UpstreamConnection(PooledConnection):
     cdef int finished(self) except -1
     cdef int fail(self, int cause) except -1
     cdef int reject(self, int cause) except -1
-    cdef int reserve_for(self, ClientSide client) except -1
+    cdef int reserve_for(self, Peer peer) except -1

@@ -24,7 +24,7 @@ from fastgate._core.exchange.causes cimport (
     reason_of,
     said_of,
 )
-from fastgate._core.exchange.exchange cimport ASK_EVERY, ClientSide, Exchange, accepts_trailers, response_trailers
+from fastgate._core.exchange.exchange cimport ASK_EVERY, Exchange, Peer, accepts_trailers, response_trailers
 from fastgate._core.exchange.head cimport (
     AUTHORIZATION,
     DROPPED,
@@ -101,9 +101,7 @@ cdef class UpstreamConnection(PooledConnection):
             self.read_head(data)
         elif self.mode == TUNNEL:
             self.rearm()
-            self.exchange.bytes_out += PyBytes_GET_SIZE(data)
-            self.engine.slab.bytes_out += PyBytes_GET_SIZE(data)
-            self.exchange.client.write(data)
+            self.exchange.upstream_bytes(data)
         elif self.mode == IDLE or self.mode == STARTING or self.mode == RESERVED:
             # Nothing was asked.
             self.close()
@@ -178,8 +176,11 @@ cdef class UpstreamConnection(PooledConnection):
         self.tail = None
         if x.request.seen & (1 << AUTHORIZATION) and not self.authenticated and authenticates_connection(x.request):
             self.authenticated = True
-            if self.owner is None:
-                self.reserve_for(x.client)
+            if x.is_copy:
+                # No other request of this client comes the same way.
+                self.reusable = False
+            elif self.owner is None:
+                self.reserve_for(x.client.peer)
         buffer.length = 0
         put_request(x, self.home.authority, buffer)
         if x.body is not None and size <= INLINE_BODY:
@@ -237,23 +238,23 @@ cdef class UpstreamConnection(PooledConnection):
         self.reusable = False
         return 0
 
-    cdef int reserve_for(self, ClientSide client) except -1:
+    cdef int reserve_for(self, Peer peer) except -1:
         """From now on only this client's requests use the connection: until the client leaves, and then it ends.
 
         Where the upstream has asked for credentials and got none, it knows nobody by the connection: that one goes to
         the pool when its client leaves.
         """
-        self.owner = client
-        if client.reserved is None:
-            client.reserved = []
-        client.reserved.append(self)
+        self.owner = peer
+        if peer.reserved is None:
+            peer.reserved = []
+        peer.reserved.append(self)
         return 0
 
     cdef int disown(self) except -1:
-        cdef ClientSide client = self.owner
+        cdef Peer peer = self.owner
         self.owner = None
-        if client.reserved is not None and self in client.reserved:
-            client.reserved.remove(self)
+        if peer.reserved is not None and self in peer.reserved:
+            peer.reserved.remove(self)
         if self.authenticated:
             self.reusable = False
         if self.mode == RESERVED:
@@ -322,12 +323,13 @@ cdef class UpstreamConnection(PooledConnection):
             self.engine.wheel.arm(self, x.route.idle_timeout)
             self.delivery.answered(x, None, False)
             if offset < PyBytes_GET_SIZE(data) and self.exchange is x:
-                self.exchange.client.write(data[offset:])
+                x.upstream_bytes(data[offset:])
             return 0
         if head.status >= 401:
             keep_for_status(head)
-            if (head.status == 401 or head.status == 407) and self.owner is None and asks_for_connection(head):
-                self.reserve_for(x.client)
+            if (head.status == 401 or head.status == 407) and self.owner is None and not x.is_copy \
+                    and asks_for_connection(head):
+                self.reserve_for(x.client.peer)
         if head.close:
             self.reusable = False
         head.keep_alive_timeout(&self.keep_seconds)

@@ -20,7 +20,7 @@ from fastgate.config import ActiveHealth, ConfigError, GatewayConfig, Route, Ups
 from fastgate.upstreams.builders import breaker_of, health_of
 from fastgate.upstreams.dns import Question, Resolver
 from fastgate.upstreams.members import Address, AddressesByName, Member, is_awaited, members_of, question_of
-from fastgate.upstreams.probes import Check, Prober, ProbeTarget
+from fastgate.upstreams.health_probes import Check, Prober, ProbeTarget
 from fastgate.upstreams.srv import Service
 from fastgate.upstreams.tls import client_context, server_name
 

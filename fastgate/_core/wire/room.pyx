@@ -12,9 +12,17 @@ Nothing of this is kept up to date while requests pass: deadlines say since when
 are looked at when room is needed. Then a part of all gives way at once, so that one look pays for several.
 """
 
+import socket
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from fastgate._core.exchange.exchange cimport WAITS_FOR_HEAD, WAITS_FOR_REQUEST, ClientSide
+from fastgate._core.exchange.worker cimport Engine
+from fastgate._core.routing.networks cimport normal_address
+
 cdef enum:
     GIVE_AT_ONCE = 32          # connections that give way at once, at most; and a 32nd of all that may be
-    YOUNG = 500                # milliseconds that a connection has to show what it wants
     FULL_FOR = 50              # milliseconds before others are asked again, when none could give way
 
 
@@ -63,20 +71,23 @@ cdef class Places:
 
 
 cdef bint make_room(Engine engine) except -1:
-    cdef ClientConnection connection
+    cdef ClientSide connection
     cdef Py_ssize_t idle = 0
     cdef Py_ssize_t asking = 0
     cdef Py_ssize_t closed = 0
     cdef int most = max(1, min(<int>GIVE_AT_ONCE, engine.max_connections // 32))
+    cdef int waiting
     if engine.wheel.now < engine.full_until:
         return False
     for connection in engine.connections:
-        if connection.mode == IDLE or connection.mode == LINGERING:
+        waiting = connection.waits_for()
+        if waiting == WAITS_FOR_REQUEST:
             idle += 1
-        elif connection.mode == READING_HEAD:
+        elif waiting == WAITS_FOR_HEAD:
             asking += 1
     for _, kind in sorted(((-idle, 0), (-len(engine.arrivals), 1), (-asking, 2))):
-        closed = end_arrivals(engine, most) if kind == 1 else end_longest(engine, kind == 0, most)
+        closed = end_arrivals(engine, most) if kind == 1 \
+            else end_longest(engine, WAITS_FOR_REQUEST if kind == 0 else WAITS_FOR_HEAD, most)
         if closed:
             engine.slab.given_up += closed
             most = engine.max_connections
@@ -103,17 +114,19 @@ cdef Py_ssize_t end_arrivals(Engine engine, int most) except -1:
     return closed
 
 
-cdef Py_ssize_t end_longest(Engine engine, bint idle, int most) except -1:
-    """Of the idle connections, or of those whose head is awaited, the ones that have waited longest."""
+cdef Py_ssize_t end_longest(Engine engine, int waiting, int most) except -1:
+    """Of the connections that wait for the same, the ones that have waited longest."""
     cdef PyObject* longest[GIVE_AT_ONCE]
     cdef uint64_t times[GIVE_AT_ONCE]
-    cdef ClientConnection connection
+    cdef ClientSide connection
     cdef uint64_t since
     cdef int count = 0
     cdef int place
     cdef Py_ssize_t closed = 0
     for connection in engine.connections:
-        since = idle_since(connection) if idle else asking_since(connection)
+        if connection.waits_for() != waiting:
+            continue
+        since = connection.waits_since()
         if since == 0 or (count == most and since >= times[count - 1]):
             continue
         place = count if count < most else count - 1
@@ -127,52 +140,11 @@ cdef Py_ssize_t end_longest(Engine engine, bint idle, int most) except -1:
             count += 1
     # The set holds them until here.
     for each in [<object>longest[place] for place in range(count)]:
-        if give_way(each):
+        connection = <ClientSide>each
+        if connection.give_way():
+            engine.connections.discard(connection)
             closed += 1
     return closed
-
-
-cdef uint64_t idle_since(ClientConnection connection) noexcept:
-    """Milliseconds: since when nothing is under way; 0: something is, or it has only just come."""
-    cdef Engine engine = connection.engine
-    cdef uint64_t since
-    if connection.mode == IDLE and connection.tail is None and not connection.write_paused:
-        if not connection.fresh:
-            return max(<uint64_t>1, connection.due - min(connection.due, engine.runtime.keepalive))
-        since = connection.due - min(connection.due, engine.runtime.header_timeout)
-    elif connection.mode == LINGERING:
-        since = connection.lingers_until - LINGER_TIME
-    else:
-        return 0
-    return max(<uint64_t>1, since) if since + YOUNG <= engine.wheel.now else 0
-
-
-cdef uint64_t asking_since(ClientConnection connection) noexcept:
-    """Milliseconds: since when the rest of a request head is awaited; 0: it is not, or not for long."""
-    cdef uint64_t since
-    if connection.mode != READING_HEAD or connection.held or connection.write_paused:
-        return 0
-    since = connection.due - min(connection.due, connection.engine.runtime.header_timeout)
-    return max(<uint64_t>1, since) if since + YOUNG <= connection.engine.wheel.now else 0
-
-
-cdef bint give_way(ClientConnection connection) except -1:
-    """Ends a connection for the sake of a new one. False: it has just become busy."""
-    cdef Exchange x = connection.exchange
-    if not connection.connected or (connection.mode == IDLE and not connection.quiet()):
-        return False
-    if connection.mode == IDLE and not connection.transport.get_write_buffer_size():
-        connection.close()
-    else:
-        connection.mode = CLOSED
-        connection.tail = None
-        if x is not None:
-            identify_client(x)
-            x.client_gone(TURNED_AWAY)
-        if connection.connected:
-            connection.transport.abort()
-    connection.engine.connections.discard(connection)
-    return True
 
 
 # -- shares by address
