@@ -20,18 +20,18 @@ from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.check.changes import emptied
 from fastgate.gateway import duties
 from fastgate.gateway.building import Built, build, close, make_engine
-from fastgate.gateway.health_changes import HealthChanges
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.duties.upstreams import TargetNames
+from fastgate.gateway.health_changes import HealthChanges
 from fastgate.gateway.listeners import Listener
+from fastgate.gateway.listening_sockets import TCPAddress
 from fastgate.gateway.plugins import Plugins, shut_down
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Pools
 from fastgate.gateway.proxy_protocol import HostPort
 from fastgate.gateway.runtime import Compiled
-from fastgate.gateway.listening_sockets import TCPAddress
 from fastgate.observe.access_log import LogWriter
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import cast
 from fastgate._core.wire.room import Places
 from fastgate._core.wire.tls_failures import FewLines
 from fastgate.config import GatewayConfig
-from fastgate.gateway.proxy_protocol import HostPort, ProxyHeader, ProxyHeaderError
 from fastgate.gateway.listening_sockets import Listening, TCPAddress, url_of
+from fastgate.gateway.proxy_protocol import HostPort, ProxyHeader, ProxyHeaderError
 from fastgate.gateway.trust import TrustedPeers
 
 Factory = Callable[["Listener", HostPort | None, HostPort | None], asyncio.Protocol]

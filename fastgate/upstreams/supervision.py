@@ -19,8 +19,8 @@ from fastgate._core.memory.segment import Segment
 from fastgate.config import ActiveHealth, ConfigError, GatewayConfig, Route, Upstream
 from fastgate.upstreams.builders import breaker_of, health_of
 from fastgate.upstreams.dns import Question, Resolver
-from fastgate.upstreams.members import Address, AddressesByName, Member, is_awaited, members_of, question_of
 from fastgate.upstreams.health_probes import Check, Prober, ProbeTarget
+from fastgate.upstreams.members import Address, AddressesByName, Member, is_awaited, members_of, question_of
 from fastgate.upstreams.srv import Service
 from fastgate.upstreams.tls import client_context, server_name
 

@@ -8,8 +8,8 @@ step. An answer ends the request side at once; on the response side it takes the
 that is raised ends the exchange with its cause; anything else with 500, and is logged once, here. When the chain is
 through, `Exchange.hooks_done` knows what comes next.
 
-A hook of a plugin is a `Hook`: what to call, and the `PluginTimes` of its plugin. The clock is read before and after the
-call; what waits is driven by `TimedAwaitable`, which reads it around every step.
+A hook of a plugin is a `Hook`: what to call, and the `PluginTimes` of its plugin. The clock is read before and after
+the call; what waits is driven by `TimedAwaitable`, which reads it around every step.
 
 A plugin with ``on_finish`` has a `FinishMark` in the chain, before its ``on_request``. An exchange knows the last one
 that it came to, and `finish_hooks` goes back from there when it is over. A hook that waits then does so in a task

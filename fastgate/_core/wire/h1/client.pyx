@@ -23,8 +23,8 @@ from libc.string cimport memcmp
 from fastgate._core.wire.h1.answer_head cimport Ending, put_answer_head, put_interim_head, put_tunnel_head
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_hex
 from fastgate._core.exchange.causes cimport BAD_HOST, BAD_REQUEST, BAD_TARGET, CLIENT_GONE, CONNECTION_CUT
-from fastgate._core.exchange.causes cimport HEAD_TIMEOUT, NO_HOST, OK, PROXY_NOT_SPOKEN, STOPPED
-from fastgate._core.exchange.causes cimport TLS_NOT_SPOKEN, TURNED_AWAY, outcomes
+from fastgate._core.exchange.causes cimport HEAD_TIMEOUT, NO_HOST, OK, STOPPED
+from fastgate._core.exchange.causes cimport TURNED_AWAY, outcomes
 from fastgate._core.exchange.worker cimport Engine, live
 from fastgate._core.exchange.exchange cimport (
     ASK_EVERY,
@@ -43,7 +43,8 @@ from fastgate._core.exchange.exchange cimport (
     split_target,
     take_exchange,
 )
-from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, gather, other_protocol, put_last_chunk, take
+from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, by_chunks, by_length, gather, other_protocol
+from fastgate._core.wire.h1.framing cimport put_last_chunk, take
 from fastgate._core.exchange.head cimport Head, is_host
 from fastgate._core.routing.networks cimport normal_address
 from fastgate._core.exchange.sockets cimport is_closing, is_reset
