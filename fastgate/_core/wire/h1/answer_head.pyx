@@ -1,6 +1,7 @@
 """The head of an answer as the client gets it: the upstream's spans without what ends here, and the gateway's own."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport uint32_t
 
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_length, put_number
@@ -65,8 +66,7 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
     if extra is not None:
         withheld |= said_in(x, extra)
     if x.route is not None and x.route.stamps is not None:
-        for each in x.route.stamps:
-            extra = (<Stamp>each).stamp(x, extra, withheld, buffer)
+        extra = put_stamps(x, extra, withheld, buffer)
     # what comes with it
     if x.answer is None:
         keep_length = head.content_length >= 0 and x.status != 204 \
@@ -120,6 +120,15 @@ cdef int put_answer_head(Exchange x, Py_ssize_t size, Ending* ending, Buffer* bu
         put(buffer, b"Connection: keep-alive\r\n", 24)
     put(buffer, b"\r\n", 2)
     return 0
+
+
+cdef list put_stamps(Exchange x, list extra, uint32_t withheld, Buffer* buffer):
+    """The fields of the route's stamps; what is left of ``extra``."""
+    cdef tuple stamps = x.route.stamps
+    cdef Py_ssize_t i
+    for i in range(PyTuple_GET_SIZE(stamps)):
+        extra = (<Stamp>PyTuple_GET_ITEM(stamps, i)).stamp(x, extra, withheld, buffer)
+    return extra
 
 
 cdef bint names_request_id(Runtime runtime, Head head) noexcept:
