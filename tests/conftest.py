@@ -29,8 +29,11 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 def live_counts() -> dict[str, int]:
     """Live objects of the core by kind; nothing as long as no test of this process has loaded it."""
-    engine = sys.modules.get("fastgate._core.exchange.worker")
-    return dict(engine.live_counts()) if engine is not None else {}
+    if "fastgate._core.exchange.worker" not in sys.modules:
+        return {}
+    from fastgate._core.probes.core import live_counts
+
+    return live_counts()
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from types import SimpleNamespace, TracebackType
@@ -14,6 +13,7 @@ from fastgate.testing.compose import Headers, compose_request, compose_response
 from fastgate.testing.gateway import proxy_config
 from fastgate.testing.http_messages import CutShort, Message, MessageReader, RecordedRequest, RecordedResponse
 from fastgate.testing.policies import UsedPolicy, made, policy_config
+from fastgate.testing.transport import FakeTransport
 from fastgate.testing.wire import Wire
 
 if TYPE_CHECKING:
@@ -25,70 +25,34 @@ Expected = Mapping[str, "str | None"]
 """Fields by name, each with its only value; None: the field must not be there."""
 
 
-class _Transport(asyncio.Transport):
+class _Transport(FakeTransport):
     """The gateway's side of a connection. What it writes is read by `receive`, as a `MessageReader` asks for it."""
 
-    def __init__(self, protocol: Any) -> None:
-        super().__init__({"peername": ("203.0.113.7", 50000), "sockname": ("198.51.100.1", 80)})
-        self.protocol = protocol
-        self._written = bytearray()
+    def __init__(self, protocol: Any, mistakes: list[str]) -> None:
+        self._unread = bytearray()
         self._more = asyncio.Event()
-        self._closed = False
-        self._pair: tuple[socket.socket, ...] = ()
-        protocol.connection_made(self)
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        if name == "socket":
-            # The core asks a kept connection's own socket whether the peer has closed it: this one's never does.
-            self._pair = self._pair or socket.socketpair()
-            return self._pair[0]
-        return super().get_extra_info(name, default)
+        super().__init__(
+            protocol, asyncio.get_running_loop().call_soon, peername=("203.0.113.7", 50000),
+            sockname=("198.51.100.1", 80), mistakes=mistakes,
+        )  # fmt: skip
 
     async def receive(self, size: int) -> bytes:
-        while not self._written and not self._closed:
+        """What was written, ``size`` bytes of it at most; nothing: that was all."""
+        while not self._unread and not self.lost:
             self._more.clear()
             await self._more.wait()
-        data = bytes(self._written[:size])
-        del self._written[:size]
+        data = bytes(self._unread[:size])
+        del self._unread[:size]
         return data
 
-    def write(self, data: Any) -> None:
-        self._written += data
+    def _write(self, data: Any) -> None:
+        super()._write(data)
+        self._unread += self.taken()
         self._more.set()
 
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._more.set()
-            asyncio.get_running_loop().call_soon(self.lose, None)
-
-    def abort(self) -> None:
-        self.close()
-
-    def lose(self, error: Exception | None) -> None:
-        """The connection is gone."""
-        self._closed = True
+    def _lose(self, error: Exception | None) -> None:
+        super()._lose(error)
         self._more.set()
-        protocol, self.protocol = self.protocol, None
-        if protocol is not None:
-            protocol.connection_lost(error)
-        for end in self._pair:
-            end.close()
-
-    def is_closing(self) -> bool:
-        return self._closed
-
-    def can_write_eof(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None:
-        """What a play says arrives at once."""
-
-    def resume_reading(self) -> None:
-        """See `pause_reading`."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -129,6 +93,7 @@ class Play:
         self._asked: _Transport | None = None
         self._readers: list[asyncio.Task[None]] = []
         self._transports: list[_Transport] = []
+        self._mistakes: list[str] = []
 
     # -- life
 
@@ -171,6 +136,7 @@ class Play:
         finally:
             self._loop.close()
         if error is None:
+            assert not self._mistakes, self._mistakes
             assert not self._requests, f"the play did not expect this forwarded request:\n{shown(self._requests[0][1])}"
             assert not self._answers, f"the play did not expect this answer:\n{shown(self._answers[0])}"
 
@@ -288,8 +254,8 @@ class Play:
 
     def _arrives(self, transport: _Transport, data: bytes) -> Self:
         async def arrive() -> None:
-            assert transport.protocol is not None, "the gateway has closed this connection"
-            transport.protocol.data_received(data)
+            assert not transport.closed, "the gateway has closed this connection"
+            transport.send(data)
 
         self._do(arrive())
         return self
@@ -317,13 +283,13 @@ class Play:
         raise AssertionError(f"{wanted}, but nothing happened within {self._timeout:g} s: does a policy still wait?")
 
     async def _connect(self, factory: Callable[[], Any]) -> _Transport:
-        transport = _Transport(factory())
+        transport = _Transport(factory(), self._mistakes)
         self._transports.append(transport)
         self._readers.append(self._loop.create_task(self._read_answers(transport)))
         return transport
 
     def _open_upstream(self, protocol: Any) -> _Transport:
-        transport = _Transport(protocol)
+        transport = _Transport(protocol, self._mistakes)
         self._transports.append(transport)
         self._readers.append(self._loop.create_task(self._read_requests(transport)))
         return transport

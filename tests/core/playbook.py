@@ -6,7 +6,6 @@ connection to an upstream is made at once, or when the play says so.
 
 import asyncio
 import re
-import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from fastgate._core.policies.path_edits import PathEdit
 from fastgate._core.probes.core import HandWheel
 from fastgate._core.routing.router import Router
 from fastgate._core.wire.h1.client import ClientConnection
+from fastgate.testing.transport import FakeTransport
 
 DEFAULT_RETRY = RetryRule()
 PEER = ("203.0.113.7", 5555)
@@ -111,163 +111,15 @@ class Loop:
             self._running = False
 
 
-class Transport:
-    """The core's side of a connection, and the peer's: what `send` gives arrives, `taken` is what was sent."""
+class Transport(FakeTransport):
+    """A connection in a world: what is ready has its turn whenever the peer does something."""
 
-    def __init__(self, world: "World", protocol: Any) -> None:
-        self._world = world
-        self._protocol = protocol
-        self._pair: tuple[socket.socket, socket.socket] | None = None
-        self._arrived: deque[bytes | None] = deque()
-        self._written: list[bytes] = []
-        self.reading = True
-        self.closed = False
-        self.aborted = False
-        self.eof_written = False
-        self.lingers = True
-        self.lost = False
-        self.unsent = 0
-        self.writes = 0
+    def __init__(self, world: "World", protocol: Any, **options: Any) -> None:
         world.transports.append(self)
-        protocol.connection_made(self)
-
-    # -- the peer's side
-
-    def send(self, *pieces: bytes) -> None:
-        """These pieces arrive, one after the other."""
-        self._arrived.extend(pieces)
-        self._deliver()
-
-    def send_and_close(self, data: bytes) -> None:
-        """This arrives, and the end with it: in one turn of the loop."""
-        self._protocol.data_received(data)
-        if not self._protocol.eof_received():
-            self.close()
-        self._world.loop.run()
-
-    def ask(self, *pieces: bytes) -> bytes:
-        """These pieces arrive; what was sent since the last look."""
-        self.send(*pieces)
-        return self.taken()
-
-    def eof(self) -> None:
-        """The peer has closed its side."""
-        self._arrived.append(None)
-        self._deliver()
-
-    def lose(self, error: Exception | None = None) -> None:
-        """The connection is gone."""
-        self.closed = True
-        self._world.loop.call_soon(self._lost, error)
-        self._world.loop.run()
-
-    def hang_up_unseen(self) -> None:
-        """The peer closes, and only the socket knows."""
-        assert self._pair is not None or self.get_extra_info("socket")
-        assert self._pair is not None
-        self._pair[1].close()
-
-    def send_unseen(self, data: bytes) -> None:
-        """This lies in the socket, and nobody has been told yet."""
-        assert self._pair is not None or self.get_extra_info("socket")
-        assert self._pair is not None
-        self._pair[1].send(data)
-
-    def stop_taking(self) -> None:
-        """The peer takes no more bytes."""
-        self._protocol.pause_writing()
-        self._world.loop.run()
-
-    def take_on(self) -> None:
-        self._protocol.resume_writing()
-        self._world.loop.run()
-
-    def taken(self) -> bytes:
-        """What was sent since the last look."""
-        self._world.loop.run()
-        data = b"".join(self._written)
-        self._written.clear()
-        return data
-
-    def pieces(self) -> list[bytes]:
-        """The same, write by write."""
-        self._world.loop.run()
-        pieces = self._written[:]
-        self._written.clear()
-        return pieces
-
-    def _deliver(self) -> None:
-        self._world.loop.run()
-        while self._arrived and self.reading and not self.closed:
-            data = self._arrived.popleft()
-            if data is not None:
-                self._protocol.data_received(data)
-            elif not self._protocol.eof_received():
-                self.close()
-            self._world.loop.run()
-
-    def _lost(self, error: Exception | None) -> None:
-        if not self.lost:
-            self.lost = True
-            protocol, self._protocol = self._protocol, None
-            protocol.connection_lost(error)
-        for end in self._pair or ():
-            end.close()
-
-    # -- the core's side
-
-    def write(self, data: bytes) -> None:
-        assert isinstance(data, bytes)
-        assert data, "an empty write"
-        if self.closed or self.eof_written:
-            self._world.mistakes.append(f"written after the end: {data!r}")
-            return
-        self.writes += 1
-        self._written.append(data)
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-        if self._arrived:
-            self._world.loop.call_soon(self._deliver)
-
-    def get_write_buffer_size(self) -> int:
-        return self.unsent
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.eof_written = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            # What is unsent goes out first.
-            if not self.unsent:
-                self._world.loop.call_soon(self._lost, None)
-
-    def abort(self) -> None:
-        self.aborted = self.closed = True
-        self._world.loop.call_soon(self._lost, None)
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        if name == "peername":
-            return PEER
-        if name == "socket":
-            if self._pair is None:
-                self._pair = socket.socketpair()
-            return SimpleNamespace(
-                fileno=self._pair[0].fileno,
-                family=socket.AF_INET,
-                setsockopt=lambda *_: setattr(self, "lingers", False),
-            )
-        return default
+        super().__init__(
+            protocol, world.loop.call_soon, settle=world.loop.run, mistakes=world.mistakes,
+            **{"peername": PEER, **options},
+        )  # fmt: skip
 
 
 class Finishing(NamedTuple):

@@ -397,8 +397,8 @@ def test_a_client_that_leaves_in_the_turn_in_which_it_asked(way: str) -> None:
     with world(pool={"max_connections": 2}) as play:
         for _ in range(5):
             client = play.client()
-            client._protocol.data_received(get())
-            getattr(client._protocol, way)()
+            client.get_protocol().data_received(get())
+            getattr(client.get_protocol(), way)()
             client.lose()
         play.loop.run()
         assert play.pool.open == 0
@@ -603,7 +603,7 @@ def test_an_answer_that_is_complete_while_the_client_takes_nothing() -> None:
         client = play.client()
         client.send(get())
         client.stop_taking()
-        play.upstream._protocol.data_received(answer(b"ok"))
+        play.upstream.get_protocol().data_received(answer(b"ok"))
         play.upstream.taken()
         client.take_on()
         assert client.taken() == answer(b"ok")

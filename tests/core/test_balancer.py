@@ -21,11 +21,11 @@ from fastgate._core.delivery.balancer import (
     Random,
     RoundRobin,
     SmoothWeightedRoundRobin,
-    nanoseconds_per_pick,
 )
 from fastgate._core.delivery.ring import ConsistentHash
 from fastgate._core.memory.segment import Segment
-from fastgate._core.probes.core import SharedCounts, use_members
+from fastgate._core.probes.core import SharedCounts, nanoseconds_per_pick, use_members
+from fastgate._core.probes.shared import add_in_flight
 
 KINDS: list[Any] = [
     Balancer, RoundRobin, SmoothWeightedRoundRobin, LeastConnections, Random, PowerOfTwoChoices, IPHash, ConsistentHash,
@@ -321,21 +321,23 @@ def test_counts_are_those_of_all_workers() -> None:
     segment = Segment.create(slots=3, targets=8)
     balancer = LeastConnections("abc")
     counts = SharedCounts(balancer, segment.rows, [5, 0, 7])
-    segment.rows.add_in_flight(5, 0, 1)
-    segment.rows.add_in_flight(7, 2, 3)
+    add_in_flight(segment.rows, 5, 0, 1)
+    add_in_flight(segment.rows, 7, 2, 3)
     assert [balancer.in_flight(target) for target in "abc"] == [1, 0, 3]
     assert [balancer.choose() for _ in range(2)] == ["b", "b"]
     other_worker = (
-        "import sys; from fastgate._core.memory.segment import Segment\n"
-        "segment = Segment.attach(int(sys.argv[1])); rows = segment.rows; rows.add_in_flight(0, 1, 2);"
-        " rows.add_in_flight(5, 1, 4)"
+        "import sys\n"
+        "from fastgate._core.memory.segment import Segment\n"
+        "from fastgate._core.probes.shared import add_in_flight\n"
+        "segment = Segment.attach(int(sys.argv[1])); rows = segment.rows; add_in_flight(rows, 0, 1, 2);"
+        " add_in_flight(rows, 5, 1, 4)"
     )
     command = [sys.executable, "-c", other_worker, str(segment.fd)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run(command, pass_fds=[segment.fd], check=True, timeout=60, env=environment)
     assert [balancer.in_flight(target) for target in "abc"] == [5, 2, 3]
     assert balancer.choose() == "b"
-    segment.rows.add_in_flight(0, 0, 2)
+    add_in_flight(segment.rows, 0, 0, 2)
     assert balancer.choose() == "c"
     segment.release(1)
     assert [balancer.in_flight(target) for target in "abc"] == [1, 2, 3]

@@ -535,7 +535,8 @@ def test_a_change_waits_for_a_lock_that_is_held_and_requests_do_not() -> None:
     program = """
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.memory.events import EventRing
-UpstreamHealth(segment.rows, "backend", "a", events=EventRing(segment.region("events")))._hold()
+from fastgate._core.probes.shared import hold_lock
+hold_lock(UpstreamHealth(segment.rows, "backend", "a", events=EventRing(segment.region("events"))))
 print("ready", flush=True)
 input()
 """

@@ -9,8 +9,9 @@ from core.processes import kill, output_of, release, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.delivery.budget import RetryBudget, _count_first_tries  # type: ignore[attr-defined]
+from fastgate._core.delivery.budget import RetryBudget
 from fastgate._core.memory.segment import Segment
+from fastgate._core.probes.shared import add_first_tries, count_first_tries
 
 T0 = 1_000_000
 
@@ -28,10 +29,10 @@ def taken(each: RetryBudget, now: int, wanted: int = 1_000_000) -> int:
 
 def test_the_cap_is_of_the_present() -> None:
     each = budget()
-    each.add_first_tries(0, 10_000)
+    add_first_tries(each, 0, 10_000)
     each.settle(T0 + 1000)
     assert each.tokens == 2000
-    each.add_first_tries(0, 1000)
+    add_first_tries(each, 0, 1000)
     each.settle(T0 + 20_000)
     assert each.tokens == pytest.approx(2200 / 2)
 
@@ -114,7 +115,7 @@ def test_two_workers_together_are_the_model(steps: list[tuple[str, int]], share:
     for number, (step, amount) in enumerate(steps):
         worker = workers[number % 2]
         if step == "tries":
-            worker.add_first_tries(number % 4, amount)
+            add_first_tries(worker, number % 4, amount)
             model.tries += amount
         elif step == "wait":
             now += amount
@@ -134,7 +135,7 @@ def test_a_thousand_first_tries_that_all_fail_get_at_most_203_retries() -> None:
     each = budget()
     retries = 0
     for number in range(1000):
-        each.add_first_tries(number % 4)
+        add_first_tries(each, number % 4)
         retries += each.take(T0 + number)
         retries += each.take(T0 + number)
     assert retries == 202       # the first deposit found the budget full
@@ -151,12 +152,12 @@ def test_a_quiet_budget_holds_three_and_a_busy_one_ten_seconds() -> None:
     each = budget()
     now = T0
     for _ in range(60):                 # 100 a second for a minute: 20 tokens a second
-        each.add_first_tries(0, 100)
+        add_first_tries(each, 0, 100)
         now += 1000
         each.settle(now)
     assert each.tokens == pytest.approx(200, rel=0.02)
     assert taken(each, now) == pytest.approx(200, rel=0.02)
-    each.add_first_tries(0, 1000)
+    add_first_tries(each, 0, 1000)
     now += 10_000
     each.settle(now)
     for _ in range(60):
@@ -167,22 +168,22 @@ def test_a_quiet_budget_holds_three_and_a_busy_one_ten_seconds() -> None:
 
 def test_a_budget_that_comes_with_a_reload_does_not_begin_with_the_past() -> None:
     segment = Segment.create(slots=4, targets=16)
-    _count_first_tries(segment.rows, "backend", 1, 1_000_000)
+    count_first_tries(segment.rows, "backend", 1, 1_000_000)
     each = budget(segment)
     assert each.first_tries == 1_000_000
     assert each.tokens == 3
-    each.add_first_tries(2, 50)
+    add_first_tries(each, 2, 50)
     assert taken(each, T0) == 10
 
 
 def test_other_numbers_apply_to_the_state_that_is_there() -> None:
     segment = Segment.create(slots=4, targets=16)
     each = budget(segment)
-    each.add_first_tries(0, 100)
+    add_first_tries(each, 0, 100)
     each.settle(T0)
     more = budget(segment, 0.5, T0 + 1)
     assert more.tokens == 20
-    more.add_first_tries(0, 10)
+    add_first_tries(more, 0, 10)
     assert taken(more, T0 + 1) == 25
     assert not each.take(T0 + 1)
 
@@ -191,21 +192,21 @@ def test_upstreams_have_budgets_of_their_own() -> None:
     segment = Segment.create(slots=4, targets=16)
     one, other = RetryBudget(segment.rows, "one", now=T0), RetryBudget(segment.rows, "other", now=T0)
     assert taken(one, T0) == 3
-    one.add_first_tries(0, 100)
+    add_first_tries(one, 0, 100)
     assert taken(other, T0) == 3
 
 
 def test_more_first_tries_than_the_word_holds_go_round() -> None:
     each = budget()
-    each.add_first_tries(0, (1 << 33) - 1)
+    add_first_tries(each, 0, (1 << 33) - 1)
     each.settle(T0)
     assert each.tokens == 3 + 536_870.911       # the most there can be
     for number in range(1, 6):
-        each.add_first_tries(0, (1 << 33) - 1)
+        add_first_tries(each, 0, (1 << 33) - 1)
         each.settle(T0 + number * 100_000)
         assert each.first_tries == (number + 1) * ((1 << 33) - 1) % (1 << 34)
     taken(each, T0 + 600_000)
-    each.add_first_tries(0, 10)
+    add_first_tries(each, 0, 10)
     assert taken(each, T0 + 600_000) == 2
 
 
@@ -214,13 +215,14 @@ def test_mistakes_are_refused() -> None:
         with pytest.raises(ValueError, match="share of first tries"):
             budget(share=share)
     with pytest.raises(IndexError):
-        budget().add_first_tries(4)
+        add_first_tries(budget(), 4)
 
 
 # --- between processes -----------------------------------------------------------------------------------------------
 
 PROGRAM = """
-from fastgate._core.delivery.budget import RetryBudget, _count_first_tries  # type: ignore[attr-defined]
+from fastgate._core.delivery.budget import RetryBudget
+from fastgate._core.probes.shared import add_first_tries, add_in_flight
 each = RetryBudget(segment.rows, "backend", 0.2, now=1_000_000)
 print("ready", flush=True)
 input()
@@ -234,7 +236,7 @@ def test_all_workers_share_one_budget_exactly() -> None:
     body = """
 retries = 0
 for _ in range(200_000):
-    each.add_first_tries({slot})
+    add_first_tries(each, {slot})
     retries += each.take(1_000_000)
 print(retries)
 """
@@ -249,8 +251,8 @@ def test_workers_that_are_killed_cost_at_most_one_token_each() -> None:
     # A worker writes down each retry that it got, in a word of its own of the segment.
     body = """
 while True:
-    each.add_first_tries({slot})
-    if each.take(1_000_000): segment.rows.add_in_flight(0, {slot}, 1)
+    add_first_tries(each, {slot})
+    if each.take(1_000_000): add_in_flight(segment.rows, 0, {slot}, 1)
 """
     observer = budget(segment)
     assert taken(observer, T0) == 3

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fastgate._core.memory.events import EventRing, StateEvent
 from fastgate._core.memory.segment import Segment
+from fastgate._core.probes.shared import begin_event
 
 PLACES = 1024
 
@@ -67,9 +68,9 @@ def test_a_hole_that_a_dead_writer_left_is_skipped_after_a_second() -> None:
     segment = Segment.create(targets=8)
     ring, reader = EventRing(segment.region("events")), EventRing(segment.region("events"))
     append(ring, 1)
-    ring._claim()
+    begin_event(ring)
     append(ring, 3)
-    ring._claim()
+    begin_event(ring)
     append(ring, 5)
     assert values(reader.read(now=10_000)) == [1]
     assert values(reader.read(now=10_999)) == []
@@ -80,9 +81,9 @@ def test_a_hole_that_a_dead_writer_left_is_skipped_after_a_second() -> None:
 def test_a_later_hole_has_its_own_second() -> None:
     segment = Segment.create(targets=8)
     ring, reader = EventRing(segment.region("events")), EventRing(segment.region("events"))
-    ring._claim()
+    begin_event(ring)
     assert reader.read(now=10_000) == []
-    ring._claim()
+    begin_event(ring)
     append(ring, 3)
     assert values(reader.read(now=11_000)) == []
     assert values(reader.read(now=12_000)) == [3]
@@ -93,7 +94,7 @@ def test_a_hole_of_the_lap_before_is_a_hole_too() -> None:
     ring, reader = EventRing(segment.region("events")), EventRing(segment.region("events"))
     append(ring, *range(PLACES + 5))
     reader.read()
-    ring._claim()
+    begin_event(ring)
     append(ring, 9999)
     assert values(reader.read(now=1)) == []
     assert values(reader.read(now=1001)) == [9999]

@@ -273,9 +273,7 @@ def test_draining_says_close_and_keeps_no_connection() -> None:
 def test_a_connection_on_which_a_request_has_arrived_is_not_idle() -> None:
     with world() as play:
         client = play.client()
-        client.get_extra_info("socket")
-        assert client._pair is not None
-        client._pair[1].send(b"G")
+        client.send_unseen(b"G")
         play.engine.close_idle()
         assert not client.closed
         begun = play.client()

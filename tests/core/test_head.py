@@ -231,6 +231,17 @@ def test_every_known_name_is_known_in_any_case_and_no_other() -> None:
     assert known_name(b"") == known_name(b"x" * 70000) == (0, False, False)
 
 
+def test_a_byte_that_differs_from_a_letter_by_more_than_its_case_makes_another_name() -> None:
+    for name in WORDS["names"]:
+        number = known_name(name)[0]
+        if not number:
+            continue
+        for at, byte in enumerate(name):
+            for other in {byte ^ 1 << bit for bit in range(8)} | {ord("-"), ord("_"), 0}:
+                changed = name[:at] + bytes([other]) + name[at + 1:]
+                assert (known_name(changed)[0] == number) == (changed.lower() == name.lower()), changed
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=24))
 def test_a_name_is_known_only_when_it_is_one(name: bytes) -> None:

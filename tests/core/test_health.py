@@ -506,6 +506,7 @@ def test_an_upstream_without_targets_has_no_weights() -> None:
 PROGRAM = """
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.memory.events import EventRing
+from fastgate._core.probes.shared import hold_lock
 events = EventRing(segment.region("events"))
 upstream = UpstreamHealth(
     segment.rows, "backend", {targets!r}, events=events, failures={failures}, eject={eject}, max_ejected=0.5
@@ -605,7 +606,7 @@ for now in count(1_000_000):
 
 def holder_of(segment: Segment) -> "subprocess.Popen[str]":
     """A process that has the lock of the upstream and does not go on."""
-    holder = start(segment, program("abcd", 1, 1, "upstream._hold()\nprint('ready', flush=True)\ninput()"))
+    holder = start(segment, program("abcd", 1, 1, "hold_lock(upstream)\nprint('ready', flush=True)\ninput()"))
     release([holder])
     wait_ready(holder)
     return holder

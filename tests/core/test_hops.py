@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgate._core.exchange.hops import read_address, read_forwarded
-from fastgate._core.probes.core import host
-from fastgate._core.routing.networks import Networks, normalize_address
+from fastgate._core.probes.core import host, normalize_address, read_address, read_forwarded
+from fastgate._core.routing.networks import Networks
 
 v4 = st.ip_addresses(v=4).map(str)
 v6 = st.ip_addresses(v=6)

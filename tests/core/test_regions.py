@@ -15,6 +15,7 @@ from fastgate._core.memory.plugin_times import PluginTimes, plugins_size
 from fastgate._core.memory.region import Region
 from fastgate._core.memory.segment import Segment, SegmentError
 from fastgate._core.memory.targets import TargetRows
+from fastgate._core.probes.shared import add_in_flight
 
 NAMES = ("workers", "counters", "targets", "events", "limits", "logs", "shares", "plugins")
 
@@ -99,7 +100,7 @@ def test_what_lies_in_a_region_outlives_the_segment_object() -> None:
     gc.collect()
     assert [bool(limit.take("k")) for _ in range(3)] == [True, True, False]
     assert shares.take("k")
-    rows.add_in_flight(rows.row("a"), 1, 1)
+    add_in_flight(rows, rows.row("a"), 1, 1)
     events.append("drained", 1, "up", "drained")
     assert os.fstat(descriptor)
     del limit, shares, rows, events, worker

@@ -130,7 +130,7 @@ def perform(scene: World, client: Transport, name: str, bytewise: bool) -> tuple
 
     client.send(*pieces(play.request))
     scene.loop.run()
-    upstream = next((each for each in scene.upstreams if each._written), None)
+    upstream = next((each for each in scene.upstreams if each.has_written), None)
     got = upstream.taken() if upstream is not None else b""
     if upstream is not None:
         upstream.send(*pieces(play.response))
@@ -195,7 +195,7 @@ def test_exchanges_that_overlap_do_not_mix(names: list[str], random: Any) -> Non
         for number, name in enumerate(names):
             clients[number].send(PLAYS[name].request)
             play.loop.run()
-            upstream = next((each for each in play.upstreams if each._written), None)
+            upstream = next((each for each in play.upstreams if each.has_written), None)
             asked.append((number, upstream, upstream.taken() if upstream is not None else b""))
         random.shuffle(asked)
         for number, upstream, got in asked:
@@ -216,7 +216,7 @@ def test_pipelined_exchanges_give_the_same_bytes_as_each_alone() -> None:
         sent = b""
         for name in names:
             play.loop.run()
-            upstream = next((each for each in play.upstreams if each._written), None)
+            upstream = next((each for each in play.upstreams if each.has_written), None)
             if PLAYS[name].response or PLAYS[name].end:
                 assert upstream is not None
                 assert upstream.taken() == alone(name, False)[0]

@@ -2,7 +2,6 @@
 
 import random
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from core.playbook import Transport, World, world
@@ -71,9 +70,7 @@ def test_a_request_that_lies_unread_keeps_its_connection() -> None:
         play.engine.max_connections = 1
         client = play.client()
         served(play, client)
-        client.get_extra_info("socket")
-        assert client._pair is not None
-        client._pair[1].send(b"G")
+        client.send_unseen(b"G")
         play.pass_time(1)
         assert play.client().closed
         assert not client.closed
@@ -176,23 +173,11 @@ def test_the_first_request_is_due_from_when_the_connection_was_accepted() -> Non
         assert quick.taken().startswith(b"HTTP/1.1 408 ")
 
 
-class PeerTransport(Transport):
-    """A connection from an address."""
-
-    def __init__(self, play: World, protocol: Any, address: str | None) -> None:
-        self.address = address
-        super().__init__(play, protocol)
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        if name == "peername":
-            return (self.address, 4000) if self.address is not None else ""
-        return super().get_extra_info(name, default)
-
-
 def client_of(play: World, address: str | None, told: str | None = None) -> Transport:
     listener = SimpleNamespace(scheme="http", port=8080)
     peer = (told, 4000) if told is not None else None
-    return PeerTransport(play, ClientConnection(play.engine, listener, peer), address)
+    peername = (address, 4000) if address is not None else ""
+    return Transport(play, ClientConnection(play.engine, listener, peer), peername=peername)
 
 
 def test_a_client_has_its_share_and_others_theirs() -> None:

@@ -16,11 +16,16 @@ from hypothesis import strategies as st
 
 from fastgate._core.memory.histogram import Histogram
 from fastgate._core.memory.segment import Segment, SegmentError
+from fastgate._core.probes.shared import add_in_flight
 
 
 def run_with(segment: Segment, program: str) -> "subprocess.Popen[str]":
     """Another process that runs this program with ``segment`` attached."""
-    opening = "import os\nfrom fastgate._core.memory.segment import Segment\n"
+    opening = (
+        "import os\n"
+        "from fastgate._core.memory.segment import Segment\n"
+        "from fastgate._core.probes.shared import add_in_flight\n"
+    )
     text = f"{opening}segment = Segment.attach({segment.fd})\n{program}"
     return subprocess.Popen(
         [sys.executable, "-c", text],
@@ -52,7 +57,7 @@ def test_what_one_process_writes_another_one_reads() -> None:
     program = """
 segment.occupy(1)
 segment.count(1, "requests", 41)
-segment.rows.add_in_flight(segment.rows.row("backend 127.0.0.1:80"), 1, 3)
+add_in_flight(segment.rows, segment.rows.row("backend 127.0.0.1:80"), 1, 3)
 print(os.getpid(), segment.rows.row("backend 127.0.0.1:80"))
 """
     pid, index = map(int, output_of(run_with(segment, program)).split())
@@ -70,7 +75,7 @@ def test_the_words_of_a_killed_worker_are_zeroed_and_its_counters_stay() -> None
     segment = Segment.create(slots=2, targets=4)
     program = """
 segment.occupy(0)
-segment.rows.add_in_flight(2, 0, 5)
+add_in_flight(segment.rows, 2, 0, 5)
 segment.count(0, "accepted", 7)
 segment.count(0, "closed", 4)
 print("ready", flush=True)
@@ -79,7 +84,7 @@ input()
     process = run_with(segment, program)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    segment.rows.add_in_flight(2, 1, 1)
+    add_in_flight(segment.rows, 2, 1, 1)
     assert segment.rows.requests_in_flight(2) == 6
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -210,7 +215,7 @@ def test_slots_and_targets_outside_the_segment_are_refused() -> None:
                 call(slot)
     for target, slot in [(2, 0), (-1, 0), (0, 2), (0, -1)]:
         with pytest.raises(IndexError):
-            segment.rows.add_in_flight(target, slot, 1)
+            add_in_flight(segment.rows, target, slot, 1)
     with pytest.raises(IndexError):
         segment.rows.requests_in_flight(2)
     with pytest.raises(IndexError):

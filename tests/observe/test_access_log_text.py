@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastgate._core.observe.access_log import json_text, quoted_text
+from fastgate._core.probes.core import json_text, quoted_text
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

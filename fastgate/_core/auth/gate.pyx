@@ -7,11 +7,12 @@ grants decides; with ``all`` each has to grant, and the first one's identity goe
 others. When nobody grants, the client gets the gravest of what was found: 503 when it cannot be found out, 403 for
 credentials that are valid but not for this request, else 401 with the challenge of every method (RFC 9110, 11.6.1).
 
-How far that has come in one exchange is in its `Inquiry`. A method that has to wait (a hash that takes long, a request
-to a service) leaves an awaitable in ``pending`` there and says WAITING. The gate's task awaits it: it gives an
-`Identity`, another verdict or None (REFUSED), or an answer that says in the method's place why not, or raises a
-`Refusal`; then the loop goes on where it stood. ``Refusal("auth_unavailable")`` is UNAVAILABLE, so that another method
-may still grant; any other refusal ends it.
+What has to outlast a call is in the `Inquiry` of an exchange, which begins when a method waits or refuses: a request
+that is granted at once owes nothing. A method that has to wait (a hash that takes long, a request to a service) leaves
+an awaitable in ``pending`` there and says WAITING. The gate's task awaits it: it gives an `Identity`, another verdict
+or None (REFUSED), or an answer that says in the method's place why not, or raises a `Refusal`; then the loop goes on
+where it stood. ``Refusal("auth_unavailable")`` is UNAVAILABLE, so that another method may still grant; any other
+refusal ends it.
 
 Fields that methods send upstream are **owned**: what a client sends under their names is removed before anything is
 verified, whichever method grants, so that a client cannot assert its own identity. Every spelling of a name that is
@@ -27,6 +28,7 @@ later one is kept. Only what was verified is in there, so that no client can fil
 import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
@@ -136,7 +138,7 @@ cdef class Authentication(Gate):
             if self.late:
                 take_away(x, self.late)
             return PASSED
-        verdict = self.go_on(x)
+        verdict = self.go_on(x, 0, ABSENT)
         if verdict == GRANTED:
             return PASSED
         if verdict == WAITING:
@@ -148,30 +150,36 @@ cdef class Authentication(Gate):
     cdef bint owns(self, bytes folded) except -1:
         return folded in self.owned or folded in self.late
 
-    cdef int go_on(self, Exchange x) except -1:
-        """Asks one method after the other, from where it stood. GRANTED, WAITING, or what is to be told."""
-        cdef Inquiry inquiry = inquiry_of(x)
+    cdef int go_on(self, Exchange x, int index, int so_far) except -1:
+        """Asks one method after the other from ``index``, after those that said ``so_far``. GRANTED, WAITING, or what
+        is to be told.
+        """
+        cdef Inquiry inquiry
         cdef int verdict
-        while inquiry.method_index < len(self.methods):
-            verdict = (<Method>self.methods[inquiry.method_index]).verify(x)
+        while index < PyTuple_GET_SIZE(self.methods):
+            verdict = (<Method>PyTuple_GET_ITEM(self.methods, index)).verify(x)
             if verdict == WAITING:
+                inquiry = inquiry_of(x)
+                inquiry.verdict = so_far
+                inquiry.method_index = index
                 return WAITING
-            if self.took(inquiry, verdict):
+            if self.decides(x, index, verdict, &so_far):
                 break
-        if inquiry.verdict == GRANTED:
+            index += 1
+        if so_far == GRANTED:
             self.send_on(x)
-        return inquiry.verdict
+        return so_far
 
-    cdef int took(self, Inquiry inquiry, int verdict) except -1:
-        """Books what a method said. 1: that decides."""
+    cdef bint decides(self, Exchange x, int index, int verdict, int* so_far) except -1:
+        """Books what a method said; whether no other needs to be asked."""
+        cdef Inquiry inquiry
         if verdict == REFUSED:
-            inquiry.refused_by |= <unsigned int>1 << inquiry.method_index
-        inquiry.method_index += 1
+            inquiry = inquiry_of(x)
+            inquiry.refused_by |= <unsigned int>1 << index
         if self.all:
-            inquiry.verdict = verdict
+            so_far[0] = verdict
             return verdict != GRANTED
-        if verdict > inquiry.verdict:
-            inquiry.verdict = verdict
+        so_far[0] = max(so_far[0], verdict)
         return verdict == GRANTED
 
     cdef int send_on(self, Exchange x) except -1:
@@ -191,6 +199,7 @@ cdef class Authentication(Gate):
         cdef object found
         cdef Answer answer = None
         cdef int verdict = WAITING
+        cdef int so_far
         cdef uint64_t generation = x.generation
         cdef Inquiry inquiry
         cdef Method method
@@ -218,12 +227,13 @@ cdef class Authentication(Gate):
                 verdict = method.grant(x, <Identity>found)
             else:
                 verdict = found
-            if not self.took(inquiry, verdict):
-                verdict = self.go_on(x)
-            elif inquiry.verdict == GRANTED:
+            so_far = inquiry.verdict
+            if not self.decides(x, inquiry.method_index, verdict, &so_far):
+                verdict = self.go_on(x, inquiry.method_index + 1, so_far)
+            elif so_far == GRANTED:
                 self.send_on(x)
             else:
-                verdict = inquiry.verdict
+                verdict = so_far
         if verdict != GRANTED:
             raise self.refusal(x, verdict, answer)
 

@@ -83,9 +83,3 @@ class Taken(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Literal[False]: ...
-
-def nanoseconds_per_pick(balancer: Balancer[T], picks: int = 1000000, slots: int = 1, most: int = 8) -> float:
-    """What a pick of this balancer takes here, each time with another key and other random bits.
-
-    For the time of it every member has less than ``most`` requests in flight in each of ``slots`` worker slots.
-    """

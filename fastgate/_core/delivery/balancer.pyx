@@ -46,7 +46,6 @@ Cost for n members (e eligible), s slots, on the request path:
 """
 
 import os
-import time
 from types import GenericAlias
 
 from libc.math cimport isfinite
@@ -565,34 +564,3 @@ cdef class Taken:
         self.balancer.counts[self.number] -= 1
         self.number = -1
         return False
-
-
-def nanoseconds_per_pick(Balancer balancer not None, int picks=1000000, int slots=1, int most=8):
-    """What a pick of this balancer takes here, each time with another key and other random bits.
-
-    For the time of it every member has less than ``most`` requests in flight in each of ``slots`` worker slots.
-    """
-    cdef int size = balancer.size, index, _turn
-    cdef uint64_t random = 1
-    cdef Load load, before = balancer.load
-    cdef long long* words = <long long*>malloc((slots * size + 1) * sizeof(long long))
-    load.first = <long long**>malloc((size + 1) * sizeof(long long*))
-    load.stride = size * sizeof(long long)
-    load.slots = slots
-    try:
-        if words == NULL or load.first == NULL:
-            raise MemoryError
-        for index in range(slots * size):
-            words[index] = mix(index) % most
-        for index in range(size):
-            load.first[index] = &words[index]
-        balancer.loads(&load)
-        began = time.perf_counter_ns()
-        for _turn in range(picks):
-            random = mix(random)
-            balancer.pick(random, mix(random), NULL)
-        return (time.perf_counter_ns() - began) / picks
-    finally:
-        balancer.load = before
-        free(words)
-        free(load.first)

@@ -17,8 +17,6 @@ class RetryBudget(Budget):
         """So many retries were not made. It never holds more than it may."""
     def settle(self, now: int) -> None:
         """Books the first tries so far. For the control plane, once a second; without it the books are less exact."""
-    def add_first_tries(self, slot: int, count: int = 1) -> None:
-        """Counts first tries of the worker of this slot; only that worker may. Raises IndexError for a wrong slot."""
     @property
     def first_tries(self) -> int:
         """The first tries of all workers so far, modulo 2**34."""

@@ -75,13 +75,6 @@ cdef inline int64_t balance_of(uint64_t tokens) noexcept:
     return (<int64_t>tokens >> SUM_BITS) + START
 
 
-def _count_first_tries(TargetRows memory not None, str upstream not None, int slot, uint64_t count):
-    """For tests: first tries of an upstream that has no budget yet."""
-    cdef int row = memory.row(f"{upstream}\0")
-    memory.check(row, slot)
-    memory.first_tries(row, slot)[0] += count
-
-
 cdef class RetryBudget(Budget):
     """How many retries an upstream may get from all workers together: a share ``budget`` of its first tries."""
 
@@ -172,11 +165,6 @@ cdef class RetryBudget(Budget):
     def give_back(self, uint64_t now, int amount=1) -> None:
         """So many retries were not made."""
         self.restore(now, amount)
-
-    def add_first_tries(self, int slot, uint64_t count=1) -> None:
-        """Counts first tries of the worker of this slot; only that worker may. Raises IndexError for a wrong slot."""
-        self.memory.check(self.row, slot)
-        self.memory.first_tries(self.row, slot)[0] += count
 
     @property
     def first_tries(self) -> int:

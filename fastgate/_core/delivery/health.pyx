@@ -441,10 +441,6 @@ cdef class UpstreamHealth:
         """Whether so few targets are healthy that others are used too."""
         return atomic_load_relaxed(&self.upstream.panic) != 0
 
-    def _hold(self) -> None:
-        """For tests: takes the lock and keeps it."""
-        self.lock()
-
     def __repr__(self) -> str:
         return f"<UpstreamHealth {self.name!r} of {self.size} targets>"
 

@@ -6,6 +6,7 @@ the body ends, and what is about the connection.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes
@@ -34,6 +35,15 @@ from fastgate._core.exchange.route cimport (
 )
 
 
+cdef list put_stamps(Exchange x, list extra, uint32_t withheld, Buffer* buffer):
+    """The fields of the route's stamps; what is left of ``extra``."""
+    cdef tuple stamps = x.route.stamps
+    cdef Py_ssize_t i
+    for i in range(PyTuple_GET_SIZE(stamps)):
+        extra = (<Stamp>PyTuple_GET_ITEM(stamps, i)).stamp(x, extra, withheld, buffer)
+    return extra
+
+
 cdef int put_answer_fields(Exchange x, uint32_t* withheld, Buffer* buffer) except -1:
     """The lines of the upstream's response, or of ``x.answer``. ``withheld`` gets bits of `OwnField`: what the answer
     says itself, or must not say.
@@ -44,8 +54,7 @@ cdef int put_answer_fields(Exchange x, uint32_t* withheld, Buffer* buffer) excep
     if extra is not None:
         withheld[0] |= said_in(x, extra)
     if x.route is not None and x.route.stamps is not None:
-        for each in x.route.stamps:
-            extra = (<Stamp>each).stamp(x, extra, withheld[0], buffer)
+        extra = put_stamps(x, extra, withheld[0], buffer)
     if x.answer is None:
         put_fields(buffer, head)
     if extra is not None:

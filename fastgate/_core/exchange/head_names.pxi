@@ -30,6 +30,11 @@ cdef uint8_t name_flags[NAMES]
 cdef uint8_t name_length[NAMES]
 cdef char name_text[NAMES][24]
 cdef char name_variable[NAMES][24]     # the same, as `same_variable` compares
+cdef char name_letters[NAMES][24]      # 0x20 where the name has a letter, for `same_name`
+
+
+cdef extern from "exchange/head_names.h" nogil:
+    bint same_name(const unsigned char* text, const char* name, const char* letters, Py_ssize_t length)
 
 
 cdef inline int slot_of(int length, int first, int last) noexcept nogil:
@@ -58,6 +63,8 @@ cdef int prepare() except -1:
         name_slot[slot] = number
         name_length[number] = len(text)
         memcpy(name_text[number], <const char*>text, len(text))
+        for i in range(len(text)):
+            name_letters[number][i] = 0x20 if 97 <= text[i] <= 122 else 0
         folded = folded_name(text)
         memcpy(name_variable[number], <const char*>folded, len(text))
         name_flags[number] = 0
@@ -135,7 +142,7 @@ cdef int name_id(const unsigned char* text, Py_ssize_t length) noexcept nogil:
         return OTHER
     number = name_slot[slot_of(<int>length, LOWER[text[0]], LOWER[text[length - 1]])]
     while number != OTHER:
-        if name_length[number] == length and same(text, length, name_text[number], length):
+        if name_length[number] == length and same_name(text, name_text[number], name_letters[number], length):
             return number
         number = name_next[number]
     return OTHER

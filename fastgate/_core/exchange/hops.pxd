@@ -10,6 +10,15 @@ cdef class Hops:
     cdef bint keeps_forwarded          # the Forwarded that came says the same as X-Forwarded-*, and goes on
 
 
+cdef class Element:
+    """One hop of a Forwarded field."""
+    cdef bint has_node
+    cdef bytes node                    # an address in its normal form; None: unknown, obfuscated, malformed
+    cdef bytes proto
+    cdef bytes host
+
+
 cdef Hops read_hops(Head head, object trusted)
 cdef bytes client_of(Hops hops, bytes peer, object trusted)
 cdef bytes address_of(bytes hop)
+cdef bint read_elements(bytes value, list elements) except -1

@@ -32,14 +32,6 @@ from fastgate._core.routing.networks cimport normal_address
 cdef tuple _SCHEMES = (b"http", b"https", b"ws", b"wss")
 
 
-cdef class Element:
-    """One hop of a Forwarded field."""
-    cdef bint has_node
-    cdef bytes node                    # an address in its normal form; None: unknown, obfuscated, malformed
-    cdef bytes proto
-    cdef bytes host
-
-
 cdef Hops read_hops(Head head, object trusted):
     """What the fields of a request say; ``trusted`` says of an address whether it is believed."""
     cdef Hops hops = Hops.__new__(Hops)
@@ -254,18 +246,3 @@ cdef tuple value_at(bytes value, Py_ssize_t at):
     while end < length and (value[end] in b":[]" or token_at(value, end)[0]):
         end += 1 if value[end] in b":[]" else len(token_at(value, end)[0])
     return value[at:end] if end > at else None, end
-
-
-def read_forwarded(bytes value not None):
-    cdef list elements = []
-    cdef list shown = []
-    cdef Element element
-    if not read_elements(value, elements):
-        return None
-    for element in elements:
-        shown.append((bool(element.has_node), element.node, element.proto, element.host))
-    return shown
-
-
-def read_address(bytes hop not None):
-    return address_of(hop)

@@ -8,7 +8,7 @@ cdef class RequestKey:
     """Which part of a request tells whom it belongs to."""
     cdef readonly tuple parts          # (KeyPart, name)
     cdef int kind                      # of the only part; KEY_SEVERAL
-    cdef bytes name
+    cdef object name                   # of the only part
 
 
 cdef enum KeyPart:

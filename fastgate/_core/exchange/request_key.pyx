@@ -50,7 +50,7 @@ cdef class RequestKey:
             parts.append((kind, name if kind in (KEY_PARAMETER, KEY_CLAIM) else name.encode("latin-1")))
         self.parts = tuple(parts)
         self.kind = self.parts[0][0] if len(self.parts) == 1 else KEY_SEVERAL
-        self.name = self.parts[0][1] if self.kind in (KEY_HEADER, KEY_COOKIE) else None
+        self.name = self.parts[0][1] if len(self.parts) == 1 else None
 
 
 cdef unsigned char[16] NO_SECRET
@@ -78,7 +78,7 @@ cdef bint hash_key(
     if identity is not None:
         put_bytes(buffer, identity)
     if key.kind != KEY_SEVERAL:
-        present = put_part(x, key.kind, key.parts[0][1] if key.name is None else key.name, buffer)
+        present = put_part(x, key.kind, key.name, buffer)
     else:
         for kind, name in key.parts:
             if put_part(x, kind, name, buffer):

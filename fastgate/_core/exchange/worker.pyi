@@ -78,9 +78,6 @@ class Engine:
     def open_connections(self) -> int:
         """Client connections that are open."""
 
-def live_counts() -> dict[str, int]:
-    """How many client connections, exchanges and upstream connections of this process are alive."""
-
 def tune_allocator() -> None:
     """Keeps up to 8 MB of freed memory in the process, for a process that is all gateway.
 

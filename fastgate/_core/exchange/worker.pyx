@@ -68,11 +68,6 @@ def tune_allocator():
     keep_freed_memory()
 
 
-def live_counts():
-    """How many client connections, exchanges and upstream connections of this process are alive."""
-    return {"connections": live.connections, "exchanges": live.exchanges, "upstreams": live.upstreams}
-
-
 # What httptools made of a head.
 cdef enum HeadVerdict:
     REFUSED

@@ -15,8 +15,6 @@ class TargetRows:
 
         Raises SegmentError when the table is full.
         """
-    def add_in_flight(self, row: int, slot: int, amount: int) -> None:
-        """Adds to the number of requests that the worker of this slot has with a target; only that worker may."""
     def requests_in_flight(self, row: int) -> int:
         """The requests that all workers together have with a target at this moment."""
     def release(self, slot: int) -> None:

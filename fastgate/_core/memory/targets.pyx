@@ -125,11 +125,6 @@ cdef class TargetRows:
             index = index + 1 if index + 1 < self.size else 0
         raise SegmentError(f"the table of {self.size} targets is full")
 
-    def add_in_flight(self, int row, int slot, int64_t amount) -> None:
-        """Adds to the number of requests that the worker of this slot has with a target; only that worker may."""
-        self.check(row, slot)
-        self.in_flight(row, slot)[0] += amount
-
     def requests_in_flight(self, int row) -> int:
         """The requests that all workers together have with a target at this moment."""
         cdef int slot

@@ -40,7 +40,7 @@ from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport write
 
 from fastgate._core.exchange.identity cimport Identity
-from fastgate._core.memory.buffer cimport Buffer, filled, free_buffer, room, write_number
+from fastgate._core.memory.buffer cimport filled, free_buffer, room, write_number
 from fastgate._core.exchange.causes cimport CAUSES, GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport REFERER, USER_AGENT, Field, Head
@@ -403,28 +403,6 @@ cdef class AccessLog(Observer):
         else:
             p = write_text(p, b".")
         self.stamp_length = <int>(p - self.stamp)
-
-
-def json_text(bytes text not None) -> bytes:
-    """The bytes of a head as a JSON string, quotes included."""
-    cdef Buffer b
-    memset(&b, 0, sizeof(b))
-    try:
-        filled(&b, write_json(room(&b, JSON_MOST(len(text))), <const unsigned char*>text, PyBytes_GET_SIZE(text)))
-        return b.data[:b.length]
-    finally:
-        free_buffer(&b)
-
-
-def quoted_text(bytes text not None) -> bytes:
-    """The bytes of a head as they stand between the quotes of the combined format."""
-    cdef Buffer b
-    memset(&b, 0, sizeof(b))
-    try:
-        filled(&b, write_quoted(room(&b, QUOTED_MOST(len(text))), <const unsigned char*>text, PyBytes_GET_SIZE(text)))
-        return b.data[:b.length]
-    finally:
-        free_buffer(&b)
 
 
 cdef char* write_quoted_or_dash(char* p, Text* text) noexcept:

@@ -54,6 +54,30 @@ class Decoder:
     def take(self, data: bytes, offset: int = 0) -> tuple[Progress, int, bytes | None]:
         """The body of ``data`` from ``offset`` on as one object: progress, the new offset, the body or None."""
 
+def live_counts() -> dict[str, int]:
+    """How many client connections, exchanges and upstream connections of this process are alive."""
+
+def normalize_address(text: str) -> str | None:
+    """The one form of an address that everything compares, counts and writes; None: it is none.
+
+    ``::ffff:192.0.2.1`` is ``192.0.2.1``, and a zone (``fe80::1%eth0``) is no part of it.
+    """
+
+def read_address(hop: bytes) -> bytes | None:
+    """The address in an element of X-Forwarded-For, in the one form that it has; None where there is none."""
+
+def read_forwarded(value: bytes) -> list[tuple[bool, bytes | None, bytes | None, bytes | None]] | None:
+    """The elements of a Forwarded field: whether there is a ``for``, its address, ``proto`` and ``host``.
+
+    None: the field is malformed.
+    """
+
+def json_text(text: bytes) -> bytes:
+    """The bytes of a head as a JSON string of the access log, quotes included."""
+
+def quoted_text(text: bytes) -> bytes:
+    """The bytes of a head as they stand between the quotes of the combined format."""
+
 class Alarm(Timed):
     """A deadline that calls back."""
 
@@ -94,6 +118,12 @@ class SharedCounts:
 
 def use_members(balancer: Balancer[Any], weights: Sequence[float]) -> None:
     """Tells a balancer weights of members that may be more or less than its targets."""
+
+def nanoseconds_per_pick(balancer: Balancer[Any], picks: int = 1000000, slots: int = 1, most: int = 8) -> float:
+    """What a pick of this balancer takes here, each time with another key and other random bits.
+
+    For the time of it every member has less than ``most`` requests in flight in each of ``slots`` worker slots.
+    """
 
 class Block:
     """A `Buffer`, empty at first. Each `put` makes room for itself; MemoryError where there is none."""

@@ -7,6 +7,8 @@ end of a block of memory behind which nothing can be read: a reader that looks o
 instead of passing.
 """
 
+import time
+
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -14,7 +16,7 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_NONE, PROT_
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.delivery.balancer cimport Balancer, Load
+from fastgate._core.delivery.balancer cimport Balancer, Load, mix
 from fastgate._core.memory.buffer cimport (
     filled,
     free_buffer,
@@ -26,9 +28,11 @@ from fastgate._core.memory.buffer cimport (
     room,
 )
 from fastgate._core.exchange.causes cimport OK, reason_of
-from fastgate._core.exchange.worker cimport Engine
+from fastgate._core.exchange.hops cimport Element, address_of, read_elements
+from fastgate._core.exchange.worker cimport Engine, live
 from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, by_chunks, by_length, feed, take, until_close
 from fastgate._core.routing.hosts cimport HOST_ROOM, write_host
+from fastgate._core.routing.networks cimport normal_address
 from fastgate._core.exchange.head cimport (
     DROPPED,
     RULED,
@@ -44,6 +48,12 @@ from fastgate._core.exchange.timers cimport Timed, Wheel
 
 cdef extern from "auth/sha256.h" nogil:
     void sha256(const void* data, size_t length, unsigned char* digest32)
+
+cdef extern from "observe/log_text.h":
+    Py_ssize_t JSON_MOST(Py_ssize_t length)
+    Py_ssize_t QUOTED_MOST(Py_ssize_t length)
+    char* write_json(char* at, const unsigned char* text, Py_ssize_t length)
+    char* write_quoted(char* at, const unsigned char* text, Py_ssize_t length)
 
 cdef enum:
     PAGE = 65536               # a multiple of every page size in use
@@ -226,6 +236,44 @@ cdef str progress_of(int progress):
     return "broken" if progress == BROKEN else "complete" if progress == COMPLETE else "more"
 
 
+def live_counts():
+    return {"connections": live.connections, "exchanges": live.exchanges, "upstreams": live.upstreams}
+
+
+def normalize_address(str text not None):
+    cdef bytes found = normal_address(text.encode("utf-8", "surrogatepass"))
+    return None if found is None else found.decode("ascii")
+
+
+def read_address(bytes hop not None):
+    return address_of(hop)
+
+
+def read_forwarded(bytes value not None):
+    cdef list elements = []
+    cdef list shown = []
+    cdef Element element
+    if not read_elements(value, elements):
+        return None
+    for element in elements:
+        shown.append((bool(element.has_node), element.node, element.proto, element.host))
+    return shown
+
+
+def json_text(bytes text not None):
+    cdef Block block = Block()
+    cdef char* at = room(&block.buffer, JSON_MOST(len(text)))
+    filled(&block.buffer, write_json(at, <const unsigned char*>text, PyBytes_GET_SIZE(text)))
+    return block.contents
+
+
+def quoted_text(bytes text not None):
+    cdef Block block = Block()
+    cdef char* at = room(&block.buffer, QUOTED_MOST(len(text)))
+    filled(&block.buffer, write_quoted(at, <const unsigned char*>text, PyBytes_GET_SIZE(text)))
+    return block.contents
+
+
 cdef class Alarm(Timed):
     """A deadline that calls back."""
 
@@ -303,6 +351,33 @@ def use_members(Balancer balancer not None, weights):
     for index in range(len(weights)):
         values[index] = weights[index]
     balancer.use(values, <int>len(weights))
+
+
+def nanoseconds_per_pick(Balancer balancer not None, int picks=1000000, int slots=1, int most=8):
+    cdef int size = balancer.size, index, _turn
+    cdef uint64_t random = 1
+    cdef Load load, before = balancer.load
+    cdef long long* words = <long long*>malloc((slots * size + 1) * sizeof(long long))
+    load.first = <long long**>malloc((size + 1) * sizeof(long long*))
+    load.stride = size * sizeof(long long)
+    load.slots = slots
+    try:
+        if words == NULL or load.first == NULL:
+            raise MemoryError
+        for index in range(slots * size):
+            words[index] = mix(index) % most
+        for index in range(size):
+            load.first[index] = &words[index]
+        balancer.loads(&load)
+        began = time.perf_counter_ns()
+        for _turn in range(picks):
+            random = mix(random)
+            balancer.pick(random, mix(random), NULL)
+        return (time.perf_counter_ns() - began) / picks
+    finally:
+        balancer.load = before
+        free(words)
+        free(load.first)
 
 
 cdef class Block:

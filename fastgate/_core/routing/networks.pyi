@@ -1,11 +1,5 @@
 from collections.abc import Iterable, Mapping
 
-def normalize_address(text: str) -> str | None:
-    """The one form of an address that everything compares, counts and writes; None: it is none.
-
-    ``::ffff:192.0.2.1`` is ``192.0.2.1``, and a zone (``fe80::1%eth0``) is no part of it.
-    """
-
 class Networks:
     """Addresses and CIDR networks of both families; ``address in networks`` takes O(bits of the address).
 

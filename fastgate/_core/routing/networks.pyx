@@ -116,11 +116,6 @@ cdef bytes normal_address(bytes text):
     return shown
 
 
-def normalize_address(str text not None):
-    cdef bytes found = normal_address(text.encode("utf-8", "surrogatepass"))
-    return None if found is None else found.decode("ascii")
-
-
 cdef class Networks:
     def __cinit__(self):
         self.nodes = NULL
