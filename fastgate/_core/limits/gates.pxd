@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastgate._core.exchange.exchange cimport Debt, Exchange, Gate, Stamp
+from fastgate._core.exchange.exchange cimport Debt, Exchange, Facts, Gate, Stamp
 from fastgate._core.exchange.request_key cimport RequestKey
 from fastgate._core.exchange.worker cimport Engine, Part
 from fastgate._core.memory.store cimport Asker, RateCounter, ShareCounter, Verdict
@@ -31,7 +31,7 @@ cdef struct Quota:
     int64_t reset                      # milliseconds
 
 
-cdef class Quotas(Debt):
+cdef class Quotas(Facts):
     """What the rate limits of a route have said of one exchange."""
     cdef tuple limits                  # of RateLimit
     cdef Quota items[8]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fastgate._core.exchange.exchange import Debt, Gate, Stamp
+from fastgate._core.exchange.exchange import Debt, Facts, Gate, Stamp
 from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Part
 from fastgate._core.memory.store import Asker, RateCounter, ShareCounter
@@ -39,7 +39,7 @@ class ConcurrencyLimit:
     @property
     def key(self) -> RequestKey: ...
 
-class Quotas(Debt):
+class Quotas(Facts):
     """What the rate limits of a route have said of one exchange."""
 
 class RateLimitGate(Gate):

@@ -5,7 +5,7 @@ Theory of operation
 **Rates.** A route has a tuple of `RateLimit`, and a gate for each; every one must admit the request. They are asked in
 order, those that count by identity after authentication; each takes what it admits, and when one refuses, those before
 it are given back what they took: a request that is refused by one counts in none. One that authentication refuses stays
-counted, so that guessing passwords costs. What is left of each is kept in `Quotas`, which is owed to the exchange, for
+counted, so that guessing passwords costs. What is left of each is kept in `Quotas`, which the exchange remembers, for
 the fields of the answer (draft-ietf-httpapi-ratelimit-headers), which `QuotaStamp` puts. A limit on trial (``dry_run``)
 counts what it would have refused and is not told to the client.
 
@@ -21,7 +21,8 @@ others wait for its answer. A store that does not answer within `PATIENCE`, or s
 request is refused, as it is where credentials cannot be checked, and the log says why, at most once in ten seconds.
 Limits on trial let it pass.
 
-Both kinds of debt come from lists of those that are settled: nothing is made for a request.
+`Quotas` stays with an exchange that is used again, an `Admission` comes from a list of those that are settled: nothing is
+made for a request.
 
 Cost, in shared memory: a rate limit is one hash and one check; a concurrency limit one lock that is hardly ever taken.
 """
@@ -115,29 +116,20 @@ cdef class ConcurrencyLimit:
 
 # -- rates
 
-cdef Spares spare_quotas = Spares.__new__(Spares)
-
-
-cdef Quotas quotas_of(Exchange x, tuple limits):
-    """What is left of the limits of its route: that of its gates so far, or one that nothing was asked of yet."""
+cdef Quotas quotas_of(Exchange x):
+    """What the limits of its route have said so far; made when it is first asked for."""
     cdef Quotas quotas
     if x.places[QUOTAS] != NULL:
         return <Quotas>x.places[QUOTAS]
-    quotas = <Quotas>spare_quotas.take()
-    if quotas is None:
-        quotas = Quotas.__new__(Quotas)
-    quotas.limits = limits
-    quotas.count = 0
-    x.places[QUOTAS] = <void*>quotas
-    x.owe(quotas)
+    quotas = Quotas.__new__(Quotas)
+    x.remember(quotas, QUOTAS)
     return quotas
 
 
-cdef class Quotas(Debt):
-    cdef int settle(self, Exchange x, int cause) except -1:
-        x.places[QUOTAS] = NULL
+cdef class Quotas(Facts):
+    cdef void reset(self) noexcept:
+        self.count = 0
         self.limits = None
-        return spare_quotas.give(self)
 
     cdef int give_back(self) except -1:
         """A request that one limit refuses counts in none."""
@@ -159,11 +151,12 @@ cdef class RateLimitGate(Gate):
         self.limit = self.limits[number]
 
     cdef int enter(self, Exchange x) except -1:
-        cdef Quotas quotas = quotas_of(x, self.limits)
+        cdef Quotas quotas = quotas_of(x)
         cdef RateLimit limit = self.limit
         cdef Quota* quota = &quotas.items[self.number]
         cdef Verdict verdict
         cdef int reply
+        quotas.limits = self.limits
         quota.at = monotonic_ns()
         find_key(x, limit.key, limit.counter.secret, &quota.key)
         reply = limit.counter.check(quota.key, 1, quota.at, &verdict)
@@ -210,9 +203,9 @@ cdef class RateLimitGate(Gate):
         """The store does not know. Of this limit nothing can be told in the answer."""
         say_unanswered(x, error)
         if self.limit.dry_run:
-            quotas_of(x, self.limits).items[self.number].taken = False
+            quotas_of(x).items[self.number].taken = False
             return PASSED
-        quotas_of(x, self.limits).give_back()
+        quotas_of(x).give_back()
         x.refuse(LIMITS_UNAVAILABLE)
         return ENDED
 
@@ -321,7 +314,7 @@ cdef class QuotaStamp(Stamp):
         return extra
 
     cdef int name(self, Exchange x, dict names) except -1:
-        if x.places[QUOTAS] != NULL:
+        if x.places[QUOTAS] != NULL and (<Quotas>x.places[QUOTAS]).count:
             names.update(_NAMES)
         return 0
 
