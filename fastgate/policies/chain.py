@@ -17,6 +17,7 @@ from fastgate.policies.auth import compile_auth
 from fastgate.policies.compression import compile_compression
 from fastgate.policies.concurrency import compile_concurrency, compile_concurrency_by_identity
 from fastgate.policies.cors import compile_cors
+from fastgate.policies.deprecation import compile_deprecation
 from fastgate.policies.envelope import compile_envelope
 from fastgate.policies.header_edits import compile_header_edits
 from fastgate.policies.ip import compile_ip
@@ -94,6 +95,13 @@ def _path_edits(route: Route) -> Iterable[str]:
         yield "rewrite"
 
 
+def _deprecation(route: Route) -> Iterable[str]:
+    ending = route.deprecation
+    if ending is None:
+        return []
+    return [f"deprecated since {ending.since}{f', ends on {ending.sunset}' if ending.sunset else ''}"]
+
+
 EARLY, LATE, EDITS = "limits that need no identity", "limits by identity", "path and header edits"
 STAMPS = "cors, security headers, rate limits"
 
@@ -166,6 +174,7 @@ CHAIN: tuple[Row, ...] = (
     ),
     Row("envelope", ("envelope",), compile_envelope, coming="envelope", tell=_named("envelope")),
     Row("compression", ("compression",), compile_compression, coming="compression", tell=_named("compression")),
+    Row("deprecation", ("deprecation",), compile_deprecation, coming="deprecation", tell=_deprecation),
     Row(
         "security_headers",
         ("security_headers",),

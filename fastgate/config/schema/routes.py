@@ -1,7 +1,9 @@
 """The keys of ``[[routes]]`` and ``[defaults]``: which requests, what is done with them, and who answers."""
 
+import re
+import time
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
 
@@ -15,6 +17,7 @@ from fastgate.config.schema.envelope import EnvelopeKey
 from fastgate.config.schema.header_edits import HeaderEdits, RequestHeadersKey, ResponseHeadersKey
 from fastgate.config.schema.ip import IPKey
 from fastgate.config.schema.kinds import (
+    Day,
     Duration,
     HeaderCondition,
     HeaderName,
@@ -47,6 +50,7 @@ from fastgate.config.schema.security_headers import SecurityHeadersKey
 from fastgate.config.schema.split import Split
 from fastgate.config.schema.table import Table
 from fastgate.config.syntax.addresses import check_authority
+from fastgate.config.syntax.units import parse_day
 
 
 class Timeouts(Table, frozen=True, kw_only=True):
@@ -145,6 +149,55 @@ UpgradesKey = Annotated[
 ]
 
 
+class Deprecation(Table, frozen=True, kw_only=True):
+    """What every answer of a route says of its end, refusals too."""
+
+    since: Annotated[
+        Day,
+        about("From when on it is not to be used any more: `Deprecation`.", examples=["2026-01-01"], also=["date"]),
+    ]
+    sunset: Annotated[
+        Day,
+        about("When it is likely to stop answering: `Sunset`.", examples=["2099-01-01"], also=["until", "removed"]),
+    ] = ""
+    link: Annotated[
+        str,
+        about(
+            "A page that says what to use instead: `Link` with `rel=\"deprecation\"`, and with a `sunset` also "
+            "`rel=\"sunset\"`.",
+            examples=["https://example.com/v2"],
+            also=["url", "docs", "info"],
+        ),
+    ] = ""
+
+    def faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.faults`."""
+        link: Any = self.link
+        if isinstance(link, str) and link and not _LINKED.fullmatch(link):
+            yield ("link",), 'expected a URL such as "https://example.com/v2", percent-encoded'
+        if self.sunset and self.sunset < self.since:
+            yield ("sunset",), "is before since: it cannot end before it is deprecated"
+
+    def warnings(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.warnings`."""
+        if self.sunset and parse_day(self.sunset) <= time.time():
+            yield ("sunset",), "is in the past: clients take this route for one that is gone"
+
+
+_LINKED = re.compile(r"https?://[!#-;=?-~]+")
+
+
+DeprecationKey = Annotated[
+    Deprecation | None,
+    about(
+        "A route that is to end: its answers say since when, until when, and where to read about it.",
+        examples=[{"since": "2026-01-01", "sunset": "2099-01-01"}],
+        policy=True,
+        also=["deprecated", "sunset"],
+    ),
+]
+
+
 class PolicyKeys(Table, frozen=True, kw_only=True):
     """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
 
@@ -171,6 +224,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
     response_headers: ResponseHeadersKey = None
     envelope: EnvelopeKey = None
     compression: CompressionKey = None
+    deprecation: DeprecationKey = None
     security_headers: SecurityHeadersKey = None
     encoded_backslash: EncodedBackslashKey = "refuse"
     host_header: HostHeaderKey = "upstream"
