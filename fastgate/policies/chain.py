@@ -19,6 +19,7 @@ from fastgate.policies.concurrency import compile_concurrency, compile_concurren
 from fastgate.policies.cors import compile_cors
 from fastgate.policies.deprecation import compile_deprecation
 from fastgate.policies.envelope import compile_envelope
+from fastgate.policies.fault_injection import compile_fault_injection
 from fastgate.policies.header_edits import compile_header_edits
 from fastgate.policies.ip import compile_ip
 from fastgate.policies.maintenance import compile_maintenance
@@ -86,6 +87,15 @@ def _concurrency(route: Route) -> Iterable[str]:
     return [f"{limit.max} at once by {'+'.join(limit.key)}"] if limit is not None else []
 
 
+def _fault_injection(route: Route) -> Iterable[str]:
+    fault = route.fault_injection
+    if fault is None:
+        return []
+    what = [format_duration(fault.delay)] if fault.delay else []
+    what += [str(fault.abort)] if fault.abort is not None else []
+    return [f"injects {' and '.join(what)} into {fault.percent:g}%"]
+
+
 def _path_edits(route: Route) -> Iterable[str]:
     if route.strip_prefix:
         yield f"strip {route.strip_prefix}"
@@ -129,6 +139,13 @@ CHAIN: tuple[Row, ...] = (
     # The limits of a route are told together, those that need no identity too.
     Row("rate_limit", ("rate_limit",), compile_rate_limit_by_identity, LATE, tell=_rate_limit),
     Row("concurrency", ("concurrency",), compile_concurrency_by_identity, LATE, tell=_concurrency),
+    Row(
+        "fault_injection",
+        ("fault_injection",),
+        compile_fault_injection,
+        "injected faults",
+        tell=_fault_injection,
+    ),
     Row(
         "request_body",
         ("content_types", "body_schema"),

@@ -198,6 +198,47 @@ DeprecationKey = Annotated[
 ]
 
 
+class FaultInjection(Table, frozen=True, kw_only=True):
+    """Faults for tests of clients: a share of the requests waits, is answered with an error, or both."""
+
+    delay: Annotated[
+        Duration,
+        about("How long a request waits before it goes on.", examples=["100ms"], also=["latency", "fixed_delay"]),
+    ] = 0.0
+    abort: Annotated[
+        Annotated[int, Meta(ge=400, le=599)] | None,
+        about(
+            "The status of the error. Absent: the request goes on.",
+            examples=[503],
+            also=["status", "http_status", "code"],
+        ),
+    ] = None
+    percent: Annotated[
+        Annotated[float, Meta(ge=0, le=100)],
+        about("How many of a hundred requests, by chance.", examples=[5], also=["percentage", "share", "rate"]),
+    ] = 100.0
+
+    def faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.faults`."""
+        if self.delay == 0 and self.abort is None:
+            yield (), "injects nothing: give delay, abort or both"
+
+    def warnings(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.warnings`."""
+        yield (), "injects faults; remove it before production"
+
+
+FaultInjectionKey = Annotated[
+    FaultInjection | None,
+    about(
+        "Faults for tests of clients: a share of the requests waits, or is answered with an error.",
+        examples=[{"delay": "100ms", "abort": 503, "percent": 5}],
+        policy=True,
+        also=["fault", "faults", "fault_filter", "chaos"],
+    ),
+]
+
+
 class PolicyKeys(Table, frozen=True, kw_only=True):
     """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
 
@@ -214,6 +255,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
     concurrency: ConcurrencyKey = None
     auth: AuthKey = None
     public: PublicKey = False
+    fault_injection: FaultInjectionKey = None
     content_types: ContentTypesKey = field(default_factory=list)
     body_schema: BodySchemaKey = None
     policies: PoliciesKey = field(default_factory=list)
