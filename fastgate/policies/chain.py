@@ -19,6 +19,7 @@ from fastgate.policies.concurrency import compile_concurrency, compile_concurren
 from fastgate.policies.cors import compile_cors
 from fastgate.policies.deprecation import compile_deprecation
 from fastgate.policies.envelope import compile_envelope
+from fastgate.policies.fallback import compile_fallback
 from fastgate.policies.fault_injection import compile_fault_injection
 from fastgate.policies.header_edits import compile_header_edits
 from fastgate.policies.ip import compile_ip
@@ -105,6 +106,11 @@ def _path_edits(route: Route) -> Iterable[str]:
         yield "rewrite"
 
 
+def _fallback(route: Route) -> Iterable[str]:
+    answer = route.fallback
+    return [f"{answer.status} instead of {', '.join(answer.on)}"] if answer is not None and route.upstreams() else []
+
+
 def _deprecation(route: Route) -> Iterable[str]:
     ending = route.deprecation
     if ending is None:
@@ -181,6 +187,7 @@ CHAIN: tuple[Row, ...] = (
         tell=_named("request_headers", "response_headers"),
         warnings="header_edit_warnings",
     ),
+    Row("fallback", ("fallback",), compile_fallback, "fallback", tell=_fallback),
     Row(
         "mirror",
         ("mirror",),

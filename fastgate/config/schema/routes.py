@@ -17,6 +17,7 @@ from fastgate.config.schema.envelope import EnvelopeKey
 from fastgate.config.schema.header_edits import HeaderEdits, RequestHeadersKey, ResponseHeadersKey
 from fastgate.config.schema.ip import IPKey
 from fastgate.config.schema.kinds import (
+    Cause,
     Day,
     Duration,
     HeaderCondition,
@@ -239,6 +240,34 @@ FaultInjectionKey = Annotated[
 ]
 
 
+class Fallback(Respond, frozen=True, kw_only=True):
+    """An answer in the place of an upstream that fails, when the tries of `retry` are spent.
+
+    A route without an upstream has no use for it.
+    """
+
+    on: Annotated[
+        Annotated[list[Cause], Meta(min_length=1)],
+        about(
+            "What is replaced: `connect` (no connection, or no target that may be asked), `reset` (no whole "
+            'and well-formed response head), `timeout` (none in time), `5xx`, `4xx`, or a status such as `"503"`.',
+            examples=[["connect", "timeout"]],
+            also=["when", "conditions", "statuses"],
+        ),
+    ] = field(default_factory=lambda: ["5xx", "connect", "reset", "timeout"])
+
+
+FallbackKey = Annotated[
+    Fallback | None,
+    about(
+        "An answer in the place of an upstream that fails.",
+        examples=[{"status": 200, "body": "[]"}],
+        policy=True,
+        also=["fallback_response", "error_page", "proxy_intercept_errors", "backup_response"],
+    ),
+]
+
+
 class PolicyKeys(Table, frozen=True, kw_only=True):
     """What is done with a request that a route has matched. Each key can be given in `[defaults]` too."""
 
@@ -264,6 +293,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
     rewrite: RewriteKey = None
     request_headers: RequestHeadersKey = None
     response_headers: ResponseHeadersKey = None
+    fallback: FallbackKey = None
     envelope: EnvelopeKey = None
     compression: CompressionKey = None
     deprecation: DeprecationKey = None
