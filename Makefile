@@ -130,7 +130,7 @@ asan: build/asan/.built $(VENV)/.test
 	exit $$failed
 
 docs: $(VENV)/.core
-	@$(BIN)/python -m fastgate.config.publish.reference > docs/configuration.md
+	@$(BIN)/fastgate schema --reference > docs/configuration.md
 
 clean:
 	rm -rf build dist fastgate.egg-info $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,8 +15,9 @@ def schema(reference: bool) -> None:
     """  # noqa: D301 - click wants the control character itself
     if reference:
         from fastgate.config.publish.reference import render_reference
+        from fastgate.policies.chain import render_policies
 
-        click.echo(render_reference(), nl=False)
+        click.echo(render_reference(render_policies()), nl=False)
         return
     import json
 

@@ -18,13 +18,13 @@ from fastgate._core.policies.header_edits import RequestEdits, ResponseEdits
 from fastgate._core.routing.router import Router
 from fastgate.config import GatewayConfig, Problem, Route
 from fastgate.gateway.additions import RouteContext
+from fastgate.gateway.answers import compile_answer
 from fastgate.gateway.authentication import BuildContext, Methods, compile_methods, secret_parameters
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.delivery import compile_delivery
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.trust import TrustedPeers
-from fastgate.policies.answers import compile_answer
 from fastgate.policies.chain import compile_policies
 from fastgate.policies.header_edits import edits_of
 from fastgate.state.store import Store

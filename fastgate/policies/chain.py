@@ -1,11 +1,12 @@
 """The built-in policies as one table: the order of its rows is the order in which a request meets them.
 
-The runtime compiles routes by it, ``fastgate routes`` and ``fastgate check`` tell of them by it, and the page of the
-order (docs/policies/README.md) and the keys of a route in the schema follow it. How to add a row: CONTRIBUTING.md.
+The runtime compiles routes by it, ``fastgate routes`` and ``fastgate check`` tell of them by it, and the list in
+docs/configuration.md and the keys of a route in the schema follow it. How to add a row: CONTRIBUTING.md.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from fastgate.config import GatewayConfig, Route
@@ -16,7 +17,10 @@ from fastgate.policies.auth import compile_auth
 from fastgate.policies.compression import compile_compression
 from fastgate.policies.concurrency import compile_concurrency, compile_concurrency_by_identity
 from fastgate.policies.cors import compile_cors
+from fastgate.policies.deprecation import compile_deprecation
 from fastgate.policies.envelope import compile_envelope
+from fastgate.policies.fallback import compile_fallback
+from fastgate.policies.fault_injection import compile_fault_injection
 from fastgate.policies.header_edits import compile_header_edits
 from fastgate.policies.ip import compile_ip
 from fastgate.policies.maintenance import compile_maintenance
@@ -54,6 +58,8 @@ class Row(NamedTuple):
     tell: Tell = lambda route: ()
     warnings: str = ""
     """Its function in ``config/check/POLICY.py``, a `Warn`. No worker asks for warnings, so none loads the modules."""
+    page: str = ""
+    """Its page below docs/; empty: ``policies/POLICY.md``."""
 
 
 def _named(*keys: str) -> Tell:
@@ -82,6 +88,15 @@ def _concurrency(route: Route) -> Iterable[str]:
     return [f"{limit.max} at once by {'+'.join(limit.key)}"] if limit is not None else []
 
 
+def _fault_injection(route: Route) -> Iterable[str]:
+    fault = route.fault_injection
+    if fault is None:
+        return []
+    what = [format_duration(fault.delay)] if fault.delay else []
+    what += [str(fault.abort)] if fault.abort is not None else []
+    return [f"injects {' and '.join(what)} into {fault.percent:g}%"]
+
+
 def _path_edits(route: Route) -> Iterable[str]:
     if route.strip_prefix:
         yield f"strip {route.strip_prefix}"
@@ -89,6 +104,18 @@ def _path_edits(route: Route) -> Iterable[str]:
         yield f"add {route.add_prefix}"
     if route.rewrite:
         yield "rewrite"
+
+
+def _fallback(route: Route) -> Iterable[str]:
+    answer = route.fallback
+    return [f"{answer.status} instead of {', '.join(answer.on)}"] if answer is not None and route.upstreams() else []
+
+
+def _deprecation(route: Route) -> Iterable[str]:
+    ending = route.deprecation
+    if ending is None:
+        return []
+    return [f"deprecated since {ending.since}{f', ends on {ending.sunset}' if ending.sunset else ''}"]
 
 
 EARLY, LATE, EDITS = "limits that need no identity", "limits by identity", "path and header edits"
@@ -105,12 +132,26 @@ CHAIN: tuple[Row, ...] = (
         tell=_named("cors"),
         warnings="cors_warnings",
     ),
-    Row("rate_limit", ("rate_limit",), compile_rate_limit, EARLY, warnings="rate_limit_warnings"),
-    Row("concurrency", ("concurrency",), compile_concurrency, EARLY),
+    Row(
+        "rate_limit",
+        ("rate_limit",),
+        compile_rate_limit,
+        EARLY,
+        warnings="rate_limit_warnings",
+        page="traffic.md",
+    ),
+    Row("concurrency", ("concurrency",), compile_concurrency, EARLY, page="traffic.md"),
     Row("auth", ("auth", "public"), compile_auth, "authentication", tell=_auth, warnings="auth_warnings"),
     # The limits of a route are told together, those that need no identity too.
     Row("rate_limit", ("rate_limit",), compile_rate_limit_by_identity, LATE, tell=_rate_limit),
     Row("concurrency", ("concurrency",), compile_concurrency_by_identity, LATE, tell=_concurrency),
+    Row(
+        "fault_injection",
+        ("fault_injection",),
+        compile_fault_injection,
+        "injected faults",
+        tell=_fault_injection,
+    ),
     Row(
         "request_body",
         ("content_types", "body_schema"),
@@ -127,6 +168,7 @@ CHAIN: tuple[Row, ...] = (
         "plugins",
         tell=lambda route: [each.use for each in route.policies],
         warnings="plugin_warnings",
+        page="policies.md",
     ),
     Row(
         "path_edits",
@@ -145,15 +187,18 @@ CHAIN: tuple[Row, ...] = (
         tell=_named("request_headers", "response_headers"),
         warnings="header_edit_warnings",
     ),
+    Row("fallback", ("fallback",), compile_fallback, "fallback", tell=_fallback),
     Row(
         "mirror",
         ("mirror",),
         compile_mirror,
         tell=lambda route: [f"mirror to {route.mirror.upstream}"] if route.mirror else [],
         warnings="mirror_warnings",
+        page="traffic.md",
     ),
     Row("envelope", ("envelope",), compile_envelope, coming="envelope", tell=_named("envelope")),
     Row("compression", ("compression",), compile_compression, coming="compression", tell=_named("compression")),
+    Row("deprecation", ("deprecation",), compile_deprecation, coming="deprecation", tell=_deprecation),
     Row(
         "security_headers",
         ("security_headers",),
@@ -193,14 +238,28 @@ def find_warnings(config: GatewayConfig, data: Mapping[str, Any]) -> list[Findin
     return found
 
 
+def render_policies() -> str:
+    """The list of policies and their order, as docs/configuration.md shows them."""
+    from fastgate.config.schema.described import description, struct_fields
+
+    meanings = {field.name: description(field) for field in struct_fields(Route)}
+    lines = ["### The policies of a route", "", "In the order in which a request meets them:", ""]
+    lines += ["| key | what it does | page |", "|---|---|---|"]
+    shown: set[str] = set()
+    for row in CHAIN:
+        page = row.page or f"policies/{row.policy}.md"
+        for key in row.keys:
+            if key not in shown:
+                shown.add(key)
+                said = meanings[key].partition(". ")[0].rstrip(".")
+                lines.append(f"| `{key}` | {said}. | [{PurePosixPath(page).stem.replace('_', ' ')}]({page}) |")
+    return "\n".join([*lines, "", "The way of a request, and of its answer:", "", "```", f"{render_order()}```", ""])
+
+
 def render_order() -> str:
-    """The order as docs/policies/README.md shows it."""
+    """What a request meets on its way to the upstream, and the answer on its way back."""
     going = ["request id", *dict.fromkeys(row.going for row in CHAIN if row.going), "upstream"]
     coming = ["client", *reversed(dict.fromkeys(row.coming for row in CHAIN if row.coming))]
     first, second, third = going[:4], going[4:8], going[8:]
     lines = [" → ".join(first), *(f"  → {' → '.join(part)}" for part in (second, third)), f"{' ← '.join(coming)} ←┘"]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(render_order(), end="")

@@ -11,6 +11,7 @@ from fastgate.cli import main
 from fastgate.config import GatewayConfig
 from fastgate.config.publish.json_schema import make_schema
 from fastgate.config.publish.reference import render_reference
+from fastgate.policies.chain import render_policies
 
 CONFIG = """\
 [[routes]]
@@ -269,4 +270,4 @@ redirect  any      /redirect  308 to https://{host}{path}  5 in 60s by client_ip
 
 def test_schema() -> None:
     assert json.loads(run("schema").stdout) == make_schema()
-    assert run("schema", "--reference").stdout == render_reference()
+    assert run("schema", "--reference").stdout == render_reference(render_policies())

@@ -1,4 +1,4 @@
-"""Durations and sizes."""
+"""Durations, sizes and days."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate.config.syntax.units import format_duration, format_size, parse_duration, parse_size
+from fastgate.config.syntax.units import format_duration, format_size, parse_day, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,14 @@ def test_a_size_is_read_back(size: int) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (60, "60s"), (75, "75s"), (300, "5m"), (0.25, "250ms")])
 def test_durations_are_written_as_people_do(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_days() -> None:
+    assert parse_day("1970-01-01") == 0
+    assert parse_day("2026-01-01") == 1767225600
+
+
+@pytest.mark.parametrize("text", ["", "2026", "2026-13-01", "2026-02-30", "01.01.2026", "2026-01-01T00:00:00Z"])
+def test_what_is_no_day(text: str) -> None:
+    with pytest.raises(ValueError, match='expected a day such as "2027-01-01"'):
+        parse_day(text)

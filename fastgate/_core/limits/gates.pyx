@@ -21,8 +21,8 @@ others wait for its answer. A store that does not answer within `PATIENCE`, or s
 request is refused, as it is where credentials cannot be checked, and the log says why, at most once in ten seconds.
 Limits on trial let it pass.
 
-`Quotas` stays with an exchange that is used again, an `Admission` comes from a list of those that are settled: nothing is
-made for a request.
+`Quotas` stays with an exchange that is used again, an `Admission` comes from a list of those that are settled:
+nothing is made for a request.
 
 Cost, in shared memory: a rate limit is one hash and one check; a concurrency limit one lock that is hardly ever taken.
 """

@@ -2,7 +2,7 @@
 
 import inspect as python_inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import NODEFAULT, inspect, to_builtins
@@ -14,22 +14,22 @@ from fastgate.config.schema.basic import Basic, BasicCache
 from fastgate.config.schema.client_certificates import ClientCertificates
 from fastgate.config.schema.compression import Compression, CompressionLevel
 from fastgate.config.schema.concurrency import Adaptive, Concurrency
-from fastgate.config.schema.cors import CORS
-from fastgate.config.schema.described import in_written_order, marks, struct_fields
-from fastgate.config.schema.envelope import Envelope
+from fastgate.config.schema.described import (
+    description,
+    in_written_order,
+    marks,
+    published,
+    struct_fields,
+    struct_types,
+)
 from fastgate.config.schema.forward_auth import DecisionCache, ForwardAuth
 from fastgate.config.schema.gateway import TLS, AccessLog, Certificate, GatewayTable, Log
 from fastgate.config.schema.header_edits import HeaderEdits
-from fastgate.config.schema.ip import IP
 from fastgate.config.schema.jwt import JWT, TokenIssuer
-from fastgate.config.schema.maintenance import Maintenance
 from fastgate.config.schema.mirror import Mirror
-from fastgate.config.schema.path_edits import Rewrite
 from fastgate.config.schema.plugin_hooks import Plugin, PolicyUse
-from fastgate.config.schema.rate_limit import RateLimit
-from fastgate.config.schema.request_body import BodySchema
 from fastgate.config.schema.retry import Hedge, Retry
-from fastgate.config.schema.routes import Defaults, Route, Timeouts
+from fastgate.config.schema.routes import Defaults, PolicyKeys, Route, Timeouts
 from fastgate.config.schema.security_headers import SecurityHeaders
 from fastgate.config.schema.split import Split
 from fastgate.config.schema.state import State
@@ -146,6 +146,7 @@ VERIFIED = [
 ]
 ASKED = ["[auth.forward]", 'url = "http://127.0.0.1:9091/verify"', 'request_headers = ["authorization"]', ""]
 
+# A table that is a key of a route and is not here has the section that `_sections` makes.
 SECTIONS = (
     Section("`[gateway]`", GatewayTable, ["[gateway]"], skip=("tls", "log", "access_log")),
     Section("`[gateway.tls]`", TLS, ["[gateway.tls]"], examples=True, skip=("client_ca",), level=3),
@@ -170,13 +171,9 @@ SECTIONS = (
         tail=UPSTREAM,
     ),
     Section("`split`", Split, [*ANSWERED, "[[routes.split]]"], examples=True, tail=STABLE, level=3),
-    Section("`ip`", IP, [*ROUTE, "[routes.ip]"], examples=True, tail=UPSTREAM, level=3),
-    Section("`maintenance`", Maintenance, [*ROUTE, "[routes.maintenance]"], True, tail=UPSTREAM, level=3),
-    Section("`body_schema`", BodySchema, [*ROUTE, "[routes.body_schema]"], True, tail=UPSTREAM, level=3),
     Section("`mirror`", Mirror, [*ROUTE, "[routes.mirror]"], examples=True, tail=SHADOW, level=3),
     Section("`respond`", Respond, [*ANSWERED, "[routes.respond]"], examples=True, level=3),
     Section("`redirect`", Redirect, [*ANSWERED, "[routes.redirect]"], examples=True, level=3),
-    Section("`rate_limit`", RateLimit, [*ROUTE, "[routes.rate_limit]"], examples=True, tail=UPSTREAM, level=3),
     Section("`concurrency`", Concurrency, [*ROUTE, "[routes.concurrency]"], True, tail=UPSTREAM, level=3),
     Section(
         "`concurrency.adaptive`",
@@ -196,7 +193,6 @@ SECTIONS = (
         tail=UPSTREAM,
         level=3,
     ),
-    Section("`cors`", CORS, [*ROUTE, "[routes.cors]"], examples=True, tail=UPSTREAM, level=3),
     Section(
         "`security_headers`", SecurityHeaders, [*ROUTE, "[routes.security_headers]"], tail=UPSTREAM, level=3
     ),
@@ -208,8 +204,6 @@ SECTIONS = (
         tail=UPSTREAM,
         level=3,
     ),
-    Section("`envelope`", Envelope, [*ROUTE, "[routes.envelope]"], examples=True, tail=UPSTREAM, level=3),
-    Section("`rewrite`", Rewrite, [*ROUTE, "[routes.rewrite]"], examples=True, tail=UPSTREAM, level=3),
     Section(
         "`policies`",
         PolicyUse,
@@ -269,9 +263,27 @@ SECTIONS = (
 )
 
 
-def render_reference() -> str:
-    """The whole page."""
-    return "\n".join([INTRODUCTION, *(_render_section(section) for section in SECTIONS)])
+def render_reference(policies: str = "") -> str:
+    """The whole page; ``policies`` is what stands behind the keys of a route."""
+    parts = [INTRODUCTION]
+    for section in _sections():
+        parts.append(_render_section(section))
+        if section.cls is Route and policies:
+            parts.append(policies)
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[Section]:
+    """Those above, and those of the other tables that are keys of a route, in the order of the keys."""
+    listed = {section.cls for section in SECTIONS}
+    for section in SECTIONS:
+        if section.cls is Defaults:
+            for field in struct_fields(PolicyKeys):
+                for kind, _, _ in struct_types(field.type):
+                    if kind.cls not in listed:
+                        name = field.encode_name
+                        yield Section(f"`{name}`", kind.cls, [*ROUTE, f"[routes.{name}]"], True, tail=UPSTREAM, level=3)
+        yield section
 
 
 def _render_section(section: Section) -> str:
@@ -295,14 +307,14 @@ def _render_section(section: Section) -> str:
         return "\n".join([*lines, f"The keys are those of a route: {', '.join(names)}.", ""])
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     for field in fields:
-        cells = (f"`{field.encode_name}`", type_name(field.type), _default_name(field), _description(field))
+        cells = (f"`{field.encode_name}`", type_name(field.type), _default_name(field), description(field))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
 
 
 def block_value(field: inspect.Field, examples: bool) -> str | None:
     """What a block shows for a key: its first example, or its default; None where there is neither."""
-    about = _extra_schema(field.type)
+    about = published(field.type)
     if examples and about.get("examples"):
         return toml(about["examples"][0])
     default = _default_of(field)
@@ -340,14 +352,6 @@ def _default_name(field: inspect.Field) -> str:
     if default is None or isinstance(default, Mapping) or default in ([], ""):
         return f"`{toml(default)}`" if default in ([], "") and not isinstance(default, Mapping) else ""
     return f"`{_toml_default(field, default)}`"
-
-
-def _description(field: inspect.Field) -> str:
-    return str(_extra_schema(field.type).get("description", ""))
-
-
-def _extra_schema(kind: inspect.Type) -> Mapping[str, Any]:
-    return kind.extra_json_schema or {} if isinstance(kind, inspect.Metadata) else {}
 
 
 def type_name(kind: inspect.Type) -> str:
@@ -388,7 +392,3 @@ def type_name(kind: inspect.Type) -> str:
         case inspect.BoolType():
             return "true or false"
     return "string"
-
-
-if __name__ == "__main__":
-    print(render_reference(), end="")

@@ -45,7 +45,7 @@ from fastgate.config.syntax.patterns import (
 from fastgate.config.syntax.request_key import check_limit_key, check_limit_name, check_sticky_key
 from fastgate.config.syntax.statuses import check_cause, check_status
 from fastgate.config.syntax.templates import parse_redirect, parse_template
-from fastgate.config.syntax.units import format_instant, parse_instant
+from fastgate.config.syntax.units import format_instant, parse_day, parse_instant
 
 _PLUGIN_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
 
@@ -183,6 +183,11 @@ def _check_instant(text: str) -> str:
     return format_instant(parse_instant(text)) if text else text
 
 
+def _check_day(text: str) -> str:
+    parse_day(text)
+    return text
+
+
 def _check_query_name(text: str) -> str:
     if not text.isprintable() or any(character in text for character in " &=#+%"):
         raise ValueError("expected the plain name of a parameter")
@@ -198,6 +203,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "text": _check_text,
     "key hash": _check_key_hash,
     "instant": _check_instant,
+    "day": _check_day,
     "query name": _check_query_name,
     "listen address": _check_listen,
     "network": _check_network,

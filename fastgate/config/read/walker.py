@@ -241,17 +241,24 @@ def reader_for(kind: inspect.Type, extra: Mapping[str, Any] | None = None) -> Re
 # --- leaves ----------------------------------------------------------------------------------------------------------
 
 
+_TIMES: dict[str, tuple[type[dt.date], str]] = {
+    "instant": (dt.datetime, 'a time such as "2027-01-01T00:00:00Z"'),
+    "day": (dt.date, 'a day such as "2027-01-01"'),
+}
+"""Kinds of text that TOML and YAML have a type for, and what is expected instead of another value."""
+
+
 def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
     check = CHECKS.get(kind)
     secret = kind in SECRET_KINDS
     escape = escape_braces if kind in ("header template", "redirect target") else None
     located = kind in ("path", "log path")
-    timed = kind == "instant"
-    expected = 'a time such as "2027-01-01T00:00:00Z"' if timed else "a string"
+    timed = _TIMES.get(kind)
+    expected = timed[1] if timed else "a string"
 
     def read(reading: Reading, value: Any, keys: PathKeys) -> Any:
         try:
-            if timed and isinstance(value, dt.datetime):
+            if timed and type(value) is timed[0]:
                 value = value.isoformat()
             if type(value) is not str:
                 if not (secret and isinstance(value, Mapping)):
@@ -273,7 +280,7 @@ def _text_reader(kind: str, shortest: int, longest: int | None) -> Reader:
         except ValueError as error:
             return reading.report(keys, str(error))
 
-    return Reader(read, expected, (str, dict) if secret else (str, dt.datetime) if timed else (str,))
+    return Reader(read, expected, (str, dict) if secret else (str, timed[0]) if timed else (str,))
 
 
 def _quotes_hint(value: object) -> str:

@@ -1,6 +1,6 @@
 """Tables as `msgspec.inspect` describes them: their keys, the marks of these, the tables inside them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import inspect
@@ -52,6 +52,16 @@ def marks(kind: inspect.Type) -> dict[str, Any]:
     if isinstance(kind, inspect.Metadata):
         return {**marks(kind.type), **(kind.extra or {})}
     return {}
+
+
+def published(kind: inspect.Type) -> Mapping[str, Any]:
+    """What the schema says of a type beside its shape: a description, examples."""
+    return kind.extra_json_schema or {} if isinstance(kind, inspect.Metadata) else {}
+
+
+def description(field: inspect.Field) -> str:
+    """What a key means."""
+    return str(published(field.type).get("description", ""))
 
 
 def in_written_order(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -77,6 +77,8 @@ KeyHash = Annotated[str, Meta(extra={"kind": "key hash"})]
 """SHA-256 of a secret as 64 lower-case hexadecimal digits."""
 Instant = Annotated[str, Meta(extra={"kind": "instant"})]
 """A point in time in UTC as RFC 3339 writes it; ``""`` is none. See `fastgate.config.syntax.units.parse_instant`."""
+Day = Annotated[str, Meta(extra={"kind": "day"})]
+"""A day of the calendar as RFC 3339 writes it, which begins in UTC. See `fastgate.config.syntax.units.parse_day`."""
 QueryName = Annotated[str, Meta(max_length=128, extra={"kind": "query name"})]
 
 SECRET_KINDS = ("secret", "header template", "secret header value")

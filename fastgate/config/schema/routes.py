@@ -1,7 +1,9 @@
 """The keys of ``[[routes]]`` and ``[defaults]``: which requests, what is done with them, and who answers."""
 
+import re
+import time
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
 
@@ -15,6 +17,8 @@ from fastgate.config.schema.envelope import EnvelopeKey
 from fastgate.config.schema.header_edits import HeaderEdits, RequestHeadersKey, ResponseHeadersKey
 from fastgate.config.schema.ip import IPKey
 from fastgate.config.schema.kinds import (
+    Cause,
+    Day,
     Duration,
     HeaderCondition,
     HeaderName,
@@ -47,6 +51,7 @@ from fastgate.config.schema.security_headers import SecurityHeadersKey
 from fastgate.config.schema.split import Split
 from fastgate.config.schema.table import Table
 from fastgate.config.syntax.addresses import check_authority
+from fastgate.config.syntax.units import parse_day
 
 
 class Timeouts(Table, frozen=True, kw_only=True):
@@ -147,6 +152,124 @@ UpgradesKey = Annotated[
 ]
 
 
+class Deprecation(Table, frozen=True, kw_only=True):
+    """What every answer of a route says of its end, refusals too."""
+
+    since: Annotated[
+        Day,
+        about("From when on it is not to be used any more: `Deprecation`.", examples=["2026-01-01"], also=["date"]),
+    ]
+    sunset: Annotated[
+        Day,
+        about("When it is likely to stop answering: `Sunset`.", examples=["2099-01-01"], also=["until", "removed"]),
+    ] = ""
+    link: Annotated[
+        str,
+        about(
+            "A page that says what to use instead: `Link` with `rel=\"deprecation\"`, and with a `sunset` also "
+            "`rel=\"sunset\"`.",
+            examples=["https://example.com/v2"],
+            also=["url", "docs", "info"],
+        ),
+    ] = ""
+
+    def faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.faults`."""
+        link: Any = self.link
+        if isinstance(link, str) and link and not _LINKED.fullmatch(link):
+            yield ("link",), 'expected a URL such as "https://example.com/v2", percent-encoded'
+        if self.sunset and self.sunset < self.since:
+            yield ("sunset",), "is before since: it cannot end before it is deprecated"
+
+    def warnings(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.warnings`."""
+        if self.sunset and parse_day(self.sunset) <= time.time():
+            yield ("sunset",), "is in the past: clients take this route for one that is gone"
+
+
+_LINKED = re.compile(r"https?://[!#-;=?-~]+")
+
+
+DeprecationKey = Annotated[
+    Deprecation | None,
+    about(
+        "A route that is to end: its answers say since when, until when, and where to read about it.",
+        examples=[{"since": "2026-01-01", "sunset": "2099-01-01"}],
+        policy=True,
+        also=["deprecated", "sunset"],
+    ),
+]
+
+
+class FaultInjection(Table, frozen=True, kw_only=True):
+    """Faults for tests of clients: a share of the requests waits, is answered with an error, or both."""
+
+    delay: Annotated[
+        Duration,
+        about("How long a request waits before it goes on.", examples=["100ms"], also=["latency", "fixed_delay"]),
+    ] = 0.0
+    abort: Annotated[
+        Annotated[int, Meta(ge=400, le=599)] | None,
+        about(
+            "The status of the error. Absent: the request goes on.",
+            examples=[503],
+            also=["status", "http_status", "code"],
+        ),
+    ] = None
+    percent: Annotated[
+        Annotated[float, Meta(ge=0, le=100)],
+        about("How many of a hundred requests, by chance.", examples=[5], also=["percentage", "share", "rate"]),
+    ] = 100.0
+
+    def faults(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.faults`."""
+        if self.delay == 0 and self.abort is None:
+            yield (), "injects nothing: give delay, abort or both"
+
+    def warnings(self) -> Iterator[tuple[PathKeys, str]]:
+        """See `Table.warnings`."""
+        yield (), "injects faults; remove it before production"
+
+
+FaultInjectionKey = Annotated[
+    FaultInjection | None,
+    about(
+        "Faults for tests of clients: a share of the requests waits, or is answered with an error.",
+        examples=[{"delay": "100ms", "abort": 503, "percent": 5}],
+        policy=True,
+        also=["fault", "faults", "fault_filter", "chaos"],
+    ),
+]
+
+
+class Fallback(Respond, frozen=True, kw_only=True):
+    """An answer in the place of an upstream that fails, when the tries of `retry` are spent.
+
+    A route without an upstream has no use for it.
+    """
+
+    on: Annotated[
+        Annotated[list[Cause], Meta(min_length=1)],
+        about(
+            "What is replaced: `connect` (no connection, or no target that may be asked), `reset` (no whole "
+            'and well-formed response head), `timeout` (none in time), `5xx`, `4xx`, or a status such as `"503"`.',
+            examples=[["connect", "timeout"]],
+            also=["when", "conditions", "statuses"],
+        ),
+    ] = field(default_factory=lambda: ["5xx", "connect", "reset", "timeout"])
+
+
+FallbackKey = Annotated[
+    Fallback | None,
+    about(
+        "An answer in the place of an upstream that fails.",
+        examples=[{"status": 200, "body": "[]"}],
+        policy=True,
+        also=["fallback_response", "error_page", "proxy_intercept_errors", "backup_response"],
+    ),
+]
+
+
 class PolicyKeys(Table, frozen=True, kw_only=True):
     """The policies for requests that match a route. Each key can also be set in `[defaults]`."""
 
@@ -163,6 +286,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
     concurrency: ConcurrencyKey = None
     auth: AuthKey = None
     public: PublicKey = False
+    fault_injection: FaultInjectionKey = None
     content_types: ContentTypesKey = field(default_factory=list)
     body_schema: BodySchemaKey = None
     policies: PoliciesKey = field(default_factory=list)
@@ -171,8 +295,10 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
     rewrite: RewriteKey = None
     request_headers: RequestHeadersKey = None
     response_headers: ResponseHeadersKey = None
+    fallback: FallbackKey = None
     envelope: EnvelopeKey = None
     compression: CompressionKey = None
+    deprecation: DeprecationKey = None
     security_headers: SecurityHeadersKey = None
     encoded_backslash: EncodedBackslashKey = "refuse"
     host_header: HostHeaderKey = "upstream"

@@ -20,3 +20,7 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         not be read: false, and smaller or greater than nothing. So a fault must rest on a comparison that is true.
         """
         yield from ()
+
+    def warnings(self) -> Iterator[tuple[PathKeys, str]]:
+        """What is allowed and suspicious of a key of a route, as far as its table alone can know it."""
+        yield from ()

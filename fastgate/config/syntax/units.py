@@ -74,6 +74,15 @@ def parse_instant(text: str) -> float:
         raise ValueError(f"this is not a valid time: {error}") from None
 
 
+def parse_day(text: str) -> float:
+    """When the day begins in UTC, as seconds since 1970. Raises ValueError for anything that is not a day."""
+    try:
+        day = dt.datetime.strptime(text, "%Y-%m-%d")
+    except ValueError:
+        raise ValueError('expected a day such as "2027-01-01"') from None
+    return day.replace(tzinfo=dt.UTC).timestamp()
+
+
 def format_instant(seconds: float) -> str:
     """The same time in UTC: ``2027-01-01T00:00:00Z``."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat().removesuffix("+00:00") + "Z"
