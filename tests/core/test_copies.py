@@ -10,8 +10,11 @@ from core.regions import ring
 
 from fastgate._core.delivery.balancer import RoundRobin
 from fastgate._core.delivery.health import UpstreamHealth
+from fastgate._core.delivery.mirror import Mirrored
 from fastgate._core.delivery.pool import Pool, Target
 from fastgate._core.delivery.retry import RetryRule
+from fastgate._core.delivery.split import Split
+from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.policies.header_edits import Edits
 
 
@@ -42,7 +45,8 @@ ITS_OWN = {
 
 def test_a_copy_takes_over_every_field_that_decides_about_a_try() -> None:
     core = Path(__file__).parents[2] / "fastgate" / "_core"
-    declared = (core / "exchange" / "exchange.pxd").read_text().partition("cdef class Exchange(Timed):")[2]
+    text = (core / "exchange" / "exchange.pxd").read_text()
+    declared = text.partition("cdef class Exchange(Timed):")[2].partition("\ncdef ")[0]
     pattern = r"^    cdef (?:readonly |const |unsigned )*[\w*]+ ?\*?(?:char )?\*?(\w+)(?:\[\w+\])? *(?:#.*)?$"
     fields = re.findall(pattern, declared, re.MULTILINE)
     assert {"identity", "client_ip", "path", "id", "debts", "generation", "refused_for"} <= set(fields)
@@ -89,6 +93,20 @@ def test_a_body_goes_to_both(chunked: bool) -> None:
         assert client.taken() == answer(b"ok")
         copy.send(answer(b"ok"))
         assert not copy.closed
+
+
+def test_a_mirror_around_a_split_gets_a_body_that_comes_later() -> None:
+    with world({"/unused": {}}) as play:
+        split = Split([Upstreams(play.pool, None), Upstreams(play.pool, None)], [1, 1])
+        play.route("/*", delivery=Mirrored(split, Upstreams(play.pool, None, single=True)))
+        client = play.client()
+        client.send(get(b"/", b"Content-Length: 10", method=b"PUT"), b"first")
+        client.send(b"later")
+        original, copy = play.upstreams
+        assert original.taken().endswith(b"firstlater")
+        assert copy.taken().endswith(b"firstlater")
+        original.send(answer(b"ok"))
+        assert client.taken() == answer(b"ok")
 
 
 def test_a_mirror_outlives_its_original() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from core.playbook import World, answer, asked, chunks, get, head, post, status_of, world
 
+from fastgate._core.delivery.mirror import Mirrored
+from fastgate._core.delivery.split import Split
 from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.probes.debts import Owes
 from fastgate._core.probes.deliveries import Delayed, Keeps, Plan, Spools, Streams, Watched, WatchedRule
@@ -232,6 +234,39 @@ def test_the_last_of_a_plan_answers_as_it_does() -> None:
         play.upstream.lose()
         play.upstream.lose()
         assert status_of(client.taken()) == 502
+
+
+# -- a delivery around those that would put another in their place
+
+
+@pytest.mark.parametrize("kind", ["split", "mirror"])
+@pytest.mark.parametrize("how", ["answered", "client gone", "lost"])
+def test_what_is_around_a_split_or_a_mirror_hears_all(kind: str, how: str) -> None:
+    diary: list[Any] = []
+    with world({"/unused": {}}) as play:
+        inner: Any = upstreams(play, rule=None)
+        if kind == "split":
+            inner = Split([inner, upstreams(play, rule=None)], [1, 1])
+        else:
+            inner = Mirrored(inner, upstreams(play, single=True))
+        play.route("/*", delivery=Watched(Keeps(inner), diary))
+        client = play.client()
+        client.send(get(b"/", b"Content-Length: 10", method=b"PUT"), b"first")
+        assert diary == ["begin"]
+        client.send(b"later")
+        asked_first = play.upstreams[0]
+        assert asked_first.taken().endswith(b"firstlater")
+        if how == "client gone":
+            client.lose()
+        elif how == "lost":
+            asked_first.lose()
+            assert status_of(client.taken()) == 502
+        else:
+            asked_first.send(answer(b"ok"))
+            assert client.taken() == answer(b"ok")
+        assert diary[0] == "begin"
+        assert "leave" in diary
+        assert how != "client gone" or asked_first.aborted
 
 
 # -- exactly once, whatever happens

@@ -14,6 +14,7 @@ from fastgate.testing import (
     CutShort,
     RawClient,
     RecordingUpstream,
+    UpstreamExchange,
     close,
     gateway_to,
     proxy_config,
@@ -167,6 +168,25 @@ async def test_of_a_split_and_with_a_mirror(mirrored: bool) -> None:
             await (await upstream.connection(0)).wait_ended()
             if mirrored:
                 await shadow.complete_request(0)
+
+
+async def test_with_a_hedge_both_tries_are_let_go_of() -> None:
+    """The first one that is asked says nothing, the second, beside it, has an error."""
+    asked: list[UpstreamExchange] = []
+
+    async def step(exchange: UpstreamExchange) -> None:
+        asked.append(exchange)
+        if len(asked) == 2:
+            await exchange.send(b"HTTP/1.1 500 No\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 1000)
+        await stall()(exchange)
+
+    route = {"fallback": FALLBACK, "retry": {"hedge": {"delay": "10ms"}, "budget": 10}}
+    async with RecordingUpstream(default=Answer(step)) as one, RecordingUpstream(default=Answer(step)) as other:
+        async with gateway_to(one.port, other.port, route=route) as to, RawClient(to.port) as client:
+            assert replaced(await client.request(GET))
+            for exchange in asked:
+                await exchange.connection.wait_ended()
+    assert len(asked) == 2
 
 
 async def test_a_default_says_nothing_to_a_route_without_an_upstream() -> None:

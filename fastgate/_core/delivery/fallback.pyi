@@ -8,8 +8,6 @@ class Fallback(Around):
     ``on`` has the words of a `Judgement`; "connect" is also that no target may be asked.
     """
 
-    def __init__(
-        self, inner: Delivery, instead: Delivery, *, on: Iterable[str] = ("5xx", "connect", "timeout")
-    ) -> None: ...
+    def __init__(self, inner: Delivery, instead: Delivery, *, on: Iterable[str]) -> None: ...
     @property
     def instead(self) -> Delivery: ...

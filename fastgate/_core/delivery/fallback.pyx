@@ -23,7 +23,7 @@ cdef class Fallback(Around):
     cdef readonly Delivery instead
     cdef Judgement on                  # what is replaced
 
-    def __init__(self, Delivery inner not None, Delivery instead not None, *, on=("5xx", "connect", "timeout")):
+    def __init__(self, Delivery inner not None, Delivery instead not None, *, on):
         self.inner = inner
         self.instead = instead
         self.on = Judgement(on, protocol=True)

@@ -9,6 +9,8 @@ cdef class Mirrored(Around):
     cdef readonly double sample        # share of the requests, 0 to 1
     cdef uint64_t timeout              # milliseconds
 
+    cdef int step_aside(self, Exchange x) except -1
+
 
 cdef class Fed(Debt):
     """A copy that gets the body as it comes."""

@@ -58,6 +58,8 @@ cdef class Mirrored(Around):
 
     def __init__(self, Delivery inner not None, Upstreams copies not None, *, sample=1.0, timeout=60.0):
         self.inner = inner
+        # Also one that would put another in its place: what comes of the body later comes here.
+        inner.enclose(self)
         self.copies = copies
         self.sample = sample
         self.timeout = milliseconds(timeout)
@@ -66,13 +68,13 @@ cdef class Mirrored(Around):
         cdef Exchange copy
         cdef Fed fed
         if (self.sample < 1.0 and (x.engine.random() >> 11) * (1.0 / 9007199254740992.0) >= self.sample) or x.upgrading:
-            x.delivery = self.inner
+            self.step_aside(x)
             return self.inner.begin(x)
         copy = copy_of(x, NoClient.__new__(NoClient))
         copy.total_due = x.engine.wheel.now + self.timeout
         x.engine.slab.mirrored += 1
         if x.request_complete:
-            x.delivery = self.inner
+            self.step_aside(x)
         else:
             fed = Fed.__new__(Fed)
             fed.copy = copy
@@ -87,14 +89,17 @@ cdef class Mirrored(Around):
         return 0
 
     cdef int more(self, Exchange x, bytes piece, bint complete) except -1:
-        cdef Fed fed = <Fed>x.places[FED]
+        cdef Fed fed = <Fed>x.places[FED] if x.places[FED] != NULL else None
         if complete:
-            x.delivery = self.inner
-            if fed.copy is not None:
+            self.step_aside(x)
+        if fed is not None:
+            if complete and fed.copy is not None:
                 fed.copy.request.trailers = x.request.trailers
-        fed.feed(piece, complete)
+            fed.feed(piece, complete)
         return self.inner.more(x, piece, complete)
 
-    cdef int enclose(self, Delivery outer) except -1:
-        self.outer = outer
-        return self.inner.enclose(outer)
+    cdef int step_aside(self, Exchange x) except -1:
+        """Nothing is left to do for it, but what is around it."""
+        if self.outer is None:
+            x.delivery = self.inner
+        return 0

@@ -1,4 +1,4 @@
-from fastgate._core.exchange.exchange cimport Delivery, Exchange
+from fastgate._core.exchange.exchange cimport Delivery, Exchange, Facts
 from fastgate._core.exchange.request_key cimport RequestKey
 
 
@@ -8,3 +8,8 @@ cdef class Split(Delivery):
     cdef readonly RequestKey sticky    # None: by chance
 
     cdef Delivery choose(self, Exchange x)
+    cdef Delivery chosen(self, Exchange x)
+
+
+cdef class Choice(Facts):
+    cdef Delivery way

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from fastgate._core.exchange.exchange import Delivery
+from fastgate._core.exchange.exchange import Delivery, Facts
 from fastgate._core.exchange.request_key import RequestKey
 
 class Split(Delivery):
@@ -17,3 +17,6 @@ class Split(Delivery):
     def bounds(self) -> tuple[float, ...]: ...
     @property
     def sticky(self) -> RequestKey | None: ...
+
+class Choice(Facts):
+    """The way that a split has chosen."""

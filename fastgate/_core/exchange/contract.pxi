@@ -55,7 +55,7 @@ cdef class Delivery:
     What it delivers it tells by `tell_answered`, with the head in ``x.response`` and ``x.source`` set where a body
     follows, by `tell_piece` and by `tell_failed`. That goes to the delivery around it, ``outer``, which may keep it,
     change it, or ask somebody else; it goes outwards from there, and at last to the exchange. One that has no more to
-    say of an exchange puts another in its place: ``x.delivery``.
+    say of an exchange, and nothing around it, puts another in its place: ``x.delivery``.
 
     What it knows of one exchange lies in `Facts` or in a `Debt`. `move` lets what it does for one exchange go on for
     another, which is a copy without a client: see `detach`. `arriving` is the head of the answer that is coming in.
