@@ -11,7 +11,8 @@ from core.frames_peer import BROKEN, CANCELLED, REFUSED, ROOM, FrameServer, Peer
 
 from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.exchange.route import Route, Runtime
-from fastgate._core.exchange.worker import Engine, live_counts
+from fastgate._core.exchange.worker import Engine
+from fastgate._core.probes.core import live_counts
 from fastgate._core.probes.frames import FrameClient, FrameUpstream
 from fastgate._core.routing.router import Router
 from fastgate.testing import Answer, RawClient, RecordingUpstream, proxy_config, respond, start_gateway

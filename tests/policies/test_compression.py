@@ -468,7 +468,7 @@ async def test_libraries_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(compression, "installed_codings", lambda: ("gzip",))
     route = {"name": "r", "path": "/*", "upstream": "u"}
     rest = {"upstreams": {"u": {"targets": ["a:1"]}}}
-    said = r"encodings\[0\]: \"br\" needs brotli: pip install 'fastgate\[compression\]'"
+    said = r"encodings\[0\]: \"br\" needs the package brotli: pip install 'fastgate\[compression\]'"
     with pytest.raises(ConfigError, match=said):
         GatewayConfig.from_dict({"routes": [{**route, "compression": {"encodings": ["br", "gzip"]}}], **rest})
     config = GatewayConfig.from_dict({"routes": [{**route, "compression": True}], **rest})

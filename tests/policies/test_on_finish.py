@@ -243,7 +243,7 @@ def test_a_name_that_is_nearly_that_of_the_hook() -> None:
     class Misspelled(Policy):
         def on_finished(self, request: Request, outcome: Outcome) -> None: ...
 
-    with pytest.raises(PluginError, match='"on_finished", which is no hook, did you mean "on_finish"'):
+    with pytest.raises(PluginError, match='on_finished is not a valid hook, did you mean "on_finish"'):
         check_class(Misspelled)
 
 
