@@ -275,9 +275,9 @@ cdef class ClientStream(ClientSide):
         if kind == TRAILERS:
             x.request.trailers = payload or None
             cause = request_trailers(x) if payload else OK
-            return x.request_body(None, True) if cause == OK else x.broke_off(None, cause)
+            return x.body_arrived(None, True) if cause == OK else x.broke_off(None, cause)
         self.flow.arrived(PyBytes_GET_SIZE(payload), self.held != 0)
-        return x.request_body(payload or None, last)
+        return x.body_arrived(payload or None, last)
 
     cdef int hold(self, int reason) except -1:
         self.held |= reason
