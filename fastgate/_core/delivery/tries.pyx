@@ -266,11 +266,10 @@ cdef class Upstreams(Delivery):
         return self.give(x, t, piece, last)
 
     cdef int piece(self, Exchange x, bytes piece, bint last) except -1:
-        cdef Try t = try_of(x)
         if last:
-            self.done(x, t)
-        if t.state == KEEPING:
-            return self.keep_piece(x, t, piece, last)
+            self.done(x, try_of(x))
+        if (<Try>x.places[TRY]).state == KEEPING:
+            return self.keep_piece(x, try_of(x), piece, last)
         return self.tell_piece(x, piece, last)
 
     cdef int failed(self, Exchange x, int cause) except -1:

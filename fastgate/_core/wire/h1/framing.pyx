@@ -228,6 +228,13 @@ cdef bytes take(Framing* framing, bytes data, Py_ssize_t* offset, int* progress)
     cdef Py_ssize_t first = 0
     cdef bytes body = None
     cdef char* out = NULL
+    if framing.kind == BY_LENGTH and offset[0] == 0 and 0 < length <= framing.remaining:
+        # Most reads of a large body are nothing else.
+        framing.remaining -= length
+        framing.done = framing.remaining == 0
+        offset[0] = length
+        progress[0] = COMPLETE if framing.done else MORE
+        return data
     while True:
         consumed = start = size = 0
         progress[0] = feed(framing, p + offset[0], length - offset[0], &consumed, &start, &size)
