@@ -125,6 +125,16 @@ async def test_answers_without_a_limit_say_nothing(traffic):
     assert not any("ratelimit" in name for name in response.fields.names)
 
 
+async def test_a_request_that_no_limit_was_asked_for_is_told_nothing_of_the_one_before(traffic):
+    """Refused before the limits, on a connection whose last request they counted."""
+    client = await traffic.serve(limited({"rate": 9, "per": HOUR}, max_body="10B"))
+    counted = await client.request(GET)
+    refused = await client.request(post(b"x" * 11))
+    assert (counted.status, refused.status) == (200, 413)
+    assert "ratelimit" in counted.fields
+    assert quotas(refused) == (None, None)
+
+
 async def test_answers_of_failures_carry_the_fields_too(traffic):
     client = await traffic.serve(limited({"rate": 3, "per": HOUR}), upstreams={"backend": [traffic.refusing_port()]})
     response = await client.request(GET)
