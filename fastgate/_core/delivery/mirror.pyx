@@ -19,6 +19,7 @@ from fastgate._core.exchange.exchange cimport (
     copy_of,
     new_place,
 )
+from fastgate._core.memory.hashing cimport fraction_of
 
 from fastgate._core.exchange.timers import milliseconds
 
@@ -67,7 +68,7 @@ cdef class Mirrored(Around):
     cdef int begin(self, Exchange x) except -1:
         cdef Exchange copy
         cdef Fed fed
-        if (self.sample < 1.0 and (x.engine.random() >> 11) * (1.0 / 9007199254740992.0) >= self.sample) or x.upgrading:
+        if (self.sample < 1.0 and fraction_of(x.engine.random()) >= self.sample) or x.upgrading:
             self.step_aside(x)
             return self.inner.begin(x)
         copy = copy_of(x, NoClient.__new__(NoClient))

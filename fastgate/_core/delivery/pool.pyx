@@ -46,6 +46,7 @@ from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.request_key cimport RequestKey, find_steady_key
 from fastgate._core.exchange.worker cimport Engine
 from fastgate._core.memory.store cimport Budget
+from fastgate._core.memory.hashing cimport fraction_of
 from fastgate._core.wire.h1.upstream cimport UpstreamConnection
 from fastgate._core.wire.pooled cimport IDLE, RESERVED, STARTING, Home, PooledConnection
 
@@ -436,7 +437,7 @@ cdef class Pool(Upstream):
         for i in range(<int>len(self.targets)):
             if not self.skip[i]:
                 total += self.reserve[i]
-        at = (mix(word) >> 11) * (1.0 / 9007199254740992.0) * total
+        at = fraction_of(mix(word)) * total
         for i in range(<int>len(self.targets)):
             if not self.skip[i] and self.reserve[i] > 0.0:
                 last = i

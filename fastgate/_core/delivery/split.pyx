@@ -3,14 +3,14 @@
 Theory of operation. Each way has a part of the span from 0 to 1, as long as its share of the weights, in the order
 of the configuration. A request is a point in it: by chance, or, where the split is sticky, by the hash of its key. When
 a weight grows, the parts of those behind it move; so the last one, where people write the canary, only ever gains the
-keys next to its border. O(ways). The
-chosen one takes the place of the split where nothing is around that.
+keys next to its border. O(ways). The chosen one takes the place of the split where nothing is around that.
 """
 
 from libc.stdint cimport uint64_t
 
 from fastgate._core.exchange.exchange cimport Delivery, Exchange, Facts, new_place
 from fastgate._core.exchange.request_key cimport RequestKey, find_steady_key
+from fastgate._core.memory.hashing cimport fraction_of
 
 
 cdef int CHOICE = new_place()      # only where there is a delivery around the split
@@ -86,7 +86,7 @@ cdef class Split(Delivery):
         cdef int i
         if self.sticky is None or not find_steady_key(x, self.sticky, b"split", &hash):
             hash = x.engine.random()
-        point = (hash >> 11) * (1.0 / 9007199254740992.0)
+        point = fraction_of(hash)
         for i in range(len(self.bounds) - 1):
             if point < <double>self.bounds[i]:
                 return <Delivery>self.ways[i]

@@ -9,3 +9,8 @@ cdef extern from "memory/hashing.h" nogil:
     uint64_t mix64(uint64_t word) noexcept
     # A key of 16 bytes for what has this name, out of another one.
     void siphash_derive(unsigned char* out16, const unsigned char* key16, const void* name, size_t length) noexcept
+
+
+cdef inline double fraction_of(uint64_t word) noexcept nogil:
+    """A number from 0 to below 1: evenly drawn where the word is."""
+    return (word >> 11) * (1.0 / 9007199254740992.0)

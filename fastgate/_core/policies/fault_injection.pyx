@@ -24,6 +24,7 @@ from fastgate._core.exchange.exchange cimport (
     policy_failed,
     problem_answer,
 )
+from fastgate._core.memory.hashing cimport fraction_of
 
 cdef int PAUSE = new_place()
 cdef Spares spare_pauses = Spares.__new__(Spares)
@@ -76,7 +77,7 @@ cdef class FaultInjection(Gate):
 
     cdef int enter(self, Exchange x) except -1:
         cdef Pause pause
-        if (x.engine.random() >> 11) * (1.0 / 9007199254740992.0) >= self.share:
+        if fraction_of(x.engine.random()) >= self.share:
             return PASSED
         if self.delay == 0:
             return self.strike(x)
