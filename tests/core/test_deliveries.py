@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from core.playbook import World, answer, asked, chunks, get, head, post, status_of, world
 
+from fastgate._core.delivery.hedge import Hedged
 from fastgate._core.delivery.mirror import Mirrored
+from fastgate._core.delivery.retry import RetryRule
 from fastgate._core.delivery.split import Split
 from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.probes.debts import Owes
-from fastgate._core.probes.deliveries import Delayed, Keeps, Plan, Spools, Streams, Watched, WatchedRule
+from fastgate._core.probes.deliveries import Delayed, Detaches, Keeps, Plan, Spools, Streams, Watched, WatchedRule
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
@@ -144,8 +146,13 @@ def test_an_answer_that_was_cut_is_not_played_again() -> None:
 # -- one that goes on without its client
 
 
-def lagging(play: World) -> tuple[Any, Any, Spools]:
-    spools = Spools(upstreams(play))
+def lagging(play: World, kind: str = "") -> tuple[Any, Any, Spools]:
+    inner: Any = upstreams(play)
+    if kind == "split":
+        inner = Split([inner, upstreams(play)], [1, 1])
+    elif kind == "hedged":
+        inner = Hedged(play.pool, RetryRule(hedge_delay=0.1))
+    spools = Spools(inner)
     play.route("/*", delivery=spools)
     client = play.client()
     client.send(get())
@@ -155,9 +162,10 @@ def lagging(play: World) -> tuple[Any, Any, Spools]:
     return client, upstream, spools
 
 
-def test_a_try_goes_on_without_a_client_that_lags() -> None:
+@pytest.mark.parametrize("kind", ["", "split", "hedged"])
+def test_a_try_goes_on_without_a_client_that_lags(kind: str) -> None:
     with world({"/unused": {}}) as play:
-        client, upstream, spools = lagging(play)
+        client, upstream, spools = lagging(play, kind)
         assert (spools.detached, upstream.reading) == (1, True)
         upstream.send(b"b" * 100, b"c" * 100, b"d" * 100)
         assert (spools.finished, play.pool.targets[0].idle) == (1, 1)
@@ -187,6 +195,40 @@ def test_a_try_that_breaks_off_without_its_client_is_told_to_it() -> None:
         assert client.taken().endswith(b"b" * 100)
         assert client.closed
         assert spools.finished == 0
+
+
+@pytest.mark.parametrize("state", ["connected", "connecting", "in the queue", "hedged"])
+def test_what_has_not_been_answered_yet_goes_on_without_its_client(state: str) -> None:
+    """A try in whatever state: a connection is there for the one that goes on, and its places are given back."""
+    with world({"/unused": {}}, targets=2 if state == "hedged" else 1, pool={"max_connections": 1}) as play:
+        inner: Any = Hedged(play.pool, RetryRule(hedge_delay=0.1)) if state == "hedged" else upstreams(play)
+        play.route("/later", delivery=Detaches(inner))
+        play.route("/*", delivery=upstreams(play))
+        waiting = play.loop.create_future()
+        if state == "connecting":
+            play.connecting.extend([waiting, waiting])
+        if state in ("connected", "in the queue"):
+            play.client().send(get(b"/first"))
+            assert b"GET /first" in play.upstream.taken()
+        if state == "connected":
+            play.upstream.send(answer(b"of the first"))
+        client = play.client()
+        client.send(get(b"/later"))
+        assert status_of(client.taken()) == 202
+        if state == "connecting":
+            waiting.set_result(None)
+        elif state == "in the queue":
+            play.upstream.send(answer(b"of the first"))
+        elif state == "hedged":
+            play.pass_time(0.2)
+        play.loop.run()
+        late = [each for each in play.upstreams if b"GET /later" in each.taken()]
+        assert len(late) == (2 if state == "hedged" else 1)
+        assert len(play.upstreams) == len(late)
+        late[-1].send(answer(b"for nobody"))
+        assert [each.closed for each in late] == ([True, False] if state == "hedged" else [False])
+        assert client.taken() == b""
+        assert play.metrics()["requests"] == (2 if state in ("connected", "in the queue") else 1)
 
 
 # -- a plan
@@ -281,7 +323,7 @@ ENDS = (
 class Sequence:
     """Exchanges that end in chosen ways, one after the other and beside each other, over one `World`."""
 
-    def __init__(self, play: World) -> None:
+    def __init__(self, play: World, *, twice: bool = False) -> None:
         self.play = play
         self.diary: list[Any] = []
         self.owed: list[Any] = []
@@ -289,7 +331,7 @@ class Sequence:
             play.route(
                 path,
                 delivery=Watched(Upstreams(play.pool, None, connect_timeout=0), self.diary, raises=raises),
-                gates=[Owes(self.owed, "one", "!two")],
+                gates=[Owes(self.owed, "one", "!two", twice=twice)],
                 response_filters=[WatchedRule(self.diary), WatchedRule(self.diary, raises=True)],
                 read_timeout=5,
                 total_timeout=20,
@@ -344,14 +386,12 @@ class Sequence:
 def course(seed: int, *, twice: bool = False) -> None:
     chance = random.Random(seed)
     with world({"/unused": {}}) as play:
-        sequence = Sequence(play)
+        sequence = Sequence(play, twice=twice)
         for _ in range(chance.randrange(1, 6)):
             sequence.run(chance.choice(ENDS))
         play.engine.abort_connections()
         play.loop.run()
         play.logged.clear()
-        if twice:
-            sequence.owed.append(sequence.owed[-1])
         sequence.check(play.metrics()["requests"])
 
 

@@ -101,19 +101,8 @@ cdef class Hedged(Upstreams):
             return copy.finish(OK)
         t.stop_pause()
         self.drop(x, t)
-        t.target = other.target
-        t.connection = other.connection
-        t.admitted = other.admitted
-        t.target_admitted = other.target_admitted
-        t.in_flight = other.in_flight
-        t.number = other.number
-        other.clear()
-        if t.connection is not None:
-            t.connection.exchange = x
-            t.connection.delivery = self
-            x.source = t.connection
-            x.body_flows = True
-            copy.source = None
+        t.take_over(x, other, self)
+        copy.source = None
         response = x.response
         x.response = copy.response
         copy.response = response
@@ -142,6 +131,10 @@ cdef class Hedged(Upstreams):
     cdef int leave(self, Exchange x) except -1:
         self.end_hedge(try_of(x))
         return Upstreams.leave(self, x)
+
+    cdef int move(self, Exchange x, Exchange to) except -1:
+        self.end_hedge(try_of(x))
+        return Upstreams.move(self, x, to)
 
     cdef int end_hedge(self, Try t) except -1:
         cdef Exchange copy = t.hedge

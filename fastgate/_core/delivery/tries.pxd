@@ -57,6 +57,7 @@ cdef class Try(Facts):
 
     cdef void clear(self) noexcept
     cdef int stop_pause(self) except -1
+    cdef int take_over(self, Exchange x, Try other, Upstreams by) except -1
 
 
 cdef class Upstreams(Delivery):

@@ -112,6 +112,24 @@ cdef class Try(Facts):
             self.pause = None
         return 0
 
+    cdef int take_over(self, Exchange x, Try other, Upstreams by) except -1:
+        """What another exchange has asked is ``x``'s from now on, and this its try."""
+        self.by = by
+        self.number = other.number
+        self.target = other.target
+        self.connection = other.connection
+        self.judged = other.judged
+        self.admitted = other.admitted
+        self.target_admitted = other.target_admitted
+        self.in_flight = other.in_flight
+        other.clear()
+        if self.connection is not None:
+            self.connection.exchange = x
+            self.connection.delivery = by
+            x.source = self.connection
+            x.body_flows = True
+        return 0
+
     def go_on(self, Exchange x, uint64_t generation):
         if x.generation == generation:
             self.pause = None
@@ -231,21 +249,18 @@ cdef class Upstreams(Delivery):
         cdef Try old = try_of(x)
         cdef Try new = try_of(to)
         old.stop_pause()
-        new.by = self
+        if old.connection is None and old.state != TELLING:
+            # Nothing has been sent: whoever makes or has a connection for the one knows nothing of the other.
+            self.drop(x, old)
+            return self.begin(to)
         new.state = old.state
-        new.number = old.number
-        new.target = old.target
-        new.connection = old.connection
-        new.judged = old.judged
-        new.admitted = old.admitted
-        new.target_admitted = old.target_admitted
-        new.in_flight = old.in_flight
-        old.clear()
-        if new.connection is not None:
-            new.connection.exchange = to
-            new.connection.delivery = self
-            to.source = new.connection
-        return 0
+        new.kept_head = old.kept_head
+        new.kept_body = old.kept_body
+        new.kept_size = old.kept_size
+        new.pause_for = old.pause_for
+        old.kept_head = None
+        old.kept_body = None
+        return new.take_over(to, old, self)
 
     cdef Head arriving(self, Exchange x):
         cdef Try t = try_of(x)

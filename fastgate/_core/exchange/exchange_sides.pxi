@@ -5,8 +5,8 @@ cdef int places_taken = 0
 
 cdef int new_place() except -1:
     """A number below `PLACES` for a feature, asked for once, when its module is loaded: in ``places`` of an exchange
-    lies what it knows of that exchange. That is a `Debt`, which the exchange holds, and takes itself away from there
-    when it is settled.
+    lies what it knows of that exchange. That is `Facts`, which stay there, or a `Debt`, which takes itself away from
+    there when it is settled; the exchange holds both.
     """
     global places_taken
     if places_taken == PLACES:

@@ -6,9 +6,12 @@ class Owed(Debt):
     """Writes down that it is settled: name, reason of the cause, whether the exchange is over, fields of its head."""
 
 class Owes(Gate):
-    """Owes a debt for each name; one whose name begins with "!" raises when it is settled."""
+    """Owes a debt for each name; one whose name begins with "!" raises when it is settled.
 
-    def __init__(self, diary: list[tuple[str, str, bool, int]], *names: str) -> None: ...
+    ``twice`` plants a fault: each debt settles the one before it as well.
+    """
+
+    def __init__(self, diary: list[tuple[str, str, bool, int]], *names: str, twice: bool = False) -> None: ...
 
 class Marks(Stamp):
     """Puts one field on every answer."""

@@ -1,8 +1,9 @@
 """Debts, stamps and steps for tests: what an exchange settles, and when, as Python sees it. The gateway never loads it.
 
 Theory of operation. `Owes` is a gate that owes one debt for each of its names and writes down when each is settled; a
-name that begins with "!" raises then. `Marks` is a stamp that puts one field. `Waits` is a gate that waits without a
-task, until it is told to go on, is left, or is late.
+name that begins with "!" raises then. With ``twice`` each settles the one before it as well, which is a fault. `Marks`
+is a stamp that puts one field. `Waits` is a gate that waits without a task, until it is told to go on, is left, or is
+late.
 """
 
 from libc.stdint cimport uint32_t
@@ -15,23 +16,30 @@ from fastgate._core.memory.buffer cimport Buffer, put_bytes
 cdef class Owed(Debt):
     cdef int settle(self, Exchange x, int cause) except -1:
         self.diary.append((self.name, reason_of(cause), x.over, x.request.count))
+        if self.other is not None:
+            self.other.settle(x, cause)
         if self.name.startswith("!"):
             raise ValueError(self.name)
         return 0
 
 
 cdef class Owes(Gate):
-    def __init__(self, diary, *names):
+    def __init__(self, diary, *names, twice=False):
         self.diary = diary
         self.names = names
+        self.twice = twice
 
     cdef int enter(self, Exchange x) except -1:
         cdef Owed debt
+        cdef Owed before = None
         for name in self.names:
             debt = Owed.__new__(Owed)
             debt.diary = self.diary
             debt.name = name
             x.owe(debt)
+            if self.twice:
+                debt.other = before
+                before = debt
         return PASSED
 
 

@@ -63,6 +63,10 @@ cdef class Spools(Around):
     cdef int lag(self, Spool spool) except -1
 
 
+cdef class Detaches(Around):
+    """Answers at once, and lets what is within go on."""
+
+
 cdef class Plan(Delivery):
     cdef list parts                    # (delivery, path, fields, body)
 

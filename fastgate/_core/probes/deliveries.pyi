@@ -53,6 +53,11 @@ class Spools(Around):
     def finished(self) -> int:
         """How many of these have come to their end."""
 
+class Detaches(Around):
+    """Answers 202 at once, and lets ``inner`` go on without the client."""
+
+    def __init__(self, inner: Delivery) -> None: ...
+
 class Plan(Delivery):
     """Deliveries, each with its path, its fields and its body; the next is asked when one fails or answers 5xx."""
 

@@ -6,7 +6,7 @@ takes the answer too slowly. `Plan` asks one delivery after the other, each with
 `Watched` and `WatchedRule` write down what they hear, and raise where they are told to.
 """
 
-from fastgate._core.exchange.causes cimport OK, reason_of
+from fastgate._core.exchange.causes cimport OK, ROUTE_ANSWERED, reason_of
 from fastgate._core.exchange.exchange cimport (
     Around,
     BodyFilter,
@@ -16,6 +16,7 @@ from fastgate._core.exchange.exchange cimport (
     Facts,
     NoClient,
     Source,
+    answer_of,
     detach,
     new_place,
 )
@@ -262,6 +263,16 @@ cdef class Spools(Around):
             spool.reader = None
             return 0
         return self.inner.leave(x)
+
+
+cdef class Detaches(Around):
+    def __init__(self, Delivery inner):
+        self.inner = inner
+
+    cdef int begin(self, Exchange x) except -1:
+        self.inner.begin(x)
+        detach(x, NoClient.__new__(NoClient))
+        return x.respond(answer_of(202, [], b""), ROUTE_ANSWERED)
 
 
 # -- one after the other
