@@ -5,6 +5,7 @@ connection to an upstream is made at once, or when the play says so.
 """
 
 import asyncio
+import random
 import re
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -281,6 +282,39 @@ def world(routes: dict[str, dict[str, Any]] | None = None, **options: Any) -> It
         made.pool.close()
         raise
     made.end()
+
+
+def by_chance(play: World, chance: random.Random, *more: Callable[[], object]) -> None:
+    """A few events in any order, for three clients, whose requests are pipelined and beside each other.
+
+    They ask, are answered, lose their upstream, leave, or have to wait too long; ``more`` are others that may happen.
+    """
+    clients = [play.client() for _ in range(3)]
+
+    def ask(number: int) -> None:
+        if not clients[number].closed:
+            clients[number].send(get() * chance.randrange(1, 3))
+
+    def answers(_: int) -> None:
+        for upstream in play.upstreams:
+            if not upstream.closed and chance.random() < 0.5:
+                upstream.send(answer(b"ok"))
+
+    def upstream_lost(_: int) -> None:
+        if play.upstreams and not play.upstreams[-1].closed:
+            play.upstreams[-1].lose()
+
+    def leaves_or_waits(number: int) -> None:
+        if chance.random() < 0.3:
+            play.pass_time(6)
+        else:
+            clients[number].lose()
+            clients[number] = play.client()
+
+    events: list[Callable[[int], object]] = [ask, ask, answers, upstream_lost, leaves_or_waits]
+    events.extend(lambda _, event=event: event() for event in more)
+    for _ in range(chance.randrange(1, 12)):
+        chance.choice(events)(chance.randrange(3))
 
 
 def get(path: bytes = b"/", *fields: bytes, method: bytes = b"GET", version: bytes = b"1.1") -> bytes:

@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from core.playbook import World, answer, get, post, status_of, world
+from core.playbook import World, answer, by_chance, get, post, status_of, world
 
 from fastgate._core.probes.debts import Marks, Owes, Waits
 
@@ -114,26 +114,7 @@ def test_generated_courses_settle_each_debt_once() -> None:
     for _ in range(300):
         diary: list[Any] = []
         with world(owing(diary, retry=None, read_timeout=5)) as play:
-            clients = [play.client() for _ in range(3)]
-            for _ in range(chance.randrange(1, 12)):
-                number = chance.randrange(3)
-                match chance.randrange(5):
-                    case 0 | 1:
-                        if not clients[number].closed:
-                            clients[number].send(get() * chance.randrange(1, 3))
-                    case 2:
-                        for upstream in play.upstreams:
-                            if not upstream.closed and chance.random() < 0.5:
-                                upstream.send(answer(b"ok"))
-                    case 3:
-                        if play.upstreams and not play.upstreams[-1].closed:
-                            play.upstreams[-1].lose()
-                    case _:
-                        if chance.random() < 0.3:
-                            play.pass_time(6)
-                        else:
-                            clients[number].lose()
-                            clients[number] = play.client()
+            by_chance(play, chance)
             play.logged.clear()
             begun = play.metrics()["requests"]
         assert len(diary) == 3 * begun, f"seed {seed}"

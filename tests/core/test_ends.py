@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.playbook import Finishing, World, answer, chunks, get, head, post, status_of, world
+from core.playbook import Finishing, World, answer, by_chance, chunks, get, head, post, status_of, world
 from core.test_copies import mirrored
 
 from fastgate._core.delivery.retry import RetryRule
@@ -252,6 +252,10 @@ class Waiting:
         self.futures.pop(0).set_result(None)
         self.play.loop.run()
 
+    def go_if_any(self) -> None:
+        if self.futures:
+            self.go()
+
 
 def waiting(plugin: Waiting, **route: Any) -> dict[str, Any]:
     return {"/*": {"on_request": [Finishing(plugin.on_finish)], **route}}
@@ -387,29 +391,7 @@ def test_generated_courses_tell_each_end_once() -> None:
         with world({"/*": {**route, "retry": None, "read_timeout": 5}}) as play:
             plugin.play = play
             play.engine.runtime.observers = [Notes(diary, "!observer"), Notes(diary, "observer")]
-            clients = [play.client() for _ in range(3)]
-            for _ in range(chance.randrange(1, 12)):
-                number = chance.randrange(3)
-                match chance.randrange(6):
-                    case 0 | 1:
-                        if not clients[number].closed:
-                            clients[number].send(get() * chance.randrange(1, 3))
-                    case 2:
-                        for upstream in play.upstreams:
-                            if not upstream.closed and chance.random() < 0.5:
-                                upstream.send(answer(b"ok"))
-                    case 3:
-                        if play.upstreams and not play.upstreams[-1].closed:
-                            play.upstreams[-1].lose()
-                    case 4:
-                        if plugin.futures:
-                            plugin.go()
-                    case _:
-                        if chance.random() < 0.3:
-                            play.pass_time(6)
-                        else:
-                            clients[number].lose()
-                            clients[number] = play.client()
+            by_chance(play, chance, plugin.go_if_any)
             begun = play.metrics()["requests"]
         play.errors.clear()
         plugin.play = None

@@ -78,13 +78,7 @@ def run_both(limit: Limit, models: dict[str, Any], history: list[tuple[str, str,
 def test_a_token_bucket_is_a_bucket_of_tokens(pace: tuple[int, int], burst: int, history: Any) -> None:
     rate, per = pace
     limit = TokenBucket(rate, per, burst, entries=64)
-    run_both(limit, {key: bucket(rate, per, burst) for key in "abc"}, history)
-
-
-def bucket(rate: int, per: int, burst: int) -> Bucket:
-    made = Bucket(rate, per * S, burst)
-    made.at = START
-    return made
+    run_both(limit, {key: Bucket(rate, per * S, burst, at=START) for key in "abc"}, history)
 
 
 @given(st.integers(1, 40), st.sampled_from([0.05, 0.0777, 1, 60, 3600.001]), commands)
@@ -120,7 +114,7 @@ def test_a_bucket_of_any_rate_admits_exactly_what_flows_in(
     rate = min(rate, round(per * S))
     limit = TokenBucket(rate, per, burst, entries=64)
     per_ns = round(per * S)
-    model = bucket(rate, 1, burst)
+    model = Bucket(rate, S, burst, at=START)
     model.per = per_ns
     now, admitted = START, []
     for wait in waits:

@@ -58,13 +58,7 @@ def test_a_token_bucket_is_a_bucket_of_tokens(
 ) -> None:
     rate, per = pace
     limit = TokenBucket(rate, per, burst, overdraft=overdraft, entries=64)
-    run_both(limit, {key: bucket(rate, per * S, burst, overdraft) for key in "ab"}, history)
-
-
-def bucket(rate: int, per: int, burst: int, overdraft: int = 0) -> Bucket:
-    made = Bucket(rate, per, burst, overdraft)
-    made.at = START
-    return made
+    run_both(limit, {key: Bucket(rate, per * S, burst, overdraft, at=START) for key in "ab"}, history)
 
 
 @given(st.integers(1, 40), st.sampled_from([0.05, 0.0777, 1, 60, 3600.001]), commands)
@@ -93,7 +87,7 @@ def test_amounts_of_any_rate_are_exact(
     rate = min(rate, round(per * S))
     limit = TokenBucket(rate, per, burst, overdraft=5000, entries=64)
     per_ns = round(per * S)
-    model = bucket(rate, per_ns, burst, 5000)
+    model = Bucket(rate, per_ns, burst, 5000, at=START)
     now = START
     for number, (wait, amount, actual) in enumerate(history):
         now += int(wait * per_ns / rate)

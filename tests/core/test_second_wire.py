@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from core.frames_peer import BROKEN, CANCELLED, REFUSED, ROOM, FrameServer, Peer, Stream
+from waiting import until
 
 from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.exchange.route import Route, Runtime
@@ -233,12 +234,7 @@ async def test_an_answer_that_ends_early_ends_the_request() -> None:
         await stream.send(b"a")
         await stream.until(lambda: stream.ended)
         assert (stream.start, bytes(stream.body)) == ("413", b"no")
-        await asyncio.wait_for(until(lambda: stream.reset == CANCELLED and server.streams[0].reset == CANCELLED), 10)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
+        await until(lambda: stream.reset == CANCELLED and server.streams[0].reset == CANCELLED)
 
 
 @pytest.mark.parametrize("who", ["client", "upstream"])
@@ -259,10 +255,10 @@ async def test_cancelling_one_leaves_the_others(who: str) -> None:
             await stream.until(lambda stream=stream: bytes(stream.body) == b"begun")
         if who == "client":
             streams[1].cancel()
-            await asyncio.wait_for(until(lambda: server.streams[1].reset == CANCELLED), 10)
+            await until(lambda: server.streams[1].reset == CANCELLED)
         else:
             server.streams[1].cancel(BROKEN)
-            await asyncio.wait_for(until(lambda: streams[1].reset == BROKEN), 10)
+            await until(lambda: streams[1].reset == BROKEN)
         go_on.set()
         for stream in (streams[0], streams[2]):
             await stream.whole()
@@ -325,10 +321,10 @@ async def test_a_connection_that_is_lost_ends_what_it_carries() -> None:
         for stream in [*streams, kept]:
             await stream.until(lambda stream=stream: stream.body)
         client.transport.abort()
-        await asyncio.wait_for(until(lambda: sum(each.reset == CANCELLED for each in server.streams) == 5), 10)
+        await until(lambda: sum(each.reset == CANCELLED for each in server.streams) == 5)
         assert live_counts()["exchanges"] == 1
         server.peers[0].transport.abort()
-        await asyncio.wait_for(until(lambda: kept.reset == BROKEN), 10)
+        await until(lambda: kept.reset == BROKEN)
 
 
 async def test_frames_before_and_http_behind() -> None:

@@ -1,6 +1,5 @@
 """The access log of a running gateway: one line a request, with the right facts, whatever became of it."""
 
-import asyncio
 import datetime as dt
 import json
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from fastgate.config import ConfigError
 from fastgate.testing import (
@@ -192,7 +192,7 @@ async def test_a_client_that_leaves(path: Path) -> None:
         async with RawClient(gateway.port) as client:
             await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await upstream.request()
-        await until(lambda: path.stat().st_size > 0)
+        await until(lambda: path.stat().st_size > 0, 1.5)
     (line,) = lines(path)
     assert (line["status"], line["end"], line["bytes_out"]) == (499, "client_gone", 0)
 
@@ -242,19 +242,13 @@ async def test_lines_are_there_within_a_second_and_follow_a_rename(path: Path) -
     async with RecordingUpstream() as upstream, gateway_to(upstream.port, gateway=logging_to(path)) as gateway:
         async with RawClient(gateway.port) as client:
             await client.request(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n")
-            await until(lambda: path.stat().st_size > 0)
+            await until(lambda: path.stat().st_size > 0, 1.5)
             moved = path.rename(path.with_suffix(".1"))
             gateway.reopen_logs()
-            await until(path.exists)
+            await until(path.exists, 1.5)
             await client.request(b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n")
     assert [line["path"] for line in lines(moved)] == ["/1"]
     assert [line["path"] for line in lines(path)] == ["/2"]
-
-
-async def until(condition: Any, seconds: float = 1.5) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_path_that_cannot_be_opened_keeps_the_gateway_from_starting(tmp_path: Path) -> None:

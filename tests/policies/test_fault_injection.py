@@ -1,12 +1,12 @@
 """Faults for tests of clients: delays and errors for a share of the requests of a route."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from waiting import until
 
 from fastgate.cli import main
 from fastgate.config import ConfigError, GatewayConfig
@@ -15,12 +15,6 @@ from fastgate.testing import RawClient, RecordingUpstream, gateway_to, proxy_con
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 WARNING = "injects faults; remove it before production"
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def statuses(fault: dict[str, Any], count: int = 1, **route: Any) -> tuple[list[int], int]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from policies import plugins
 from policies.test_plugin_hooks import configured, noting
+from waiting import until
 
 from fastgate import Gateway, GatewayConfig, Policy, Request, Response, testing
 from fastgate._core.exchange.exchange import FinishMark
@@ -64,12 +65,6 @@ class Waits(Usage):
 
     async def on_shutdown(self, gateway: Gateway) -> None:
         self.order.append("shutdown")
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
