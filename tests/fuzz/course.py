@@ -74,6 +74,12 @@ class Course:
         self.requests: dict[Transport, Requests] = defaultdict(Requests)
         self.asked: dict[Transport, deque[Message]] = defaultdict(deque)
         self.unfinished: dict[Transport, deque[bytes]] = {}
+        self.surplus: dict[Transport, int] = {}
+        """After how many bytes more an upstream will have answered what it was asked, and goes on."""
+        self.ahead: set[Transport] = set()
+        """Those that have answered before they were asked: what they answer from now on is one too early."""
+        self.astray: set[bytes] = set()
+        """The tags of these answers."""
         self.reached: Counter[bytes] = Counter()
         self.seen: set[tuple[object, ...]] = set()
         """What became of exchanges, as the access log has it: something new is worth a seed."""
@@ -144,7 +150,11 @@ class Course:
             self.messages += 1
             request = self.asked[upstream].popleft() if self.asked[upstream] else early
             assert request is not None
-            parts = deque(pieces(random, self.response(upstream, request)))
+            data = self.response(upstream, request)
+            self.surplus[upstream] = data.find(b"HTTP/1.", 1)
+            if upstream in self.ahead:
+                self.astray.update(tags(data))
+            parts = deque(pieces(random, data))
             if request is early:
                 self.requests[upstream].raw = True
                 self.requests[upstream].begun = None
@@ -152,6 +162,11 @@ class Course:
         while parts and most and not upstream.closed:
             piece = parts.popleft()
             self.last.append(piece)
+            # On a connection that nobody uses surplus is seen, and ends it. When the next request has been sent,
+            # nobody can tell it from the answer to that.
+            if self.surplus[upstream] == 0 and (upstream.has_written or self.asked[upstream]):
+                self.ahead.add(upstream)
+            self.surplus[upstream] = max(self.surplus[upstream] - len(piece), 0) if self.surplus[upstream] > 0 else -1
             upstream.send(piece)
             most -= 1
         if parts and not upstream.closed:
@@ -289,7 +304,7 @@ class Course:
         for line in everyone:
             self.seen.add((line["end"], line["status"], line["route"], line["attempts"]))
         for client in clients:
-            foreign = set(tags(client.received)) - client.sent
+            foreign = set(tags(client.received)) - client.sent - self.astray
             assert not foreign, f"a client got what belongs to another: {foreign}"
         for (tag, once), times in self.reached.items():
             # A mad client may say it twice.
