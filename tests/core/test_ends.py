@@ -138,7 +138,7 @@ def test_however_it_ends_plugins_are_told_and_then_observers(way: str) -> None:
         worlds.clear()
 
 
-@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit, asyncio.CancelledError])
+@pytest.mark.parametrize("error", [ValueError, SystemExit, GeneratorExit, KeyboardInterrupt, asyncio.CancelledError])
 @pytest.mark.parametrize("way", ["answered", "upstream lost", "client gone", "stopped"])
 def test_a_hook_that_raises_is_logged_and_the_others_are_told(way: str, error: type[BaseException]) -> None:
     diary: list[Any] = []
@@ -289,7 +289,7 @@ def test_a_hook_that_waits_holds_nobody_up_and_can_read_the_request(way: str) ->
 
 
 def test_a_hook_that_waits_and_then_fails() -> None:
-    for error in (ValueError, SystemExit):
+    for error in (ValueError, SystemExit, KeyboardInterrupt):
 
         async def fails(request: Request, outcome: Outcome, error: type[BaseException] = error) -> None:
             raise error("mine")

@@ -187,7 +187,8 @@ def test_an_answer_to_a_request_whose_body_is_still_coming() -> None:
     [
         raising(ValueError), failing_later(ValueError), lambda *_: 5, lambda *_: "text",
         raising(asyncio.TimeoutError), failing_later(asyncio.CancelledError), lambda *_: Response,
-        raising(asyncio.CancelledError), raising(SystemExit), raising(GeneratorExit), raising(Harsh), endless,
+        raising(asyncio.CancelledError), raising(SystemExit), raising(GeneratorExit), raising(KeyboardInterrupt),
+        raising(Harsh), endless, failing_later(KeyboardInterrupt),
         failing_later(SystemExit), failing_later(GeneratorExit), failing_later(Harsh), lambda *_: Plain(None),
     ],
 )

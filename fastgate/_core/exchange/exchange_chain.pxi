@@ -195,9 +195,7 @@ cdef int advance(Exchange x) except -1:
                 result = hook.call(x.request_view, x.response_view)
             else:
                 result = hook.call(x.request_view, x.error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # CancelledError, SystemExit and GeneratorExit among them
+        except BaseException as error:  # CancelledError, SystemExit and KeyboardInterrupt among them
             if hook.meter is not None:
                 hook.ran(x, began)
             return policy_failed(x, error)
@@ -244,7 +242,7 @@ async def wait_for(Exchange x, uint64_t generation, awaitable):
         if x.generation != generation:
             raise
         error = RuntimeError("the policy was cancelled")
-    except (KeyboardInterrupt, GeneratorExit):
+    except GeneratorExit:
         raise
     except BaseException as raised:
         error = raised
@@ -375,8 +373,6 @@ cdef bint finish_hooks(Exchange x) except -1:
         began = clock_us() if hook.meter is not None else 0
         try:
             result = hook.call(x.request_view, outcome)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
             if hook.meter is not None:
                 hook.ran(x, began)
@@ -498,8 +494,8 @@ async def error_of(awaitable):
     """Waits, and gives what was raised meanwhile; None: nothing."""
     try:
         result = await awaitable
-    except (CancelledError, KeyboardInterrupt, GeneratorExit):
+    except (CancelledError, GeneratorExit):
         raise
-    except BaseException as error:  # SystemExit would end the worker
+    except BaseException as error:  # SystemExit and KeyboardInterrupt would end the worker
         return error
     return None if result is None else wrong_result(result)

@@ -70,8 +70,6 @@ cdef bytes filter_request(Exchange x, bytes piece, bint last):
     try:
         for filter in x.route.request_filters:
             made = filter.feed(x, made, last, False)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
         # Nothing more of it is of use, to nobody.
         x.sending_stopped = True
@@ -145,8 +143,6 @@ cdef int filter_response(Exchange x, bytes piece, bint last) except -1:
 cdef int pass_piece(Exchange x, Chain chain, bytes piece, bint last) except -1:
     try:
         piece = through(x, chain, piece, last)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
         return filter_failed(x, chain.working, error)
     if piece is None or not alive(x, chain):
