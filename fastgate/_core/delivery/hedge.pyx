@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-A hedge is a copy of the exchange with one try (`SecondTry`), begun `hedge_delay` after the first one. When the hedge's
+A hedge is a copy of the exchange with one try (`SecondTry`), begun `hedge_delay` after the first one. It counts
+among the tries, and its target is one of those that have been asked, whatever comes of it. When the hedge's
 answer comes first, the original *adopts* its connection and response head and goes on as if it had asked that target
 itself. A failure, or an answer that is to be tried again, on either side leaves it to the other; when both have failed,
 the last failure is dealt with as any.
@@ -13,7 +14,7 @@ A copy ends in one way, `finish`, and its client, a `HedgeClient`, tells the ori
 from libc.stdint cimport uint64_t
 
 from fastgate._core.delivery.retry cimport RetryRule
-from fastgate._core.delivery.tries cimport ASKING, KEEPING, LEFT_TO_HEDGE, Try, Upstream, Upstreams, try_of
+from fastgate._core.delivery.tries cimport ASKING, KEEPING, LEFT_TO_HEDGE, Try, Upstream, Upstreams, remember, try_of
 from fastgate._core.exchange.causes cimport NO_FAILURE, OK, STOPPED
 from fastgate._core.exchange.exchange cimport PHASE_DELIVERY, Exchange, NoClient, copy_of
 from fastgate._core.exchange.head cimport Head
@@ -66,8 +67,8 @@ cdef class Hedged(Upstreams):
         client = HedgeClient.__new__(HedgeClient)
         client.original = x
         client.hedged = self
+        # It has no time of its own: that of the original ends both.
         copy = copy_of(x, client)
-        copy.total_due = x.total_due
         copy.phase = PHASE_DELIVERY
         copy.delivery = self.second
         other = try_of(copy)
@@ -75,6 +76,8 @@ cdef class Hedged(Upstreams):
         other.number = t.number
         other.tried = [t.target]
         t.hedge = copy
+        t.number += 1
+        x.tries += 1
         x.engine.slab.hedges += 1
         return self.second.ask(copy, other)
 
@@ -98,6 +101,7 @@ cdef class Hedged(Upstreams):
             t.state = ASKING
         if t.state != ASKING or (again and t.target is not None):
             self.upstream.judge(copy, other, NO_FAILURE)
+            remember(t, other.target)
             return copy.finish(OK)
         t.stop_pause()
         self.drop(x, t)
@@ -156,3 +160,14 @@ cdef class SecondTry(Upstreams):
         if client.original is None:
             return x.finish(OK)
         return client.hedged.adopt(client.original, x, piece, last)
+
+    cdef int failed(self, Exchange x, int cause) except -1:
+        cdef Exchange original
+        cdef Try t
+        if x.over:
+            return 0
+        original = (<HedgeClient>x.client).original
+        t = try_of(x)
+        if original is not None and t.target is not None:
+            remember(try_of(original), t.target)
+        return Upstreams.failed(self, x, cause)

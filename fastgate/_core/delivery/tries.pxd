@@ -80,4 +80,5 @@ cdef class Upstreams(Delivery):
     cdef void done(self, Exchange x, Try t) noexcept
 
 
+cdef int remember(Try t, object target) except -1
 cdef Try try_of(Exchange x)

@@ -298,7 +298,7 @@ cdef class Upstreams(Delivery):
         if t.target is not None and cause != UPSTREAM_STALE:
             if failure != NO_FAILURE:
                 self.upstream.judge(x, t, failure)
-            remember(t)
+            remember(t, t.target)
         if t.state == TELLING:
             return self.tell_failed(x, RESPONSE_CUT if failure & (FAILED_CONNECT | FAILED_RESET) else cause)
         self.drop(x, t)
@@ -434,7 +434,7 @@ cdef class Upstreams(Delivery):
 
     cdef int keep(self, Exchange x, Try t, bytes piece, bint last) except -1:
         if t.target is not None:
-            remember(t)
+            remember(t, t.target)
         t.kept_head = x.response
         x.response = Head.__new__(Head)
         t.kept_body = []
@@ -457,12 +457,12 @@ cdef class Upstreams(Delivery):
         return self.pause(x, t, t.pause_for)
 
 
-cdef int remember(Try t) except -1:
-    """The target of this try is not to be asked again, while there are others."""
+cdef int remember(Try t, object target) except -1:
+    """This target is not to be asked again, while there are others."""
     if t.tried is None:
-        t.tried = [t.target]
+        t.tried = [target]
     else:
-        t.tried.append(t.target)
+        t.tried.append(target)
     return 0
 
 
