@@ -110,6 +110,11 @@ QUERIES = {
     "kept": ("/new", "/old?a=1&b=%20", "/new?a=1&b=%20"),
     "empty": ("/new", "/old?", "/new?"),
     "replaced": ("/new?c=3", "/old?a=1", "/new?c=3"),
+    "before a fragment": ("/new#part", "/old?a=1", "/new?a=1#part"),
+    "empty, before a fragment": ("/new#part", "/old?", "/new?#part"),
+    "a question within a fragment": ("/new#part?b", "/old?a=1", "/new?a=1#part?b"),
+    "replaced, with a fragment": ("/new?c=3#part", "/old?a=1", "/new?c=3#part"),
+    "none, with a fragment": ("/new#part", "/old", "/new#part"),
 }
 
 

@@ -29,7 +29,10 @@ cdef class Fixed(Delivery):
             value = quote_from_bytes(value, safe=_URL).encode()
             if value.startswith(b"/"):
                 value = b"/" + value.lstrip(b"/")
-            if x.has_query and b"?" not in value:
-                value += b"?" + x.query[:x.query_length]
+            if x.has_query:
+                value, mark, fragment = value.partition(b"#")
+                if b"?" not in value:
+                    value += b"?" + x.query[:x.query_length]
+                value += mark + fragment
             fields[0] = name, value
         return x.respond(answer_of(self.status, fields, self.content), ROUTE_ANSWERED)
