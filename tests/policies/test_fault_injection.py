@@ -38,7 +38,7 @@ async def test_an_error_is_the_gateways_own(tmp_path: Path) -> None:
     problem = json.loads(answer.body)
     assert (problem["status"], problem["detail"]) == (503, "This error was injected.")
     line = json.loads(log.read_text())
-    assert (line["status"], line["end"]) == (503, "policy")
+    assert (line["status"], line["end"]) == (503, "fault_injected")
 
 
 async def test_a_request_goes_on_when_it_has_waited() -> None:

@@ -96,6 +96,7 @@ _TABLE = (
     (GATEWAY_ANSWERED, 0, NO_FAILURE, False, 0, "gateway", ""),
     (ROUTE_ANSWERED, 0, NO_FAILURE, False, 0, "route", ""),
     (MAINTENANCE, 503, NO_FAILURE, False, 60, "maintenance", "This service is under maintenance."),
+    (FAULT_INJECTED, 503, NO_FAILURE, False, 0, "fault_injected", "This error was injected."),
     (IP_DENIED, 403, NO_FAILURE, False, 0, "ip_denied", "This client may not use this service."),
     (UNAUTHENTICATED, 401, NO_FAILURE, False, 0, "unauthenticated", "Valid credentials are required."),
     (FORBIDDEN, 403, NO_FAILURE, False, 0, "forbidden", "These credentials do not allow this request."),

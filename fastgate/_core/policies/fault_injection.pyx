@@ -8,7 +8,7 @@ of those that are settled.
 
 from libc.stdint cimport uint64_t
 
-from fastgate._core.exchange.causes cimport POLICY_ANSWERED
+from fastgate._core.exchange.causes cimport FAULT_INJECTED
 from fastgate._core.exchange.exchange cimport (
     ENDED,
     LATER,
@@ -101,7 +101,5 @@ cdef class FaultInjection(Gate):
         """The error, where there is to be one."""
         if self.abort == 0:
             return PASSED
-        x.refusal_of = POLICY_ANSWERED
-        x.refusal_detail = "This error was injected."
-        x.respond(problem_answer(x, POLICY_ANSWERED, self.abort), POLICY_ANSWERED)
+        x.respond(problem_answer(x, FAULT_INJECTED, self.abort), FAULT_INJECTED)
         return ENDED
