@@ -60,7 +60,8 @@ def test_where_a_redirect_may_go(text: str, parts: tuple[str | Variable, ...]) -
         ("/a b", "must not contain"), ("/a\r\nb", "must not contain"),
         ("https://", "the host is missing"), ("https:///a", "the host is missing"),
         ("http://{path}", "the host is missing"),
-        ("https://?a", "the host is missing"), ("/{request_id}", "a redirect can use"), ("/{", "is a single brace"),
+        ("https://?a", "the host is missing"), ("/{request_id}", "a redirect can use"),
+        ("/{foo}", "variables are {host} {path} {param.NAME};"), ("/{", "is a single brace"),
         ("/{{a}}", "must not contain"),
     ],
 )  # fmt: skip

@@ -51,7 +51,7 @@ def test_the_policy_is_one_and_its_configuration_loads() -> None:
     assert isinstance(names["Tenant"], type)
     assert issubclass(names["Tenant"], Policy)
     assert Response(400, body="which tenant?").status == 400
-    assert GatewayConfig.from_dict(tomllib.loads(TOML[0].split("[[routes]]")[0] + policy_toml() + upstreams())).plugins
+    assert GatewayConfig.from_dict(tomllib.loads(TOML[0].split("[[routes]]")[0] + policy_toml())).plugins
 
 
 def test_the_traffic_configuration_loads_and_is_not_suspicious() -> None:
@@ -87,10 +87,6 @@ print(bucket.take("ada").remaining)
 def policy_toml() -> str:
     (text,) = [each for each in TOML if "[[plugins]]" in each]
     return text
-
-
-def upstreams() -> str:
-    return "\n[upstreams." + TOML[0].split("[upstreams.")[1]
 
 
 def test_the_router_answers_as_shown() -> None:

@@ -368,7 +368,11 @@ class Route(PolicyKeys, frozen=True, kw_only=True):
     ]
     methods: Annotated[
         Annotated[list[Method], Meta(min_length=1)],
-        about("Methods that match. Absent: all. GET includes HEAD.", examples=[["GET", "POST"]], also=["verbs"]),
+        about(
+            "Methods that match. Absent: all but CONNECT and TRACE. GET includes HEAD.",
+            examples=[["GET", "POST"]],
+            also=["verbs"],
+        ),
     ] = field(default_factory=list)
     hosts: Annotated[
         Annotated[list[HostPattern], Meta(min_length=1)],

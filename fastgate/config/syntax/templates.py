@@ -4,6 +4,7 @@ Header values use every variable, the target of a redirect those in `REDIRECT_VA
 """
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from fastgate.config.suggest import nearest
@@ -21,6 +22,9 @@ authenticated."""
 WHO = "key.id"
 """The variable for the id of the authenticated client."""
 
+EVERYTHING = (*VARIABLES, *FAMILIES, "key")
+"""What a variable's name may begin with."""
+
 _NOT_IN_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]""")
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -32,10 +36,11 @@ class Variable(NamedTuple):
     argument: str = ""
 
 
-def parse_template(text: str) -> tuple[str | Variable, ...]:
+def parse_template(text: str, usable: Collection[str] = EVERYTHING) -> tuple[str | Variable, ...]:
     """Literal pieces and variables in their order; adjacent literals are one piece.
 
-    Raises ValueError for a variable that does not exist and for a single brace.
+    Raises ValueError for a variable that does not exist and for a single brace. ``usable`` are those that the message
+    lists; one that is not among them is parsed all the same.
     """
     parts: list[str | Variable] = []
     literal = ""
@@ -52,7 +57,7 @@ def parse_template(text: str) -> tuple[str | Variable, ...]:
         if literal:
             parts.append(literal)
             literal = ""
-        parts.append(_variable(token.group(1)))
+        parts.append(_variable(token.group(1), usable))
     literal += text[position:]
     if literal:
         parts.append(literal)
@@ -64,7 +69,7 @@ def parse_redirect(text: str) -> tuple[str | Variable, ...]:
 
     What a path starts with is written out, or is ``{path}``: a target of two slashes is another site's.
     """
-    parts = parse_template(text)
+    parts = parse_template(text, REDIRECT_VARIABLES)
     for part in parts:
         if isinstance(part, Variable):
             if part.name not in REDIRECT_VARIABLES:
@@ -97,7 +102,7 @@ def escape_braces(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _variable(text: str) -> Variable:
+def _variable(text: str, usable: Collection[str]) -> Variable:
     name, dot, argument = text.partition(".")
     if not dot and name in VARIABLES:
         return Variable(name)
@@ -106,6 +111,7 @@ def _variable(text: str) -> Variable:
     if text == WHO:
         return Variable(name, argument)
     known = [*VARIABLES, WHO, *(f"{family}.NAME" for family in FAMILIES)]
+    known = [word for word in known if word.partition(".")[0] in usable]
     meant = nearest(text, known)
     if meant:
         raise ValueError(f"unknown variable {{{text}}}, did you mean {{{meant}}}?")
