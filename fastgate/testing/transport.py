@@ -57,6 +57,7 @@ class FakeTransport:
         self._written: deque[bytes] = deque()
         self._limits = (16_384, 65_536)
         self.mistakes = mistakes if mistakes is not None else []
+        self._paused = False
         self.unsent = 0
         self.reading = True
         self.writes = 0
@@ -103,11 +104,13 @@ class FakeTransport:
 
     def stop_taking(self) -> None:
         """The peer takes no more bytes: the gateway is told to write nothing."""
+        self._paused = True
         self._protocol.pause_writing()
         self._settle()
 
     def take_on(self) -> None:
         """The peer takes bytes again."""
+        self._paused = False
         self._protocol.resume_writing()
         self._settle()
 
@@ -118,6 +121,7 @@ class FakeTransport:
     def pieces(self) -> list[bytes]:
         """The same, write by write."""
         self._settle()
+        self._take_from_socket()
         pieces = [*self._written]
         self._written.clear()
         return pieces
@@ -131,6 +135,14 @@ class FakeTransport:
     def lingers(self) -> bool:
         """False: the gateway wants the connection to be reset when it closes."""
         return self._socket is None or self._socket.lingers
+
+    def _take_from_socket(self) -> None:
+        """What the gateway has sent past the transport, as it may while nothing is unsent."""
+        if self._socket is not None and (data := self._socket.arrived()):
+            if self.unsent:
+                self.mistakes.append(f"sent past what is unsent: {data!r}")
+            self.writes += 1
+            self._written.append(data)
 
     def _deliver(self) -> None:
         self._settle()
@@ -148,6 +160,7 @@ class FakeTransport:
             protocol, self._protocol = self._protocol, None
             protocol.connection_lost(error)
         if self._socket is not None:
+            self._take_from_socket()
             self._socket.close()
 
     def _made_socket(self) -> _QuietSocket:
@@ -163,8 +176,12 @@ class FakeTransport:
             return
         if not isinstance(data, bytes) or not data:
             self.mistakes.append(f"not bytes, or none of them, were written: {data!r}")
+        self._take_from_socket()
         self.writes += 1
         self._written.append(data)
+        if self.unsent > self._limits[1] and not self._paused:
+            self._paused = True
+            self._protocol.pause_writing()
 
     def writelines(self, pieces: list[bytes]) -> None:
         """One write."""
@@ -197,7 +214,7 @@ class FakeTransport:
         return self.unsent
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Low and high, which move nothing here."""
+        """Low and high: a write is held to be too much while more than the latter is unsent, as the test has it."""
         return self._limits
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -243,7 +260,17 @@ class _QuietSocket:
     def __init__(self) -> None:
         self._own, self.peer = socket.socketpair()
         self._own.setblocking(False)
+        self.peer.setblocking(False)
         self.lingers = True
+
+    def arrived(self) -> bytes:
+        pieces = []
+        try:
+            while piece := self.peer.recv(1 << 20):
+                pieces.append(piece)
+        except OSError:  # nothing more, or the peer is closed
+            pass
+        return b"".join(pieces)
 
     def fileno(self) -> int:
         return self._own.fileno()

@@ -13,7 +13,17 @@ from fastgate._core.delivery.retry import RetryRule
 from fastgate._core.delivery.split import Split
 from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.probes.debts import Owes
-from fastgate._core.probes.deliveries import Delayed, Detaches, Keeps, Plan, Spools, Streams, Watched, WatchedRule
+from fastgate._core.probes.deliveries import (
+    Delayed,
+    Detaches,
+    Keeps,
+    Lies,
+    Plan,
+    Spools,
+    Streams,
+    Watched,
+    WatchedRule,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
@@ -141,6 +151,116 @@ def test_an_answer_that_was_cut_is_not_played_again() -> None:
         other.send(get())
         play.upstream.send(answer(b"anew"))
         assert (other.taken(), keeps.replayed) == (answer(b"anew"), 0)
+
+
+# -- one that lies in memory
+
+LYING = bytes(range(256)) * 1200
+
+
+def lies() -> Lies:
+    return Lies(OK % len(LYING), LYING)
+
+
+def rest_of(client: Any) -> bytes:
+    """All that comes, as the client takes it."""
+    pieces = []
+    while piece := client.taken():
+        pieces.append(piece)
+        client.unsent = 0
+        if not client.closed:
+            client.take_on()
+    return b"".join(pieces)
+
+
+def test_a_body_in_memory_leaves_in_one_write_with_its_head() -> None:
+    delivery = Lies(OK % 10_000, LYING[:10_000])
+    with world({"/*": {"delivery": delivery}}) as play:
+        client = play.client()
+        client.send(get())
+        (only,) = client.pieces()
+        assert only.endswith(b"\r\n\r\n" + LYING[:10_000])
+        assert delivery.let_go == 1
+
+
+def test_a_body_in_memory_waits_for_a_client_that_takes_no_more() -> None:
+    delivery = lies()
+    with world({"/*": {"delivery": delivery}}) as play:
+        client = play.client()
+        client.unsent = 1
+        client.send(get())
+        got = client.taken()
+        assert 0 < len(got) < len(LYING)
+        assert client.taken() == b""
+        assert delivery.let_go == 0
+        client.unsent = 0
+        client.take_on()
+        got += rest_of(client)
+        assert got.partition(b"\r\n\r\n")[2] == LYING
+        assert delivery.let_go == 1
+        assert client.get_write_buffer_limits() == (16_384, 65_536)
+
+
+@pytest.mark.parametrize("way", ["hook", "hook waits", "filter", "both", "around", "HTTP/1.0"])
+def test_what_has_to_see_a_body_in_memory_gets_it_in_pieces(way: str) -> None:
+    delivery = lies()
+    diary: list[Any] = []
+    with world({"/unused": {}}) as play:
+        waiting = play.loop.create_future()
+
+        def hook(*_: object) -> Any:
+            diary.append("hook")
+            return waiting if way in ("hook waits", "both") else None
+
+        options: dict[str, Any] = {"on_response": [hook]} if "hook" in way or way == "both" else {}
+        if way in ("filter", "both"):
+            options["response_filters"] = [WatchedRule(diary)]
+        keeps = Keeps(delivery) if way == "around" else None
+        play.route("/*", delivery=keeps or delivery, **options)
+        client = play.client()
+        client.send(get(version=b"1.0") if way == "HTTP/1.0" else get())
+        if way in ("hook waits", "both"):
+            assert client.taken() == b""
+            assert delivery.let_go == 0
+            waiting.set_result(None)
+        got = rest_of(client)
+        body = got.partition(b"\r\n\r\n")[2]
+        if b"Transfer-Encoding: chunked" in got:
+            body = unchunked(body)
+        assert body == LYING
+        assert delivery.let_go == 1
+        assert ("hook" in diary) == ("hook" in way or way == "both")
+
+
+def unchunked(data: bytes) -> bytes:
+    pieces = []
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        pieces.append(data[: int(size, 16)])
+        data = data[int(size, 16) + 2 :]
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("way", ["client", "stopped", "late", "hook raises"])
+def test_a_body_in_memory_is_let_go_however_it_ends(way: str) -> None:
+    delivery = lies()
+
+    def raises(_: object) -> None:
+        raise ValueError("mine")
+
+    hooks = {"on_response": [raises]} if way == "hook raises" else {}
+    with world({"/*": {"delivery": delivery, "total_timeout": 5, **hooks}}) as play:
+        client = play.client()
+        client.unsent = 1
+        client.send(get())
+        if way == "client":
+            client.lose()
+        elif way == "stopped":
+            play.engine.abort_connections()
+        elif way == "late":
+            play.pass_time(6)
+        assert (delivery.begun, delivery.let_go) == (1, 1)
+        play.errors.clear()
 
 
 # -- one that goes on without its client

@@ -28,6 +28,7 @@ cdef enum:
     RATE_SPAN = 10000                  # milliseconds over which a peer's rate is averaged
     WRITE_TIME = 60000                 # milliseconds without a byte taken, where no route says it
     ASK_EVERY = 1000                   # milliseconds between looks at a connection that is not read or takes no more
+    SLICE = 65536                      # bytes of a body that a slow filter takes in a turn, or that are copied at once
 
 
 cdef class Source(Timed):
@@ -35,11 +36,17 @@ cdef class Source(Timed):
 
     `hold` stops it for a reason, `release` takes that reason away; it goes on when none is left. What is held is the
     body of one exchange: where a connection carries several, the others go on.
+
+    One whose bytes lie ``in_memory`` shows those that are next by `ready`: the client's side takes them from there and
+    says how many by `took`. After that the memory may change.
     """
     cdef unsigned char full_duplex     # an answer that begins early does not end the request
+    cdef unsigned char in_memory
 
     cdef int hold(self, int reason) except -1
     cdef int release(self, int reason) except -1
+    cdef Py_ssize_t ready(self, const char** at) noexcept
+    cdef int took(self, Py_ssize_t count) except -1
 
 
 cdef class Peer:
@@ -70,6 +77,7 @@ cdef class Side(Source):
     cdef int held                      # Hold
     cdef unsigned char write_paused
     cdef unsigned char connected
+    cdef unsigned char eager           # its transport says so at once when the kernel does not take all, for `draw`
     cdef int fd
     cdef int64_t written               # bytes so far
     cdef int64_t taken                 # of these, what the peer had taken when that was last looked at
@@ -102,6 +110,7 @@ cdef class ClientSide(Side):
 
     cdef int send_response(self, Exchange x, bytes piece, bint last) except -1
     cdef int send_body(self, Exchange x, bytes piece, bint last) except -1
+    cdef int draw(self, Exchange x) except -1
     cdef int send_interim(self, Exchange x) except -1
     cdef int send_continue(self, Exchange x) except -1
     cdef int cut(self, Exchange x) except -1

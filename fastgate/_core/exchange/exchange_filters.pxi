@@ -23,10 +23,6 @@ The length of a body that is changed is not known: unless it is there at once, i
 A route without filters has no chain, and its exchanges are in another phase (SENDING, not FILTERING).
 """
 
-cdef enum:
-    SLICE = 65536              # bytes that a slow filter takes in one turn of the loop
-
-
 # -- requests
 
 cdef bint begin_request(Exchange x) except -1:

@@ -39,6 +39,14 @@ cdef class Source(Timed):
     cdef int release(self, int reason) except -1:
         return 0
 
+    cdef Py_ssize_t ready(self, const char** at) noexcept:
+        """How many bytes lie at ``at``; 0: it has none in memory."""
+        return 0
+
+    cdef int took(self, Py_ssize_t count) except -1:
+        """So many of them are on their way, or are kept elsewhere."""
+        return 0
+
 
 cdef class Peer:
     cdef int identify(self, object transport, object listener, object trusted) except -1:
@@ -222,6 +230,16 @@ cdef class ClientSide(Side):
 
     cdef int send_body(self, Exchange x, bytes piece, bint last) except -1:
         return 0
+
+    cdef int draw(self, Exchange x) except -1:
+        """Takes what it can now of the body that ``x.source`` has in memory. None of it: the source will be released
+        when there is room. Here it is copied, piece by piece.
+        """
+        cdef const char* at
+        cdef Py_ssize_t size = min(x.source.ready(&at), <Py_ssize_t>SLICE)
+        cdef bytes piece = PyBytes_FromStringAndSize(at, size)
+        x.source.took(size)
+        return self.send_body(x, piece, False)
 
     cdef int send_interim(self, Exchange x) except -1:
         """The 1xx response that lies in ``x.response``."""

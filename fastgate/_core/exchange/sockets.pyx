@@ -41,11 +41,19 @@ cdef extern from *:
     #endif
         return size;
     }
+    static ssize_t send_two(int fd, const char *first, size_t first_length, const char *second, size_t second_length) {
+        struct iovec parts[2] = {{(void *)first, first_length}, {(void *)second, second_length}};
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+        return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
     """
     int tcp_state(int fd) nogil
     int tcp_is_closing(int state) nogil
     int tcp_is_reset(int state) nogil
     long output_queue(int fd) nogil
+    Py_ssize_t send_two(
+        int fd, const char* first, size_t first_length, const char* second, size_t second_length
+    ) nogil
 
 cdef bytes _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -63,6 +71,14 @@ cdef bint is_reset(int fd) noexcept:
 cdef long unacknowledged(int fd) noexcept:
     """Bytes that were written to the socket and that the peer has not acknowledged."""
     return output_queue(fd)
+
+
+cdef Py_ssize_t send_now(
+    int fd, const char* head, Py_ssize_t head_length, const char* body, Py_ssize_t length
+) noexcept:
+    """How many bytes of the two the kernel takes at once. 0 for an error too: the transport's next write meets it."""
+    cdef Py_ssize_t sent = send_two(fd, head, head_length, body, length)
+    return sent if sent > 0 else 0
 
 
 cdef bint is_quiet(int fd) noexcept:

@@ -1,5 +1,6 @@
 from fastgate._core.exchange.exchange cimport Around, BodyFilter, BodyRule, Delivery, Exchange, Facts, Source
 from fastgate._core.exchange.head cimport Head
+from fastgate._core.delivery.stored cimport Stored
 
 
 cdef class Known(Facts):
@@ -22,6 +23,18 @@ cdef class Streams(Delivery):
     cdef bytes head
     cdef object make
     cdef readonly int made             # pieces so far, of all exchanges
+
+
+cdef class Lying(Stored):
+    cdef Lies lies
+    cdef bytes body
+
+
+cdef class Lies(Delivery):
+    cdef bytes head
+    cdef bytes body
+    cdef readonly int begun
+    cdef readonly int let_go
 
 
 cdef class Delayed(Around):

@@ -20,6 +20,20 @@ class Streams(Delivery):
     def made(self) -> int:
         """Pieces so far, the end among them."""
 
+class Lying(Source):
+    """A body in memory that is gone when it is let go."""
+
+class Lies(Delivery):
+    """Answers with a head, given as its bytes, and a body that lies in memory."""
+
+    def __init__(self, head: bytes, body: bytes) -> None: ...
+    @property
+    def begun(self) -> int:
+        """How many answers."""
+    @property
+    def let_go(self) -> int:
+        """Of how many the memory has been given back."""
+
 class Delayed(Around):
     """Waits so many seconds before it lets ``inner`` begin."""
 

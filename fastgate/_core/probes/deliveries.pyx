@@ -1,11 +1,14 @@
 """Deliveries and a filter for tests: what a contract has to allow is shown by something that does it.
 
-The gateway never loads it. `Streams` answers by itself, from a generator, as fast as the client takes it. `Delayed`
-waits before it begins. `Keeps` keeps an answer and plays it again. `Spools` lets the try go on without a client that
-takes the answer too slowly. `Plan` asks one delivery after the other, each with its own path, credential and body.
-`Watched` and `WatchedRule` write down what they hear, and raise where they are told to.
+The gateway never loads it. `Streams` answers by itself, from a generator, as fast as the client takes it. `Lies` has
+its answer in memory. `Delayed` waits before it begins. `Keeps` keeps an answer and plays it again. `Spools` lets the
+try go on without a client that takes the answer too slowly. `Plan` asks one delivery after the other, each with its own
+path, credential and body. `Watched` and `WatchedRule` write down what they hear, and raise where they are told to.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
+
+from fastgate._core.delivery.stored cimport Stored
 from fastgate._core.exchange.causes cimport OK, ROUTE_ANSWERED, reason_of
 from fastgate._core.exchange.exchange cimport (
     Around,
@@ -103,6 +106,36 @@ cdef class Streams(Delivery):
         cdef Known facts = known(x, STREAM)
         if facts.what is not None:
             (<Stream>facts.what).exchange = None
+            facts.what = None
+        return 0
+
+
+cdef class Lying(Stored):
+    cdef int let_go(self) except -1:
+        self.lies.let_go += 1
+        self.body = None
+        return 0
+
+
+cdef class Lies(Delivery):
+    def __init__(self, head, body):
+        self.head = head
+        self.body = body
+
+    cdef int begin(self, Exchange x) except -1:
+        cdef Lying body = Lying.__new__(Lying)
+        body.lies = self
+        # Memory of its own, which is gone when it is let go.
+        body.body = PyBytes_FromStringAndSize(self.body, len(self.body))
+        self.begun += 1
+        known(x, STREAM).what = body
+        fill(x.response, self.head)
+        return body.begin(self, x, body.body, len(self.body))
+
+    cdef int leave(self, Exchange x) except -1:
+        cdef Known facts = known(x, STREAM)
+        if facts.what is not None:
+            (<Lying>facts.what).leave()
             facts.what = None
         return 0
 

@@ -31,6 +31,7 @@ from fastgate._core.exchange.exchange cimport (
     HOLD_PIPELINE,
     HOLD_SINK,
     HOLD_WAIT,
+    SLICE,
     WAITS_FOR_HEAD,
     WAITS_FOR_NOTHING,
     WAITS_FOR_REQUEST,
@@ -47,7 +48,7 @@ from fastgate._core.wire.h1.framing cimport BROKEN, COMPLETE, MORE, by_chunks, b
 from fastgate._core.wire.h1.framing cimport put_last_chunk, take
 from fastgate._core.exchange.head cimport Head, is_host
 from fastgate._core.routing.networks cimport normal_address
-from fastgate._core.exchange.sockets cimport is_closing, is_reset
+from fastgate._core.exchange.sockets cimport is_closing, is_reset, send_now
 from fastgate._core.wire.room cimport YOUNG, admitted, leave_share, share_of
 
 cdef enum:
@@ -57,6 +58,8 @@ cdef enum:
     LINGER_TIME = 30000        # milliseconds that an answered client may go on sending
     LINGER_QUIET = 5000        # … and may send nothing meanwhile
     INLINE_BODY = 16384        # up to so many body bytes are copied behind the head; more are written on their own
+
+include "client_memory.pxi"
 
 
 cdef class ClientConnection(ClientSide):
@@ -393,6 +396,8 @@ cdef class ClientConnection(ClientSide):
         self.until_close = ending.until_close
         # the body, or what is there of it
         if self.bodiless or size == 0:
+            if not last and x.source is not None and x.source.in_memory and not self.chunked and not self.bodiless:
+                return draw_behind(self, x)
             if self.chunked and last:
                 put_last_chunk(buffer, answer_trailers(x))
             self.put_out(x)
@@ -449,6 +454,9 @@ cdef class ClientConnection(ClientSide):
             return 0
         self.engine.buffer.length = 0
         return self.put_chunk(x, piece, last) if size or last else 0
+
+    cdef int draw(self, Exchange x) except -1:
+        return draw_on(self, x)
 
     cdef int send_interim(self, Exchange x) except -1:
         cdef Buffer* buffer = &self.engine.buffer
