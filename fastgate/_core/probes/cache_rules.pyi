@@ -1,4 +1,7 @@
 from collections.abc import Iterable
+from typing import Any
+
+from fastgate._core.delivery.cache.rules import CacheRules
 
 def date(text: bytes, now: int) -> int | None:
     """The seconds since 1970 of an HTTP date; None: it is none."""
@@ -19,3 +22,60 @@ def request_directives(head: bytes) -> tuple[dict[str, int], str | None]:
 
 def age(head: bytes) -> int | None:
     """The seconds of Age in the head of an answer; None: there is none that counts."""
+
+def judge(
+    rules: CacheRules,
+    request: bytes,
+    answer: bytes,
+    *,
+    identity: bool = False,
+    forwarded: bool = False,
+    wall: int = 0,
+    asked: int = 0,
+    received: int = 0,
+) -> dict[str, Any]:
+    """What is said of an answer when it comes: ``obstacle``, ``audience``, ``rule``, ``lifetime``, ``born``,
+    ``fresh_until``, ``swr_until``, ``sie_until`` (milliseconds) and ``flags``.
+
+    ``wall`` is seconds since 1970; ``asked`` and ``received`` are milliseconds of another clock.
+    """
+
+def use(rules: CacheRules, judged: dict[str, Any], request: bytes, now: int) -> tuple[str, bool, bool, int]:
+    """How a stored answer may be used for a request; whether it may after a failed validation; whether the client wants
+    504 without it; its age in seconds.
+    """
+
+def method_kind(rules: CacheRules, request: bytes) -> int:
+    """What the method of a request is for the cache: the number of a `MethodKind`."""
+
+class Written:
+    """What is written into a buffer, as bytes."""
+
+def vary(rules: CacheRules, answer: bytes, record: bytes | None = None) -> bytes | None:
+    """The record of the fields that select an answer, joined with those of another record; None: it fits no other
+    request, or they are too many.
+    """
+
+def record(text: bytes) -> list[bytes] | None:
+    """The names of a record; None: it is none."""
+
+def selecting_value(request: bytes, name: bytes) -> bytes | None:
+    """The value of a request field as it stands in a key; None: the request does not have the field."""
+
+def key(
+    rules: CacheRules,
+    request: bytes,
+    record: bytes = b"",
+    *,
+    route: bytes,
+    parts: list[bytes | None] | None = None,
+    **texts: bytes | None,
+) -> bytes | None:
+    """The bytes of a key: the primary one, and behind it the fields of a record; None: their values are too long.
+
+    ``texts``: upstream, scheme, host, port, path, query, identity, credential, content_type, body; ``parts``: one for
+    each of the rules' key. What is None is not there.
+    """
+
+def query(rules: CacheRules, text: bytes) -> bytes | None:
+    """A query as it is forwarded; None: nothing is left of it."""

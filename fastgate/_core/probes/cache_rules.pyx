@@ -8,6 +8,9 @@ None.
 """
 
 from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport calloc, free
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastgate._core.delivery.cache.dates cimport read_date
 from fastgate._core.delivery.cache.directives cimport (
@@ -37,7 +40,60 @@ from fastgate._core.delivery.cache.directives cimport (
     read_line,
     read_request_directives,
 )
+from fastgate._core.delivery.cache.freshness cimport (
+    BY_BYPASS,
+    BY_COOKIE,
+    BY_CREDENTIAL,
+    BY_END,
+    BY_LENGTH,
+    BY_METHOD,
+    BY_NO_LIFETIME,
+    BY_NO_STORE,
+    BY_PRIVATE,
+    BY_REQUEST,
+    BY_SET_COOKIE,
+    BY_STATUS,
+    BY_TYPE,
+    BY_VARY,
+    FOR_ALL,
+    FOR_IDENTITY,
+    NEVER_STALE,
+    NO_MAX_STALE,
+    OF_EXPIRES,
+    OF_HEURISTIC,
+    OF_MAX_AGE,
+    OF_S_MAXAGE,
+    OF_TTL,
+    USE_FRESH,
+    USE_STALE,
+    USE_WHILE_REVALIDATING,
+    VALIDATE_ALWAYS,
+    VALIDATE_NO_CACHE,
+    VALIDATE_REQUESTED,
+    VALIDATE_STALE,
+    Freshness,
+    Judgement,
+    Moments,
+    age_at,
+    request_facts,
+    usable_after_failure,
+    use_of,
+)
+from fastgate._core.delivery.cache.freshness cimport judge as judge_answer
+from fastgate._core.delivery.cache.freshness cimport only_if_cached as wants_504
+from fastgate._core.delivery.cache.key cimport NAMESPACE, KeyFacts, Text, put_primary, put_query, put_secondary
+from fastgate._core.delivery.cache.rules cimport CacheRules
+from fastgate._core.delivery.cache.vary cimport (
+    NEVER_THE_SAME,
+    VaryNames,
+    join_names,
+    put_record,
+    put_value,
+    read_record,
+    read_vary,
+)
 from fastgate._core.exchange.head cimport NAMES_PASS, Head
+from fastgate._core.memory.buffer cimport Buffer, free_buffer
 from fastgate._core.probes.core cimport at_the_edge
 
 cdef dict WORDS = {
@@ -47,6 +103,21 @@ cdef dict WORDS = {
     "immutable": IMMUTABLE, "only-if-cached": ONLY_IF_CACHED, "max-stale": ANY_STALE,
 }
 cdef dict SOURCES = {CACHE_CONTROL: "cache-control", TARGETED: "targeted", PRAGMA: "pragma"}
+cdef dict OBSTACLES = {
+    BY_BYPASS: "bypass", BY_METHOD: "method", BY_STATUS: "status", BY_TYPE: "type", BY_NO_STORE: "no-store",
+    BY_REQUEST: "request", BY_PRIVATE: "private", BY_SET_COOKIE: "set-cookie", BY_VARY: "vary", BY_END: "end",
+    BY_LENGTH: "length", BY_NO_LIFETIME: "lifetime", BY_CREDENTIAL: "credential", BY_COOKIE: "cookie",
+}
+cdef dict AUDIENCES = {FOR_IDENTITY: "identity", FOR_ALL: "all"}
+cdef dict LIFETIMES = {
+    OF_S_MAXAGE: "s-maxage", OF_MAX_AGE: "max-age", OF_EXPIRES: "expires", OF_TTL: "ttl", OF_HEURISTIC: "heuristic",
+}
+cdef dict FLAGS = {"validate": VALIDATE_ALWAYS, "never-stale": NEVER_STALE, "no-max-stale": NO_MAX_STALE}
+cdef dict USES = {
+    USE_FRESH: "fresh", USE_STALE: "stale", USE_WHILE_REVALIDATING: "while revalidating",
+    VALIDATE_STALE: "validate: stale", VALIDATE_REQUESTED: "validate: request",
+    VALIDATE_NO_CACHE: "validate: no-cache",
+}
 
 
 cdef Head head_of(bytes data, bint request):
@@ -120,3 +191,165 @@ def age(bytes head):
     """The seconds of Age in the head of an answer; None: there is none that counts."""
     cdef uint32_t seconds = 0
     return seconds if read_age(head_of(head, False), &seconds) else None
+
+
+def judge(
+    CacheRules rules not None, bytes request, bytes answer, *, bint identity=False, bint forwarded=False,
+    int64_t wall=0, int64_t asked=0, int64_t received=0,
+):
+    """What is said of an answer when it comes: whether it is stored, for whom, and how long it is fresh."""
+    cdef Head head = head_of(request, True)
+    cdef Directives wanted
+    cdef Judgement judgement
+    cdef Moments moments
+    cdef int method = rules.method_kind(head)
+    moments.wall = wall
+    moments.asked = asked
+    moments.received = received
+    read_request_directives(head, &wanted)
+    facts = request_facts(rules, head, identity, forwarded)
+    judge_answer(rules, method, facts, &wanted, head_of(answer, False), &moments, &judgement)
+    return {
+        "obstacle": OBSTACLES.get(judgement.obstacle),
+        "audience": AUDIENCES.get(judgement.audience),
+        "rule": LIFETIMES.get(judgement.rule),
+        "lifetime": judgement.lifetime,
+        "born": judgement.freshness.born,
+        "fresh_until": judgement.freshness.fresh_until,
+        "swr_until": judgement.freshness.swr_until,
+        "sie_until": judgement.freshness.sie_until,
+        "flags": {name for name, bit in FLAGS.items() if judgement.freshness.flags & <uint32_t>bit},
+    }
+
+
+def use(CacheRules rules not None, dict judged, bytes request, int64_t now):
+    """How a stored answer may be used for a request; whether it may after a failed validation; whether the client wants
+    504 without it; its age.
+    """
+    cdef Directives wanted
+    cdef Freshness freshness
+    freshness.born = judged["born"]
+    freshness.fresh_until = judged["fresh_until"]
+    freshness.swr_until = judged["swr_until"]
+    freshness.sie_until = judged["sie_until"]
+    freshness.flags = 0
+    for name in judged["flags"]:
+        freshness.flags |= <uint32_t>FLAGS[name]
+    read_request_directives(head_of(request, True), &wanted)
+    return (
+        USES[use_of(rules, &freshness, &wanted, now)],
+        usable_after_failure(rules, &freshness, &wanted, now),
+        wants_504(rules, &wanted),
+        age_at(&freshness, now),
+    )
+
+
+def method_kind(CacheRules rules not None, bytes request):
+    """What the method of a request is for the cache: the number of a `MethodKind`."""
+    return rules.method_kind(head_of(request, True))
+
+
+cdef class Written:
+    """What is written into a buffer, as bytes."""
+
+    cdef Buffer buffer
+
+    def __dealloc__(self):
+        free_buffer(&self.buffer)
+
+    cdef bytes text(self):
+        return self.buffer.data[:self.buffer.length] if self.buffer.length else b""
+
+
+def vary(CacheRules rules not None, bytes answer, bytes record=None):
+    """The record of the fields that select an answer, joined with those of another record; None: it fits no other
+    request, or they are too many.
+    """
+    cdef VaryNames names, others
+    cdef Written written = Written()
+    cdef Head head = head_of(answer, False)
+    cdef const unsigned char* p
+    if read_vary(rules, head, &names) == NEVER_THE_SAME:
+        return None
+    if record is not None:
+        p = <const unsigned char*>PyBytes_AS_STRING(record)
+        if read_record(p, len(record), &others) == NEVER_THE_SAME:
+            raise ValueError("not a valid record")
+        if join_names(&names, &others) == NEVER_THE_SAME:
+            return None
+    put_record(&written.buffer, &names)
+    return written.text()
+
+
+def record(bytes text):
+    """The names of a record; None: it is none."""
+    cdef VaryNames names
+    if read_record(at_the_edge(text), len(text), &names) == NEVER_THE_SAME:
+        return None
+    return [(<const char*>names.name[i])[:names.length[i]] for i in range(names.count)]
+
+
+def selecting_value(bytes request, bytes name):
+    """The value of a request field as it stands in a key; None: the request does not have the field."""
+    cdef Written written = Written()
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(name)
+    return written.text() if put_value(&written.buffer, head_of(request, True), p, len(name)) else None
+
+
+cdef Text text_of(object text):
+    cdef Text made
+    made.p = NULL
+    made.length = -1
+    if text is not None:
+        made.p = <const unsigned char*>PyBytes_AS_STRING(<bytes?>text)
+        made.length = PyBytes_GET_SIZE(<bytes>text)
+    return made
+
+
+def key(CacheRules rules not None, bytes request, bytes record=b"", *, bytes route, list parts=None, **texts):
+    """The bytes of a key: the primary one, and behind it the fields of a record; None: their values are too long.
+
+    ``texts``: upstream, scheme, host, port, path, query, identity, credential, content_type, body; ``parts``: one for
+    each of the rules' key. What is None is not there.
+    """
+    cdef KeyFacts facts
+    cdef VaryNames names
+    cdef Written written = Written()
+    cdef Head head = head_of(request, True)
+    cdef Text* given
+    cdef int i
+    parts = parts or [None] * len(rules.key)
+    if len(route) != NAMESPACE or len(parts) != len(rules.key):
+        raise ValueError("a route has 16 bytes, and each part of the key a text or None")
+    if read_record(<const unsigned char*>PyBytes_AS_STRING(record), len(record), &names) == NEVER_THE_SAME:
+        raise ValueError("not a valid record")
+    facts.route = <const unsigned char*>PyBytes_AS_STRING(route)
+    facts.upstream = text_of(texts.get("upstream"))
+    facts.scheme = text_of(texts.get("scheme"))
+    facts.host = text_of(texts.get("host"))
+    facts.port = text_of(texts.get("port"))
+    facts.path = text_of(texts.get("path"))
+    facts.query = text_of(texts.get("query"))
+    facts.identity = text_of(texts.get("identity"))
+    facts.credential = text_of(texts.get("credential"))
+    facts.content_type = text_of(texts.get("content_type"))
+    facts.body = text_of(texts.get("body"))
+    given = <Text*>calloc(len(parts) + 1, sizeof(Text))
+    if given == NULL:
+        raise MemoryError
+    try:
+        for i in range(len(parts)):
+            given[i] = text_of(parts[i])
+        facts.parts = given
+        put_primary(&written.buffer, rules, head, &facts)
+        if put_secondary(&written.buffer, head, &names) < 0:
+            return None
+        return written.text()
+    finally:
+        free(given)
+
+
+def query(CacheRules rules not None, bytes text):
+    """A query as it is forwarded; None: nothing is left of it."""
+    cdef Written written = Written()
+    return written.text() if put_query(&written.buffer, rules, at_the_edge(text), len(text)) else None
