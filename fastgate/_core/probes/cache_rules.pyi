@@ -79,3 +79,38 @@ def key(
 
 def query(rules: CacheRules, text: bytes) -> bytes | None:
     """A query as it is forwarded; None: nothing is left of it."""
+
+def select(
+    request: bytes, stored: bytes, length: int, *, received: int = 0, now: int = 0
+) -> tuple[int | tuple[int, int, int] | None, int]:
+    """What a client gets of a stored answer: 200, 304, 206 with the first and the last byte, 416, or None: the request
+    passes by. The second is what the request wishes, as bits.
+    """
+
+def not_modified_fields(stored: bytes) -> list[bytes]:
+    """The names of the fields of a stored answer that belong in a 304."""
+
+def stored_lines(rules: CacheRules, answer: bytes, request_id: bytes | None = None) -> bytes:
+    """The lines of an answer that are stored."""
+
+def merged_lines(
+    rules: CacheRules, stored: bytes, update: bytes, request_id: bytes | None = None
+) -> bytes | None:
+    """The lines of a stored answer after a 304; None: the 304 is about another representation."""
+
+def validators(stored: bytes) -> bytes:
+    """The conditions of a request that validates a stored answer, as lines."""
+
+def age_line(seconds: int) -> bytes:
+    """Age as the cache writes it."""
+
+def cache_status(
+    forwarded: int = 0,
+    *,
+    forward_status: int = 0,
+    ttl: int | None = None,
+    stored: bool = False,
+    collapsed: bool = False,
+    detail: bytes | None = None,
+) -> bytes:
+    """Cache-Status as the cache writes it; ``forwarded`` is the number of a `Forwarded`."""

@@ -12,6 +12,18 @@ from libc.stdlib cimport calloc, free
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from fastgate._core.delivery.cache.conditions cimport (
+    A_PART,
+    NOT_HERE,
+    NOT_MODIFIED,
+    NOT_SATISFIABLE,
+    THE_WHOLE,
+    Selection,
+    in_not_modified,
+    same_representation,
+    wishes,
+)
+from fastgate._core.delivery.cache.conditions cimport select as select_part
 from fastgate._core.delivery.cache.dates cimport read_date
 from fastgate._core.delivery.cache.directives cimport (
     ANY_STALE,
@@ -81,6 +93,18 @@ from fastgate._core.delivery.cache.freshness cimport (
 )
 from fastgate._core.delivery.cache.freshness cimport judge as judge_answer
 from fastgate._core.delivery.cache.freshness cimport only_if_cached as wants_504
+from fastgate._core.delivery.cache.heads cimport (
+    FWD_PARTIAL,
+    SAYS_COLLAPSED,
+    SAYS_STORED,
+    SAYS_TTL,
+    CacheStatus,
+    put_age,
+    put_cache_status,
+    put_merged,
+    put_stored,
+    put_validators,
+)
 from fastgate._core.delivery.cache.key cimport NAMESPACE, KeyFacts, Text, put_primary, put_query, put_secondary
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.vary cimport (
@@ -118,6 +142,7 @@ cdef dict USES = {
     VALIDATE_STALE: "validate: stale", VALIDATE_REQUESTED: "validate: request",
     VALIDATE_NO_CACHE: "validate: no-cache",
 }
+cdef dict ANSWERED = {THE_WHOLE: 200, NOT_MODIFIED: 304, A_PART: 206, NOT_SATISFIABLE: 416, NOT_HERE: None}
 
 
 cdef Head head_of(bytes data, bint request):
@@ -353,3 +378,86 @@ def query(CacheRules rules not None, bytes text):
     """A query as it is forwarded; None: nothing is left of it."""
     cdef Written written = Written()
     return written.text() if put_query(&written.buffer, rules, at_the_edge(text), len(text)) else None
+
+
+def select(bytes request, bytes stored, int64_t length, *, int64_t received=0, int64_t now=0):
+    """What a client gets of a stored answer: 200, 304, 206 with the first and the last byte, 416, or None: the request
+    passes by. The second is what the request wishes, as bits.
+    """
+    # Only one of them can lie where nothing is behind it.
+    cdef Head answer = kept(stored)
+    cdef Head head = head_of(request, True)
+    cdef Selection selection
+    select_part(head, answer, length, received, now, &selection)
+    status = ANSWERED[selection.answered]
+    return (status, selection.first, selection.last) if status == 206 else status, wishes(head)
+
+
+cdef Head kept(bytes data):
+    """A head in memory of its own."""
+    cdef Head head = Head.__new__(Head)
+    head.data = data
+    if head.scan(<const unsigned char*>PyBytes_AS_STRING(data), len(data), False, 1 << 20) != len(data) \
+            or head.index(False, NAMES_PASS) != 0:
+        raise ValueError("not a valid head")
+    return head
+
+
+def not_modified_fields(bytes stored):
+    """The names of the fields of a stored answer that belong in a 304."""
+    cdef Head head = kept(stored)
+    return [head.p[head.fields[i].name:head.fields[i].name + head.fields[i].name_length]
+            for i in range(head.count) if in_not_modified(head, i)]
+
+
+def stored_lines(CacheRules rules not None, bytes answer, bytes request_id=None):
+    """The lines of an answer that are stored."""
+    cdef Directives found
+    cdef Written written = Written()
+    cdef Head head = kept(answer)
+    read_directives(head, rules.targeted, &found)
+    put_stored(&written.buffer, rules, head, &found, request_id)
+    return written.text()
+
+
+def merged_lines(CacheRules rules not None, bytes stored, bytes update, bytes request_id=None):
+    """The lines of a stored answer after a 304; None: the 304 is about another representation."""
+    cdef Written written = Written()
+    cdef Head old = kept(stored)
+    cdef Head new = kept(update)
+    if not same_representation(old, new):
+        return None
+    put_merged(&written.buffer, rules, old, new, request_id)
+    return written.text()
+
+
+def validators(bytes stored):
+    """The conditions of a request that validates a stored answer, as lines."""
+    cdef Written written = Written()
+    put_validators(&written.buffer, kept(stored))
+    return written.text()
+
+
+def age_line(int64_t seconds):
+    """Age as the cache writes it."""
+    cdef Written written = Written()
+    put_age(&written.buffer, seconds)
+    return written.text()
+
+
+def cache_status(
+    int forwarded=0, *, int forward_status=0, ttl=None, bint stored=False, bint collapsed=False, bytes detail=None
+):
+    """Cache-Status as the cache writes it; ``forwarded`` is the number of a `Forwarded`."""
+    cdef Written written = Written()
+    cdef CacheStatus status
+    if not 0 <= forwarded <= FWD_PARTIAL:
+        raise ValueError("not a reason to forward")
+    status.forwarded = forwarded
+    status.forward_status = forward_status
+    status.parts = (0 if ttl is None else SAYS_TTL) | (SAYS_STORED if stored else 0) \
+        | (SAYS_COLLAPSED if collapsed else 0)
+    status.ttl = 0 if ttl is None else ttl
+    status.detail = NULL if detail is None else PyBytes_AS_STRING(detail)
+    put_cache_status(&written.buffer, &status)
+    return written.text()

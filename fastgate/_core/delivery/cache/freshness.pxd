@@ -99,8 +99,8 @@ cdef void judge(
     Judgement* judgement
 ) noexcept
 cdef void renew(
-    CacheRules rules, uint32_t facts, const Directives* said, Head answer, int status, const Moments* moments,
-    Judgement* judgement
+    CacheRules rules, uint32_t facts, const Directives* said, Head answer, Head message, int status,
+    const Moments* moments, Judgement* judgement
 ) noexcept
 cdef int use_of(CacheRules rules, const Freshness* freshness, const Directives* asked, int64_t now) noexcept
 cdef bint usable_after_failure(

@@ -233,12 +233,13 @@ cdef bint identity_separates(CacheRules rules, uint32_t facts) noexcept:
 
 
 cdef void renew(
-    CacheRules rules, uint32_t facts, const Directives* said, Head answer, int status, const Moments* moments,
-    Judgement* judgement
+    CacheRules rules, uint32_t facts, const Directives* said, Head answer, Head message, int status,
+    const Moments* moments, Judgement* judgement
 ) noexcept:
     """Finds the lifetime of an answer, how old it is and how long it may be used stale.
 
-    For an answer that a 304 has updated ``answer`` is the merged head, and ``status`` that of the stored answer.
+    ``message`` is what has come, whose Age counts. For an answer that a 304 has updated, ``answer`` is the merged head
+    and ``status`` that of the stored answer.
     """
     cdef Freshness* freshness = &judgement.freshness
     cdef bint public = (said.words & PUBLIC) != 0
@@ -279,7 +280,7 @@ cdef void renew(
     age = moments.received - moments.asked
     if age < 0:
         age = 0
-    if read_age(answer, &seconds):
+    if read_age(message, &seconds):
         age += <int64_t>seconds * 1000
     if apparent > age:
         age = apparent
@@ -313,7 +314,7 @@ cdef void judge(
     ``method`` is a `MethodKind`, ``facts`` are `RequestFacts`, ``asked`` the directives of the request.
     """
     read_directives(answer, rules.targeted, &judgement.said)
-    renew(rules, facts, &judgement.said, answer, answer.status, moments, judgement)
+    renew(rules, facts, &judgement.said, answer, answer, answer.status, moments, judgement)
     judgement.audience = FOR_NONE
     judgement.obstacle = obstacle_to(rules, method, facts, asked, answer, judgement)
     if judgement.obstacle == NO_OBSTACLE:
