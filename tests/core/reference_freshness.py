@@ -274,7 +274,8 @@ def use(rules: Rules, stored: Judged, said: reference.Said, now: int) -> str:
     limit = said["max-stale="] * 1000 if "max-stale=" in said else 10**15 if "max-stale" in said else -1
     if -fresh_for <= limit and "no-max-stale" not in stored.flags:
         return "stale"
-    if now < stored.swr_until and ("max-age" not in said or limit >= 0):
+    content = -fresh_for <= limit or not {"max-age", "max-stale="} & set(said)
+    if now < stored.swr_until and content:
         return "while revalidating"
     return "validate: stale"
 

@@ -242,6 +242,19 @@ def test_for_whom_an_answer_is_stored(
     assert (found["audience"], found["obstacle"]) == (audience, obstacle)
 
 
+@pytest.mark.parametrize(("method", "methods", "kind"), [
+    ("GET", ["GET", "HEAD"], "answered"), ("HEAD", ["GET", "HEAD"], "head"), ("HEAD", ["GET"], "passes by"),
+    ("GET", ["QUERY"], "passes by"), ("get", ["GET"], "invalidates"), ("OPTIONS", ["GET"], "passes by"),
+    ("TRACE", ["GET"], "passes by"), ("QUERY", ["GET"], "passes by"), ("QUERY", ["QUERY"], "body"),
+    ("POST", ["GET"], "invalidates"), ("POST", ["GET", "POST"], "body"), ("PUT", ["GET"], "invalidates"),
+    ("DELETE", ["GET", "POST"], "invalidates"), ("BREW", ["GET"], "invalidates"),
+])  # fmt: skip
+def test_what_a_method_is_for_the_cache(method: str, methods: list[str], kind: str) -> None:
+    kinds = ["answered", "head", "body", "passes by", "invalidates"]
+    found = cache_rules.method_kind(CacheRules(methods=methods), request_head([], method.encode()))
+    assert kinds[found] == kind
+
+
 def test_neither_ttl_nor_heuristics_touch_the_answer_to_a_credential() -> None:
     assert cached(b"must-revalidate", identity=True, ttl=60)["rule"] is None
     assert cached(b"must-revalidate, public", identity=True, ttl=60)["rule"] == "ttl"
@@ -280,6 +293,8 @@ def used(said: bytes, now: int, request: bytes = b"", **options: Any) -> str:
     (b"max-age=9", 11, b"", {"stale_while_revalidate": 30}, "while revalidating"),
     (b"max-age=9, stale-while-revalidate=3, must-revalidate", 11, b"", {}, "validate: stale"),
     (b"max-age=9, stale-while-revalidate=30", 11, b"max-age=20", {}, "validate: stale"),
+    (b"max-age=9, stale-while-revalidate=30", 11, b"max-stale=1", {}, "validate: stale"),
+    (b"s-maxage=9, stale-while-revalidate=30", 11, b"max-age=20, max-stale=5", {}, "while revalidating"),
 ])  # fmt: skip
 def test_how_a_stored_answer_is_used(
     said: bytes, now: int, request_said: bytes, options: dict[str, Any], use: str

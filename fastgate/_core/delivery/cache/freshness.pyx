@@ -395,8 +395,9 @@ cdef int use_of(CacheRules rules, const Freshness* freshness, const Directives* 
             patient = (asked.words & ANY_STALE) != 0
         if patient and not freshness.flags & NO_MAX_STALE:
             return USE_STALE
-        # Who says how old it may be, and nothing of stale answers, wants none (section 5.2.1.1).
-        if asked.max_age != NO_SECONDS and asked.max_stale == NO_SECONDS and not asked.words & ANY_STALE:
+        # A client that says how stale it may be, or how old and nothing of stale answers, wants none that is older
+        # (sections 5.2.1.1 and 5.2.1.2).
+        if not patient and (asked.max_stale != NO_SECONDS or asked.max_age != NO_SECONDS):
             return VALIDATE_STALE
     return USE_WHILE_REVALIDATING if now < freshness.swr_until else VALIDATE_STALE
 
