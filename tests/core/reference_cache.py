@@ -163,6 +163,9 @@ SF_MEMBER = re.compile(
     + rb")"
 )  # fmt: skip
 
+SF_STRING_MEMBER = rb"(?P<string>" + _STRING + rb")" + _PARAMETERS
+"""A member of a list that is a string."""
+
 
 def dictionary(line: bytes) -> dict[str, object] | None:
     """Name → True, False, an int, BROKEN for what cannot be a directive's argument, or the text in a string or token

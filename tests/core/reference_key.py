@@ -91,3 +91,34 @@ def query(
         kept = sorted(kept, key=name_of)
     left = b"&".join(kept)
     return None if not left and len(kept) < len(parameters) else left
+
+
+# -- tags
+
+
+def listed_strings(line: bytes) -> list[bytes] | None:
+    """The strings of a list of Structured Fields; None: an error, or a member that is not a string."""
+    found = []
+    at = 0
+    member = re.compile(reference.SF_STRING_MEMBER + rb"[ \t]*(?:,[ \t]*(?=[\s\S])|\Z)")
+    while at < len(line):
+        part = member.match(line, at)
+        if part is None:
+            return None
+        found.append(re.sub(rb"\\(.)", rb"\1", part["string"][1:-1]))
+        at = part.end()
+    return found
+
+
+def groups(fields: Fields, name: bytes) -> list[bytes]:
+    lines = [listed_strings(line) for line in reference.values(fields, name)]
+    return [] if None in lines else [each for line in lines for each in line or ()]
+
+
+def tags(fields: Fields) -> list[tuple[bytes, bool]] | None:
+    """The tags of an answer and whether each is a group; None: more than 64."""
+    commas = [part.strip(b" \t") for line in reference.values(fields, b"cache-tag") for part in line.split(b",")]
+    spaces = [part for line in reference.values(fields, b"surrogate-key") for part in re.split(rb"[ \t]", line)]
+    found = [(tag, False) for tag in commas + spaces if tag]
+    found += [(group, True) for group in groups(fields, b"cache-groups")]
+    return found if len(found) <= 64 else None

@@ -114,3 +114,9 @@ def cache_status(
     detail: bytes | None = None,
 ) -> bytes:
     """Cache-Status as the cache writes it; ``forwarded`` is the number of a `Forwarded`."""
+
+def tags(answer: bytes) -> list[tuple[bytes, bool]] | None:
+    """The tags of an answer, each with whether it is a group; None: they are too many."""
+
+def invalidated_groups(answer: bytes) -> list[bytes] | None:
+    """The groups of Cache-Group-Invalidation; None: they are too many."""

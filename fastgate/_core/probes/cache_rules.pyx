@@ -107,6 +107,7 @@ from fastgate._core.delivery.cache.heads cimport (
 )
 from fastgate._core.delivery.cache.key cimport NAMESPACE, KeyFacts, Text, put_primary, put_query, put_secondary
 from fastgate._core.delivery.cache.rules cimport CacheRules
+from fastgate._core.delivery.cache.tags cimport TOO_MANY_TAGS, Tags, put_tag, read_groups, read_tags
 from fastgate._core.delivery.cache.vary cimport (
     NEVER_THE_SAME,
     VaryNames,
@@ -461,3 +462,30 @@ def cache_status(
     status.detail = NULL if detail is None else PyBytes_AS_STRING(detail)
     put_cache_status(&written.buffer, &status)
     return written.text()
+
+
+cdef list tag_texts(const Tags* found):
+    cdef Written written
+    cdef list texts = []
+    for i in range(found.count):
+        written = Written()
+        put_tag(&written.buffer, &found.tag[i])
+        texts.append((written.text(), bool(found.tag[i].group)))
+    return texts
+
+
+def tags(bytes answer):
+    """The tags of an answer, each with whether it is a group; None: they are too many."""
+    cdef Tags found
+    cdef Head head = head_of(answer, False)
+    return tag_texts(&found) if read_tags(head, &found) != TOO_MANY_TAGS else None
+
+
+def invalidated_groups(bytes answer):
+    """The groups of Cache-Group-Invalidation; None: they are too many."""
+    cdef Tags found
+    cdef Head head = head_of(answer, False)
+    found.count = 0
+    if read_groups(head, b"cache-group-invalidation", 24, &found) == TOO_MANY_TAGS:
+        return None
+    return [text for text, _ in tag_texts(&found)]

@@ -15,4 +15,5 @@ cdef struct Item:
     int kind                           # ItemKind
 
 
+cdef Py_ssize_t next_listed(const unsigned char* p, Py_ssize_t length, Py_ssize_t i, Item* item) noexcept nogil
 cdef Py_ssize_t next_item(const unsigned char* p, Py_ssize_t length, Py_ssize_t i, Item* item) noexcept nogil

@@ -1,12 +1,12 @@
-"""Dictionaries of Structured Fields (RFC 9651, which replaces RFC 8941), member by member.
+"""Dictionaries and lists of Structured Fields (RFC 9651, which replaces RFC 8941), member by member.
 
 Theory of operation
 -------------------
-`next_item` reads one ``key``, ``key=item`` or ``key=(inner list)`` with its parameters and says where the next begins.
-A dictionary with an error anywhere is an error as a whole (section 4.2), so a caller goes through all members before it
-believes the first. Only what a cache directive can be is told apart: true, false, an integer, a token, a string;
-decimals, bytes, dates, display strings and inner lists are checked and called OTHER_ITEM. Parameters are checked and
-skipped.
+`next_item` reads one ``key``, ``key=item`` or ``key=(inner list)`` with its parameters and says where the next begins;
+`next_listed` does the same in a list. A field with an error anywhere is an error as a whole (section 4.2), so a caller
+goes through all members before it believes the first. Only what a cache directive can be is told apart: true, false, an
+integer, a token, a string; decimals, bytes, dates, display strings and inner lists are checked and called OTHER_ITEM.
+Parameters are checked and skipped.
 
 A string that continues in the next line of the field is an error: section 4.2 leaves that open.
 """
@@ -198,6 +198,30 @@ cdef Py_ssize_t end_of_inner_list(const unsigned char* p, Py_ssize_t length, Py_
     return -1
 
 
+cdef Py_ssize_t behind_member(const unsigned char* p, Py_ssize_t length, Py_ssize_t i) noexcept nogil:
+    """Where the next member begins when one has ended at ``i``; ``length`` at the end, -1: an error."""
+    if i < 0:
+        return -1
+    i = skip_blank(p, length, i)
+    if i == length:
+        return i
+    if p[i] != b",":
+        return -1
+    i = skip_blank(p, length, i + 1)
+    # A comma at the end is an error.
+    return i if i < length else -1
+
+
+cdef Py_ssize_t next_listed(const unsigned char* p, Py_ssize_t length, Py_ssize_t i, Item* item) noexcept nogil:
+    """As `next_item`, for a list (section 4.2.1): there is no key."""
+    item.key_length = 0
+    if p[i] == b"(":
+        item.kind = OTHER_ITEM
+        return behind_member(p, length, end_of_inner_list(p, length, i))
+    i = end_of_bare_item(p, length, i, item)
+    return behind_member(p, length, end_of_parameters(p, length, i) if i >= 0 else -1)
+
+
 cdef Py_ssize_t next_item(const unsigned char* p, Py_ssize_t length, Py_ssize_t i, Item* item) noexcept nogil:
     """Reads the member that begins at ``i``; where the next begins, ``length`` at the end, -1: an error.
 
@@ -222,13 +246,4 @@ cdef Py_ssize_t next_item(const unsigned char* p, Py_ssize_t length, Py_ssize_t 
                 i = end_of_parameters(p, length, i)
     else:
         i = end_of_parameters(p, length, i)
-    if i < 0:
-        return -1
-    i = skip_blank(p, length, i)
-    if i == length:
-        return i
-    if p[i] != b",":
-        return -1
-    i = skip_blank(p, length, i + 1)
-    # A comma at the end is an error.
-    return i if i < length else -1
+    return behind_member(p, length, i)
