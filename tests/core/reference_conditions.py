@@ -131,6 +131,15 @@ def represents(stored: Fields, update: Fields) -> bool:
     return len(modified) != 1 or reference.values(stored, b"last-modified") == modified
 
 
+def head_agrees(stored: Fields, answer: Fields, length: int) -> bool:
+    """RFC 9111 section 4.3.5."""
+    for name in (b"etag", b"last-modified"):
+        received, own = reference.values(answer, name), reference.values(stored, name)
+        if received and (len(received) != 1 or received != own):
+            return False
+    return all(int(value) == length for value in reference.values(answer, b"content-length"))
+
+
 def merged(stored: Fields, update: Fields, targeted: Sequence[bytes], names: Sequence[bytes]) -> Fields | None:
     if not represents(stored, update):
         return None

@@ -195,6 +195,9 @@ def test_generated_heads_are_stored_and_merged_as_by_the_reference() -> None:
         found = cache_rules.merged_lines(rules, answer_head(stored), answer_head(update, 304), b"x-request-id")
         assert found == (None if new is None else lines(new)), (stored, update)
         refused += new is None
+        length = draw.choice([5, 6])
+        agrees = cache_rules.head_agrees(answer_head(stored), answer_head(update), length)
+        assert agrees == reference.head_agrees(stored, update, length), (stored, update)
     assert HEADS / 20 < refused < HEADS * 0.8
 
 
@@ -210,6 +213,15 @@ def test_a_304_of_another_strong_validator_updates_nothing() -> None:
     assert cache_rules.merged_lines(CacheRules(), stored, answer_head([(b"ETag", b'"b"')], 304)) is None
     assert cache_rules.merged_lines(CacheRules(), stored, answer_head([(b"ETag", b'W/"a"')], 304)) is not None
     assert cache_rules.merged_lines(CacheRules(), stored, answer_head([], 304)) is not None
+
+
+@pytest.mark.parametrize(("fields", "agrees"), [
+    ([], True), ([(b"ETag", b'"a"')], True), ([(b"ETag", b'W/"a"')], False), ([(b"Last-Modified", DATES[0])], True),
+    ([(b"Last-Modified", DATES[1])], False), ([(b"Content-Length", b"10")], True), ([(b"Content-Length", b"9")], False),
+])  # fmt: skip
+def test_a_head_is_about_the_stored_answer_where_all_that_it_says_agrees(fields: Fields, agrees: bool) -> None:
+    stored = [(b"ETag", b'"a"'), (b"Last-Modified", DATES[0])]
+    assert cache_rules.head_agrees(answer_head(stored), answer_head(fields), 10) == agrees
 
 
 def test_both_validators_are_sent() -> None:

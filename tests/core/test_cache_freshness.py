@@ -309,6 +309,13 @@ def test_age_counts_from_when_the_request_was_sent() -> None:
     assert cache_rules.use(CacheRules(), found, request_head([]), 13_000)[3] == 10
 
 
+def test_the_age_of_a_304_counts_for_what_it_has_updated() -> None:
+    head = answer_head([LENGTH, (b"Date", DATE), (b"Cache-Control", b"max-age=60")])
+    update = answer_head([(b"Age", b"8")], 304)
+    found = cache_rules.judge(CacheRules(), request_head([]), head, wall=WALL, asked=10, received=10, update=update)
+    assert (found["born"], found["audience"]) == (10 - 8000, "all")
+
+
 def test_a_date_in_the_future_makes_nothing_younger() -> None:
     head = answer_head([LENGTH, (b"Date", http_date(WALL + 500)), (b"Age", b"5")])
     assert cache_rules.judge(CacheRules(), request_head([]), head, wall=WALL, asked=9000, received=9000)["born"] == 4000

@@ -33,11 +33,13 @@ def judge(
     wall: int = 0,
     asked: int = 0,
     received: int = 0,
+    update: bytes | None = None,
 ) -> dict[str, Any]:
     """What is said of an answer when it comes: ``obstacle``, ``audience``, ``rule``, ``lifetime``, ``born``,
     ``fresh_until``, ``swr_until``, ``sie_until`` (milliseconds) and ``flags``.
 
-    ``wall`` is seconds since 1970; ``asked`` and ``received`` are milliseconds of another clock.
+    ``wall`` is seconds since 1970; ``asked`` and ``received`` are milliseconds of another clock. ``update``: the 304
+    that has updated the answer.
     """
 
 def use(rules: CacheRules, judged: dict[str, Any], request: bytes, now: int) -> tuple[str, bool, bool, int]:
@@ -97,6 +99,9 @@ def merged_lines(
     rules: CacheRules, stored: bytes, update: bytes, request_id: bytes | None = None
 ) -> bytes | None:
     """The lines of a stored answer after a 304; None: the 304 is about another representation."""
+
+def head_agrees(stored: bytes, answer: bytes, length: int) -> bool:
+    """Whether the answer to a HEAD is about a stored answer with a body of this length."""
 
 def validators(stored: bytes) -> bytes:
     """The conditions of a request that validates a stored answer, as lines."""

@@ -19,6 +19,7 @@ from fastgate._core.delivery.cache.conditions cimport (
     NOT_SATISFIABLE,
     THE_WHOLE,
     Selection,
+    agrees,
     in_not_modified,
     same_representation,
     wishes,
@@ -221,20 +222,22 @@ def age(bytes head):
 
 def judge(
     CacheRules rules not None, bytes request, bytes answer, *, bint identity=False, bint forwarded=False,
-    int64_t wall=0, int64_t asked=0, int64_t received=0,
+    int64_t wall=0, int64_t asked=0, int64_t received=0, bytes update=None,
 ):
     """What is said of an answer when it comes: whether it is stored, for whom, and how long it is fresh."""
     cdef Head head = head_of(request, True)
     cdef Directives wanted
     cdef Judgement judgement
     cdef Moments moments
+    cdef Head came
     cdef int method = rules.method_kind(head)
     moments.wall = wall
     moments.asked = asked
     moments.received = received
     read_request_directives(head, &wanted)
     facts = request_facts(rules, head, identity, forwarded)
-    judge_answer(rules, method, facts, &wanted, head_of(answer, False), &moments, &judgement)
+    came = head_of(answer, False)
+    judge_answer(rules, method, facts, &wanted, came, came if update is None else kept(update), &moments, &judgement)
     return {
         "obstacle": OBSTACLES.get(judgement.obstacle),
         "audience": AUDIENCES.get(judgement.audience),
@@ -430,6 +433,11 @@ def merged_lines(CacheRules rules not None, bytes stored, bytes update, bytes re
         return None
     put_merged(&written.buffer, rules, old, new, request_id)
     return written.text()
+
+
+def head_agrees(bytes stored, bytes answer, int64_t length):
+    """Whether the answer to a HEAD is about a stored answer with a body of this length."""
+    return agrees(kept(stored), kept(answer), length)
 
 
 def validators(bytes stored):

@@ -40,3 +40,4 @@ cdef bint in_not_modified(Head stored, int field) noexcept
 cdef bint read_entity_tag(Head head, EntityTag* tag) noexcept
 cdef bint same_tag(const EntityTag* one, const EntityTag* other, bint strong) noexcept nogil
 cdef bint same_representation(Head stored, Head update) noexcept
+cdef bint agrees(Head stored, Head answer, int64_t length) noexcept

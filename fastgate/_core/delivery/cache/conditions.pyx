@@ -294,6 +294,15 @@ cdef bint in_not_modified(Head stored, int field) noexcept:
         or same(name, length, b"expires", 7) or same(name, length, b"content-location", 16)
 
 
+cdef bint same_lines(Head one, Head other, const char* name, Py_ssize_t length) noexcept:
+    """Whether both have the one same value in the field of this name."""
+    cdef int i = only_line(one, name, length)
+    cdef int j = only_line(other, name, length)
+    return i >= 0 and j >= 0 and one.fields[i].value_length == other.fields[j].value_length and memcmp(
+        one.p + one.fields[i].value, other.p + other.fields[j].value, one.fields[i].value_length
+    ) == 0
+
+
 cdef bint same_representation(Head stored, Head update) noexcept:
     """Whether a 304 is about the stored answer that was to be validated (RFC 9111 section 4.3.4).
 
@@ -301,13 +310,21 @@ cdef bint same_representation(Head stored, Head update) noexcept:
     304 without any validator is about the one answer whose validators were sent.
     """
     cdef EntityTag own, tag
-    cdef int one, other
     if read_entity_tag(update, &tag):
         return read_entity_tag(stored, &own) and same_tag(&own, &tag, not tag.weak)
-    other = only_line(update, b"last-modified", 13)
-    if other < 0:
+    if only_line(update, b"last-modified", 13) < 0:
         return True
-    one = only_line(stored, b"last-modified", 13)
-    return one >= 0 and stored.fields[one].value_length == update.fields[other].value_length and memcmp(
-        stored.p + stored.fields[one].value, update.p + update.fields[other].value, update.fields[other].value_length
-    ) == 0
+    return same_lines(stored, update, b"last-modified", 13)
+
+
+cdef bint agrees(Head stored, Head answer, int64_t length) noexcept:
+    """Whether the answer to a HEAD is about the stored answer, whose body has ``length`` bytes, and may update it (RFC
+    9111 section 4.3.5); else that is stale from now on.
+
+    What the HEAD does not say does not matter: each validator and the length that it has must be the same.
+    """
+    if has(answer, b"etag", 4) and not same_lines(stored, answer, b"etag", 4):
+        return False
+    if has(answer, b"last-modified", 13) and not same_lines(stored, answer, b"last-modified", 13):
+        return False
+    return answer.content_length < 0 or answer.content_length == length

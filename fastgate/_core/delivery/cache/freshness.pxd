@@ -95,11 +95,7 @@ cdef struct Judgement:
 
 cdef uint32_t request_facts(CacheRules rules, Head request, bint identity, bint forwarded) noexcept
 cdef void judge(
-    CacheRules rules, int method, uint32_t facts, const Directives* asked, Head answer, const Moments* moments,
-    Judgement* judgement
-) noexcept
-cdef void renew(
-    CacheRules rules, uint32_t facts, const Directives* said, Head answer, Head message, int status,
+    CacheRules rules, int method, uint32_t facts, const Directives* asked, Head answer, Head message,
     const Moments* moments, Judgement* judgement
 ) noexcept
 cdef int use_of(CacheRules rules, const Freshness* freshness, const Directives* asked, int64_t now) noexcept

@@ -233,13 +233,12 @@ cdef bint identity_separates(CacheRules rules, uint32_t facts) noexcept:
 
 
 cdef void renew(
-    CacheRules rules, uint32_t facts, const Directives* said, Head answer, Head message, int status,
-    const Moments* moments, Judgement* judgement
+    CacheRules rules, uint32_t facts, const Directives* said, Head answer, Head message, const Moments* moments,
+    Judgement* judgement
 ) noexcept:
     """Finds the lifetime of an answer, how old it is and how long it may be used stale.
 
-    ``message`` is what has come, whose Age counts. For an answer that a 304 has updated, ``answer`` is the merged head
-    and ``status`` that of the stored answer.
+    ``message`` is what has come, whose Age counts. For an answer that a 304 has updated, ``answer`` is the merged head.
     """
     cdef Freshness* freshness = &judgement.freshness
     cdef bint public = (said.words & PUBLIC) != 0
@@ -265,10 +264,10 @@ cdef void renew(
             if lifetime >= 0:
                 judgement.rule = OF_EXPIRES
     if lifetime < 0 and defaults:
-        lifetime = rules.ttl_of(status)
+        lifetime = rules.ttl_of(answer.status)
         if lifetime != NO_TTL:
             judgement.rule = OF_TTL
-        elif origin and (public or heuristic_status(status)):
+        elif origin and (public or heuristic_status(answer.status)):
             lifetime = lifetime_of_heuristic(rules, answer, moments.wall)
             if lifetime >= 0:
                 judgement.rule = OF_HEURISTIC
@@ -306,15 +305,17 @@ cdef void renew(
 
 
 cdef void judge(
-    CacheRules rules, int method, uint32_t facts, const Directives* asked, Head answer, const Moments* moments,
-    Judgement* judgement
+    CacheRules rules, int method, uint32_t facts, const Directives* asked, Head answer, Head message,
+    const Moments* moments, Judgement* judgement
 ) noexcept:
     """Says whether an answer may be stored, for whom, and how long it is fresh.
 
-    ``method`` is a `MethodKind`, ``facts`` are `RequestFacts`, ``asked`` the directives of the request.
+    ``method`` is a `MethodKind`, ``facts`` are `RequestFacts`, ``asked`` the directives of the request. ``message`` is
+    what has come: the answer itself, or a 304 that has updated it; ``answer`` has the status and the length of the
+    stored answer then.
     """
     read_directives(answer, rules.targeted, &judgement.said)
-    renew(rules, facts, &judgement.said, answer, answer, answer.status, moments, judgement)
+    renew(rules, facts, &judgement.said, answer, message, moments, judgement)
     judgement.audience = FOR_NONE
     judgement.obstacle = obstacle_to(rules, method, facts, asked, answer, judgement)
     if judgement.obstacle == NO_OBSTACLE:
