@@ -17,6 +17,7 @@ but sorted by decoded name where the route says so; parameters of one name keep 
 """
 
 from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
@@ -26,6 +27,9 @@ from fastgate._core.delivery.cache.spans cimport blank, exactly
 from fastgate._core.delivery.cache.vary cimport MOST_VALUES, VaryNames, put_lower, put_value
 from fastgate._core.exchange.head cimport COOKIE, DROPPED, Head
 from fastgate._core.memory.buffer cimport Buffer, put
+
+cdef enum:
+    START = 5                          # bytes of tag and length
 
 cdef enum Tag:
     T_ROUTE = 1
@@ -44,9 +48,8 @@ cdef enum Tag:
     T_VALUE = 14
 
 
-cdef int put_start(Buffer* buffer, int tag, Py_ssize_t length) except -1:
-    """Tag and length of a part; -1 as the length: it is not there."""
-    cdef unsigned char start[5]
+cdef int set_start(unsigned char* start, int tag, Py_ssize_t length) except -1:
+    """The five bytes before a value: its tag and its length; -1 as the length: it is not there."""
     cdef uint32_t size = <uint32_t>length
     if length >= 0xFFFFFFFFLL:
         raise OverflowError("a part of a key is longer than its length can say")
@@ -55,7 +58,13 @@ cdef int put_start(Buffer* buffer, int tag, Py_ssize_t length) except -1:
     start[2] = size >> 8 & 255
     start[3] = size >> 16 & 255
     start[4] = size >> 24
-    return put(buffer, start, 5)
+    return 0
+
+
+cdef int put_start(Buffer* buffer, int tag, Py_ssize_t length) except -1:
+    cdef unsigned char start[START]
+    set_start(start, tag, length)
+    return put(buffer, start, START)
 
 
 cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t length) except -1:
@@ -68,13 +77,11 @@ cdef inline int put_text(Buffer* buffer, int tag, const Text* text) except -1:
     return put_part(buffer, tag, text.p, text.length)
 
 
-cdef int set_length(Buffer* buffer, Py_ssize_t start, bint there) except -1:
-    """Sets the length of the part that began at ``start`` and has grown since."""
-    cdef Py_ssize_t end = buffer.length
-    cdef int tag = <unsigned char>buffer.data[start]
-    buffer.length = start
-    put_start(buffer, tag, end - start - 5 if there else -1)
-    buffer.length = end if there else start + 5
+cdef int set_length(Buffer* buffer, Py_ssize_t begin, int tag, bint there) except -1:
+    """Says how long the part is that began at ``begin`` with `put_start` and has grown since."""
+    cdef unsigned char start[START]
+    set_start(start, tag, buffer.length - begin - START if there else -1)
+    memcpy(buffer.data + begin, start, START)
     return 0
 
 
@@ -139,7 +146,7 @@ cdef int put_primary(Buffer* buffer, CacheRules rules, Head request, const KeyFa
                 there = put_cookie(
                     buffer, request, <const unsigned char*>PyBytes_AS_STRING(part.name), PyBytes_GET_SIZE(part.name)
                 )
-            set_length(buffer, start, there)
+            set_length(buffer, start, T_PART, there)
         elif part.kind != OF_IDENTITY:
             put_text(buffer, T_PART, &facts.parts[i])
     if rules.identity_in_key:
@@ -161,10 +168,10 @@ cdef int put_secondary(Buffer* buffer, Head request, const VaryNames* names) exc
         start = buffer.length
         put_start(buffer, T_NAME, 0)
         put_lower(buffer, names.name[i], names.length[i])
-        set_length(buffer, start, True)
+        set_length(buffer, start, T_NAME, True)
         start = buffer.length
         put_start(buffer, T_VALUE, 0)
-        set_length(buffer, start, put_value(buffer, request, names.name[i], names.length[i]))
+        set_length(buffer, start, T_VALUE, put_value(buffer, request, names.name[i], names.length[i]))
         if buffer.length - begin > MOST_VALUES:
             return -1
     return 0
