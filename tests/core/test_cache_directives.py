@@ -19,6 +19,7 @@ from core.reference_cache import Fields
 from fastgate._core.probes import cache_rules
 
 LINES = [
+    b"max-age=18446744073709551621", b"s-maxage=4294967297",
     b"max-age=60", b"Max-Age=60, max-age=5", b'max-age="60"', b"max-age=99999999999999999999", b"max-age=-1",
     b"max-age=1.5", b"max-age", b"max-age=", b"max-age = 60", b'max-age="6\\0"', b"s-maxage=10, max-age=20",
     b"no-store", b"No-Store=1", b"no-cache", b'no-cache="Set-Cookie, X-A"', b"no-cache=X-A", b'no-cache=""',
@@ -83,6 +84,7 @@ def test_dictionaries(text: bytes) -> None:
     (b'max-age="60"', {"max-age": 60}),
     (b"max-age=sixty", {"max-age": 0}),
     (b"max-age=4294967296", {"max-age": 2**31}),
+    (b"max-age=18446744073709551621", {"max-age": 2**31}),  # 2**64 + 5
     (b'x="no-store, private", max-age=3', {"max-age": 3}),
     (b'no-cache=""', {"no-cache": True}),
     (b'private="a b"', {"private": True}),
