@@ -7,6 +7,9 @@ from fastgate._core.memory.targets cimport TargetRows
 from fastgate._core.exchange.timers cimport Timed, Wheel
 
 
+cdef const unsigned char* at_the_edge(bytes data) except NULL
+
+
 cdef class Decoder:
     cdef Framing framing
 

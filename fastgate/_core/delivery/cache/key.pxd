@@ -1,0 +1,37 @@
+from fastgate._core.delivery.cache.rules cimport CacheRules
+from fastgate._core.delivery.cache.vary cimport VaryNames
+from fastgate._core.exchange.head cimport Head
+from fastgate._core.memory.buffer cimport Buffer
+
+cdef enum:
+    NAMESPACE = 16                     # bytes of the digest of a route and of its configuration
+    DIGEST = 32                        # bytes of a SHA-256
+    MOST_PARAMETERS = 64               # of a query that is sorted
+
+
+cdef struct Text:
+    const unsigned char* p
+    Py_ssize_t length                  # -1: it is not there, which is something else than empty
+
+
+# What of a key does not stand in the head of the request.
+cdef struct KeyFacts:
+    const unsigned char* route         # NAMESPACE bytes
+    Text upstream                      # that a split has chosen
+    Text scheme                        # scheme, host and port as the upstream is told them
+    Text host
+    Text port
+    Text path                          # as it is forwarded
+    Text query                         # as `put_query` has left it
+    Text identity
+    Text credential                    # the SHA-256 of one that is forwarded
+    Text content_type                  # of a request whose body is in the key
+    Text body                          # its SHA-256
+    const Text* parts                  # one for each of `CacheRules.key`; of header:NAME and cookie:NAME it is not read
+
+
+cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t length) except -1
+cdef int put_primary(Buffer* buffer, CacheRules rules, Head request, const KeyFacts* facts) except -1
+cdef int put_secondary(Buffer* buffer, Head request, const VaryNames* names) except -2
+cdef int put_query(Buffer* buffer, CacheRules rules, const unsigned char* p, Py_ssize_t length) except -1
+cdef int put_cookie(Buffer* buffer, Head request, const unsigned char* name, Py_ssize_t length) except -1

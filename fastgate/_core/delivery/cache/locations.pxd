@@ -1,0 +1,1 @@
+cpdef bytes target_of(bytes scheme, bytes host, bytes target, bytes reference)
