@@ -78,6 +78,17 @@ static inline uint64_t monotonic_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* A clock that nobody sets and that counts suspended time, in nanoseconds: for how long something may be kept. */
+static inline uint64_t boottime_ns(void) {
+    struct timespec now;
+#ifdef CLOCK_BOOTTIME
+    clock_gettime(CLOCK_BOOTTIME, &now);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now); /* macOS, where this one does */
+#endif
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* The wall clock in milliseconds since 1970, as it was at the kernel's last tick. */
 static inline int64_t wall_ms(void) {
     struct timespec now;
