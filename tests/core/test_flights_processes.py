@@ -1,0 +1,30 @@
+"""Flights between processes: one leads, none sleeps for ever, also when leaders are killed."""
+
+import time
+
+import pytest
+from core.flight_workers import CUT, DOUBLE, LED, LOST, ROUND, SLEPT, crowd
+
+
+@pytest.mark.parametrize("kills", [0, 8], ids=["all live", "leaders are killed"])
+def test_one_leads_and_all_that_sleep_are_woken(kills: int) -> None:
+    """Four processes. Each gives the processor away between its last look and the bit that says that it sleeps."""
+    rounds = 400
+    with crowd(4, rounds) as made:
+        killed = 0
+        deadline = time.monotonic() + 60
+        while any(process.poll() is None for process in made.processes):
+            assert time.monotonic() < deadline, f"stuck in round {made.words[ROUND]}"
+            if killed < kills and made.words[ROUND] > rounds * killed // kills:
+                killed += made.kill_a_leader() >= 0
+            time.sleep(0.001)
+        print(
+            f"{made.words[ROUND]} rounds, {made.words[LED]} led, {made.words[SLEPT]} sleeps, {killed} killed, "
+            f"{made.words[CUT]} cut, {made.words[LOST]} lost, {made.words[DOUBLE]} led twice; {made.supervisor.stats()}"
+        )
+        assert [process.returncode for process in made.processes] == [0] * 4
+        assert made.words[LOST] == 0
+        assert made.words[DOUBLE] == 0
+        assert made.words[ROUND] == rounds
+        assert made.words[SLEPT] > rounds // 4
+        assert killed == kills
