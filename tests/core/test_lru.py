@@ -51,7 +51,7 @@ BOUNDS = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     BOUNDS,
     st.one_of(st.none(), st.sampled_from([0.5, 2, 5])),

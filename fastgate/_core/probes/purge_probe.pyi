@@ -17,6 +17,9 @@ def everything_of(purges: Purges) -> tuple[int, int]:
 def sizes_of(purges: Purges) -> tuple[int, int, int]:
     """Buckets, bytes of a map, and where the last of them ends in the region."""
 
+def damage(purges: Purges, offset: int, data: bytes) -> None:
+    """Overwrites what lies there: below 88 the words of the head, from there on rules, tags, floors and maps."""
+
 def flood_purges(
     purges: Purges, seed: int, until_ns: int, every: int, keys: int, board: memoryview
 ) -> tuple[int, int, int, int]:

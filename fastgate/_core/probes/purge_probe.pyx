@@ -11,6 +11,7 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
+from libc.string cimport memcpy
 from posix.time cimport CLOCK_PROCESS_CPUTIME_ID, clock_gettime, timespec
 
 from fastgate._core.memory.cache.purges cimport (
@@ -95,6 +96,23 @@ def everything_of(Purges purges not None):
 
 def sizes_of(Purges purges not None):
     return purges.count, purges.width, <size_t>(purges.maps + 2 * purges.width - purges.region.base)
+
+
+def damage(Purges purges not None, size_t offset, bytes data not None):
+    cdef size_t words = <unsigned char*>&purges.head.everything - <unsigned char*>purges.head
+    cdef size_t locks = <unsigned char*>&purges.head.purges_by_tag - <unsigned char*>purges.head
+    cdef size_t rules = <unsigned char*>purges.rules - <unsigned char*>purges.head
+    cdef size_t size = PyBytes_GET_SIZE(data)
+    # What decides of the head, or what lies behind its locks.
+    if offset < locks - words:
+        offset += words
+        size = min(size, locks - offset)
+    else:
+        offset += rules
+        if offset > purges.region.size:
+            raise IndexError("that lies behind the region")
+        size = min(size, purges.region.size - offset)
+    memcpy(<unsigned char*>purges.head + offset, PyBytes_AS_STRING(data), size)
 
 
 cdef struct FloodRecord:

@@ -94,7 +94,8 @@ cdef class Purges:
 
     # The hash of a tag. Never 0.
     cdef uint64_t tag_of(self, int kind, const void* text, size_t length) noexcept nogil
-    # The number for a record whose request is sent after this returns; its URI is marked as present.
+    # The number for a record whose request is sent after this returns; its URI is marked as present. For a record of
+    # several URIs it is called for each, and the first number counts.
     cdef uint64_t sent(self, uint64_t uri) noexcept nogil
     # PURGED_*, of an object with this number. `address` is where it came from, its path begins at `path`.
     cdef int compare(

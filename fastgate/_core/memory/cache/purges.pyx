@@ -294,6 +294,7 @@ cdef class Purges:
         else:
             if bucket == NULL:
                 # Both are full: the oldest of the sixteen goes.
+                bucket = buckets[0]
                 for choice in range(2):
                     for way in range(TAG_WAYS):
                         if age(buckets[choice].hard[way], buckets[choice].soft[way]) < oldest:
@@ -309,7 +310,7 @@ cdef class Purges:
                 # From here on the floor speaks for it.
                 atomic_store_release(&bucket.tags[place], 0)
             else:
-                while bucket.tags[place] != 0:
+                while place < TAG_WAYS - 1 and bucket.tags[place] != 0:
                     place += 1
             atomic_store_release(&bucket.hard[place], hard)
             atomic_store_release(&bucket.soft[place], soft)
@@ -368,10 +369,10 @@ cdef class Purges:
             used += is_used(&self.rules[place])
         if used >= PREFIX_RULES:
             self.merge_rules()
-        place = 0
-        while is_used(&self.rules[place]):
-            place += 1
-        return &self.rules[place]
+        for place in range(PREFIX_PLACES):
+            if not is_used(&self.rules[place]):
+                return &self.rules[place]
+        return &self.rules[0]   # memory that is damaged: there is always one
 
     cdef void drop_covered(self) noexcept nogil:
         """Drops rules that say nothing that another one does not say: also what a process that died left of a merge."""
