@@ -53,6 +53,12 @@ class Worker:
             elif way == "follow":
                 self.follow(number, ticket)
 
+    def flood(self, until_ms: int, keys: int) -> None:
+        """Flights of one bucket, as fast as they come."""
+        counts = probe.flood_flights(self.flights, os.getpid(), until_ms, keys, self.board[LEADERS * 8 :])
+        for place, count in zip((LED, SLEPT, CUT, DOUBLE), counts, strict=True):
+            probe.add(self.board, place, count)
+
     def lead(self, number: int, ticket: tuple[int, int]) -> None:
         """At most one does for one key; it ends the round before it ends the flight."""
         place = LEADERS + number % PLACES
@@ -107,8 +113,9 @@ def hash_of(number: int) -> int:
 class Crowd:
     """Worker processes, which may be killed and are replaced."""
 
-    def __init__(self, slots: int, rounds: int) -> None:
+    def __init__(self, slots: int, rounds: int, program: str) -> None:
         self.slots = slots
+        self.program = program
         self.rounds = rounds
         self.memory, self.file = os.memfd_create("flights"), os.memfd_create("board")
         os.ftruncate(self.memory, flights_size(slots))
@@ -123,7 +130,7 @@ class Crowd:
     def start(self, slot: int) -> "subprocess.Popen[str]":
         arguments = (slot, self.slots, self.memory, self.file, self.wakers, self.rounds)
         return subprocess.Popen(
-            [sys.executable, "-c", f"from core.flight_workers import Worker; Worker{arguments}.run()"],
+            [sys.executable, "-c", f"from core.flight_workers import Worker; Worker{arguments}.{self.program}"],
             pass_fds=[self.memory, self.file, *self.wakers],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             text=True,
@@ -132,8 +139,9 @@ class Crowd:
     def kill_a_leader(self) -> int:
         """Kills who leads the flight of the round; what a supervisor does then. Its slot, -1 = there was none."""
         leader = self.words[LEADERS + self.words[ROUND] % PLACES] - 1
-        if leader < 0:
-            return -1
+        return self.kill(leader) if leader >= 0 else -1
+
+    def kill(self, leader: int) -> int:
         self.processes[leader].send_signal(signal.SIGKILL)
         self.processes[leader].wait(timeout=60)
         for place in range(LEADERS, LEADERS + PLACES):
@@ -154,8 +162,8 @@ class Crowd:
 
 
 @contextmanager
-def crowd(slots: int, rounds: int) -> Iterator[Crowd]:
-    made = Crowd(slots, rounds)
+def crowd(slots: int, rounds: int, program: str = "run()") -> Iterator[Crowd]:
+    made = Crowd(slots, rounds, program)
     try:
         yield made
     finally:

@@ -28,3 +28,21 @@ def test_one_leads_and_all_that_sleep_are_woken(kills: int) -> None:
         assert made.words[ROUND] == rounds
         assert made.words[SLEPT] > rounds // 4
         assert killed == kills
+
+
+@pytest.mark.parametrize("keys", [2, 12], ids=["with room", "more keys than rows"])
+def test_keys_of_one_bucket_have_one_leader_each(keys: int) -> None:
+    """Without a pause between flights, rows that change hands all the time, and processes that are killed."""
+    until = time.monotonic_ns() // 1_000_000 + 1500
+    with crowd(4, 0, f"flood({until}, {keys})") as made:
+        for slot in (0, 1):
+            time.sleep(0.5)
+            made.kill(slot)
+        for process in made.processes:
+            process.wait(timeout=60)
+        led, followed, others, double = (made.words[place] for place in (LED, SLEPT, CUT, DOUBLE))
+        print(f"{led} led, {followed} followed, {others} neither, {double} led twice; {made.supervisor.stats()}")
+        assert double == 0
+        assert led > 100
+        assert followed > 10
+        assert keys == 2 or others > 10

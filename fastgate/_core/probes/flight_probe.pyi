@@ -36,6 +36,15 @@ class Follower(Waiter):
     def on_told(self, state: str, filled: int) -> None:
         """What a test does with the news."""
 
+def flood_flights(
+    flights: Flights, seed: int, until_ms: int, keys: int, board: memoryview
+) -> tuple[int, int, int, int]:
+    """Leads and follows flights of one bucket without a pause until this time of CLOCK_MONOTONIC.
+
+    How often it led, followed and did neither, and how often another one led meanwhile. ``board`` has a 64-bit word for
+    each key: who leads.
+    """
+
 def waiting(flights: Flights) -> int:
     """How many wait in this process."""
 

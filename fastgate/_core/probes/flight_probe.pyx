@@ -11,6 +11,8 @@ from libc.stdint cimport uint64_t
 
 from fastgate._core.memory.cache.flights cimport (
     FLIGHT_BUCKETS,
+    FLIGHT_FOLLOW,
+    FLIGHT_LEAD,
     FLIGHT_PLACES,
     FLIGHT_WAYS,
     Flights,
@@ -18,6 +20,7 @@ from fastgate._core.memory.cache.flights cimport (
     Ticket,
     Waiter,
 )
+from fastgate._core.memory.hashing cimport mix64
 
 from fastgate._core.memory.cache.flights import STATES
 
@@ -142,6 +145,51 @@ cdef class Follower(Waiter):
 
     def on_told(self, state, filled):
         """What a test does with the news."""
+
+
+def flood_flights(Flights flights not None, uint64_t seed, uint64_t until_ms, int keys, board):
+    cdef Py_buffer view
+    cdef uint64_t* leaders
+    cdef uint64_t me = flights.slot + 1, turn = 0, drawn, found, led = 0, followed = 0, others = 0, twice = 0
+    cdef Ticket ticket
+    cdef int key, way
+    PyObject_GetBuffer(board, &view, PyBUF_WRITABLE)
+    if view.len < keys * 8:
+        PyBuffer_Release(&view)
+        raise ValueError("the board has a word for each key")
+    leaders = <uint64_t*>view.buf
+    while monotonic_ms() < until_ms:
+        turn += 1
+        drawn = mix64(seed ^ mix64(turn))
+        key = drawn % keys
+        drawn = mix64(drawn)
+        # All in one bucket.
+        way = flights.enter(<uint64_t>9 << 55 | key * 7919, turn, NULL, monotonic_ms(), &ticket)
+        if way == FLIGHT_FOLLOW:
+            followed += 1
+            flights.row_of(ticket.row).joined = 1
+            continue
+        if way != FLIGHT_LEAD:
+            others += 1
+            continue
+        led += 1
+        found = 0
+        twice += not atomic_swap_if_equal(&leaders[key], &found, me)
+        if drawn & 3 == 0:
+            sched_yield()
+        found = me
+        twice += not atomic_swap_if_equal(&leaders[key], &found, 0)
+        drawn >>= 2
+        if drawn % 8 == 0:
+            flights.give_up(&ticket)
+        elif drawn % 8 == 1:
+            flights.refuse(&ticket, monotonic_ms() + drawn % 3)
+        elif drawn % 8 == 2:
+            flights.fail(&ticket, 1)
+        else:
+            flights.complete(&ticket)
+    PyBuffer_Release(&view)
+    return led, followed, others, twice
 
 
 def waiting(Flights flights not None):

@@ -12,7 +12,9 @@ hash that each row is listed under, and a version. Who leads takes a row (its wo
 touches), writes into it, and then lists it by one swap of the pair, as it was when the hash was not listed in it, or
 was listed for a flight that is over. So of two that try one finds the pair changed, gives its row back and finds the
 other. A flight that may not be followed any more, because of a purge, loses its listing in the swap that lists the next
-one: those who follow it already still do. Two hashes of one bucket whose 16 bits are equal exclude each other: the
+one: those who follow it already still do. The version grows with each swap, as a listing may go and come back while one
+that wants to swap is not given the processor; only after exactly 65,536 of them would it take one pair for the other.
+Two hashes of one bucket whose 16 bits are equal exclude each other: the
 second goes without.
 
     FREE ─► TAKEN ─► ASKING ─► FILLING ─► COMPLETE
