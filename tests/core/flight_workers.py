@@ -18,7 +18,7 @@ from fastgate._core.probes.shared import region_in
 LAYOUT = 1
 BOARD = 1 << 16
 # Words of the board: the number of the round, what went wrong or right, then who leads the flight of a round.
-ROUND, DOUBLE, LOST, SLEPT, LED, CUT, LEADERS = range(7)
+ROUND, DOUBLE, LOST, SLEPT, LED, CUT, READY, LEADERS = range(8)
 PLACES = BOARD // 8 - LEADERS
 
 
@@ -37,6 +37,7 @@ class Worker:
         self.flights = flights_in(slot, slots, wakers, memory)
         probe.dawdle(self.flights)
         self.slot = slot
+        self.slots = slots
         self.rounds = rounds
         self.mapped = mmap.mmap(board, BOARD)
         self.board = memoryview(self.mapped)
@@ -45,7 +46,14 @@ class Worker:
         self.poll.register(wakers[slot], select.POLLIN)
         self.draw = random.Random(os.getpid())
 
+    def wait_for_all(self) -> None:
+        """How long a process takes to start says nothing: none begins before all that are started first can."""
+        probe.add(self.board, READY, 1)
+        while self.words[READY] < self.slots:
+            time.sleep(0.001)
+
     def run(self) -> None:
+        self.wait_for_all()
         while (number := self.words[ROUND]) < self.rounds and not self.words[LOST]:
             way, ticket = probe.enter(self.flights, hash_of(number))
             if way == "lead":
@@ -53,9 +61,11 @@ class Worker:
             elif way == "follow":
                 self.follow(number, ticket)
 
-    def flood(self, until_ms: int, keys: int) -> None:
+    def flood(self, milliseconds: int, keys: int) -> None:
         """Flights of one bucket, as fast as they come."""
-        counts = probe.flood_flights(self.flights, os.getpid(), until_ms, keys, self.board[LEADERS * 8 :])
+        self.wait_for_all()
+        until = time.monotonic_ns() // 1_000_000 + milliseconds
+        counts = probe.flood_flights(self.flights, os.getpid(), until, keys, self.board[LEADERS * 8 :])
         for place, count in zip((LED, SLEPT, CUT, DOUBLE), counts, strict=True):
             probe.add(self.board, place, count)
 
