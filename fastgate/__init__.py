@@ -2,7 +2,7 @@
 
 The public names. Each is loaded when it is first used (PEP 562), so that ``from fastgate import Router`` loads the
 router and nothing else of the gateway, and ``from fastgate import TokenBucket`` the limits alone. Balancers are in
-`fastgate.balancing`.
+`fastgate.balancing`, caches in `fastgate.cache`.
 """
 
 from importlib import import_module

@@ -84,6 +84,15 @@ def test_importing_the_balancers_loads_the_balancers_alone() -> None:
     assert not {each.partition(".")[0] for each in loaded} & HEAVY
 
 
+def test_importing_a_cache_loads_what_caches_need() -> None:
+    loaded = modules_after("from fastgate.cache import LRUCache; LRUCache(5).put('a', 1)")
+    assert {each for each in loaded if each.startswith("fastgate")} == {
+        "fastgate", "fastgate.cache", "fastgate._core", "fastgate._core.memory", "fastgate._core.memory.cache",
+        "fastgate._core.memory.cache.lru",
+    }
+    assert not {each.partition(".")[0] for each in loaded} & HEAVY
+
+
 def test_every_balancer_of_the_configuration_is_there() -> None:
     from fastgate import balancing
     from fastgate._core.delivery.balancer import Balancer

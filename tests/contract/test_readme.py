@@ -98,5 +98,12 @@ def test_the_router_answers_as_shown() -> None:
     assert router.allowed("/users/42") == {"GET", "HEAD"}  # type: ignore[attr-defined]
 
 
+def test_the_cache_answers_as_shown() -> None:
+    names: dict[str, Any] = {}
+    exec(block("LRUCache("), names)
+    assert names["pages"].get("/") == b"<html>"
+    assert names["pages"].stats().hits == 2
+
+
 def test_the_benchmarks_have_their_place() -> None:
     assert PAGE.count("<!-- benchmarks:begin -->") == PAGE.count("<!-- benchmarks:end -->") == 1

@@ -57,6 +57,36 @@ static inline int atomic_swap_pair_if_equal(
 #endif
 }
 
+/* Nothing before it is seen after what comes behind it, in any process. */
+static inline void atomic_fence_full(void) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* What was read before it was read before all that comes behind it: the fence between data and the word that proves it. */
+static inline void atomic_fence_acquire(void) {
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+}
+
+/* What was written before it is seen by who sees what is written behind it. */
+static inline void atomic_fence_release(void) {
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+/* An addition by which what was written before it becomes visible. Returns the value before. */
+static inline uint64_t atomic_add_release(uint64_t *word, uint64_t amount) {
+    return __atomic_fetch_add(word, amount, __ATOMIC_ACQ_REL);
+}
+
+/* Sets bits, in one order with all other full operations. Returns the value before. */
+static inline uint64_t atomic_set_bits(uint64_t *word, uint64_t bits) {
+    return __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
+}
+
+/* Puts a value in the place of another, in one order with all other full operations. Returns the other. */
+static inline uint64_t atomic_exchange_full(uint64_t *word, uint64_t value) {
+    return __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST);
+}
+
 /* CLOCK_MONOTONIC in milliseconds: the same clock in every process of the host. */
 static inline uint64_t monotonic_ms(void) {
     struct timespec now;
@@ -75,6 +105,17 @@ static inline uint64_t monotonic_us(void) {
 static inline uint64_t monotonic_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* A clock that nobody sets and that counts suspended time, in nanoseconds: for how long something may be kept. */
+static inline uint64_t boottime_ns(void) {
+    struct timespec now;
+#ifdef CLOCK_BOOTTIME
+    clock_gettime(CLOCK_BOOTTIME, &now);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now); /* macOS, where this one does */
+#endif
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 

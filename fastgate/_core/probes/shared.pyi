@@ -3,6 +3,7 @@
 from fastgate._core.delivery.budget import RetryBudget
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.memory.events import EventRing
+from fastgate._core.memory.region import Region
 from fastgate._core.memory.targets import TargetRows
 
 def add_in_flight(rows: TargetRows, row: int, slot: int, amount: int) -> None:
@@ -19,3 +20,6 @@ def hold_lock(upstream: UpstreamHealth) -> None:
 
 def begin_event(ring: EventRing) -> None:
     """Takes the number of an event that never comes."""
+
+def region_in(fd: int, name: str, version: int, size: int, slots: int, offset: int = 0) -> Region:
+    """A region in a memory file; -1: in memory without one. Its secret is always the same."""

@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint64_t
 from fastgate._core.delivery.budget cimport RetryBudget
 from fastgate._core.delivery.health cimport UpstreamHealth
 from fastgate._core.memory.events cimport EventRing
+from fastgate._core.memory.region cimport map_memory, region_of
 from fastgate._core.memory.targets cimport TargetRows
 
 cdef extern from "memory/atomics.h" nogil:
@@ -38,3 +39,11 @@ def hold_lock(UpstreamHealth upstream not None):
 
 def begin_event(EventRing ring not None):
     atomic_add_relaxed(ring.head, 1)
+
+
+def region_in(int fd, str name not None, int version, size_t size, int slots, size_t offset=0):
+    cdef unsigned char secret[16]
+    cdef int index
+    for index in range(16):
+        secret[index] = index
+    return region_of(map_memory(fd, offset + size), offset, name, version, size, slots, secret)

@@ -1,0 +1,1 @@
+"""The memory of caches: bytes and numbers, no HTTP."""
