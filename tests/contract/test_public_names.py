@@ -84,6 +84,16 @@ def test_importing_the_balancers_loads_the_balancers_alone() -> None:
     assert not {each.partition(".")[0] for each in loaded} & HEAVY
 
 
+def test_importing_the_cache_loads_the_cache_alone() -> None:
+    loaded = modules_after("from fastgate.cache import SharedCache; SharedCache.create(4 << 20).put(b'k', b'v')")
+    core = {"memory", "memory.cache", "memory.region"}
+    core |= {f"memory.cache.{each}" for each in ("cache_file", "cache_store", "shared_cache")}
+    assert {each for each in loaded if each.startswith("fastgate")} <= {
+        "fastgate", "fastgate.cache", "fastgate._core", *(f"fastgate._core.{each}" for each in core)
+    }
+    assert not {each.partition(".")[0] for each in loaded} & HEAVY
+
+
 def test_every_balancer_of_the_configuration_is_there() -> None:
     from fastgate import balancing
     from fastgate._core.delivery.balancer import Balancer

@@ -57,6 +57,41 @@ static inline int atomic_swap_pair_if_equal(
 #endif
 }
 
+/* Halves of a word. What was read or written before one is stored is done by then. */
+static inline uint32_t atomic_load_half(const uint32_t *half) {
+    return __atomic_load_n(half, __ATOMIC_RELAXED);
+}
+
+static inline void atomic_store_half(uint32_t *half, uint32_t value) {
+    __atomic_store_n(half, value, __ATOMIC_RELEASE);
+}
+
+/* Nothing before it is seen after what comes behind it, in any process. */
+static inline void atomic_fence_full(void) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* What was read before it was read before all that comes behind it: the fence between data and the word that proves it. */
+static inline void atomic_fence_acquire(void) {
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+}
+
+/* Keeps the compiler from reading shared memory once more for what has been copied from it. */
+static inline void compiler_fence(void) {
+    __asm__ __volatile__("" ::: "memory");
+}
+
+/* CLOCK_BOOTTIME in milliseconds, where there is one: it goes on while the machine sleeps, and nobody sets it. */
+static inline uint64_t boottime_ms(void) {
+    struct timespec now;
+#ifdef CLOCK_BOOTTIME
+    clock_gettime(CLOCK_BOOTTIME, &now);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
 /* CLOCK_MONOTONIC in milliseconds: the same clock in every process of the host. */
 static inline uint64_t monotonic_ms(void) {
     struct timespec now;

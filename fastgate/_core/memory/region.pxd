@@ -11,6 +11,9 @@ cdef enum:
     LOGS_LAYOUT = 1                 # rate.pxd: sliding logs
     SHARES_LAYOUT = 1               # concurrency.pxd
     PLUGINS_LAYOUT = 1              # plugin_times.pyx
+    CACHE_LAYOUT = 1                # cache/layout.pxd: every part of the response cache that has no line of its own
+    FLIGHTS_LAYOUT = 1              # of the response cache: rows of 128 bytes, and a line for each slot
+    PURGES_LAYOUT = 1               # of the response cache
 
 
 @cython.final

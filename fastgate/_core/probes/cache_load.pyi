@@ -1,0 +1,8 @@
+"""Uses the store of the response cache as hard as a process can, for tests that kill such processes."""
+
+from fastgate._core.memory.cache.cache_store import CacheStore
+
+COUNTS: tuple[str, ...]
+
+def use(store: CacheStore, counts: memoryview, seed: int, keys: int, rounds: int = 0) -> None:
+    """Uses the store so many times, or without end, and counts what was found: `COUNTS` says in which word what."""
