@@ -458,3 +458,48 @@ def test_large_bodies_come_and_go() -> None:
     bodies_there = sum(kind >= 2 for state, kind, _, _ in segments(cache.store) if state != "free")
     assert bodies_there == parts
     assert objects == cache.stats()["objects"]
+
+
+@pytest.mark.parametrize("ended", ["by time", "by clear"])
+def test_large_bodies_that_are_of_no_use_any_more_do_not_stop_the_store(ended: str) -> None:
+    """Whichever of their parts is met first: one of three bodies lies across the end of the file."""
+    for shift in range(3):
+        store = new(4 * MB)
+        for number in range(shift):
+            store_whole(store, b"shift %d" % number, b"", b"", bytes(50_000), dies=2000, now=1000)
+        number = 0
+        while store_whole(store, b"%d" % number, b"", b"", bytes(150_000), dies=2000, now=1000):
+            number += 1
+            if number == 15:
+                store_whole(store, b"0", b"", b"", b"", dies=2000, now=1000)
+                store_whole(store, b"1", b"", b"", b"", dies=2000, now=1000)
+            if number == 17:
+                break
+        if ended == "by clear":
+            store.clear()
+        free_all(store, now=1000 if ended == "by clear" else 3000, calls=200)
+        assert [kind for state, kind, _, _ in segments(store) if state != "free" and kind >= 2] == []
+
+
+def test_a_body_lives_as_long_as_its_newest_head() -> None:
+    store, body = new(4 * MB), random.Random(1).randbytes(200_000)
+    for number in range(120):
+        put(store, b"older %d" % number, bytes(1000))
+    store_whole(store, b"key", b"", b"", body, dies=2000, now=1000)
+    found = Seen.of(store, b"key", 1000)
+    assert found is not None
+    assert found.replace_head(b"", b"", dies=9000, now=1000)
+    # The first that goes is the oldest, not what would be past its use without the new head.
+    while not store.stats()["evictions"]:
+        work(store, 1, now=3000)
+    assert body_of(store, b"key", 3000) == body
+    assert store.stats()["expired"] == 0
+
+
+def test_what_was_cleared_gets_no_new_head() -> None:
+    store = new()
+    put(store, b"key", b"body")
+    found = found_in(store, b"key")
+    store.clear()
+    assert not found.replace_head(b"head", b"")
+    assert body_of(store, b"key") is None

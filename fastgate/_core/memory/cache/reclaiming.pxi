@@ -65,10 +65,9 @@ cdef bint begin_victim(Store* s, uint64_t now) noexcept nogil:
 
 cdef void judge_part(Store* s, uint32_t segment, uint64_t word, uint64_t now) noexcept nogil:
     """Whether a part of a body stays. The first one decides for the object; one without an object goes."""
-    cdef uint64_t generation = generation_of(word), entry, hash, part, expected, state
+    cdef uint64_t generation = generation_of(word), entry, hash, part, expected
     cdef uint64_t* bucket
-    cdef uint32_t first
-    cdef int half, number, kind
+    cdef int half, number
     cdef View view
     hash = atomic_load_relaxed(&s.rows[segment].hash)
     part = atomic_load_relaxed(&s.rows[segment].part)
@@ -86,23 +85,20 @@ cdef void judge_part(Store* s, uint32_t segment, uint64_t word, uint64_t now) no
             if atomic_load_acquire(&view.chain[part]) != entry:
                 continue
             view.hash = hash
-            if part:
-                # It goes when the first one goes, and is of the class of that.
-                kind = class_of(word)
-                first = <uint32_t>(atomic_load_relaxed(&view.chain[0]) & 0xffffff)
-                if first < s.segments:
-                    state = atomic_load_relaxed(&s.states[first])
-                    if is_body(class_of(state)):
-                        kind = class_of(state)
-                seal_segment(s, segment, word, kind)
-            elif view.record.dies <= now or not is_valid(s, &view):
+            if view.record.dies <= now or not is_valid(s, &view):
                 if atomic_swap_if_equal(&bucket[number], &expected, 0):
                     s.counts.expired += 1
                     unlinked(s, &view, True)
-                drain_if_gone(s, segment, word, &bucket[number], expected)
-            elif view.record.frequency:
+                drain_if_gone(s, segment, word, &bucket[number])
+            elif part or view.record.frequency:
+                raise_end(s, segment, generation, view.record.dies, view.record.number)
+                if part:
+                    # Only one whose object is gone is older than the first one of its object; this one was overtaken.
+                    seal_segment(s, segment, word, class_of(word))
+                    return
                 set_frequency(s, &view, view.record.frequency - 1)
                 seal_segment(s, segment, word, CLASS_BODY_MAIN)
+                keep_parts(s, &view)
                 s.counts.kept += 1
             else:
                 if atomic_swap_if_equal(&bucket[number], &expected, 0):
@@ -110,12 +106,26 @@ cdef void judge_part(Store* s, uint32_t segment, uint64_t word, uint64_t now) no
                     if not is_main(class_of(word)):
                         atomic_store_half(ghost_of(s, hash), fingerprint(hash))
                     unlinked(s, &view, True)
-                drain_if_gone(s, segment, word, &bucket[number], expected)
+                drain_if_gone(s, segment, word, &bucket[number])
             return
     drain_segment(s, segment, word)
 
 
-cdef void drain_if_gone(Store* s, uint32_t segment, uint64_t word, uint64_t* place, uint64_t now_there) noexcept nogil:
+cdef void keep_parts(Store* s, const View* view) noexcept nogil:
+    """The other parts follow the first one: into the main part, and behind it."""
+    cdef uint32_t part, segment
+    cdef uint64_t generation, word
+    for part in range(1, view.parts):
+        if part_segment(s, view, part, &segment, &generation):
+            word = atomic_load_acquire(&s.states[segment])
+            if generation_of(word) == generation and state_of(word) == SEGMENT_SEALED:
+                atomic_store_relaxed(&s.orders[segment], stamped(generation, next_order(s)))
+                atomic_swap_if_equal(
+                    &s.states[segment], &word, with_state(word, CLASS_BODY_MAIN, 0, SEGMENT_SEALED)
+                )
+
+
+cdef void drain_if_gone(Store* s, uint32_t segment, uint64_t word, uint64_t* place) noexcept nogil:
     """After an attempt to unlink its object: what was linked in its place meanwhile may have the same body."""
     if atomic_load_acquire(place) == 0:
         drain_segment(s, segment, word)

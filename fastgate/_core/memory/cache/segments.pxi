@@ -177,6 +177,22 @@ cdef inline void note_end(Store* s, uint32_t segment, uint64_t generation, uint6
         atomic_store_relaxed(&s.ends[segment], stamped(generation, dies))
 
 
+cdef void raise_end(Store* s, uint32_t segment, uint64_t generation, uint64_t dies, uint64_t number) noexcept nogil:
+    """For a part whose object got another record: as long as that is of use, so is the part. Any process may do it."""
+    cdef uint64_t word = atomic_load_relaxed(&s.ends[segment])
+    cdef uint64_t newest = atomic_load_relaxed(&s.rows[segment].newest)
+    cdef int tries
+    for tries in range(MOST_SWAPS):
+        if unstamped(word, generation, FOREVER) >= dies or atomic_swap_if_equal(
+            &s.ends[segment], &word, stamped(generation, min(dies, FOREVER))
+        ):
+            break
+    # One that comes too late makes a segment look newer than it is: it is then not among the first to go after clear().
+    for tries in range(MOST_SWAPS):
+        if newest >= number or atomic_swap_if_equal(&s.rows[segment].newest, &newest, number):
+            break
+
+
 # ---- pins
 
 cdef bint pin_segment(Store* s, uint32_t segment, uint64_t generation) noexcept nogil:

@@ -259,8 +259,8 @@ cdef bint replace_head(Store* s, const View* old, const Entry* e, uint64_t now) 
     cdef View view
     cdef View found
     cdef int tries
-    cdef uint32_t part
-    cdef uint64_t expected, word
+    cdef uint32_t part, segment
+    cdef uint64_t expected, word, generation
     if s.slot < 0 or old.entry == NULL:
         return False
     entry.hash = old.hash
@@ -279,8 +279,12 @@ cdef bint replace_head(Store* s, const View* old, const Entry* e, uint64_t now) 
         memcpy(<char*>view.body, old.body, old.record.body_length)
     (<CacheRecord*>view.base).frequency = old.record.frequency
     committed(s, CLASS_MAIN, record_bytes(&view.record, s.segment_size), view.record.number, entry.dies)
-    if not still(s, old):
+    # A clear() before this line is seen here; one that comes later holds for the number of the new record too.
+    if not still(s, old) or not is_valid(s, old):
         return False
+    for part in range(old.parts):
+        if part_segment(s, old, part, &segment, &generation):
+            raise_end(s, segment, generation, entry.dies, view.record.number)
     word = index_word(view.hash, view.generation, view.segment, view.offset)
     add_live(s, view.segment, view.generation, 1, record_bytes(&view.record, s.segment_size))
     found = old[0]
