@@ -17,7 +17,7 @@ from typing import Any
 from fastgate._core.memory.cache.cache_file import CacheFile
 from fastgate._core.memory.cache.cache_store import CacheStore
 from fastgate._core.probes import cache_probe
-from fastgate._core.probes.cache_load import COUNTS, use
+from fastgate._core.probes.cache_load import COUNTS, store_together, use
 
 PAGE = 4096
 SLOTS = 4
@@ -158,6 +158,28 @@ def races(seed: int, rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def together(seed: int, keys: int) -> dict[str, Any]:
+    """Two processes store under each key at the same instant."""
+    file = CacheFile.create(64 << 20, slots=2)
+    meeting = mmap.mmap(-1, PAGE)
+    children = []
+    for slot in range(2):
+        child = os.fork()
+        if child == 0:
+            try:
+                store_together(
+                    CacheStore(CacheFile.attach(os.dup(file.fd)), slot), memoryview(meeting).cast("Q"), 2, keys
+                )
+            finally:
+                os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    objects, dangling, twice, _ = cache_probe.audit(CacheStore(file))
+    stats = CacheStore(file).stats()
+    return {"objects": objects, "dangling": dangling, "twice": twice, "stores": stats["stores"]}
+
+
 def campaign(what: str, seed: int, amount: float) -> dict[str, Any]:
     """What the function of this name finds, in a process of its own."""
     place = os.path.dirname(os.path.dirname(__file__))
@@ -175,4 +197,4 @@ def campaign(what: str, seed: int, amount: float) -> dict[str, Any]:
 
 
 def main(what: str, seed: int, amount: float) -> None:
-    print(json.dumps({"kills": kills, "damage": damage, "races": races}[what](seed, amount)))  # type: ignore[operator]
+    print(json.dumps({"kills": kills, "damage": damage, "races": races, "together": together}[what](seed, amount)))  # type: ignore[operator]

@@ -44,6 +44,11 @@ def test_processes_that_race_and_end_by_themselves() -> None:
     assert found["copied"] > 10_000
 
 
+def test_of_two_that_store_one_key_at_the_same_instant_one_stays() -> None:
+    found = campaign("together", 0, 20_000)
+    assert found == {"objects": 20_000, "dangling": 0, "twice": 0, "stores": 40_000}
+
+
 def test_damaged_memory_stops_and_crashes_nobody() -> None:
     """What is read may be wrong where the very bytes of a body were changed; all go on, whatever was."""
     found = campaign("damage", int.from_bytes(os.urandom(4)), 2)

@@ -6,3 +6,6 @@ COUNTS: tuple[str, ...]
 
 def use(store: CacheStore, counts: memoryview, seed: int, keys: int, rounds: int = 0) -> None:
     """Uses the store so many times, or without end, and counts what was found: `COUNTS` says in which word what."""
+
+def store_together(store: CacheStore, meeting: memoryview, processes: int, keys: int) -> None:
+    """Stores under one key after the other, each at the same instant as the other processes that do so."""

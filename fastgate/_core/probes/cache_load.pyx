@@ -30,6 +30,8 @@ from fastgate._core.memory.cache.cache_store cimport (
     put,
     remove,
     replace_head,
+    set_checked,
+    set_retry_at,
     still,
     touch,
     unpin,
@@ -38,6 +40,8 @@ from fastgate._core.memory.cache.layout cimport FOREVER
 from fastgate._core.memory.hashing cimport mix64, quick_hash
 
 cdef extern from "memory/atomics.h" nogil:
+    uint64_t atomic_add_relaxed(uint64_t* word, uint64_t amount)
+    uint64_t atomic_load_relaxed(const uint64_t* word)
     uint64_t boottime_ms()
 
 cdef extern from "<sched.h>" nogil:
@@ -186,6 +190,12 @@ cdef void fill(Load* load, Entry* e, uint64_t number) noexcept nogil:
         load.counts[FILLED] += 1
 
 
+cdef void wait_at_times(Load* load) noexcept nogil:
+    """Any process may lose the processor anywhere; here it does so now and then."""
+    if draw(load) % 16 == 0:
+        sched_yield()
+
+
 cdef void use_once(Load* load, uint32_t keys, View* held, uint64_t* numbers, int* count) noexcept nogil:
     cdef Entry e
     cdef View view
@@ -194,12 +204,15 @@ cdef void use_once(Load* load, uint32_t keys, View* held, uint64_t* numbers, int
     cdef bint found
     if what < 70:
         found = look(s, e.hash, e.key, e.key_length, load.now, &view)
-        if found and draw(load) % 16 == 0:
-            # Any process may have to wait here; it makes some of the others go on.
-            sched_yield()
+        if found:
+            wait_at_times(load)
         if what < 45:
             if found and copy_and_check(load, &view, number):
+                wait_at_times(load)
                 touch(s, &view)
+                if what < 5:
+                    set_checked(s, &view, draw(load))
+                    set_retry_at(s, &view, draw(load))
             elif not found:
                 what = 80
         elif found and pin(s, &view):
@@ -250,3 +263,27 @@ def use(CacheStore store not None, uint64_t[::1] counts, uint64_t seed, uint32_t
         while count:
             count -= 1
             check_and_unpin(&load, &held[count], numbers[count])
+
+
+def store_together(CacheStore store not None, uint64_t[::1] meeting, int processes, uint32_t keys):
+    """Stores under one key after the other, each at the same instant as the other processes that do so."""
+    cdef Store* s = &store.store
+    cdef Entry e
+    cdef uint32_t number, spins
+    cdef uint64_t now = boottime_ms()
+    if meeting.shape[0] < 1 or not store.can_store():
+        raise ValueError("a slot, and a word to meet at")
+    with nogil:
+        for number in range(keys):
+            memset(&e, 0, sizeof(e))
+            e.key = e.head = e.fields = e.body = <const char*>&number
+            e.key_length = e.body_length = sizeof(number)
+            e.hash = hash_key(s, e.key, e.key_length)
+            e.dies = FOREVER
+            atomic_add_relaxed(&meeting[0], 1)
+            spins = 0
+            while atomic_load_relaxed(&meeting[0]) < <uint64_t>processes * (number + 1):
+                spins += 1
+                if spins % 4096 == 0:
+                    sched_yield()
+            put(s, &e, now)
