@@ -117,5 +117,10 @@ def work(store: CacheStore, budget: int, now: int | None = None) -> None:
 def free_all(store: CacheStore, now: int | None = None, calls: int = 100000) -> None:
     """Frees every segment that can be, as if everything had to make place."""
 
-def time_looks(store: CacheStore, keys: list[bytes], passes: int) -> tuple[float, int]:
-    """Nanoseconds of a look-up with a copy of the value, in the order of the keys, and how many were found."""
+def time_looks(store: CacheStore, keys: bytes, width: int, order: list[int], passes: int) -> tuple[float, int]:
+    """Nanoseconds of a look-up with a copy of the value, of keys of one width that lie one behind the other."""
+
+def forge(
+    seen: Seen, head_length: int | None = None, body_length: int | None = None, kind: int | None = None
+) -> None:
+    """Changes what a record says of itself, and gives it the check that fits."""

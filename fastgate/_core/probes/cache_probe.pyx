@@ -6,6 +6,7 @@ but what it says is exact only when nobody does. `Filler` stores in pieces, `See
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastgate._core.memory.cache.cache_store cimport (
@@ -18,6 +19,7 @@ from fastgate._core.memory.cache.cache_store cimport (
     append,
     begin_filling,
     body_at,
+    check_of,
     copy_body,
     filled_of,
     hash_key,
@@ -118,6 +120,19 @@ def audit(CacheStore store not None):
                     dangling += 1
                 parts += 1
     return objects, dangling, objects - len(keys), parts
+
+
+def forge(Seen seen not None, head_length=None, body_length=None, kind=None):
+    """Changes what a record says of itself, and gives it the check that fits."""
+    cdef View* view = &seen.view
+    cdef CacheRecord* record = <CacheRecord*>view.base
+    if head_length is not None:
+        record.head_length = head_length
+    if body_length is not None:
+        record.body_length = body_length
+    if kind is not None:
+        record.kind = kind
+    record.check = check_of(&seen.store.store, view.generation, view.segment, view.offset, record)
 
 
 cdef int entry_of(Store* s, Entry* e, bytes key, bytes head, bytes fields, tuple meta) except -1:
@@ -310,21 +325,30 @@ def free_all(CacheStore store not None, now=None, calls=100000):
         make_room(&store.store, 1 << 18, boottime_ms() if now is None else now)
 
 
-def time_looks(CacheStore store not None, list keys, int passes):
-    """Nanoseconds of a look-up with a copy of the value, in the order of the keys."""
+def time_looks(CacheStore store not None, bytes keys, int width, list order, int passes):
+    """Nanoseconds of a look-up with a copy of the value, of keys of one width that lie one behind the other."""
     cdef Store* s = &store.store
     cdef char target[16384]
     cdef View view
-    cdef bytes key
     cdef int _number
-    cdef Py_ssize_t place, found = 0
+    cdef Py_ssize_t place, found = 0, count = len(order)
     cdef const char* text
-    cdef uint64_t began = monotonic_ns(), now = boottime_ms()
-    for _number in range(passes):
-        for place in range(len(keys)):
-            key = keys[place]
-            text = PyBytes_AS_STRING(key)
-            if look(s, hash_key(s, text, PyBytes_GET_SIZE(key)), text, PyBytes_GET_SIZE(key), now, &view):
-                if view.record.body_length <= sizeof(target):
+    cdef uint64_t began, hash, now = boottime_ms()
+    cdef uint32_t* places = <uint32_t*>malloc(4 * max(count, 1))
+    if places == NULL:
+        raise MemoryError
+    try:
+        for place in range(count):
+            places[place] = order[place]
+            if (places[place] + <Py_ssize_t>1) * width > PyBytes_GET_SIZE(keys):
+                raise IndexError(places[place])
+        began = monotonic_ns()
+        for _number in range(passes):
+            for place in range(count):
+                text = PyBytes_AS_STRING(keys) + <Py_ssize_t>places[place] * width
+                hash = hash_key(s, text, width)
+                if look(s, hash, text, width, now, &view) and view.record.body_length <= sizeof(target):
                     found += copy_body(s, &view, 0, target, view.record.body_length)
-    return (monotonic_ns() - began) / (passes * max(len(keys), 1)), found
+        return (monotonic_ns() - began) / (passes * max(count, 1)), found
+    finally:
+        free(places)

@@ -118,6 +118,9 @@ cdef class CacheStore:
 
 # ---- for every process. Times are CLOCK_BOOTTIME in ms.
 
+cdef uint64_t check_of(
+    const Store* s, uint64_t generation, uint32_t segment, uint32_t offset, const CacheRecord* record
+) noexcept nogil
 cdef uint64_t hash_key(const Store* s, const char* key, size_t length) noexcept nogil
 # Whether there is an object of this key that is of use at this time, 0 = at any.
 cdef bint look(

@@ -93,6 +93,12 @@ cdef extern from "memory/atomics.h" nogil:
     void compiler_fence()
     uint64_t boottime_ms()
 
+cdef extern from * nogil:
+    """
+    #define prefetch(place) __builtin_prefetch(place)
+    """
+    void prefetch(const void* place)
+
 cdef enum:
     FREQUENCY_MOST = 3
     MOST_STEPS = 600                # records that one call examines at most: about 0.2 ms

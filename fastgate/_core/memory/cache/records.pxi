@@ -5,7 +5,7 @@ cdef uint64_t hash_key(const Store* s, const char* key, size_t length) noexcept 
     return siphash_24(s.key, key, length)
 
 
-cdef inline uint64_t check_of(
+cdef uint64_t check_of(
     const Store* s, uint64_t generation, uint32_t segment, uint32_t offset, const CacheRecord* record
 ) noexcept nogil:
     cdef uint64_t place = <uint64_t>segment << 32 | offset
@@ -23,6 +23,8 @@ cdef bint open_record(
         return False
     base = s.data + <size_t>segment * s.segment_size + offset
     room = s.segment_size - offset
+    prefetch(base + 64)
+    prefetch(base + 128)
     memcpy(&view.record, base, sizeof(CacheRecord))
     # The copy is what is looked at from here on, never the memory again.
     compiler_fence()
@@ -91,6 +93,7 @@ cdef bint find_same(
     cdef bint moved
     for tries in range(MOST_SWAPS):
         moved = False
+        prefetch(bucket_of(s, hash, 1))
         for half in range(2):
             bucket = bucket_of(s, hash, half)
             for number in range(BUCKET):
