@@ -6,7 +6,7 @@ middle of a read finds segments in another life. Each body begins with a hash of
 that is not whole, or is of another key, is seen. What was found is counted in words that outlive the process.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
@@ -24,6 +24,7 @@ from fastgate._core.memory.cache.cache_store cimport (
     hash_key,
     look,
     look_at,
+    make_room,
     pin,
     place_of,
     publish,
@@ -43,6 +44,13 @@ cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_add_relaxed(uint64_t* word, uint64_t amount)
     uint64_t atomic_load_relaxed(const uint64_t* word)
     uint64_t boottime_ms()
+
+cdef extern from "<time.h>" nogil:
+    int CLOCK_THREAD_CPUTIME_ID
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int, timespec*)
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
@@ -287,3 +295,50 @@ def store_together(CacheStore store not None, uint64_t[::1] meeting, int process
                 if spins % 4096 == 0:
                     sched_yield()
             put(s, &e, now)
+
+
+cdef uint64_t cpu_ns() noexcept nogil:
+    """Processor time of this thread: what others take from the machine is not in it."""
+    cdef timespec now
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
+    return <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec
+
+
+def replay(
+    CacheStore store not None, const int64_t[::1] trace, const uint32_t[::1] sizes, Py_ssize_t begin=0, end=None
+):
+    """Asks for one object after the other, and stores what is not there: (hits, bytes of hits, longest call in ns).
+
+    The call is the one that makes room, in time of the processor.
+    """
+    cdef Store* s = &store.store
+    cdef Entry e
+    cdef View view
+    cdef int64_t number
+    cdef Py_ssize_t place, last = trace.shape[0] if end is None else end
+    cdef uint64_t hits = 0, size = 0, longest = 0, began, took, now = boottime_ms()
+    cdef bytes body = bytes(1 << 20)
+    if not store.can_store() or last > trace.shape[0] or begin < 0:
+        raise ValueError("a slot, and a part of the trace")
+    for place in range(begin, last):
+        number = trace[place]
+        if not 0 <= number < sizes.shape[0] or sizes[number] > 1 << 20:
+            raise ValueError("an object without a size")
+        memset(&e, 0, sizeof(e))
+        e.key = e.head = e.fields = <const char*>&number
+        e.key_length = sizeof(number)
+        e.hash = hash_key(s, e.key, e.key_length)
+        e.dies = FOREVER
+        if look(s, e.hash, e.key, e.key_length, now, &view):
+            touch(s, &view)
+            hits += 1
+            size += sizes[number]
+            continue
+        e.body = body
+        e.body_length = sizes[number]
+        began = cpu_ns()
+        make_room(s, 2 * <int64_t>e.body_length, now)
+        took = cpu_ns() - began
+        longest = max(longest, took)
+        put(s, &e, now)
+    return hits, size, longest

@@ -101,8 +101,8 @@ cdef extern from * nogil:
 
 cdef enum:
     FREQUENCY_MOST = 3
-    MOST_STEPS = 600                # records that one call examines at most: about 0.2 ms
-    MOST_EXAMINED = 262144          # bytes of them
+    MOST_STEPS = 400                # records that one call examines at most: about 0.2 ms
+    MOST_EXAMINED = 196608          # bytes of them
     MOST_SWAPS = 64                 # tries of one swap; in sound memory two or three are many
 
 include "segments.pxi"

@@ -104,7 +104,7 @@ cdef void judge_part(Store* s, uint32_t segment, uint64_t word, uint64_t now) no
                 if atomic_swap_if_equal(&bucket[number], &expected, 0):
                     s.counts.evictions += 1
                     if not is_main(class_of(word)):
-                        atomic_store_half(ghost_of(s, hash), fingerprint(hash))
+                        throw_out(s, hash)
                     unlinked(s, &view, True)
                 drain_if_gone(s, segment, word, &bucket[number])
             return
@@ -192,14 +192,14 @@ cdef void judge_record(Store* s, View* view, uint64_t now) noexcept nogil:
         # What becomes of it is decided with the first part of its body.
         if move(s, view, place, word, used):
             return
-    elif used and (not main or s.free > s.reserve or s.victim.kept < s.segment_size // 2):
+    elif used and (not main or s.free > s.reserve // 2 or s.victim.kept < s.segment_size // 2):
         # Where all of the main part was used and stores wait, half of it has to go.
         if move(s, view, place, word, used - 1 if main else 0):
             return
     if atomic_swap_if_equal(place, &expected, 0):
         s.counts.evictions += 1
         if not main:
-            atomic_store_half(ghost_of(s, view.hash), fingerprint(view.hash))
+            throw_out(s, view.hash)
         unlinked(s, view, True)
 
 
