@@ -107,3 +107,13 @@ def test_the_cache_answers_as_shown() -> None:
 
 def test_the_benchmarks_have_their_place() -> None:
     assert PAGE.count("<!-- benchmarks:begin -->") == PAGE.count("<!-- benchmarks:end -->") == 1
+
+
+def test_the_cache_says_what_is_shown() -> None:
+    names: dict[str, Any] = {}
+    exec(block("SharedCache"), names)
+    cache = names["cache"]
+    assert cache.get(b"key") == b"value"
+    assert cache.stats()["objects"] == 1
+    with cache.pin(b"key") as value:
+        assert memoryview(value)[:3].tobytes() == b"val"

@@ -1,4 +1,4 @@
-"""SipHash-1-3 against CPython, which hashes bytes with it."""
+"""SipHash-1-3 against CPython, which hashes bytes with it, and SipHash-2-4 against what its authors published."""
 
 import os
 import random
@@ -7,9 +7,7 @@ import sys
 
 import pytest
 
-from fastgate._core.probes.limits import siphash_13
-
-pytestmark = pytest.mark.skipif(sys.hash_info.algorithm != "siphash13", reason="this Python hashes otherwise")
+from fastgate._core.probes.limits import siphash_2_4, siphash_13
 
 
 def key_of_seed(seed: int) -> bytes:
@@ -21,6 +19,7 @@ def key_of_seed(seed: int) -> bytes:
     return bytes(key) if seed else bytes(16)
 
 
+@pytest.mark.skipif(sys.hash_info.algorithm != "siphash13", reason="this Python hashes otherwise")
 @pytest.mark.parametrize("seed", [0, 1, 4294967295])
 def test_it_hashes_as_cpython_does(seed: int) -> None:
     texts = [random.Random(length).randbytes(length) for length in range(1, 70)]
@@ -40,3 +39,13 @@ def test_it_hashes_as_cpython_does(seed: int) -> None:
 def test_a_key_has_sixteen_bytes() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         siphash_13(bytes(15), b"")
+    with pytest.raises(ValueError, match="16 bytes"):
+        siphash_2_4(bytes(17), b"")
+
+
+def test_the_values_that_the_paper_and_the_reference_code_give() -> None:
+    """Appendix A of the paper, and the first of the reference implementation's vectors, for the key 00 01 … 0f."""
+    key = bytes(range(16))
+    assert siphash_2_4(key, bytes(range(15))) == 0xA129CA6149BE45E5
+    assert siphash_2_4(key, b"") == 0x726FDB47DD0E0E31
+    assert siphash_2_4(key, b"\0") == 0x74F839C593DC67FD

@@ -57,6 +57,15 @@ static inline int atomic_swap_pair_if_equal(
 #endif
 }
 
+/* Halves of a word. What was read or written before one is stored is done by then. */
+static inline uint32_t atomic_load_half(const uint32_t *half) {
+    return __atomic_load_n(half, __ATOMIC_RELAXED);
+}
+
+static inline void atomic_store_half(uint32_t *half, uint32_t value) {
+    __atomic_store_n(half, value, __ATOMIC_RELEASE);
+}
+
 /* Nothing before it is seen after what comes behind it, in any process. */
 static inline void atomic_fence_full(void) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -85,6 +94,22 @@ static inline uint64_t atomic_set_bits(uint64_t *word, uint64_t bits) {
 /* Puts a value in the place of another, in one order with all other full operations. Returns the other. */
 static inline uint64_t atomic_exchange_full(uint64_t *word, uint64_t value) {
     return __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST);
+}
+
+/* Keeps the compiler from reading shared memory once more for what has been copied from it. */
+static inline void compiler_fence(void) {
+    __asm__ __volatile__("" ::: "memory");
+}
+
+/* CLOCK_BOOTTIME in milliseconds, where there is one: it goes on while the machine sleeps, and nobody sets it. */
+static inline uint64_t boottime_ms(void) {
+    struct timespec now;
+#ifdef CLOCK_BOOTTIME
+    clock_gettime(CLOCK_BOOTTIME, &now);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
 /* CLOCK_MONOTONIC in milliseconds: the same clock in every process of the host. */

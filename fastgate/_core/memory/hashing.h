@@ -1,5 +1,6 @@
-/* SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF"): 64 bits of hash that nobody can aim at without
- * the 16-byte key. One round a word and three at the end, as in CPython's hash tables. */
+/* SipHash (Aumasson and Bernstein, "SipHash: a fast short-input PRF"): 64 bits of hash that nobody can aim at without the
+ * 16-byte key. SipHash-1-3 has one round a word and three at the end, as in CPython's hash tables; SipHash-2-4 is what its
+ * authors propose. */
 #ifndef FASTGATE_HASHING_H
 #define FASTGATE_HASHING_H
 
@@ -22,10 +23,13 @@
         c += b; b = FG_ROTATE(b, 17); b ^= c; c = FG_ROTATE(c, 32);                                                        \
     } while (0)
 
-static inline uint64_t siphash(const unsigned char *key16, const void *data, size_t length) {
+static inline __attribute__((always_inline)) uint64_t siphash_rounds(
+    const unsigned char *key16, const void *data, size_t length, int each, int last
+) {
     const unsigned char *at = (const unsigned char *)data;
     const unsigned char *end = at + (length & ~(size_t)7);
     uint64_t k0, k1, word, a, b, c, d;
+    int round;
     memcpy(&k0, key16, 8);
     memcpy(&k1, key16 + 8, 8);
     k0 = FG_LITTLE(k0);
@@ -38,7 +42,9 @@ static inline uint64_t siphash(const unsigned char *key16, const void *data, siz
         memcpy(&word, at, 8);
         word = FG_LITTLE(word);
         d ^= word;
-        FG_SIPROUND;
+        for (round = 0; round < each; round++) {
+            FG_SIPROUND;
+        }
         a ^= word;
     }
     word = (uint64_t)length << 56;
@@ -53,13 +59,23 @@ static inline uint64_t siphash(const unsigned char *key16, const void *data, siz
     default: break;
     }
     d ^= word;
-    FG_SIPROUND;
+    for (round = 0; round < each; round++) {
+        FG_SIPROUND;
+    }
     a ^= word;
     c ^= 0xff;
-    FG_SIPROUND;
-    FG_SIPROUND;
-    FG_SIPROUND;
+    for (round = 0; round < last; round++) {
+        FG_SIPROUND;
+    }
     return a ^ b ^ c ^ d;
+}
+
+static inline uint64_t siphash(const unsigned char *key16, const void *data, size_t length) {
+    return siphash_rounds(key16, data, length, 1, 3);
+}
+
+static inline uint64_t siphash_24(const unsigned char *key16, const void *data, size_t length) {
+    return siphash_rounds(key16, data, length, 2, 4);
 }
 
 #undef FG_SIPROUND

@@ -7,6 +7,9 @@ from fastgate._core.memory.region import Region
 def siphash_13(key: bytes, text: bytes) -> int:
     """SipHash-1-3 of a text with a key of 16 bytes."""
 
+def siphash_2_4(key: bytes, text: bytes) -> int:
+    """SipHash-2-4 of a text with a key of 16 bytes."""
+
 def measure(limit: Limit, keys: bytes, width: int, passes: int) -> float:
     """Nanoseconds of processor time of one check with hash and clock, over passes over keys of ``width`` bytes."""
 

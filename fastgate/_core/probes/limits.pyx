@@ -13,7 +13,7 @@ from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_PROCESS_CPUTIME_ID, clock_gettime, timespec
 
 from fastgate._core.limits.concurrency cimport Concurrency, Shares
-from fastgate._core.memory.hashing cimport mix64, siphash
+from fastgate._core.memory.hashing cimport mix64, siphash, siphash_24
 from fastgate._core.limits.rate cimport Limit, Logs, Table
 from fastgate._core.memory.locks cimport STRIPES, shared_lock
 from fastgate._core.memory.region cimport LIMITS_LAYOUT, LOGS_LAYOUT, SHARES_LAYOUT, Region
@@ -44,6 +44,13 @@ def siphash_13(bytes key, bytes text):
     if len(key) != 16:
         raise ValueError("a key has 16 bytes")
     return siphash(<const unsigned char*>PyBytes_AS_STRING(key), PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+def siphash_2_4(bytes key, bytes text):
+    """SipHash-2-4 of a text with a key of 16 bytes."""
+    if len(key) != 16:
+        raise ValueError("a key has 16 bytes")
+    return siphash_24(<const unsigned char*>PyBytes_AS_STRING(key), PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
 def measure(Limit limit, bytes keys, Py_ssize_t width, Py_ssize_t passes):

@@ -1,1 +1,1 @@
-"""The memory of caches: bytes and numbers, no HTTP."""
+"""The memory of caches: bytes, numbers and times, no HTTP."""

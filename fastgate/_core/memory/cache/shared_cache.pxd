@@ -1,0 +1,30 @@
+cimport cython
+from libc.stdint cimport uint32_t
+
+from fastgate._core.memory.cache.cache_store cimport CacheStore, View
+
+
+@cython.final
+cdef class PinnedValue:
+    cdef CacheStore store
+    cdef View view
+    cdef int exports
+    cdef bint is_open
+
+    cdef const char* piece(self, uint32_t position, uint32_t* length) except NULL
+
+
+@cython.final
+cdef class ValuePart:
+    cdef PinnedValue value
+    cdef const char* start
+    cdef uint32_t length
+
+
+@cython.final
+cdef class SharedCache:
+    cdef readonly CacheStore store
+
+    cdef int need_slot(self) except -1
+    cdef bint find(self, bytes key, View* view) noexcept
+    cdef bytes read(self, bytes key, View* view)
