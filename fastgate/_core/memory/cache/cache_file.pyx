@@ -13,8 +13,8 @@ regions of their own, each on its own pages:
     pins        [slot][segment], 32 bits
     index       buckets of 8 words in a cache line
     ghost       fingerprints of what was thrown out
-    flights     fetches under way: for another module
-    purges      numbers of purges: for another module
+    flights     fetches under way that others may wait for (flights.pyx)
+    purges      what was purged, by tag, prefix and number (purges.pyx)
     data        the segments
 
 Little but the header is written when it is made: all zeros is an empty store, and a page that nobody has touched costs
@@ -26,14 +26,13 @@ import os
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from fastgate._core.memory.cache.flights cimport flights_bytes
 from fastgate._core.memory.cache.layout cimport (
     BUCKET,
     CACHE_MAGIC,
     CACHE_PAGE,
     CACHE_PARTS,
     CACHE_VERSION,
-    FLIGHT_ROW,
-    FLIGHT_ROWS,
     LEAST_SEGMENT,
     MOST_SEGMENT,
     MOST_SEGMENTS,
@@ -45,6 +44,7 @@ from fastgate._core.memory.cache.layout cimport (
     round_up,
     segment_word,
 )
+from fastgate._core.memory.cache.purges cimport purges_bytes
 from fastgate._core.memory.region cimport (
     CACHE_LAYOUT,
     FLIGHTS_LAYOUT,
@@ -94,8 +94,8 @@ def _sizes(uint64_t max_bytes, int slots, uint64_t segment_size, uint64_t segmen
         "pins": slots * round_up(4 * segments, 64),
         "index": index,
         "ghost": round_up(index * 3 // 8, 64),
-        "flights": FLIGHT_ROWS * FLIGHT_ROW + slots * 64,
-        "purges": round_up(max_bytes // 64, 64) + round_up(max_bytes // 256, 64),
+        "flights": flights_bytes(slots),
+        "purges": purges_bytes(max_bytes),
         "data": segment_size * segments,
     }
 

@@ -24,8 +24,6 @@ cdef enum:
     MOST_SEGMENTS = 1 << 24
     UNIT = 16                           # records begin at multiples of it
     BUCKET = 8                          # words of the index in a cache line
-    FLIGHT_ROWS = 4096
-    FLIGHT_ROW = 128
 
 # The life of a segment, each step by one compare-and-swap. Its generation grows at the last one, and only there.
 cdef enum:
