@@ -1,10 +1,12 @@
 """The store of the response cache in one process: what is stored is what is found, or nothing is."""
 
+import gc
 import os
 import random
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 from core.cache_stores import MB, at_place, beside, body_of, found_in, new, put
@@ -319,6 +321,24 @@ def test_what_is_pinned_stays_whatever_becomes_of_its_key() -> None:
     del values
     assert pins(cache.store, 0) == 0
     cache.close()
+
+
+def test_what_is_collected_in_a_circle_is_given_back() -> None:
+    class Holder:
+        pass
+
+    cache = SharedCache.create(4 * MB, slots=1)
+    fd = os.dup(cache.fd)
+    cache.put(b"key", b"value")
+    cache.put(b"large", bytes(200_000))
+    holder: Any = Holder()
+    holder.itself, holder.cache, holder.value = holder, cache, cache.pin(b"key")
+    holder.parts = cache.pin(b"large").parts
+    del holder, cache
+    gc.collect()
+    other = SharedCache.attach(fd, slot=0)
+    assert pins(other.store, 0) == 0
+    assert other.get(b"key") == b"value"
 
 
 def test_a_store_that_is_full_of_pins_stores_nothing_and_goes_on_when_they_are_gone() -> None:

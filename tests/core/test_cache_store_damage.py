@@ -45,6 +45,16 @@ def test_recovery_gives_all_back_and_may_come_twice() -> None:
     assert set(states) <= {"free", "open"}
 
 
+def test_a_process_that_died_before_it_counted_itself_leaves_its_slot() -> None:
+    store = new(4 * MB, slots=2)
+    with mmap.mmap(store.file.fd, store.file.size) as memory:
+        struct.pack_into("<Q", memory, start_of(memory, b"slots") + 256, 4_000_000)
+    with pytest.raises(ValueError, match="slot 1 belongs to process 4000000"):
+        beside(store, 1)
+    store.recover(1)
+    assert beside(store, 1).slot == 1
+
+
 def test_every_bit_of_a_record_counts() -> None:
     """One bit of what a record says of itself, or of its key: it is not there, or it is as it was."""
     store = new()

@@ -23,6 +23,7 @@ nothing. The file is never larger than what it was made for.
 
 import os
 
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -142,6 +143,8 @@ def needed(int slots) -> int:
     return low * CACHE_PAGE
 
 
+# Its memory stays mapped as long as anything that uses it, in a circle that is collected too.
+@cython.no_gc_clear
 cdef class CacheFile:
     """The file of a response cache, made by create() or attach(). Unmapped, its descriptor closed, with the last that
     uses it.

@@ -34,6 +34,7 @@ or lengths do not fit is not there.
 
 import os
 
+cimport cython
 from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -124,6 +125,8 @@ def _after_fork():
 os.register_at_fork(after_in_child=_after_fork)
 
 
+# What it gives back in __dealloc__ lies in the file, which it has until then: in a circle that is collected too.
+@cython.no_gc_clear
 cdef class CacheStore:
     """A process's view of the store in a file.
 

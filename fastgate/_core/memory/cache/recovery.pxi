@@ -26,9 +26,9 @@ cdef void recover_slot(Store* s, int slot) noexcept nogil:
     cdef uint64_t word, used
     cdef uint32_t segment, held
     cdef uint32_t* pins = &s.pins[<size_t>slot * s.pin_stride]
-    if atomic_load_relaxed(&s.slot_rows[slot].starts) == 0:
-        return
-    for segment in range(s.segments):
+    # A process that never came so far as to count itself has no segment and no pin, and the words of its pins no page.
+    cdef uint32_t count = s.segments if atomic_load_relaxed(&s.slot_rows[slot].starts) else 0
+    for segment in range(count):
         word = atomic_load_acquire(&s.states[segment])
         if owner_of(word) == slot + 1 and state_of(word) == SEGMENT_OPEN:
             used = atomic_load_acquire(&s.rows[segment].used)

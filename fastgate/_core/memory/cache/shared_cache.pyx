@@ -5,6 +5,7 @@ value is the body of an object whose head and fields are empty. All calls hold t
 process never meet inside the store.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport UINT32_MAX, uint32_t, uint64_t
@@ -35,6 +36,8 @@ cdef enum:
     TRIES = 64                      # of one read, while what is read is moved
 
 
+# It unpins in __dealloc__, and has the store until then.
+@cython.no_gc_clear
 cdef class PinnedValue:
     """A value where it lies in the store, not copied. It stays as it is until close(), whatever becomes of its key.
 
@@ -113,6 +116,7 @@ cdef class PinnedValue:
         self.close()
 
 
+@cython.no_gc_clear
 cdef class ValuePart:
     """One of the parts of a value that lies in several."""
 
