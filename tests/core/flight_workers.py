@@ -18,7 +18,7 @@ from fastgate._core.probes.shared import region_in
 LAYOUT = 1
 BOARD = 1 << 16
 # Words of the board: the number of the round, what went wrong or right, then who leads the flight of a round.
-ROUND, DOUBLE, LOST, SLEPT, LED, CUT, READY, LEADERS = range(8)
+ROUND, DOUBLE, LOST, SLEPT, LED, CUT, READY, OVER, LEADERS = range(9)
 PLACES = BOARD // 8 - LEADERS
 
 
@@ -33,12 +33,11 @@ def flights_in(slot: int, slots: int, wakers: list[int], fd: int = -1) -> Flight
 class Worker:
     """What runs in a process: round after round it leads the flight of the round, or follows it to its end."""
 
-    def __init__(self, slot: int, slots: int, memory: int, board: int, wakers: list[int], rounds: int) -> None:
+    def __init__(self, slot: int, slots: int, memory: int, board: int, wakers: list[int]) -> None:
         self.flights = flights_in(slot, slots, wakers, memory)
         probe.dawdle(self.flights)
         self.slot = slot
         self.slots = slots
-        self.rounds = rounds
         self.mapped = mmap.mmap(board, BOARD)
         self.board = memoryview(self.mapped)
         self.words = self.board.cast("Q")
@@ -54,7 +53,8 @@ class Worker:
 
     def run(self) -> None:
         self.wait_for_all()
-        while (number := self.words[ROUND]) < self.rounds and not self.words[LOST]:
+        while not self.words[OVER] and not self.words[LOST]:
+            number = self.words[ROUND]
             way, ticket = probe.enter(self.flights, hash_of(number))
             if way == "lead":
                 self.lead(number, ticket)
@@ -123,10 +123,9 @@ def hash_of(number: int) -> int:
 class Crowd:
     """Worker processes, which may be killed and are replaced."""
 
-    def __init__(self, slots: int, rounds: int, program: str) -> None:
+    def __init__(self, slots: int, program: str) -> None:
         self.slots = slots
         self.program = program
-        self.rounds = rounds
         self.memory, self.file = os.memfd_create("flights"), os.memfd_create("board")
         os.ftruncate(self.memory, flights_size(slots))
         os.ftruncate(self.file, BOARD)
@@ -138,7 +137,7 @@ class Crowd:
         self.processes = [self.start(slot) for slot in range(slots)]
 
     def start(self, slot: int) -> "subprocess.Popen[str]":
-        arguments = (slot, self.slots, self.memory, self.file, self.wakers, self.rounds)
+        arguments = (slot, self.slots, self.memory, self.file, self.wakers)
         return subprocess.Popen(
             [sys.executable, "-c", f"from core.flight_workers import Worker; Worker{arguments}.{self.program}"],
             pass_fds=[self.memory, self.file, *self.wakers],
@@ -172,8 +171,8 @@ class Crowd:
 
 
 @contextmanager
-def crowd(slots: int, rounds: int, program: str = "run()") -> Iterator[Crowd]:
-    made = Crowd(slots, rounds, program)
+def crowd(slots: int, program: str = "run()") -> Iterator[Crowd]:
+    made = Crowd(slots, program)
     try:
         yield made
     finally:
