@@ -87,7 +87,8 @@ def test_importing_the_balancers_loads_the_balancers_alone() -> None:
 def test_importing_the_caches_loads_what_caches_need() -> None:
     loaded = modules_after("from fastgate.cache import LRUCache; LRUCache(5).put('a', 1)")
     core = {"memory", "memory.cache", "memory.region"}
-    core |= {f"memory.cache.{each}" for each in ("cache_file", "cache_store", "flights", "lru", "purges", "shared_cache")}
+    parts = ("cache_file", "cache_store", "flights", "lru", "purges", "shared_cache")
+    core |= {f"memory.cache.{each}" for each in parts}
     assert {each for each in loaded if each.startswith("fastgate")} <= {
         "fastgate", "fastgate.cache", "fastgate._core", *(f"fastgate._core.{each}" for each in core)
     }

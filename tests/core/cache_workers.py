@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import Any
 
-from fastgate._core.memory.cache.cache_file import CacheFile
+from fastgate._core.memory.cache.cache_file import CacheFile, needed
 from fastgate._core.memory.cache.cache_store import CacheStore
 from fastgate._core.probes import cache_probe
 from fastgate._core.probes.cache_load import COUNTS, store_together, use
@@ -68,7 +68,7 @@ def left_in(store: CacheStore, slot: int) -> int:
 def kills(seed: int, count: int) -> dict[str, Any]:
     """Four processes in a store far too small, killed at random moments, one after the other."""
     draw = random.Random(seed)
-    file = CacheFile.create(2_048_000, slots=SLOTS)
+    file = CacheFile.create(needed(SLOTS) + 65_536, slots=SLOTS)
     store, board = CacheStore(file), Board()
     found: dict[str, Any] = {"open": 0, "reclaimed": 0, "left": 0, "dangling": 0, "twice": 0}
 
@@ -115,7 +115,7 @@ def kills(seed: int, count: int) -> dict[str, Any]:
 def damage(seed: int, seconds: float) -> dict[str, Any]:
     """Three processes use a store in which a fourth one changes single bits, anywhere but in its first page."""
     draw = random.Random(seed)
-    file = CacheFile.create(2_048_000, slots=SLOTS)
+    file = CacheFile.create(needed(SLOTS) + 65_536, slots=SLOTS)
     board = Board()
     workers = [Worker(file, slot, board, draw.getrandbits(60)) for slot in range(3)]
     flips = 0

@@ -10,6 +10,8 @@ import pytest
 from core.cache_stores import MB, beside, body_of, new, put
 
 from fastgate._core.memory.cache.cache_file import CacheFile, least_segments, needed
+from fastgate._core.memory.cache.flights import Flights, flights_size
+from fastgate._core.memory.cache.purges import Purges, purges_size
 from fastgate._core.memory.region import SegmentError
 from fastgate._core.probes.cache_probe import Filler, segments
 from fastgate.cache import SharedCache
@@ -165,3 +167,23 @@ def test_a_slot_is_for_one_process_until_it_is_given_back() -> None:
     assert body_of(store, b"k") == b"of another"
     assert not put(store, b"k", b"too late")
     assert beside(store, 0).slot == 0
+
+
+def test_purges_and_flights_lie_in_it() -> None:
+    """Each opens its part as it is made; another process's view of the file has the same."""
+    file = CacheFile.create(64 * MB, slots=3)
+    other = CacheFile.attach(os.dup(file.fd))
+    purges, seen = Purges(file.region("purges")), Purges(other.region("purges"))
+    tag = purges.tag("tag", b"a")
+    assert tag == seen.tag("tag", b"a")
+    purges.purge_tag(tag)
+    assert seen.number == purges.number == 1
+    assert file.region("purges").size >= purges_size(64 * MB)
+    wakers = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(3)]
+    try:
+        assert Flights(file.region("flights"), 2, wakers).stats().led == 0
+        assert Flights(other.region("flights"), -1, wakers).slot == -1
+        assert file.region("flights").size >= flights_size(3)
+    finally:
+        for each in wakers:
+            os.close(each)
