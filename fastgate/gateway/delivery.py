@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from fastgate._core.delivery.hedge import Hedged
 from fastgate._core.delivery.pool import Pool
 from fastgate._core.delivery.retry import RetryRule
-from fastgate._core.delivery.split import Split
 from fastgate._core.delivery.tries import Upstreams
 from fastgate._core.exchange.exchange import Delivery
 from fastgate._core.exchange.request_key import RequestKey
@@ -18,6 +16,8 @@ def compile_delivery(
     """For a route with an upstream. What policies put ``around`` it stands in the order in which a request meets it."""
     delivery: Delivery
     if route.split:
+        from fastgate._core.delivery.split import Split  # on use: a route without it does not load it
+
         sticky = route.sticky()
         delivery = Split(
             [compile_upstreams(route, pools[each.upstream]) for each in route.split],
@@ -35,6 +35,8 @@ def compile_upstreams(route: Route, pool: Pool, *, single: bool = False) -> Upst
     """The targets of a pool, asked as the route says; ``single``: once."""
     rule = compile_retry(route.retry)
     if rule is not None and route.retry.hedge is not None and not single:
+        from fastgate._core.delivery.hedge import Hedged  # on use: as above
+
         return Hedged(pool, rule, connect_timeout=route.timeouts.connect)
     return Upstreams(pool, rule, connect_timeout=route.timeouts.connect, single=single)
 

@@ -23,7 +23,6 @@ from fastgate._core.delivery.breaker import Breaker
 from fastgate._core.delivery.health import UpstreamHealth
 from fastgate._core.delivery.pool import Pool, Target
 from fastgate._core.delivery.retry import Judgement
-from fastgate._core.delivery.ring import ConsistentHash
 from fastgate._core.exchange.request_key import RequestKey
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.events import EventRing
@@ -256,6 +255,8 @@ def _make_balancer(upstream: Upstream, placed: list[Placed], slot: int) -> Balan
             return PowerOfTwoChoices(targets, weights)
         case "consistent_hash":
             names = [target.name for target in targets]
+            from fastgate._core.delivery.ring import ConsistentHash  # on use: an upstream without it does not load it
+
             return ConsistentHash(targets, weights, bound=upstream.load_bound, names=names)
     if upstream.slow_start:
         return SmoothWeightedRoundRobin(targets, offset=slot)

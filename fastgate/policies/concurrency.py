@@ -1,7 +1,6 @@
 """Concurrency limits, compiled into what the core asks at a route's door."""
 
 from fastgate._core.exchange.request_key import RequestKey
-from fastgate._core.limits.gates import ConcurrencyGate, ConcurrencyLimit
 from fastgate.config import Route
 from fastgate.config.schema.request_key import chosen_by_clients, count_name, counts_by_identity
 from fastgate.gateway.additions import Additions, RouteContext
@@ -21,6 +20,8 @@ def _gate(route: Route, context: RouteContext, *, late: bool) -> Additions | Non
     limit = route.concurrency
     if limit is None or counts_by_identity(limit.key) is not late:
         return None
+    from fastgate._core.limits.gates import ConcurrencyGate, ConcurrencyLimit  # on use: not every gateway has limits
+
     shares = context.store.shares(
         count_name(route.name, limit.key, "concurrency"),
         limit.max,

@@ -1,10 +1,14 @@
 """CORS: which pages of other origins may read a route's answers, compiled into the lines that say so."""
 
-from fastgate._core.policies.cors import CrossOrigin, PreflightGate
+from typing import TYPE_CHECKING
+
 from fastgate._core.routing.expressions import compile_expression
 from fastgate.config import Route
 from fastgate.config.syntax.origins import ANY, wildcard_ends
 from fastgate.gateway.additions import Additions, RouteContext
+
+if TYPE_CHECKING:
+    from fastgate._core.policies.cors import CrossOrigin
 
 
 def compile_cors(route: Route, context: RouteContext) -> Additions | None:
@@ -12,14 +16,18 @@ def compile_cors(route: Route, context: RouteContext) -> Additions | None:
     rules = cross_origin(route)
     if rules is None:
         return None
+    from fastgate._core.policies.cors import PreflightGate  # on use: a route without it does not load it
+
     return Additions(gates=[PreflightGate(rules)], stamps=[rules], answers_preflights=True)
 
 
-def cross_origin(route: Route) -> CrossOrigin | None:
+def cross_origin(route: Route) -> "CrossOrigin | None":
     """The rules of a route; None where it has none."""
     cors = route.cors
     if cors is None:
         return None
+    from fastgate._core.policies.cors import CrossOrigin
+
     expressions = [origin for origin in cors.origins if origin.startswith("~")]
     wildcards = {origin: ends for origin in cors.origins if (ends := wildcard_ends(origin)) is not None}
     methods = None if "*" in cors.methods else {*cors.methods, *(["HEAD"] if "GET" in cors.methods else [])}

@@ -1,6 +1,5 @@
 """A route that is to end: what its answers say of that, compiled into the lines that are sent."""
 
-from fastgate._core.policies.deprecation import DeprecationFields
 from fastgate.config import Route
 from fastgate.config.syntax.units import parse_day
 from fastgate.gateway.additions import Additions, RouteContext
@@ -12,6 +11,8 @@ def compile_deprecation(route: Route, context: RouteContext) -> Additions | None
     if ending is None:
         return None
     from email.utils import formatdate  # on use: a tenth of a start
+
+    from fastgate._core.policies.deprecation import DeprecationFields
 
     dated = [("Deprecation", f"@{parse_day(ending.since):.0f}")]
     relations = ["deprecation"]

@@ -1,6 +1,5 @@
 """The envelope around JSON answers, compiled."""
 
-from fastgate._core.policies.envelope import Envelope
 from fastgate.config import HeaderEdits, Route
 from fastgate.gateway.additions import Additions, RouteContext
 
@@ -13,5 +12,7 @@ def compile_envelope(route: Route, context: RouteContext) -> Additions | None:
     envelope = route.envelope
     if envelope is None:
         return None
+    from fastgate._core.policies.envelope import Envelope  # on use: a route without it does not load it
+
     rule = Envelope(data=envelope.data, meta=envelope.meta, max_size=envelope.max_size)
     return Additions(response_filters=[rule], request_headers=PLAIN)

@@ -1,6 +1,5 @@
 """An answer in the place of an upstream that fails, compiled into a delivery around that of the route."""
 
-from fastgate._core.delivery.fallback import Fallback
 from fastgate._core.exchange.exchange import Delivery
 from fastgate.config import Route
 from fastgate.gateway.additions import Additions, RouteContext
@@ -12,6 +11,8 @@ def compile_fallback(route: Route, context: RouteContext) -> Additions | None:
     fallback = route.fallback
     if fallback is None:
         return None
+    from fastgate._core.delivery.fallback import Fallback  # on use: a route without it does not load it
+
     instead = fixed_answer(fallback)
 
     def replaced(inner: Delivery) -> Delivery:

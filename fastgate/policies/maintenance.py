@@ -3,7 +3,6 @@
 import json
 import math
 
-from fastgate._core.policies.maintenance import Maintenance as MaintenanceGate
 from fastgate.config import Maintenance, Route
 from fastgate.gateway.additions import Additions, RouteContext
 
@@ -13,6 +12,9 @@ def compile_maintenance(route: Route, context: RouteContext) -> Additions | None
     closed = route.maintenance
     if closed is None or not closed.enabled:
         return None
+    # On use: a route without it does not load it.
+    from fastgate._core.policies.maintenance import Maintenance as MaintenanceGate
+
     gate = MaintenanceGate(
         status=closed.status,
         retry_after=math.ceil(closed.retry_after),

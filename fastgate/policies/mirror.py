@@ -1,6 +1,5 @@
 """Copies of a route's requests for another upstream, compiled."""
 
-from fastgate._core.delivery.mirror import Mirrored
 from fastgate._core.exchange.exchange import Delivery
 from fastgate.config import Route
 from fastgate.gateway.additions import Additions, RouteContext
@@ -12,6 +11,8 @@ def compile_mirror(route: Route, context: RouteContext) -> Additions | None:
     mirror = route.mirror
     if mirror is None:
         return None
+    from fastgate._core.delivery.mirror import Mirrored  # on use: a route without it does not load it
+
     copies = compile_upstreams(route, context.pools[mirror.upstream], single=True)
 
     def mirrored(inner: Delivery) -> Delivery:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from urllib.parse import quote
 
-from fastgate._core.policies.path_edits import PathEdit
 from fastgate._core.routing.expressions import compile_expression
 from fastgate._core.routing.router import normalized
 from fastgate.config import Rewrite, Route
@@ -16,7 +15,11 @@ _SAFE = "/%:@!$&'()*+,;=-._~"
 def compile_path_edits(route: Route, context: RouteContext) -> Additions | None:
     """What makes the path to forward; None for a route that leaves it as it is."""
     transform = path_transform(route)
-    return Additions(edits=[PathEdit(transform)]) if transform is not None else None
+    if transform is None:
+        return None
+    from fastgate._core.policies.path_edits import PathEdit  # on use: a route without it does not load it
+
+    return Additions(edits=[PathEdit(transform)])
 
 
 def path_transform(route: Route) -> Callable[[bytes], bytes | None] | None:

@@ -1,8 +1,12 @@
 """Security headers: fields that tell browsers to be careful, compiled into the lines that are sent."""
 
-from fastgate._core.policies.security_headers import SecurityFields
+from typing import TYPE_CHECKING
+
 from fastgate.config import Route
 from fastgate.gateway.additions import Additions, RouteContext
+
+if TYPE_CHECKING:
+    from fastgate._core.policies.security_headers import SecurityFields
 
 
 def compile_security_headers(route: Route, context: RouteContext) -> Additions | None:
@@ -11,9 +15,11 @@ def compile_security_headers(route: Route, context: RouteContext) -> Additions |
     return Additions(stamps=[fields]) if fields is not None else None
 
 
-def security_fields(route: Route) -> SecurityFields | None:
+def security_fields(route: Route) -> "SecurityFields | None":
     """The fields of a route; None where it has none."""
     headers = route.security_headers
     if headers is None or not headers.fields():
         return None
+    from fastgate._core.policies.security_headers import SecurityFields  # on use: a route without it does not load it
+
     return SecurityFields(headers.fields(), override=headers.override)

@@ -84,6 +84,14 @@ def test_importing_the_balancers_loads_the_balancers_alone() -> None:
     assert not {each.partition(".")[0] for each in loaded} & HEAVY
 
 
+def test_a_worker_loads_no_feature_before_a_route_uses_it() -> None:
+    loaded = modules_after("import fastgate.server.worker, fastgate.gateway.gateway")
+    policies = {each for each in loaded if each.startswith("fastgate._core.policies.")}
+    assert policies == {"fastgate._core.policies.header_edits"}
+    deliveries = {f"fastgate._core.delivery.{each}" for each in ("fallback", "hedge", "mirror", "ring", "split")}
+    assert not loaded & {*deliveries, "fastgate._core.limits.gates"}
+
+
 def test_importing_the_caches_loads_what_caches_need() -> None:
     loaded = modules_after("from fastgate.cache import LRUCache; LRUCache(5).put('a', 1)")
     core = {"memory", "memory.cache", "memory.region"}

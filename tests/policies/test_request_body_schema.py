@@ -177,7 +177,7 @@ async def test_a_check_that_fails_by_itself(size: int, tmp_path: Path, monkeypat
     def fail(body: bytes) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("fastgate.policies.request_body.body_check", lambda settings: fail)
+    monkeypatch.setattr("fastgate.policies.request_body.body_schema.body_check", lambda settings: fail)
     async with checked(tmp_path) as (client, upstream):
         assert problem(await client.request(post(b"7" * size)), 500) == "A policy of this route failed."
         assert problem(await client.request(post(b"7")), 500)  # the connection is kept
@@ -360,7 +360,7 @@ async def test_long_bodies_are_checked_one_after_the_other(tmp_path: Path, monke
         threading.Event().wait(0.01)
         under_way.remove(body)
 
-    monkeypatch.setattr("fastgate.policies.request_body.body_check", lambda settings: check)
+    monkeypatch.setattr("fastgate.policies.request_body.body_schema.body_check", lambda settings: check)
     async with checked(tmp_path) as (client, _):
         async with contextlib.AsyncExitStack() as stack:
             others = [await stack.enter_async_context(RawClient(client.address)) for _ in range(8)]
