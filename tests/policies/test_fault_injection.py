@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from core.playbook import get, status_of, world
 from waiting import until
 
+from fastgate._core.policies.fault_injection import FaultInjection
 from fastgate.cli import main
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.policies.chain import find_warnings
@@ -39,6 +41,16 @@ async def test_an_error_is_the_gateways_own(tmp_path: Path) -> None:
     assert (problem["status"], problem["detail"]) == (503, "This error was injected.")
     line = json.loads(log.read_text())
     assert (line["status"], line["end"]) == (503, "fault_injected")
+
+
+def test_plugins_do_not_see_an_injected_error() -> None:
+    """Not even on the way back: an ``on_response`` may count on its ``on_request``."""
+    seen: list[str] = []
+    sides = ("on_request", "on_response", "on_error")
+    hooks = {side: [lambda *_, side=side: seen.append(side)] for side in sides}
+    with world({"/*": {"gates": [FaultInjection(abort=429)], **hooks}}) as play:
+        assert status_of(play.client().ask(get())) == 429
+    assert seen == []
 
 
 async def test_a_request_goes_on_when_it_has_waited() -> None:
