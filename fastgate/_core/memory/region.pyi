@@ -16,3 +16,11 @@ class Region:
     version: int
     size: int
     slots: int
+
+def memory_file(name: str, size: int) -> int:
+    """The descriptor of a new file in memory, sealed against another size; -1: this system has none (macOS), so that
+    one process has its memory alone. OSError: it is refused.
+    """
+
+def check_sealed(fd: int) -> None:
+    """SegmentError: the descriptor is no file in memory, or one that could be made smaller under its users."""

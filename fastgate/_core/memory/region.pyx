@@ -61,7 +61,7 @@ cdef class Region:
     """A part of shared memory with a name; made by whoever has the memory."""
 
     def __init__(self):
-        raise TypeError("a Region comes from Segment.region()")
+        raise TypeError("use Segment.region() or CacheFile.region()")
 
     cdef unsigned char* open(self, str name, uint32_t version, size_t least) except NULL:
         if self.name != name:
@@ -97,3 +97,34 @@ cdef Region own_region(str name, uint32_t version, size_t size):
     """Memory for one object that shares with nobody: zeros, and one slot."""
     cdef bytes secret = os.urandom(16)
     return region_of(map_memory(-1, size), 0, name, version, size, 1, secret)
+
+
+def memory_file(str name, size) -> int:
+    """The descriptor of a new file in memory, sealed against another size; -1: this system has none (macOS), so that
+    one process has its memory alone. OSError: it is refused.
+    """
+    if not hasattr(os, "memfd_create"):
+        return -1
+    import fcntl
+
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_sealed(fd) -> None:
+    """SegmentError: the descriptor is no file in memory, or one that could be made smaller under its users."""
+    import fcntl
+
+    wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+    try:
+        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    except OSError:
+        raise SegmentError("the descriptor is not a memory file") from None
+    if seals & wanted != wanted:
+        raise SegmentError("the memory file is not sealed against resizing")

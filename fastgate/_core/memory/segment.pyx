@@ -48,7 +48,7 @@ from fastgate._core.memory.region cimport (
 from fastgate._core.memory.targets cimport TargetRows, prepare_targets, targets_size
 from fastgate._core.memory.workers cimport WorkerSlot, beat, worker_slot
 
-from fastgate._core.memory.region import SegmentError
+from fastgate._core.memory.region import SegmentError, check_sealed, memory_file
 
 cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_load_relaxed(const uint64_t* word)
@@ -143,7 +143,7 @@ cdef class Segment:
             "plugins": plugins,
         }
         size = PAGE + sum(up(each, PAGE) for each in sizes.values())
-        fd = _memory_file(size)
+        fd = memory_file("fastgate", size)
         try:
             self.mapping = map_memory(fd, size)
         except BaseException:
@@ -178,7 +178,7 @@ cdef class Segment:
         cdef Segment self = Segment.__new__(Segment)
         cdef Header* header
         cdef size_t size
-        _check_sealed(fd)
+        check_sealed(fd)
         size = os.fstat(fd).st_size
         if size < PAGE:
             raise SegmentError(f"a segment of {size} bytes is too small")
@@ -340,30 +340,3 @@ cdef class Segment:
 
 
 assert len(_COUNTERS) == sizeof(Slab) // 8 - 2 * HISTOGRAM_WORDS, "the names of the counters and the slab differ"
-
-
-def _memory_file(size):
-    if not hasattr(os, "memfd_create"):
-        return -1       # no memfd (macOS): one process, anonymous memory
-    import fcntl
-
-    fd = os.memfd_create("fastgate", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(fd, size)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _check_sealed(fd):
-    import fcntl
-
-    wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-    try:
-        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-    except OSError:
-        raise SegmentError("the descriptor is not a memory file") from None
-    if seals & wanted != wanted:
-        raise SegmentError("the memory file is not sealed against resizing")

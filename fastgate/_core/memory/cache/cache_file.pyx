@@ -55,7 +55,7 @@ from fastgate._core.memory.region cimport (
     region_of,
 )
 
-from fastgate._core.memory.region import SegmentError
+from fastgate._core.memory.region import SegmentError, check_sealed, memory_file
 
 _LAYOUTS = {
     "slots": CACHE_LAYOUT,
@@ -172,7 +172,7 @@ cdef class CacheFile:
             raise ValueError(f"max_bytes: {max_bytes} is more than the {MOST_BYTES} bytes that a cache can have")
         segment_size, segments = _plan(max_bytes, slots)
         sizes = _sizes(max_bytes, slots, segment_size, segments)
-        fd = _memory_file(_whole(sizes))
+        fd = memory_file("fastgate-cache", _whole(sizes))
         try:
             self.mapping = map_memory(fd, _whole(sizes))
         except BaseException:
@@ -213,7 +213,7 @@ cdef class CacheFile:
         descriptor is left alone.
         """
         cdef CacheFile self = CacheFile.__new__(CacheFile)
-        _check_sealed(fd)
+        check_sealed(fd)
         size = os.fstat(fd).st_size
         if size < CACHE_PAGE:
             raise SegmentError(f"the file of a cache cannot have {size} bytes")
@@ -292,30 +292,3 @@ cdef class CacheFile:
             f"<CacheFile fd={self.fd} slots={self.slots} size={self.size} "
             f"segments={self.segments}x{self.segment_size}>"
         )
-
-
-def _memory_file(size):
-    if not hasattr(os, "memfd_create"):
-        return -1       # no memfd (macOS): one process, anonymous memory
-    import fcntl
-
-    fd = os.memfd_create("fastgate-cache", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(fd, size)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _check_sealed(fd):
-    import fcntl
-
-    wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-    try:
-        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-    except OSError:
-        raise SegmentError("the descriptor is not a memory file") from None
-    if seals & wanted != wanted:
-        raise SegmentError("the memory file is not sealed against resizing")
