@@ -17,8 +17,7 @@ def asked_of(play: World) -> list[str]:
 
 
 def host_of(upstream: Transport) -> str:
-    head = b"".join(upstream._written)
-    return head.partition(b"Host: ")[2].partition(b":")[0].decode()
+    return upstream.taken().partition(b"Host: ")[2].partition(b":")[0].decode()
 
 
 @pytest.mark.parametrize(("attempts", "targets"), [(1, 3), (2, 2), (2, 3), (3, 3), (3, 4), (4, 4)])
