@@ -351,6 +351,28 @@ def test_what_has_not_been_answered_yet_goes_on_without_its_client(state: str) -
         assert play.metrics()["requests"] == (2 if state in ("connected", "in the queue") else 1)
 
 
+@pytest.mark.parametrize("attempts", [2, 3])
+@pytest.mark.parametrize("kept", [False, True])
+def test_tries_that_were_made_count_for_the_one_that_goes_on(attempts: int, kept: bool) -> None:
+    """The client is answered while the next try is waited for: there are as many as the route allows, not more."""
+    rule = RetryRule(attempts=attempts, on=["reset", "5xx"], backoff=1, jitter=False, budget=1.0)
+    with world({"/unused": {}}, targets=attempts + 1) as play:
+        play.route("/*", delivery=Detaches(Upstreams(play.pool, rule), 0.1))
+        client = play.client()
+        client.send(get())
+        for number in range(attempts):
+            if kept:
+                play.upstream.send(answer(b"no", status=b"503 Busy"))
+            else:
+                play.upstream.lose()
+            play.pass_time(0.2 if number == 0 else 0)
+            assert status_of(client.taken() or b"HTTP/1.1 202 ") == 202
+            play.pass_time(9)
+        play.pass_time(20)
+        assert len(play.upstreams) == attempts
+        assert len({bytes(each.taken()).partition(b"Host: ")[2][:3] for each in play.upstreams}) == attempts
+
+
 # -- a plan
 
 

@@ -2,11 +2,11 @@
 
 Theory of operation
 -------------------
-A hedge is a copy of the exchange with one try (`SecondTry`), begun `hedge_delay` after the first one. It counts
-among the tries, and its target is one of those that have been asked, whatever comes of it. When the hedge's
-answer comes first, the original *adopts* its connection and response head and goes on as if it had asked that target
-itself. A failure, or an answer that is to be tried again, on either side leaves it to the other; when both have failed,
-the last failure is dealt with as any.
+A hedge is a copy of the exchange with one try (`SecondTry`), begun `hedge_delay` after the first one. It counts among
+the tries, and its target is one of those that have been asked, whatever comes of it. When the hedge's answer comes
+first, the original *adopts* its connection and response head and goes on as if it had asked that target itself. A
+failure, or an answer that is to be tried again, on either side leaves it to the other; when both have failed, the last
+failure is dealt with as any.
 
 A copy ends in one way, `finish`, and its client, a `HedgeClient`, tells the original.
 """
@@ -101,7 +101,8 @@ cdef class Hedged(Upstreams):
             t.state = ASKING
         if t.state != ASKING or (again and t.target is not None):
             self.upstream.judge(copy, other, NO_FAILURE)
-            remember(t, other.target)
+            if other.target is not None:
+                remember(t, other.target)
             return copy.finish(OK)
         t.stop_pause()
         self.drop(x, t)

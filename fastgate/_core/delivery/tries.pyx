@@ -248,19 +248,27 @@ cdef class Upstreams(Delivery):
     cdef int move(self, Exchange x, Exchange to) except -1:
         cdef Try old = try_of(x)
         cdef Try new = try_of(to)
+        cdef int state = old.state
         old.stop_pause()
-        if old.connection is None and old.state != TELLING:
-            # Nothing has been sent: whoever makes or has a connection for the one knows nothing of the other.
-            self.drop(x, old)
-            return self.begin(to)
-        new.state = old.state
-        new.kept_head = old.kept_head
-        new.kept_body = old.kept_body
-        new.kept_size = old.kept_size
+        new.state = state
+        new.replayed = old.replayed
+        new.refusals = old.refusals
+        new.last_cause = old.last_cause
         new.pause_for = old.pause_for
-        old.kept_head = None
-        old.kept_body = None
-        return new.take_over(to, old, self)
+        new.kept_size = old.kept_size
+        new.kept_head, old.kept_head = old.kept_head, None
+        new.kept_body, old.kept_body = old.kept_body, None
+        new.tried, old.tried = old.tried, None
+        if old.connection is not None or state == TELLING:
+            return new.take_over(to, old, self)
+        # Nothing has been sent: who makes or has a connection for the one knows nothing of the other.
+        new.by = self
+        new.number = old.number
+        if state == ASKING:
+            new.number -= 1
+            to.tries -= 1
+        self.drop(x, old)
+        return self.ask(to, new)
 
     cdef Head arriving(self, Exchange x):
         cdef Try t = try_of(x)

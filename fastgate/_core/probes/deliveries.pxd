@@ -77,7 +77,8 @@ cdef class Spools(Around):
 
 
 cdef class Detaches(Around):
-    """Answers at once, and lets what is within go on."""
+    """Answers, and lets what is within go on."""
+    cdef double after                  # seconds; 0: at once
 
 
 cdef class Plan(Delivery):

@@ -68,9 +68,11 @@ class Spools(Around):
         """How many of these have come to their end."""
 
 class Detaches(Around):
-    """Answers 202 at once, and lets ``inner`` go on without the client."""
+    """Answers 202 after so many seconds, 0: at once, and lets ``inner`` go on without the client."""
 
-    def __init__(self, inner: Delivery) -> None: ...
+    def __init__(self, inner: Delivery, after: float = 0) -> None: ...
+    def answer(self, x: Exchange, generation: int) -> None:
+        """The time is over."""
 
 class Plan(Delivery):
     """Deliveries, each with its path, its fields and its body; the next is asked when one fails or answers 5xx."""

@@ -299,13 +299,22 @@ cdef class Spools(Around):
 
 
 cdef class Detaches(Around):
-    def __init__(self, Delivery inner):
+    def __init__(self, Delivery inner, after=0):
         self.inner = inner
+        self.after = after
 
     cdef int begin(self, Exchange x) except -1:
         self.inner.begin(x)
-        detach(x, NoClient.__new__(NoClient))
-        return x.respond(answer_of(202, [], b""), ROUTE_ANSWERED)
+        if self.after:
+            x.engine.loop.call_later(self.after, self.answer, x, x.generation)
+        else:
+            self.answer(x, x.generation)
+        return 0
+
+    def answer(self, Exchange x, generation):
+        if x.generation == generation:
+            detach(x, NoClient.__new__(NoClient))
+            x.respond(answer_of(202, [], b""), ROUTE_ANSWERED)
 
 
 # -- one after the other
