@@ -101,17 +101,6 @@ static inline void compiler_fence(void) {
     __asm__ __volatile__("" ::: "memory");
 }
 
-/* CLOCK_BOOTTIME in milliseconds, where there is one: it goes on while the machine sleeps, and nobody sets it. */
-static inline uint64_t boottime_ms(void) {
-    struct timespec now;
-#ifdef CLOCK_BOOTTIME
-    clock_gettime(CLOCK_BOOTTIME, &now);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
 /* CLOCK_MONOTONIC in milliseconds: the same clock in every process of the host. */
 static inline uint64_t monotonic_ms(void) {
     struct timespec now;
@@ -142,6 +131,11 @@ static inline uint64_t boottime_ns(void) {
     clock_gettime(CLOCK_MONOTONIC, &now); /* macOS, where this one does */
 #endif
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The same in milliseconds. */
+static inline uint64_t boottime_ms(void) {
+    return boottime_ns() / 1000000u;
 }
 
 /* The wall clock in milliseconds since 1970, as it was at the kernel's last tick. */
