@@ -64,7 +64,7 @@ class Asked:
     def cookies(self) -> set[bytes]:
         lines = b";".join(reference.values(self.fields, b"cookie"))
         pairs = [pair.strip(b" \t") for pair in lines.split(b";")]
-        return {pair.partition(b"=")[0] for pair in pairs if b"=" in pair}
+        return {pair.partition(b"=")[0].rstrip(b" \t") for pair in pairs if b"=" in pair}
 
     def has(self, part: str) -> bool:
         kind, _, name = part.partition(":")

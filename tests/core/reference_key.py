@@ -66,7 +66,8 @@ def selecting_value(fields: Fields, name: bytes) -> object:
 
 def cookies(fields: Fields, name: bytes) -> object:
     pairs = [pair.strip(b" \t") for line in reference.values(fields, b"cookie") for pair in line.split(b";")]
-    return [value for key, equal, value in (pair.partition(b"=") for pair in pairs) if equal and key == name] or None
+    parts = [pair.partition(b"=") for pair in pairs]
+    return [value for key, equal, value in parts if equal and key.rstrip(b" \t") == name] or None
 
 
 def query(

@@ -231,6 +231,7 @@ def test_the_first_rule_that_applies_gives_the_lifetime(
     (b"public", {"asked": [(b"Cookie", b"a=b")], "ttl": 60}, "all", None),
     (b"", {"asked": [(b"Cookie", b"a=b")], "ttl": 60, "key": ["cookie:a"]}, "all", None),
     (b"max-age=9", {"asked": [(b"Cookie", b"a=b")], "bypass": ["cookie:a"]}, None, "bypass"),
+    (b"max-age=9", {"asked": [(b"Cookie", b"c; a =b")], "bypass": ["cookie:a"]}, None, "bypass"),
     (b"max-age=9", {"asked": [(b"Cache-Control", b"no-store")]}, None, "request"),
     (b"max-age=9", {"asked": [(b"Cache-Control", b"no-store")], "honor": "response"}, "all", None),
     (b"private", {"honor": False, "ttl": 60}, None, "private"),

@@ -22,7 +22,10 @@ VALUES = {
     b"accept-language": [b"de, en", b"en, de", b"DE,EN", b"de;q=0.9 , en", b'de, "A"', b"de,en", b""],
     b"accept": [b"text/html", b"text/html, */*", b"text/html,*/*", b"TEXT/HTML", b'a;x="b, c"', b'a;x="b,c"',
                 b'a;x="b'],
-    b"cookie": [b"a=1; b=2", b"b=2; a=1", b"a=1", b"a=1 , 2", b"a=1,2", b"A=1", b"a=", b"a", b"a=1;a=2", b""],
+    b"cookie": [
+        b"a=1; b=2", b"b=2; a=1", b"a=1", b"a=1 , 2", b"a=1,2", b"A=1", b"a=", b"a", b"a=1;a=2", b"a =3; a=1",
+        b"a\t=1", b"",
+    ],
     b"x-a": [b"1", b"1 ,2", b"1,2", b"2", b'"1 ,2"', b""],
 }  # fmt: skip
 ALPHABET = b'"\\,;=q01.* \t/-abzAZgip&%_+\xff'

@@ -68,7 +68,7 @@ cdef enum:
 cdef bint has_cookie(Head request, const char* name, Py_ssize_t length) noexcept:
     """Whether the request has a cookie of this name, also one that the upstream does not get."""
     cdef const unsigned char* p
-    cdef Py_ssize_t size, at, equal
+    cdef Py_ssize_t size, at, equal, end
     cdef int i
     for i in range(request.count):
         if request.fields[i].id != COOKIE:
@@ -82,7 +82,10 @@ cdef bint has_cookie(Head request, const char* name, Py_ssize_t length) noexcept
             equal = at
             while equal < size and p[equal] != b"=" and p[equal] != b";":
                 equal += 1
-            if equal < size and p[equal] == b"=" and exactly(p + at, equal - at, name, length):
+            end = equal
+            while end > at and blank(p[end - 1]):
+                end -= 1
+            if equal < size and p[equal] == b"=" and exactly(p + at, end - at, name, length):
                 return True
             while equal < size and p[equal] != b";":
                 equal += 1

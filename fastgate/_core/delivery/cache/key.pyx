@@ -23,9 +23,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 
 from fastgate._core.delivery.cache.rules cimport OF_COOKIE, OF_HEADER, OF_IDENTITY, CacheRules, KeyPart
-from fastgate._core.delivery.cache.spans cimport blank, exactly
+from fastgate._core.delivery.cache.spans cimport blank
 from fastgate._core.delivery.cache.vary cimport MOST_VALUES, VaryNames, put_lower, put_value
-from fastgate._core.exchange.head cimport COOKIE, DROPPED, Head
+from fastgate._core.exchange.head cimport Head
+from fastgate._core.exchange.request_key cimport find_cookie
 from fastgate._core.memory.buffer cimport Buffer, put
 
 cdef enum:
@@ -85,40 +86,23 @@ cdef int set_length(Buffer* buffer, Py_ssize_t begin, int tag, bint there) excep
     return 0
 
 
-cdef int put_cookie(Buffer* buffer, Head request, const unsigned char* name, Py_ssize_t length) except -1:
+cdef int put_cookie(Buffer* buffer, Head request, bytes name) except -1:
     """Writes the values of the cookie of this name with ";" between them, which none has; 0: there is none.
 
     Names of cookies have case. All of a name count: which one the upstream takes is its own choice.
     """
-    cdef const unsigned char* p
-    cdef Py_ssize_t size, at, end, stop, equal
+    cdef Py_ssize_t length = 0
     cdef int found = 0
-    cdef int i
-    for i in range(request.count):
-        if request.fields[i].id != COOKIE or request.fields[i].flags & DROPPED:
-            continue
-        p = request.p + request.fields[i].value
-        size = request.fields[i].value_length
-        at = 0
-        while at < size:
-            end = at
-            while end < size and p[end] != b";":
-                end += 1
-            stop = end
-            while at < stop and blank(p[at]):
-                at += 1
-            while stop > at and blank(p[stop - 1]):
-                stop -= 1
-            equal = at
-            while equal < stop and p[equal] != b"=":
-                equal += 1
-            if equal < stop and exactly(p + at, equal - at, <const char*>name, length):
-                if found:
-                    put(buffer, b";", 1)
-                put(buffer, p + equal + 1, stop - equal - 1)
-                found = 1
-            at = end + 1
-    return found
+    cdef const unsigned char* value = find_cookie(request, name, found, &length)
+    while value != NULL:
+        while length > 0 and blank(value[length - 1]):
+            length -= 1
+        if found:
+            put(buffer, b";", 1)
+        put(buffer, value, length)
+        found += 1
+        value = find_cookie(request, name, found, &length)
+    return found > 0
 
 
 cdef int put_primary(Buffer* buffer, CacheRules rules, Head request, const KeyFacts* facts) except -1:
@@ -143,9 +127,7 @@ cdef int put_primary(Buffer* buffer, CacheRules rules, Head request, const KeyFa
                     buffer, request, <const unsigned char*>PyBytes_AS_STRING(part.name), PyBytes_GET_SIZE(part.name)
                 )
             else:
-                there = put_cookie(
-                    buffer, request, <const unsigned char*>PyBytes_AS_STRING(part.name), PyBytes_GET_SIZE(part.name)
-                )
+                there = put_cookie(buffer, request, part.name)
             set_length(buffer, start, T_PART, there)
         elif part.kind != OF_IDENTITY:
             put_text(buffer, T_PART, &facts.parts[i])
