@@ -1,0 +1,27 @@
+"""Answers from the store of the response cache, in the place of those of an upstream."""
+
+from fastgate._core.delivery.cache.rules import CacheRules
+from fastgate._core.delivery.cache.worker_cache import WorkerCache
+from fastgate._core.exchange.exchange import Delivery
+
+class Cached(Delivery):
+    """The store, around the delivery that asks an upstream.
+
+    ``namespace`` are 16 bytes, a digest of all in the configuration that decides what the upstream is asked or how keys
+    are made: answers are found under the same namespace only. ``route`` is the name of the route, ``upstream`` that of
+    the upstream that a split has chosen, None without a split.
+    """
+
+    rules: CacheRules
+    cache: WorkerCache
+
+    def __init__(
+        self,
+        inner: Delivery,
+        rules: CacheRules,
+        cache: WorkerCache,
+        *,
+        namespace: bytes,
+        route: str,
+        upstream: str | None = None,
+    ) -> None: ...
