@@ -58,34 +58,49 @@ cdef class Stored(Source):
     cdef int took(self, Py_ssize_t count) except -1:
         self.at += count
         self.left -= count
+        self.taken += count
+        return 0
+
+    cdef bint ended(self) noexcept:
+        """Whether all of it was taken."""
+        return self.left == 0
+
+    cdef int idle(self) except -1:
+        """Nothing is ready, and it has not ended."""
         return 0
 
     cdef int go(self) except -1:
         """On with it, as long as it is taken."""
         cdef Exchange x = self.exchange
-        cdef Py_ssize_t before
+        cdef const char* at
+        cdef Py_ssize_t before, size
         cdef bytes piece = None
         if self.going:
             return 0
         self.going = True
         try:
-            while self.exchange is not None and self.held == 0 and self.left:
-                before = self.left
+            while self.exchange is not None and self.held == 0:
+                size = self.ready(&at)
+                if size == 0:
+                    break
                 if x.phase == PHASE_SENDING and self.by.outer is None:
+                    before = self.taken
                     x.client.draw(x)
-                    if self.left == before:
+                    if self.taken == before:
                         break
                 else:
-                    piece = PyBytes_FromStringAndSize(self.at, min(self.left, <Py_ssize_t>SLICE))
+                    piece = PyBytes_FromStringAndSize(at, min(size, <Py_ssize_t>SLICE))
                     self.took(len(piece))
-                    if self.left == 0:
+                    if self.ended():
                         break
                     self.by.tell_piece(x, piece, False)
                     piece = None
         finally:
             self.going = False
-        if self.exchange is None or self.left:
+        if self.exchange is None:
             return 0
+        if not self.ended():
+            return self.idle()
         self.exchange = None
         x.source = None
         self.let_go()

@@ -208,6 +208,7 @@ cdef class Exchange(Timed):
     cdef Source source                 # where the answer's body comes from; None: all of it is there
     cdef int phase
     cdef int cause
+    cdef int given_by                  # the cause of an answer that is whole: OK, or who else than an upstream gave it
     cdef bint over
     cdef uint64_t generation           # moves on with each use and each wait; what comes back late knows an older one
 

@@ -136,7 +136,7 @@ cdef class Exchange(Timed):
         self.source = None
         self.entry = None
         self.phase = PHASE_HEAD
-        self.cause = OK
+        self.cause = self.given_by = OK
         self.path_owner = self.query_owner = self.forward_path = self.client_ip = self.hops = None
         self.host_length = self.path_length = self.query_length = 0
         self.has_query = False
@@ -631,7 +631,7 @@ cdef class Exchange(Timed):
         if self.over:
             return 0
         self.over = True
-        self.cause = cause
+        self.cause = cause = cause or self.given_by
         self.ended = clock_us()
         self.due = 0
         live.exchanges -= 1

@@ -26,4 +26,6 @@ cdef struct FieldIndex:
 
 
 cdef bytes index_of(Head head)
-cdef bint open_head(Head head, bytes text, const char* index, Py_ssize_t length) except -1
+cdef bint open_head(Head head, bytes text, const char* index, Py_ssize_t length, Py_ssize_t added=*) except -1
+cdef bint index_lines(Head head, Py_ssize_t added) except -1
+cdef int extend_head(Head head, const char* lines, Py_ssize_t length) except -1

@@ -5,6 +5,7 @@ from fastgate._core.exchange.route cimport HOST_CLIENT, HOST_LITERAL, OWN_HOST
 
 
 cdef int put_request_fields(Exchange x, Buffer* buffer) except -1
+cdef bytes port_of(bytes host, bytes scheme)
 
 
 cdef inline int put_target(Exchange x, Buffer* buffer) except -1:

@@ -41,7 +41,15 @@ from posix.unistd cimport write
 
 from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.memory.buffer cimport filled, free_buffer, room, write_number
-from fastgate._core.exchange.causes cimport CAUSES, GATEWAY_ANSWERED, OK, POLICY_ANSWERED, ROUTE_ANSWERED, outcomes
+from fastgate._core.exchange.causes cimport (
+    CACHE_ANSWERED,
+    CAUSES,
+    GATEWAY_ANSWERED,
+    OK,
+    POLICY_ANSWERED,
+    ROUTE_ANSWERED,
+    outcomes,
+)
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport REFERER, USER_AGENT, Field, Head
 from fastgate._core.routing.query cimport Parameter, find_parameter, without_parameter
@@ -158,7 +166,7 @@ cdef class AccessLog(Observer):
 
     cdef bint kept(self, Exchange x, int status) noexcept:
         cdef int cause = x.cause
-        if status >= 400 or cause not in (OK, POLICY_ANSWERED, GATEWAY_ANSWERED, ROUTE_ANSWERED):
+        if status >= 400 or cause not in (OK, CACHE_ANSWERED, POLICY_ANSWERED, GATEWAY_ANSWERED, ROUTE_ANSWERED):
             return True
         self.random ^= self.random << 13
         self.random ^= self.random >> 7

@@ -116,9 +116,9 @@ def hit(CacheRules rules not None, bytes request, bytes stored, bytes record, by
             )
             facts.query.p = <const unsigned char*>left.data
             facts.query.length = left.length
-            put_primary(&key, rules, head, &facts)
+            put_primary(&key, rules, head, None, &facts)
             read_record(<const unsigned char*>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), &names)
-            put_secondary(&key, head, &names)
+            put_secondary(&key, head, None, &names)
             if use_of(rules, &freshness, &asked, 1000) != USE_FRESH:
                 raise ValueError("this request is not a hit")
             select(head, answer, 10, 0, 0, &selection)

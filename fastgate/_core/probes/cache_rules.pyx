@@ -370,8 +370,8 @@ def key(CacheRules rules not None, bytes request, bytes record=b"", *, bytes rou
         for i in range(len(parts)):
             given[i] = text_of(parts[i])
         facts.parts = given
-        put_primary(&written.buffer, rules, head, &facts)
-        if put_secondary(&written.buffer, head, &names) < 0:
+        put_primary(&written.buffer, rules, head, None, &facts)
+        if put_secondary(&written.buffer, head, None, &names) < 0:
             return None
         return written.text()
     finally:

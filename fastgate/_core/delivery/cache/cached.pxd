@@ -1,6 +1,71 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastgate._core.delivery.cache.directives cimport Directives
+from fastgate._core.delivery.cache.lookup cimport Lookup
+from fastgate._core.delivery.cache.reader cimport Reader
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
-from fastgate._core.exchange.exchange cimport Around
+from fastgate._core.exchange.exchange cimport Around, Exchange, NoClient
+from fastgate._core.exchange.head cimport Head
+from fastgate._core.memory.cache.cache_store cimport Filling, View
+from fastgate._core.memory.cache.flights cimport Ticket, Waiter
+
+
+cdef enum Mode:
+    """What the cache does for an exchange."""
+    NOTHING = 0
+    PASSING = 1                        # who is within answers it
+    READING = 2                        # its body is awaited, which belongs to the key
+    WAITING = 3                        # for its own fetch
+    FOLLOWING = 4                      # for the fetch of another one
+    SERVING = 5                        # from the store
+
+
+cdef class Visit(Lookup):
+    """A request that came to the cache."""
+    cdef int mode                      # Mode
+    cdef int forwarded                 # Forwarded: why it was not answered from the store
+    cdef bint stale                    # what is stored is stale
+    cdef bint collapsed
+    cdef int turns                     # how often it was looked up anew
+    cdef bytes key                     # the whole key, once it is needed beyond this call
+    cdef Fetch fetch
+    cdef Reader reader
+    cdef Follower follower
+
+
+cdef class Follower(Waiter):
+    cdef Cached by
+    cdef Exchange x
+    cdef Visit visit
+
+
+cdef class Fetch(NoClient):
+    """What is asked of who is within, for the store: in an exchange without a client."""
+    cdef Cached by
+    cdef Exchange copy
+    cdef Exchange patron               # the exchange that it was begun for; None: it left, or there was none
+    cdef Visit visit                   # that of the patron
+    cdef bint flies                    # it leads a flight, which it owes an end
+    cdef Ticket ticket
+    cdef bytes key
+    cdef uint64_t hash
+    cdef Py_ssize_t primary_length
+    cdef int method
+    cdef uint32_t facts
+    cdef int forwarded
+    cdef Directives asked
+    cdef uint64_t number               # of purges, when it was sent
+    cdef int64_t asked_at
+    cdef Head stored                   # what it validates; None: nothing
+    cdef uint64_t stored_number
+    cdef Filling filling
+    cdef Reader reader                 # of the patron
+    cdef int64_t size                  # bytes of the body that came
+    cdef list unsent                   # pieces that the store did not take, for the patron
+    cdef bint complete                 # there is nothing more to do
+
+    cdef int left_alone(self) except -1
 
 
 cdef class Cached(Around):
@@ -9,3 +74,21 @@ cdef class Cached(Around):
     cdef bytes namespace
     cdef bytes route
     cdef bytes upstream
+    cdef bytes request_id
+    cdef tuple credentials
+    cdef Lookup aside                  # for addresses that are not those of a visit
+
+    cdef int pass_by(self, Exchange x, Visit v, int forwarded) except -1
+    cdef int look_up(self, Exchange x, Visit v) except -1
+    cdef int ask(self, Exchange x, Visit v, const View* stale, bint direct) except -1
+    cdef int refresh(self, Exchange x, Visit v, const View* stale) except -1
+    cdef int follow(self, Exchange x, Visit v) except -1
+    cdef bint join(self, Exchange x, Visit v, const Ticket* ticket, uint64_t place, uint64_t generation) except -1
+    cdef int alone(self, Exchange x, Visit v) except -1
+    cdef int passed_on(self, Exchange x, Visit v) except -1
+
+
+cdef class Invalidating(Around):
+    cdef WorkerCache cache
+    cdef bytes route
+    cdef Lookup aside

@@ -1,17 +1,605 @@
-"""Answers from the store of the response cache, in the place of those of an upstream."""
+"""Answers from the store of the response cache, in the place of those of an upstream.
 
-from fastgate._core.exchange.exchange cimport Delivery
+Theory of operation
+-------------------
+`Cached` is a delivery around another one. When a request begins it is known as the upstream will get it, and so is its
+key. What is stored under it answers the request, or is validated first; else the answer is fetched.
+
+A *fetch* is an exchange of its own, without a client (`Fetch`): it asks who is within and takes the answer at the pace
+of the upstream, into the store. The exchange that it was begun for, its *patron*, reads from there as all others do. So
+a client that is slow or leaves holds nobody up, and no request is changed that a client waits for. An answer that may
+not be stored is handed over to the patron, with the connection that it comes from; the fetch ends then.
+
+Of all requests of the host for one key one fetch is a *flight* (`memory.cache.flights`): the others follow it, in
+whatever worker, and read what it fills. Those that may not share its answer go at once, each with a fetch of its own.
+
+What a request does that changes nothing here (`PASSING`) goes to who is within, and its answer comes back the same way:
+other methods, HEAD, conditions and ranges that nothing stored can answer, what the route's `bypass` names. The answer
+of an unsafe method removes what is stored of its address before its client has it.
+
+Who fetches: `fetch.pxi`. How an answer leaves the store: `serving.pxi`.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+from libc.time cimport time
+
+from fastgate._core.delivery.cache.conditions cimport (
+    A_PART,
+    HAS_CONDITION,
+    HAS_ORIGIN_CONDITION,
+    HAS_RANGE,
+    NOT_HERE,
+    NOT_MODIFIED,
+    NOT_SATISFIABLE,
+    THE_WHOLE,
+    Selection,
+    agrees,
+    in_not_modified,
+    same_representation,
+    select,
+    wishes,
+)
+from fastgate._core.delivery.cache.directives cimport (
+    NO_CACHE,
+    NO_SECONDS,
+    NO_STORE,
+    Directives,
+    read_directives,
+    read_request_directives,
+)
+from fastgate._core.delivery.cache.freshness cimport (
+    BYPASSED,
+    NO_OBSTACLE,
+    USE_FRESH,
+    USE_STALE,
+    USE_WHILE_REVALIDATING,
+    VALIDATE_NO_CACHE,
+    VALIDATE_REQUESTED,
+    VALIDATE_STALE,
+    Freshness,
+    Judgement,
+    Moments,
+    age_at,
+    judge,
+    only_if_cached,
+    request_facts,
+    usable_after_failure,
+    use_of,
+)
+from fastgate._core.delivery.cache.heads cimport (
+    FWD_BYPASS,
+    FWD_METHOD,
+    FWD_MISS,
+    FWD_NOT,
+    FWD_REQUEST,
+    FWD_STALE,
+    FWD_URI_MISS,
+    FWD_VARY_MISS,
+    SAYS_COLLAPSED,
+    SAYS_STORED,
+    SAYS_TTL,
+    CacheStatus,
+    put_age,
+    put_cache_status,
+    put_merged,
+    put_validators,
+)
+from fastgate._core.delivery.cache.key cimport NAMESPACE, put_secondary
+from fastgate._core.delivery.cache.locations cimport target_of
+from fastgate._core.delivery.cache.lookup cimport (
+    FOUND,
+    IS_VARY_RECORD,
+    NO_VARIANT,
+    OWN_TAGS,
+    PURGED,
+    find,
+    follows_client,
+    forwards_credential,
+    freshness_of,
+    names_of,
+    own_tags,
+    write_address,
+    write_key,
+    write_query,
+)
+from fastgate._core.delivery.cache.rules cimport (
+    HONOR_BOTH,
+    INVALIDATES,
+    PASSES_BY,
+    PLAIN_GET,
+    WITH_BODY,
+    CacheRules,
+    has_name,
+)
+from fastgate._core.delivery.cache.spans cimport exactly, next_line
+from fastgate._core.delivery.cache.stored_head cimport (
+    has_validator,
+    open_view,
+    set_entry,
+    write_head,
+    write_tags,
+)
+from fastgate._core.delivery.cache.tags cimport Tags, put_tag, read_groups
+from fastgate._core.delivery.cache.vary cimport NEVER_THE_SAME, VaryNames, join_names, put_record, read_vary
+from fastgate._core.exchange.cache_use cimport (
+    CACHE_USE,
+    USE_BYPASS,
+    USE_COLLAPSED,
+    USE_HIT,
+    USE_MISS,
+    USE_REVALIDATED,
+)
+from fastgate._core.exchange.cache_use cimport USE_STALE as USED_STALE
+from fastgate._core.exchange.causes cimport (
+    CACHE_ANSWERED,
+    CONNECT_FAILED,
+    NOT_CACHED,
+    OK,
+    POLICY_FAILED,
+    RESPONSE_CUT,
+    STOPPED,
+    TOTAL_TIMEOUT,
+)
+from fastgate._core.exchange.exchange cimport (
+    HOLD_WAIT,
+    PHASE_DELIVERY,
+    Delivery,
+    Exchange,
+    NoClient,
+    copy_of,
+)
+from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, Field, Head, same
+from fastgate._core.exchange.head_index cimport extend_head
+from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
+from fastgate._core.memory.cache.cache_store cimport (
+    Entry,
+    Filling,
+    Store,
+    View,
+    abandon,
+    append,
+    begin_filling,
+    copy_body,
+    hash_key,
+    look,
+    look_at,
+    place_of,
+    publish,
+    remove_this,
+    replace_head,
+    retry_at,
+    set_retry_at,
+    still,
+    touch,
+)
+from fastgate._core.memory.cache.cache_store cimport put as put_object
+from fastgate._core.memory.cache.flights cimport (
+    FLIGHT_ASKING,
+    FLIGHT_COMPLETE,
+    FLIGHT_FAILED,
+    FLIGHT_FILLING,
+    FLIGHT_FOLLOW,
+    FLIGHT_GIVEN_UP,
+    FLIGHT_LEAD,
+    FLIGHT_PLACES,
+    FlightView,
+    Ticket,
+)
+from fastgate._core.memory.cache.layout cimport FOREVER
+from fastgate._core.memory.cache.purges cimport PURGED_NOT, TAG_GROUP, TAG_URI, Purges
+
+cdef extern from "memory/atomics.h" nogil:
+    uint64_t boottime_ms()
+
+cdef enum:
+    COPIED = 16384                     # bytes of a body that are copied instead of pinned
+    MOST_TURNS = 3                     # how often a request is looked up anew because what it found had gone
+    MAX_HEAD = 65536
+
+include "fetch.pxi"
+include "serving.pxi"
+include "invalidating.pxi"
+
+
+cdef class Visit(Lookup):
+    cdef void reset(self) noexcept:
+        Lookup.reset(self)
+        self.mode = NOTHING
+        self.stale = self.collapsed = False
+        self.turns = 0
+        self.key = None
+        self.fetch = None
+        self.reader = None
+
+
+cdef Visit visit_of(Exchange x):
+    """What is known of it; made when it is first asked for."""
+    cdef Visit v
+    if x.places[CACHE_USE] != NULL:
+        return <Visit>x.places[CACHE_USE]
+    v = Visit.__new__(Visit)
+    x.remember(v, CACHE_USE)
+    return v
+
+
+cdef Fetch fetch_of(Exchange x):
+    """The fetch that an exchange is; None: it is that of a client, or a copy of another kind."""
+    return <Fetch>x.client if x.is_copy and isinstance(x.client, Fetch) else None
 
 
 cdef class Cached(Around):
     def __init__(
-        self, Delivery inner not None, CacheRules rules not None, WorkerCache cache not None, *, bytes namespace not None,
-        str route not None, str upstream=None
+        self, Delivery inner not None, CacheRules rules not None, WorkerCache cache not None, *,
+        bytes namespace not None, str route not None, str upstream=None, str request_id=None, credentials=()
     ):
+        if len(namespace) != NAMESPACE:
+            raise ValueError(f"namespace: has {len(namespace)} bytes; it needs {NAMESPACE}")
         self.inner = inner
         self.rules = rules
         self.cache = cache
         self.namespace = namespace
         self.route = route.encode()
         self.upstream = upstream.encode() if upstream is not None else None
+        self.request_id = request_id.lower().encode() if request_id is not None else None
+        self.credentials = tuple([name.lower().encode() for name in credentials])
+        self.aside = Lookup.__new__(Lookup)
         inner.enclose(self)
+
+    # -- the exchange's side
+
+    cdef int begin(self, Exchange x) except -1:
+        cdef Visit v = visit_of(x)
+        v.use = USE_BYPASS
+        drop_fields(x.request, self.rules.drop)
+        v.method = self.rules.method_kind(x.request)
+        if x.upgrading:
+            return self.pass_by(x, v, FWD_BYPASS)
+        if v.method >= PASSES_BY:
+            return self.pass_by(x, v, FWD_METHOD)
+        if v.method == WITH_BODY:
+            if x.body_lost or x.body_kept > self.rules.max_key_body \
+                    or x.request.content_length > self.rules.max_key_body:
+                return self.pass_by(x, v, FWD_BYPASS)
+            if not x.request_complete:
+                v.mode = READING
+                x.wait(0)
+                return x.client.send_continue(x) if x.expects_continue else 0
+        elif x.body is not None or not x.request_complete:
+            return self.pass_by(x, v, FWD_BYPASS)
+        return self.look_up(x, v)
+
+    cdef int pass_by(self, Exchange x, Visit v, int forwarded) except -1:
+        """Who is within answers, and nothing is stored."""
+        v.mode = PASSING
+        v.forwarded = forwarded
+        return self.inner.begin(x)
+
+    cdef int more(self, Exchange x, bytes piece, bint complete) except -1:
+        cdef Visit v = visit_of(x)
+        if v.mode == PASSING:
+            return self.inner.more(x, piece, complete)
+        if v.mode == READING:
+            if x.body_lost or x.body_kept > self.rules.max_key_body:
+                return self.pass_by(x, v, FWD_BYPASS)
+            if complete:
+                return self.look_up(x, v)
+        return 0
+
+    cdef int tunnel_bytes(self, Exchange x, bytes data) except -1:
+        return self.inner.tunnel_bytes(x, data)
+
+    cdef int late(self, Exchange x) except -1:
+        cdef Visit v
+        if fetch_of(x) is not None:
+            return self.inner.late(x)
+        v = visit_of(x)
+        if v.mode == PASSING:
+            return self.inner.late(x)
+        if v.mode == FOLLOWING:
+            self.cache.flights.leave(v.follower)
+            return self.alone(x, v)
+        return 0
+
+    cdef int leave(self, Exchange x) except -1:
+        cdef Visit v
+        cdef Fetch f = fetch_of(x)
+        cdef Reader reader
+        cdef int mode
+        if f is not None:
+            return self.inner.leave(x)
+        v = visit_of(x)
+        mode = v.mode
+        v.mode = NOTHING
+        f = v.fetch
+        reader = v.reader
+        v.fetch = None
+        v.reader = None
+        if reader is not None:
+            reader.leave()
+        if f is not None:
+            f.patron = None
+            f.visit = None
+            f.reader = None
+            f.left_alone()
+        if mode == FOLLOWING:
+            self.cache.flights.leave(v.follower)
+        return self.inner.leave(x) if mode == PASSING else 0
+
+    cdef int move(self, Exchange x, Exchange to) except -1:
+        cdef Visit v = visit_of(x)
+        if v.mode == PASSING:
+            visit_of(to).mode = PASSING
+            return self.inner.move(x, to)
+        self.leave(x)
+        return self.begin(to)
+
+    # -- the side of who is within
+
+    cdef int answered(self, Exchange x, bytes piece, bint last) except -1:
+        cdef Fetch f = fetch_of(x)
+        if f is not None:
+            return fetched_head(self, f, x, piece, last)
+        self.passed_on(x, visit_of(x))
+        return self.tell_answered(x, piece, last)
+
+    cdef int piece(self, Exchange x, bytes piece, bint last) except -1:
+        cdef Fetch f = fetch_of(x)
+        return self.tell_piece(x, piece, last) if f is None else take_piece(self, f, x, piece, last)
+
+    cdef int failed(self, Exchange x, int cause) except -1:
+        cdef Fetch f = fetch_of(x)
+        return self.tell_failed(x, cause) if f is None else fetch_fails(self, f, x, cause)
+
+    cdef int passed_on(self, Exchange x, Visit v) except -1:
+        """An answer on its way through: what it changes is changed before its client has it."""
+        cdef int status = x.response.status
+        if status < 200:
+            return 0
+        if v.method == INVALIDATES and status < 400:
+            invalidate(self.aside, x, self.cache, self.rules)
+        if not self.rules.cache_status:
+            return 0
+        self.cache.lines.length = 0
+        put_status(self, v, v.forwarded, status, 0, 0, NULL)
+        return extend_head(x.response, self.cache.lines.data, self.cache.lines.length)
+
+    # -- looking
+
+    cdef int look_up(self, Exchange x, Visit v) except -1:
+        """The request is whole: from the store, if that has what it asks for."""
+        cdef CacheRules rules = self.rules
+        cdef WorkerCache cache = self.cache
+        cdef Freshness freshness
+        cdef View view
+        cdef int found
+        cdef int use = USE_FRESH
+        v.now = <int64_t>boottime_ms()
+        v.stale = False
+        v.facts = request_facts(rules, x.request, x.identity is not None, forwards_credential(x, self.credentials))
+        if v.facts & BYPASSED:
+            return self.pass_by(x, v, FWD_BYPASS)
+        v.wishes = wishes(x.request)
+        if v.wishes & HAS_ORIGIN_CONDITION:
+            return self.pass_by(x, v, FWD_BYPASS)
+        read_request_directives(x.request, &v.asked)
+        write_key(v, x, cache, rules, self.namespace, self.upstream, self.credentials)
+        found = find(v, x, cache, rules, self.route, &view)
+        v.use = USE_MISS
+        if found == FOUND:
+            freshness_of(&view, &freshness)
+            use = use_of(rules, &freshness, &v.asked, v.now)
+            if v.soft and use <= USE_WHILE_REVALIDATING:
+                use = VALIDATE_STALE
+            if use == USE_FRESH or use == USE_STALE:
+                touch(cache.store, &view)
+                return serve(self, x, v, &view, use == USE_STALE, NULL)
+            if use == USE_WHILE_REVALIDATING:
+                if retry_at(&view) <= <uint64_t>v.now:
+                    self.refresh(x, v, &view)
+                touch(cache.store, &view)
+                return serve(self, x, v, &view, True, NULL)
+            if use != VALIDATE_REQUESTED and retry_at(&view) > <uint64_t>v.now \
+                    and usable_after_failure(rules, &freshness, &v.asked, v.now):
+                return serve(self, x, v, &view, True, "retry-later")
+            v.stale = True
+            v.forwarded = FWD_REQUEST if use == VALIDATE_REQUESTED else FWD_STALE
+        else:
+            v.forwarded = FWD_VARY_MISS if found == NO_VARIANT else FWD_MISS if found == PURGED else FWD_URI_MISS
+        if only_if_cached(rules, &v.asked):
+            return self.tell_failed(x, NOT_CACHED)
+        if x.is_head or (not v.stale and v.wishes):
+            # What such a request gets may be a part, or say that nothing has changed.
+            return self.pass_by(x, v, v.forwarded)
+        if rules.honors == HONOR_BOTH and v.asked.words & NO_STORE:
+            return self.pass_by(x, v, v.forwarded)
+        return self.ask(
+            x, v, &view if v.stale else NULL,
+            use == VALIDATE_REQUESTED or use == VALIDATE_NO_CACHE
+            or (rules.honors == HONOR_BOTH and v.asked.words & NO_CACHE) or not rules.collapse
+        )
+
+    # -- asking
+
+    cdef int ask(self, Exchange x, Visit v, const View* stale, bint direct) except -1:
+        """The upstream has to be asked: by this request, or by one that asks already. ``direct``: by this one."""
+        cdef WorkerCache cache = self.cache
+        cdef Ticket ticket
+        cdef Ticket retired
+        cdef FlightView flight
+        cdef uint64_t tags[OWN_TAGS]
+        cdef uint64_t number, checked
+        cdef int how, count
+        v.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
+        count = own_tags(v, x, cache, self.rules, self.route, tags)
+        # The number first, and then the request.
+        number = cache.purges.sent(tags[0])
+        if x.forward_path is not None:
+            cache.purges.sent(tags[1])
+        if direct:
+            return start_fetch(self, x, v, NULL, number, stale, False)
+        how = cache.flights.enter(v.hash, number, NULL, x.engine.wheel.now, &ticket)
+        if how == FLIGHT_FOLLOW:
+            cache.flights.look(&ticket, &flight)
+            checked = flight.number
+            if cache.purges.compare(
+                flight.number, &checked, tags, count, <const unsigned char*>cache.address.data, cache.address.length,
+                v.path_at
+            ) != PURGED_NOT:
+                # What it brings was generated before a purge, and this request came after that.
+                retired = ticket
+                how = cache.flights.enter(v.hash, number, &retired, x.engine.wheel.now, &ticket)
+        if how == FLIGHT_FOLLOW:
+            if v.follower is None:
+                v.follower = Follower.__new__(Follower)
+                v.follower.by = self
+            v.follower.by = self
+            v.follower.x = x
+            v.follower.visit = v
+            v.follower.ticket = ticket
+            v.mode = FOLLOWING
+            x.wait(self.rules.collapse_timeout)
+            return self.follow(x, v)
+        return start_fetch(self, x, v, &ticket if how == FLIGHT_LEAD else NULL, number, stale, False)
+
+    cdef int refresh(self, Exchange x, Visit v, const View* stale) except -1:
+        """Validates in the background what is stale and is used meanwhile, unless somebody does already."""
+        cdef WorkerCache cache = self.cache
+        cdef Ticket ticket
+        cdef uint64_t tags[OWN_TAGS]
+        cdef uint64_t number
+        v.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
+        own_tags(v, x, cache, self.rules, self.route, tags)
+        number = cache.purges.sent(tags[0])
+        if x.forward_path is not None:
+            cache.purges.sent(tags[1])
+        v.forwarded = FWD_STALE
+        if cache.flights.enter(v.hash, number, NULL, x.engine.wheel.now, &ticket) == FLIGHT_LEAD:
+            return start_fetch(self, x, v, &ticket, number, stale, True)
+        return 0
+
+    # -- following
+
+    cdef int alone(self, Exchange x, Visit v) except -1:
+        """It does not wait any longer, and asks by itself."""
+        cdef View view
+        cdef uint64_t tags[OWN_TAGS]
+        cdef uint64_t number
+        cdef bint stale
+        x.wait(0)
+        v.mode = NOTHING
+        write_key(v, x, self.cache, self.rules, self.namespace, self.upstream, self.credentials)
+        stale = find(v, x, self.cache, self.rules, self.route, &view) == FOUND
+        v.key = PyBytes_FromStringAndSize(self.cache.key.data, self.cache.key.length)
+        own_tags(v, x, self.cache, self.rules, self.route, tags)
+        number = self.cache.purges.sent(tags[0])
+        if x.forward_path is not None:
+            self.cache.purges.sent(tags[1])
+        return start_fetch(self, x, v, NULL, number, &view if stale else NULL, False)
+
+    cdef int follow(self, Exchange x, Visit v) except -1:
+        """Looks how the fetch of another exchange is, and goes on as that allows."""
+        cdef Follower follower = v.follower
+        cdef FlightView flight
+        cdef int cause
+        while True:
+            self.cache.flights.look(&follower.ticket, &flight)
+            if flight.state == FLIGHT_FILLING and not v.wishes:
+                if self.join(x, v, &follower.ticket, flight.place[0], flight.place[1]):
+                    return 0
+                return self.alone(x, v)
+            if flight.state != FLIGHT_ASKING and flight.state != FLIGHT_FILLING:
+                break
+            follower.seen_state = flight.state
+            follower.seen_filled = flight.filled
+            if self.cache.flights.wait(follower):
+                return 0
+        v.mode = NOTHING
+        x.wait(0)
+        if flight.state == FLIGHT_COMPLETE or flight.state == FLIGHT_GIVEN_UP:
+            v.collapsed = flight.state == FLIGHT_COMPLETE
+            v.turns += 1
+            return self.look_up(x, v) if v.turns <= MOST_TURNS else self.alone(x, v)
+        if flight.state == FLIGHT_FAILED:
+            cause = <int>flight.cause
+            if serve_stale(self, x, v, "stale-if-error"):
+                return 0
+            if cause != OK:
+                return self.tell_failed(x, cause)
+            v.turns += 1
+            return self.look_up(x, v) if v.turns <= MOST_TURNS else self.alone(x, v)
+        return self.alone(x, v)
+
+    cdef bint join(self, Exchange x, Visit v, const Ticket* ticket, uint64_t place, uint64_t generation) except -1:
+        """Reads along what another exchange's fetch fills. False: it is not for this request."""
+        cdef WorkerCache cache = self.cache
+        cdef Freshness freshness
+        cdef VaryNames names
+        cdef View view
+        cdef Reader reader
+        if not look_at(cache.store, place, generation, &view):
+            return False
+        write_key(v, x, cache, self.rules, self.namespace, self.upstream, self.credentials)
+        freshness_of(&view, &freshness)
+        if use_of(self.rules, &freshness, &v.asked, <int64_t>boottime_ms()) != USE_FRESH:
+            return False
+        cache.lines.length = 0
+        v.collapsed = True
+        put_status(self, v, v.forwarded, 0, 0, 0, NULL)
+        v.collapsed = False
+        if not open_view(cache, x.response, &view, cache.lines.data, cache.lines.length):
+            return False
+        if view.record.key_length > cache.key.length:
+            # Of a URL with variants: the values that it names have to be those of this request.
+            if read_vary(self.rules, x.response, &names) == NEVER_THE_SAME \
+                    or put_secondary(&cache.key, x.request, x.request_extra, &names) < 0:
+                return False
+        if not has_key(&view, &cache.key) or not still(cache.store, &view):
+            x.response.release()
+            return False
+        reader = Reader.__new__(Reader)
+        if not reader.set_out(cache, &view, 0, body_end(x.response, &view)):
+            x.response.release()
+            return False
+        reader.follow(ticket)
+        v.mode = SERVING
+        v.collapsed = True
+        v.use = USE_COLLAPSED
+        v.reader = reader
+        x.wait(0)
+        x.given_by = CACHE_ANSWERED
+        reader.begin(self, x, NULL, 0)
+        return True
+
+
+cdef class Follower(Waiter):
+    cdef int told(self, int state, uint64_t filled) except -1:
+        if self.visit.mode != FOLLOWING or self.visit.follower is not self:
+            return 0
+        try:
+            return self.by.follow(self.x, self.visit)
+        except Exception as error:
+            return self.x.delivery_raised(error)
+
+
+cdef bint has_key(const View* view, const Buffer* key) noexcept:
+    """Whether the record is of this whole key."""
+    return view.record.key_length == key.length and memcmp(view.key, key.data, key.length) == 0
+
+
+cdef int64_t body_end(Head head, const View* view) noexcept:
+    """Where the body of a record ends that is being filled; -1: that is not known yet."""
+    return head.content_length if head.content_length >= 0 else -1
+
+
+cdef int drop_fields(Head request, tuple names) except -1:
+    """Fields that the upstream of a cached route does not get."""
+    cdef int i
+    if PyTuple_GET_SIZE(names) == 0:
+        return 0
+    for i in range(request.count):
+        if has_name(names, request.p + request.fields[i].name, request.fields[i].name_length):
+            request.fields[i].flags |= DROPPED
+    return 0

@@ -31,7 +31,9 @@ cdef struct KeyFacts:
 
 
 cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t length) except -1
-cdef int put_primary(Buffer* buffer, CacheRules rules, Head request, const KeyFacts* facts) except -1
-cdef int put_secondary(Buffer* buffer, Head request, const VaryNames* names) except -2
+cdef int put_primary(
+    Buffer* buffer, CacheRules rules, Head request, list extra, const KeyFacts* facts
+) except -1
+cdef int put_secondary(Buffer* buffer, Head request, list extra, const VaryNames* names) except -2
 cdef int put_query(Buffer* buffer, CacheRules rules, const unsigned char* p, Py_ssize_t length) except -1
 cdef int put_cookie(Buffer* buffer, Head request, bytes name) except -1

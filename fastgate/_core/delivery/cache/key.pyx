@@ -25,7 +25,7 @@ from cpython.tuple cimport PyTuple_GET_SIZE
 from fastgate._core.delivery.cache.rules cimport OF_COOKIE, OF_HEADER, OF_IDENTITY, CacheRules, KeyPart
 from fastgate._core.delivery.cache.spans cimport blank
 from fastgate._core.delivery.cache.vary cimport MOST_VALUES, VaryNames, put_lower, put_value
-from fastgate._core.exchange.head cimport Head
+from fastgate._core.exchange.head cimport Head, same_text
 from fastgate._core.exchange.request_key cimport find_cookie
 from fastgate._core.memory.buffer cimport Buffer, put
 
@@ -105,8 +105,28 @@ cdef int put_cookie(Buffer* buffer, Head request, bytes name) except -1:
     return found > 0
 
 
-cdef int put_primary(Buffer* buffer, CacheRules rules, Head request, const KeyFacts* facts) except -1:
-    """Writes the primary key of a request."""
+cdef int put_selecting(
+    Buffer* buffer, Head request, list extra, const unsigned char* name, Py_ssize_t length
+) except -1:
+    """Writes the value of a field as the upstream gets it; 0: it gets none. ``extra``: (name, value) that steps of the
+    route have added, None: none.
+    """
+    cdef bint there = put_value(buffer, request, name, length)
+    cdef bytes added, value
+    if extra is not None:
+        for added, value in extra:
+            if PyBytes_GET_SIZE(added) == length \
+                    and same_text(<const unsigned char*>PyBytes_AS_STRING(added), name, length):
+                put(buffer, b"\n", 1)
+                put(buffer, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+                there = True
+    return there
+
+
+cdef int put_primary(
+    Buffer* buffer, CacheRules rules, Head request, list extra, const KeyFacts* facts
+) except -1:
+    """Writes the primary key of a request. ``extra`` as of `put_selecting`."""
     cdef KeyPart part
     cdef Py_ssize_t i, start
     cdef bint there
@@ -123,8 +143,9 @@ cdef int put_primary(Buffer* buffer, CacheRules rules, Head request, const KeyFa
             start = buffer.length
             put_start(buffer, T_PART, 0)
             if part.kind == OF_HEADER:
-                there = put_value(
-                    buffer, request, <const unsigned char*>PyBytes_AS_STRING(part.name), PyBytes_GET_SIZE(part.name)
+                there = put_selecting(
+                    buffer, request, extra, <const unsigned char*>PyBytes_AS_STRING(part.name),
+                    PyBytes_GET_SIZE(part.name)
                 )
             else:
                 there = put_cookie(buffer, request, part.name)
@@ -139,7 +160,7 @@ cdef int put_primary(Buffer* buffer, CacheRules rules, Head request, const KeyFa
     return 0
 
 
-cdef int put_secondary(Buffer* buffer, Head request, const VaryNames* names) except -2:
+cdef int put_secondary(Buffer* buffer, Head request, list extra, const VaryNames* names) except -2:
     """Adds the values of the fields that a Vary record names; -1: they are longer than `MOST_VALUES`, and the request
     has no variant.
     """
@@ -153,7 +174,7 @@ cdef int put_secondary(Buffer* buffer, Head request, const VaryNames* names) exc
         set_length(buffer, start, T_NAME, True)
         start = buffer.length
         put_start(buffer, T_VALUE, 0)
-        set_length(buffer, start, T_VALUE, put_value(buffer, request, names.name[i], names.length[i]))
+        set_length(buffer, start, T_VALUE, put_selecting(buffer, request, extra, names.name[i], names.length[i]))
         if buffer.length - begin > MOST_VALUES:
             return -1
     return 0

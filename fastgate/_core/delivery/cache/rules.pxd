@@ -5,6 +5,7 @@ from fastgate._core.exchange.head cimport Head
 cdef enum:
     STATUSES = 500                     # 100 to 599
     NO_TTL = -1
+    MOST_KEY_PARTS = 16
 
 
 cdef enum Honor:

@@ -120,6 +120,8 @@ cdef class CacheRules:
         self.max_key_body = max_key_body
         self.max_object = max_object
         self.key = tuple([KeyPart(part) for part in key])
+        if len(self.key) > MOST_KEY_PARTS:
+            raise ValueError(f"key: has {len(self.key)} parts; at most {MOST_KEY_PARTS} are possible")
         self.bypass = tuple([KeyPart(part) for part in bypass])
         if [part for part in self.bypass if part.kind not in (OF_HEADER, OF_COOKIE)]:
             raise ValueError("bypass: only header:NAME and cookie:NAME are possible here")

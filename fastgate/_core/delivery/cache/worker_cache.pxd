@@ -1,3 +1,6 @@
+from libc.stdint cimport int64_t
+
+from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.memory.cache.cache_store cimport CacheStore, Store
 from fastgate._core.memory.cache.flights cimport Flights
 from fastgate._core.memory.cache.purges cimport Purges
@@ -9,3 +12,11 @@ cdef class WorkerCache:
     cdef readonly Flights flights
     cdef readonly int slot
     cdef Store* store                  # of ``memory``
+    cdef int64_t copied                # bytes of bodies that were copied so that their pins could be given back
+    # scratch, each for one thing, as what is made of one goes into another
+    cdef Buffer key
+    cdef Buffer query
+    cdef Buffer address
+    cdef Buffer lines
+    cdef Buffer text
+    cdef Buffer index

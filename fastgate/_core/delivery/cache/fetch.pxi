@@ -1,0 +1,609 @@
+# Fetches: what is asked for the store, by exchanges without a client. Part of cached.pyx.
+
+
+cdef class Fetch(NoClient):
+    cdef int send_interim(self, Exchange x) except -1:
+        """A 1xx is for the client that made this be asked; it lies in ``x.response``."""
+        cdef Exchange patron = self.patron
+        if patron is None or patron.response_started:
+            return 0
+        x.response, patron.response = patron.response, x.response
+        try:
+            patron.interim()
+        finally:
+            x.response, patron.response = patron.response, x.response
+        return 0
+
+    cdef int left_alone(self) except -1:
+        """Its patron has left. What it brings goes into the store all the same, if it may; nobody waits for the rest."""
+        if self.unsent is not None:
+            self.copy.client_gone(STOPPED)
+        return 0
+
+    cdef int settled(self, Exchange x) except -1:
+        """Its exchange is over, however that came."""
+        self.exchange = None
+        self.copy = None
+        return fetch_ended(self.by, self)
+
+
+cdef int strip_wishes(Head request) noexcept:
+    """Conditions and ranges are the client's: the store needs the whole."""
+    cdef Field* field
+    cdef const unsigned char* name
+    cdef int i
+    for i in range(request.count):
+        field = &request.fields[i]
+        name = request.p + field.name
+        if same(name, field.name_length, b"if-none-match", 13) or same(name, field.name_length, b"range", 5) \
+                or same(name, field.name_length, b"if-modified-since", 17) \
+                or same(name, field.name_length, b"if-range", 8):
+            field.flags |= DROPPED
+    return 0
+
+
+cdef int fetch_begin(Cached by, Fetch f, Exchange copy, Exchange x) except -1:
+    """The request as it is asked for the store."""
+    cdef WorkerCache cache = by.cache
+    cdef bytes line, name, value
+    cdef bytes mark
+    strip_wishes(copy.request)
+    if by.rules.filters_query or by.rules.sort:
+        copy.has_query = write_query(x, cache, by.rules)
+        copy.query_owner = PyBytes_FromStringAndSize(cache.query.data, cache.query.length)
+        copy.query = <const unsigned char*>PyBytes_AS_STRING(copy.query_owner)
+        copy.query_length = cache.query.length
+    if f.stored is not None:
+        cache.lines.length = 0
+        put_validators(&cache.lines, f.stored)
+        if copy.request_extra is None:
+            copy.request_extra = []
+        for line in cache.lines.data[:cache.lines.length].split(b"\r\n"):
+            name, mark, value = line.partition(b": ")
+            if mark:
+                copy.request_extra.append((name, value))
+    copy.phase = PHASE_DELIVERY
+    copy.delivery = by.inner
+    return 0
+
+
+cdef int fetch_of_view(Cached by, Fetch f, const View* stale) except -1:
+    """What is stale and can be validated is validated."""
+    cdef Head head = Head.__new__(Head)
+    if not open_view(by.cache, head, stale, NULL, 0) or not has_validator(head):
+        return 0
+    f.stored = head
+    f.stored_number = stale.record.number
+    return 0
+
+
+cdef int start_fetch(
+    Cached by, Exchange x, Visit v, const Ticket* ticket, uint64_t number, const View* stale, bint background
+) except -1:
+    cdef Fetch f = Fetch.__new__(Fetch)
+    cdef Exchange copy
+    f.by = by
+    f.key = v.key
+    f.hash = v.hash
+    f.primary_length = v.primary_length
+    f.method = v.method
+    f.facts = v.facts
+    f.asked = v.asked
+    f.forwarded = v.forwarded
+    f.number = number
+    f.asked_at = <int64_t>boottime_ms()
+    if ticket != NULL:
+        f.flies = True
+        f.ticket = ticket[0]
+    if stale != NULL:
+        fetch_of_view(by, f, stale)
+    copy = copy_of(x, f)
+    f.copy = copy
+    if background:
+        if x.route.total_timeout:
+            copy.total_due = x.engine.wheel.now + x.route.total_timeout
+    else:
+        copy.total_due = x.total_due
+        f.patron = x
+        f.visit = v
+        v.fetch = f
+        v.mode = WAITING
+        x.wait(0)
+    copy.wait(0)
+    fetch_begin(by, f, copy, x)
+    try:
+        return by.inner.begin(copy)
+    except BaseException:
+        if not copy.over:
+            copy.finish(POLICY_FAILED)
+        raise
+
+
+cdef void moments_of(Fetch f, Moments* moments) noexcept:
+    moments.wall = <int64_t>time(NULL)
+    moments.asked = f.asked_at
+    moments.received = <int64_t>boottime_ms()
+
+
+cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last) except -1:
+    """The answer to a fetch has its head, and perhaps all of it."""
+    cdef Head head = copy.response
+    cdef Moments moments
+    cdef Judgement judged
+    cdef Entry entry
+    cdef Store* s = by.cache.store
+    cdef int64_t now
+    cdef int status = head.status
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
+    cdef bint stored = False
+    copy.status = status
+    if f.stored is not None:
+        if status == 304:
+            return freshened(by, f, copy)
+        if status == 500 or 502 <= status <= 504:
+            if spared(by, f, retry_after_of(head)):
+                return end_fetch(f, copy, OK)
+    moments_of(f, &moments)
+    now = moments.received
+    judge(by.rules, f.method, f.facts, &f.asked, head, head, &moments, &judged)
+    if judged.obstacle != NO_OBSTACLE:
+        return give_away(by, f, copy, piece, last, NULL)
+    if judged.freshness.fresh_until <= now and not has_validator(head) and not by.rules.etag \
+            and max(judged.freshness.swr_until, judged.freshness.sie_until) <= now:
+        # It would never be used.
+        return give_away(by, f, copy, piece, last, NULL)
+    if last:
+        if head.content_length >= 0 and head.content_length != size and status != 204:
+            return give_away(by, f, copy, piece, last, NULL)
+        if entry_of(by, f, head, &judged, &entry, size, now):
+            entry.body = PyBytes_AS_STRING(piece) if size else NULL
+            stored = put_object(s, &entry, now)
+        return give_whole(by, f, copy, piece, last, &judged, stored)
+    if head.content_length < 0:
+        return give_away(by, f, copy, piece, last, NULL)
+    if not entry_of(by, f, head, &judged, &entry, head.content_length, now) \
+            or not begin_filling(s, &entry, now, &f.filling):
+        return give_away(by, f, copy, piece, last, "not-stored")
+    read_along(by, f, copy, &judged)
+    return take_piece(by, f, copy, piece, False) if size and not copy.over else 0
+
+
+cdef bint entry_of(
+    Cached by, Fetch f, Head answer, const Judgement* judged, Entry* entry, int64_t length, int64_t now
+) except -1:
+    """What is to be stored of an answer, in the buffers of the worker. False: it cannot be stored.
+
+    Where its Vary names fields, the record of the URL says so from then on.
+    """
+    cdef WorkerCache cache = by.cache
+    cdef CacheRules rules = by.rules
+    cdef Store* s = cache.store
+    cdef VaryNames names, known
+    cdef View view
+    cdef bint has_record
+    cdef int count
+    cdef bytes tag
+    memset(entry, 0, sizeof(Entry))
+    cache.key.length = 0
+    put(&cache.key, PyBytes_AS_STRING(f.key), f.primary_length)
+    if read_vary(rules, answer, &names) == NEVER_THE_SAME or follows_client(&names, f.copy):
+        return False
+    count = names.count
+    has_record = look(s, hash_key(s, cache.key.data, cache.key.length), cache.key.data, cache.key.length, 0, &view) \
+        and view.record.flags & IS_VARY_RECORD and names_of(cache, &view, &cache.query, &known)
+    if has_record:
+        if join_names(&names, &known) == NEVER_THE_SAME:
+            return False
+        count = known.count
+    if names.count and (not has_record or names.count != count):
+        cache.text.length = 0
+        put_record(&cache.text, &names)
+        entry.hash = hash_key(s, cache.key.data, cache.key.length)
+        entry.key = cache.key.data
+        entry.key_length = <uint32_t>cache.key.length
+        entry.head = cache.text.data
+        entry.head_length = <uint32_t>cache.text.length
+        entry.flags = IS_VARY_RECORD
+        entry.purge = entry.checked = f.number
+        entry.dies = FOREVER
+        put_object(s, entry, <uint64_t>now)
+        memset(entry, 0, sizeof(Entry))
+    if names.count and put_secondary(&cache.key, f.copy.request, f.copy.request_extra, &names) < 0:
+        return False
+    if cache.key.length > 65535:
+        return False
+    if rules.etag and answer.status == 200 and next_line(answer, b"etag", 4, 0) < 0:
+        tag = b'ETag: "%016x%016x"\r\n' % (f.copy.engine.random(), f.copy.engine.random())
+        extend_head(answer, PyBytes_AS_STRING(tag), PyBytes_GET_SIZE(tag))
+    if not write_head(cache, rules, answer, &judged.said, by.request_id, length, f.copy.engine.date()):
+        return False
+    write_address(by.aside, f.copy, cache, rules, False)
+    if not write_tags(cache, rules, answer):
+        return False
+    set_entry(cache, entry, &judged.freshness, now, has_validator(answer))
+    entry.hash = hash_key(s, cache.key.data, cache.key.length)
+    entry.key = cache.key.data
+    entry.key_length = <uint32_t>cache.key.length
+    entry.body_length = <uint32_t>length
+    entry.purge = entry.checked = f.number
+    return True
+
+
+cdef int end_fetch(Fetch f, Exchange copy, int cause) except -1:
+    """Nothing more is wanted of it."""
+    return copy.finish(cause) if not copy.over else 0
+
+
+cdef Exchange take_patron(Fetch f):
+    """The exchange that waits for it, which it lets go of; None: there is none."""
+    cdef Exchange x = f.patron
+    f.patron = None
+    if x is not None:
+        f.visit.fetch = None
+        tell_log(f.copy, x)
+    return x
+
+
+cdef void tell_log(Exchange copy, Exchange x) noexcept:
+    """Who was asked for the patron's answer, and when."""
+    if copy is None:
+        return
+    x.tries = copy.tries
+    x.target_name = copy.target_name
+    x.connected_at = copy.connected_at
+    x.response_at = copy.response_at
+
+
+cdef int give_whole(
+    Cached by, Fetch f, Exchange copy, bytes piece, bint last, const Judgement* judged, bint stored
+) except -1:
+    """All of the answer is there, and stored if that was possible: it goes to the patron."""
+    cdef Visit v = f.visit
+    cdef Exchange x = take_patron(f)
+    if f.flies:
+        f.flies = False
+        if stored and judged.freshness.fresh_until > <int64_t>boottime_ms():
+            by.cache.flights.complete(&f.ticket)
+        else:
+            by.cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
+    if x is None:
+        return end_fetch(f, copy, OK)
+    x.response, copy.response = copy.response, x.response
+    end_fetch(f, copy, OK)
+    v.mode = NOTHING
+    v.use = USE_MISS
+    if v.wishes:
+        return serve_wishes(by, x, v, piece, judged, stored)
+    put_forwarded(by, x, v, judged, stored)
+    return by.tell_answered(x, piece, last)
+
+
+cdef int put_forwarded(Cached by, Exchange x, Visit v, const Judgement* judged, bint stored) except -1:
+    """Cache-Status of an answer that the upstream has just given."""
+    cdef Buffer* lines = &by.cache.lines
+    if not by.rules.cache_status:
+        return 0
+    lines.length = 0
+    put_status(
+        by, v, v.forwarded, x.response.status,
+        floor_seconds(judged.freshness.fresh_until - <int64_t>boottime_ms()),
+        (SAYS_TTL | SAYS_STORED) if stored else 0, NULL
+    )
+    return extend_head(x.response, lines.data, lines.length)
+
+
+cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) except -1:
+    """The answer is being filled: the patron and those who follow read it from the store."""
+    cdef Exchange x
+    cdef Visit v = f.visit
+    cdef uint64_t place[FLIGHT_PLACES]
+    cdef Reader reader
+    if f.flies:
+        memset(place, 0, sizeof(place))
+        place[0] = place_of(&f.filling.view)
+        place[1] = f.filling.view.generation
+        if judged.freshness.fresh_until > <int64_t>boottime_ms():
+            by.cache.flights.answered(&f.ticket, place, 0)
+        else:
+            f.flies = False
+            by.cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
+    if f.patron is None:
+        return 0
+    reader = PatronReader.__new__(PatronReader)
+    if not reader.set_out(by.cache, &f.filling.view, 0, body_end(copy.response, &f.filling.view)):
+        x = take_patron(f)
+        return by.tell_failed(x, RESPONSE_CUT)
+    (<PatronReader>reader).fetch = f
+    f.reader = reader
+    x = f.patron
+    tell_log(copy, x)
+    x.response, copy.response = copy.response, x.response
+    v.mode = SERVING
+    v.use = USE_MISS
+    v.reader = reader
+    put_forwarded(by, x, v, judged, True)
+    return reader.begin(by, x, NULL, 0)
+
+
+cdef class PatronReader(Reader):
+    """What the patron of a fetch reads: its own worker fills it, and tells it directly."""
+    cdef Fetch fetch
+    cdef int64_t limit                 # how far the store has it, if it did not take all
+
+    def __cinit__(self):
+        self.limit = -1
+
+    cdef int64_t there(self) noexcept:
+        return self.limit if self.limit >= 0 else Reader.there(self)
+
+    cdef int idle(self) except -1:
+        if self.lent:
+            self.took(0)
+        if self.broken:
+            return self.cut_off()
+        if self.held == 0 and 0 <= self.limit <= self.position:
+            return pass_on_rest(self.fetch.by, self.fetch)
+        return 0
+
+
+cdef int take_piece(Cached by, Fetch f, Exchange copy, bytes piece, bint last) except -1:
+    """More of the body of an answer that is being filled."""
+    cdef Store* s = by.cache.store
+    cdef int64_t now
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
+    cdef Reader reader
+    if f.unsent is not None:
+        # The store did not take all: the patron gets this when it has what the store took.
+        if piece is not None:
+            f.unsent.append(piece)
+        f.complete = last
+        return 0
+    now = <int64_t>boottime_ms()
+    if size and not append(s, &f.filling, PyBytes_AS_STRING(piece), <uint32_t>size, now):
+        return not_stored(by, f, copy, piece, last)
+    f.size += size
+    if last:
+        if f.filling.filled != f.filling.view.record.body_length:
+            return fetch_fails(by, f, copy, RESPONSE_CUT)
+        publish(s, &f.filling)
+        f.complete = True
+        if f.flies:
+            f.flies = False
+            by.cache.flights.complete(&f.ticket)
+    elif f.flies:
+        by.cache.flights.fill(&f.ticket, f.filling.filled)
+    reader = f.reader
+    if last:
+        end_fetch(f, copy, OK)
+    return reader.go() if reader is not None else 0
+
+
+cdef int not_stored(Cached by, Fetch f, Exchange copy, bytes piece, bint last) except -1:
+    """The store is full, or the body longer than it may be: the patron gets the rest past the store."""
+    cdef PatronReader reader = <PatronReader>f.reader
+    if f.flies:
+        f.flies = False
+        by.cache.flights.fail(&f.ticket, RESPONSE_CUT)
+    abandon(by.cache.store, &f.filling)
+    if reader is None or f.patron is None:
+        return end_fetch(f, copy, STOPPED)
+    f.unsent = [piece]
+    f.complete = last
+    reader.limit = f.size
+    if not last and copy.source is not None:
+        copy.source.hold(HOLD_WAIT)
+    return reader.go()
+
+
+cdef int pass_on_rest(Cached by, Fetch f) except -1:
+    """The patron has what the store took: the rest comes to it directly."""
+    cdef Exchange copy = f.copy
+    cdef Exchange x = take_patron(f)
+    cdef PatronReader reader = <PatronReader>f.reader
+    cdef list pieces = f.unsent
+    cdef bytes piece
+    cdef bint last = f.complete
+    cdef uint64_t generation
+    f.unsent = None
+    f.reader = None
+    reader.exchange = None
+    reader.let_go()
+    if x is None:
+        return 0
+    f.visit.reader = None
+    f.visit.mode = PASSING
+    x.source = None
+    if not last:
+        by.inner.move(copy, x)
+        copy.delivery = None
+        copy.source = None
+    end_fetch(f, copy, OK)
+    generation = x.generation
+    piece = b"".join(pieces)
+    by.tell_piece(x, piece, last)
+    if not last and x.generation == generation and x.source is not None:
+        x.source.release(HOLD_WAIT)
+    return 0
+
+
+cdef int give_away(Cached by, Fetch f, Exchange copy, bytes piece, bint last, const char* detail) except -1:
+    """The answer is for the patron alone, with the connection that it comes from."""
+    cdef Visit v = f.visit
+    cdef Exchange x = take_patron(f)
+    if f.flies:
+        f.flies = False
+        by.cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
+    if x is None:
+        return end_fetch(f, copy, OK)
+    x.response, copy.response = copy.response, x.response
+    v.mode = PASSING
+    v.use = USE_MISS
+    x.status = copy.status
+    if not last:
+        by.inner.move(copy, x)
+    copy.delivery = None
+    copy.source = None
+    end_fetch(f, copy, OK)
+    if by.rules.cache_status:
+        by.cache.lines.length = 0
+        put_status(by, v, v.forwarded, x.response.status, 0, 0, detail)
+        extend_head(x.response, by.cache.lines.data, by.cache.lines.length)
+    return by.tell_answered(x, piece, last)
+
+
+cdef int fetch_fails(Cached by, Fetch f, Exchange copy, int cause) except -1:
+    """There is no answer, or the rest of it does not come."""
+    cdef Exchange x
+    cdef Visit v = f.visit
+    cdef Reader reader = f.reader
+    if f.flies:
+        f.flies = False
+        by.cache.flights.fail(&f.ticket, cause)
+    if f.unsent is not None and f.patron is not None:
+        x = take_patron(f)
+        end_fetch(f, copy, cause)
+        return by.tell_failed(x, cause)
+    if f.filling.active:
+        abandon(by.cache.store, &f.filling)
+        end_fetch(f, copy, cause)
+        return reader.go() if reader is not None else 0
+    if f.stored is not None and spared(by, f, 0):
+        return end_fetch(f, copy, cause)
+    x = take_patron(f)
+    end_fetch(f, copy, cause)
+    if x is None:
+        return 0
+    v.mode = NOTHING
+    return by.tell_failed(x, cause)
+
+
+cdef int64_t retry_after_of(Head head) noexcept:
+    """Milliseconds that an answer asks to wait, 60 seconds at most; 0: it does not say."""
+    cdef int line = next_line(head, b"retry-after", 11, 0)
+    cdef int64_t seconds = 0
+    cdef const unsigned char* p
+    cdef uint32_t i
+    if line < 0 or head.fields[line].value_length == 0:
+        return 0
+    p = head.p + head.fields[line].value
+    for i in range(head.fields[line].value_length):
+        if not 48 <= p[i] <= 57:
+            return 0
+        seconds = min(seconds * 10 + p[i] - 48, <int64_t>60)
+    return seconds * 1000
+
+
+cdef bint spared(Cached by, Fetch f, int64_t retry_after) except -1:
+    """Validation has failed: what is stale answers the patron, if it may. Nobody tries again for a while."""
+    cdef WorkerCache cache = by.cache
+    cdef Freshness freshness
+    cdef View view
+    cdef Exchange x
+    cdef Visit v = f.visit
+    cdef int64_t now = <int64_t>boottime_ms()
+    if not find_stored(by, f, &view):
+        return False
+    freshness_of(&view, &freshness)
+    set_retry_at(cache.store, &view, <uint64_t>(now + max(by.rules.retry_stale, retry_after)))
+    if not usable_after_failure(by.rules, &freshness, &f.asked, now):
+        return False
+    if f.flies:
+        f.flies = False
+        cache.flights.fail(&f.ticket, OK)
+    x = take_patron(f)
+    if x is not None:
+        v.now = now
+        x.response.release()
+        serve(by, x, v, &view, True, "stale-if-error")
+    return True
+
+
+cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
+    """304: what is stored is still right, and gets the fields of this answer (RFC 9111 section 4.3.4)."""
+    cdef WorkerCache cache = by.cache
+    cdef Store* s = cache.store
+    cdef Head update = copy.response
+    cdef Head merged
+    cdef Moments moments
+    cdef Judgement judged
+    cdef Entry entry
+    cdef View view
+    cdef bytes lines, start
+    cdef Exchange x
+    cdef Visit v = f.visit
+    cdef bint kept
+    if not same_representation(f.stored, update) or not find_stored(by, f, &view):
+        return fetch_again(by, f, copy)
+    cache.lines.length = 0
+    put_merged(&cache.lines, by.rules, f.stored, update, by.request_id)
+    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
+    start = b"HTTP/1.1 %03d %b" % (
+        f.stored.status, f.stored.p[f.stored.reason.start:f.stored.reason.start + f.stored.reason.length]
+    )
+    merged = Head.__new__(Head)
+    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
+        return fetch_again(by, f, copy)
+    merged.content_length = view.record.body_length
+    moments_of(f, &moments)
+    judge(by.rules, f.method, f.facts, &f.asked, merged, update, &moments, &judged)
+    kept = judged.obstacle == NO_OBSTACLE \
+        and entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received) \
+        and replace_head(s, &view, &entry, moments.received)
+    if f.flies:
+        f.flies = False
+        if kept and judged.freshness.fresh_until > moments.received:
+            cache.flights.complete(&f.ticket)
+        else:
+            cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
+    x = take_patron(f)
+    end_fetch(f, copy, OK)
+    if x is None:
+        return 0
+    v.now = moments.received
+    v.use = USE_REVALIDATED
+    if kept and find_stored(by, f, &view):
+        return serve_validated(by, x, v, &view)
+    # It may not be stored any longer, but it is what the client asked for.
+    if still(s, &view) and serve_merged(by, x, v, merged, &view):
+        if judged.obstacle != NO_OBSTACLE:
+            remove_this(s, &view)
+        return 0
+    v.turns += 1
+    return by.look_up(x, v) if v.turns <= MOST_TURNS else by.tell_failed(x, CONNECT_FAILED)
+
+
+cdef int fetch_again(Cached by, Fetch f, Exchange copy) except -1:
+    """The same request without conditions: what was to be validated is another one, or gone."""
+    f.stored = None
+    by.inner.leave(copy)
+    copy.response.release()
+    copy.request_extra = [
+        pair for pair in copy.request_extra if pair[0] != b"If-None-Match" and pair[0] != b"If-Modified-Since"
+    ]
+    copy.delivery = by.inner
+    return by.inner.begin(copy)
+
+
+cdef int fetch_ended(Cached by, Fetch f) except -1:
+    """Its exchange is over. Where that came without an answer (its time is up, the gateway stops) others have to know."""
+    cdef Exchange x
+    cdef Reader reader = f.reader
+    cdef int cause = STOPPED if f.engine.draining else TOTAL_TIMEOUT
+    f.reader = None
+    if f.filling.active:
+        abandon(by.cache.store, &f.filling)
+    if f.flies:
+        f.flies = False
+        if cause == STOPPED:
+            by.cache.flights.give_up(&f.ticket)
+            by.cache.flights.fail(&f.ticket, cause)
+        else:
+            by.cache.flights.fail(&f.ticket, cause)
+    if f.patron is None or f.complete:
+        return 0
+    if reader is not None:
+        return reader.go()
+    if f.stored is not None and spared(by, f, 0):
+        return 0
+    x = take_patron(f)
+    return by.tell_failed(x, cause)

@@ -1,0 +1,82 @@
+# What the answer of an unsafe request removes from the store. Part of cached.pyx.
+
+
+cdef int invalidate(Lookup l, Exchange x, WorkerCache cache, CacheRules rules) except -1:
+    """Removes what is stored of the request's address, and of those that the answer names within its origin (RFC 9111
+    section 4.4), whichever route has stored it; and of the groups that it names (RFC 9875 section 2.2).
+
+    ``rules`` None: the route does not cache. Nothing is written for an address that nobody has asked for.
+    """
+    cdef Purges purges = cache.purges
+    cdef Buffer* address = &cache.address
+    cdef Tags groups
+    cdef Py_ssize_t origin
+    cdef uint64_t tag
+    cdef int i
+    changed_address(l, x, cache, rules, True)
+    changed_address(l, x, cache, rules, False)
+    if rules is not None:
+        changed_address(l, x, cache, None, False)
+    origin = l.path_at
+    changed_location(cache, x, b"location", 8, origin)
+    changed_location(cache, x, b"content-location", 16, origin)
+    groups.count = 0
+    read_groups(x.response, b"cache-group-invalidation", 24, &groups)
+    for i in range(groups.count):
+        cache.lines.length = 0
+        put(&cache.lines, address.data, origin)
+        put(&cache.lines, b" ", 1)
+        put_tag(&cache.lines, &groups.tag[i])
+        tag = purges.tag_of(TAG_GROUP, cache.lines.data, cache.lines.length)
+        purges.write_tag(tag, False)
+    return 0
+
+
+cdef int changed_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1:
+    write_address(l, x, cache, rules, forwarded)
+    cache.purges.changed(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
+    return 0
+
+
+cdef int changed_location(
+    WorkerCache cache, Exchange x, const char* name, Py_ssize_t length, Py_ssize_t origin
+) except -1:
+    """The address in a field of the answer, if it is of the same origin. ``cache.address`` begins with that."""
+    cdef Buffer* address = &cache.address
+    cdef bytes whole, scheme, host, rest, mark, target
+    cdef int line = next_line(x.response, name, length, 0)
+    if line < 0:
+        return 0
+    whole = address.data[:address.length]
+    scheme, mark, rest = whole[:origin].partition(b"://")
+    host = rest
+    target = target_of(scheme, host, whole[origin:], x.response.value_of(line))
+    if target is None:
+        return 0
+    target = whole[:origin] + target
+    cache.purges.changed(cache.purges.tag_of(TAG_URI, PyBytes_AS_STRING(target), PyBytes_GET_SIZE(target)))
+    return 0
+
+
+cdef class Invalidating(Around):
+    """Around the delivery of a route that does not cache, where others do: its unsafe requests change what they store."""
+
+    def __init__(self, Delivery inner not None, WorkerCache cache not None):
+        self.inner = inner
+        self.cache = cache
+        self.aside = Lookup.__new__(Lookup)
+        inner.enclose(self)
+
+    cdef int answered(self, Exchange x, bytes piece, bint last) except -1:
+        cdef int status = x.response.status
+        if 200 <= status < 400 and not is_safe(x.request):
+            invalidate(self.aside, x, self.cache, None)
+        return self.tell_answered(x, piece, last)
+
+
+cdef bint is_safe(Head request) noexcept:
+    """RFC 9110 section 9.2.1; methods that are not known are unsafe."""
+    cdef const unsigned char* p = request.p + request.method.start
+    cdef Py_ssize_t length = request.method.length
+    return exactly(p, length, b"GET", 3) or exactly(p, length, b"HEAD", 4) or exactly(p, length, b"OPTIONS", 7) \
+        or exactly(p, length, b"TRACE", 5) or exactly(p, length, b"QUERY", 5)

@@ -1,0 +1,188 @@
+"""An answer's head on its way into the store, and out of it.
+
+Theory of operation
+-------------------
+What is stored of a head is its text and, beside it, an index of its fields (see `exchange.head_index`), so that a hit
+opens it without reading it. Both are written in one pass over the fields of the answer: the index knows where each of
+them lies in the new text. Behind the index stand the tags by which the answer is purged, 8 bytes each.
+
+Three words of a record say when it is fresh: when its age was 0, until when it is fresh, and how much longer it may be
+used while it is validated and when that fails, in two halves. Milliseconds of CLOCK_BOOTTIME.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_SIZE
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memcpy
+
+from fastgate._core.delivery.cache.directives cimport Directives
+from fastgate._core.delivery.cache.freshness cimport Freshness
+from fastgate._core.delivery.cache.heads cimport is_stored
+from fastgate._core.delivery.cache.rules cimport CacheRules
+from fastgate._core.delivery.cache.spans cimport next_line
+from fastgate._core.delivery.cache.tags cimport TOO_MANY_TAGS, MOST_TAGS, Tags, put_tag, read_tags
+from fastgate._core.exchange.head cimport DATE, Field, Head
+from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, open_head
+from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
+from fastgate._core.memory.cache.cache_store cimport Entry, View, still
+from fastgate._core.memory.cache.layout cimport FOREVER
+from fastgate._core.memory.cache.purges cimport TAG_GROUP, TAG_NAME, Purges
+
+cdef enum:
+    KEPT_TO_VALIDATE = 86400000        # milliseconds for which an answer with a validator is kept when it is stale
+
+
+cdef int index_field(Buffer* index, Py_ssize_t name, Py_ssize_t name_length, Py_ssize_t length, int id) except -1:
+    """A field of the stored text: ``name: value``."""
+    cdef FieldIndex field
+    field.name = <uint16_t>name
+    field.name_length = <uint8_t>name_length
+    field.gap = 2
+    field.value_length = <uint16_t>length
+    field.id = <uint8_t>id
+    field.flags = 0
+    return put(index, &field, sizeof(FieldIndex))
+
+
+cdef bint write_head(
+    WorkerCache cache, CacheRules rules, Head answer, const Directives* said, bytes request_id, int64_t length,
+    bytes date
+) except -1:
+    """Writes what is stored of an answer's head into ``cache.text`` and ``cache.index``. False: it is too large for that.
+
+    ``length`` is that of the body; ``date`` the line that says when it came, for an answer that does not (RFC 9110
+    section 6.6.1).
+    """
+    cdef Buffer* text = &cache.text
+    cdef Buffer* index = &cache.index
+    cdef HeadIndex about
+    cdef Field* field
+    cdef int i
+    cdef int count = 0
+    text.length = index.length = 0
+    put(text, b"HTTP/1.1 ", 9)
+    put_number(text, answer.status)
+    put(text, b" ", 1)
+    about.reason_start = <uint16_t>text.length
+    about.reason_length = <uint16_t>answer.reason.length
+    put(text, answer.p + answer.reason.start, answer.reason.length)
+    put(text, b"\r\n", 2)
+    put(index, &about, sizeof(HeadIndex))
+    for i in range(answer.count):
+        if not is_stored(rules, answer, i, answer, said, request_id):
+            continue
+        field = &answer.fields[i]
+        if field.name_length > 255 or text.length + field.name_length + field.value_length > 65000:
+            return False
+        index_field(index, text.length, field.name_length, field.value_length, field.id)
+        put(text, answer.p + field.name, field.name_length)
+        put(text, b": ", 2)
+        put(text, answer.p + field.value, field.value_length)
+        put(text, b"\r\n", 2)
+        count += 1
+    about.seen = answer.seen
+    if not answer.seen & <uint32_t>1 << DATE:
+        index_field(index, text.length, 4, PyBytes_GET_SIZE(date) - 8, DATE)
+        put_bytes(text, date)
+        about.seen |= <uint32_t>1 << DATE
+        count += 1
+    put(text, b"\r\n", 2)
+    if answer.reason.length > 1024 or count > 1000:
+        return False
+    about.content_length = length
+    about.status = <uint16_t>answer.status
+    about.count = <uint16_t>count
+    about.length = <uint16_t>text.length
+    about.major = <uint8_t>answer.major
+    about.minor = <uint8_t>answer.minor
+    memcpy(index.data, &about, sizeof(HeadIndex))
+    return True
+
+
+cdef bint write_tags(WorkerCache cache, CacheRules rules, Head answer) except -1:
+    """Adds the tags of the answer and of the route to ``cache.index``; its address is in ``cache.address``. False: they
+    are too many.
+    """
+    cdef Purges purges = cache.purges
+    cdef Buffer* buffer = &cache.lines
+    cdef Tags tags
+    cdef Py_ssize_t origin = 8
+    cdef Py_ssize_t i
+    cdef bytes name
+    cdef uint64_t tag
+    if read_tags(answer, &tags) == TOO_MANY_TAGS or tags.count + PyTuple_GET_SIZE(rules.tags) > MOST_TAGS:
+        return False
+    while origin < cache.address.length and cache.address.data[origin] != c"/":
+        origin += 1
+    for i in range(tags.count):
+        buffer.length = 0
+        if tags.tag[i].group:
+            put(buffer, cache.address.data, origin)
+            put(buffer, b" ", 1)
+        put_tag(buffer, &tags.tag[i])
+        tag = purges.tag_of(TAG_GROUP if tags.tag[i].group else TAG_NAME, buffer.data, buffer.length)
+        put(&cache.index, &tag, sizeof(uint64_t))
+    for i in range(PyTuple_GET_SIZE(rules.tags)):
+        name = (<str>rules.tags[i]).encode()
+        tag = purges.tag_of(TAG_NAME, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        put(&cache.index, &tag, sizeof(uint64_t))
+    return True
+
+
+cdef inline uint64_t half(int64_t span) noexcept nogil:
+    """A span of milliseconds in 32 bits: 49 days at most."""
+    if span <= 0:
+        return 0
+    return <uint64_t>span if span < 0xffffffffLL else 0xffffffffULL
+
+
+cdef bint has_validator(Head answer) noexcept:
+    return next_line(answer, b"etag", 4, 0) >= 0 or next_line(answer, b"last-modified", 13, 0) >= 0
+
+
+cdef void set_entry(
+    WorkerCache cache, Entry* entry, const Freshness* freshness, int64_t now, bint has_validator
+) noexcept:
+    """What `write_head` has left, with its times. Key, body, purge number are the caller's."""
+    cdef int64_t swr = freshness.swr_until - freshness.fresh_until
+    cdef int64_t sie = freshness.sie_until - freshness.fresh_until
+    cdef int64_t dies = freshness.fresh_until + max(swr, sie)
+    entry.head = cache.text.data
+    entry.head_length = <uint32_t>cache.text.length
+    entry.fields = cache.index.data
+    entry.fields_length = <uint32_t>cache.index.length
+    entry.flags = <uint16_t>freshness.flags
+    entry.words[0] = <uint64_t>freshness.born
+    entry.words[1] = <uint64_t>freshness.fresh_until
+    entry.words[2] = half(swr) << 32 | half(sie)
+    if has_validator:
+        dies = max(dies, now) + KEPT_TO_VALIDATE
+    entry.dies = <uint64_t>dies if 0 < dies < <int64_t>FOREVER else (FOREVER if dies > 0 else 1)
+
+
+cdef bint open_view(WorkerCache cache, Head head, const View* view, const char* lines, Py_ssize_t length) except -1:
+    """Opens the head of a stored answer, with lines of the gateway's own behind its fields. False: it is not whole any
+    more.
+    """
+    cdef HeadIndex about
+    cdef Py_ssize_t size = view.record.head_length
+    cdef bytes text
+    cdef char* out
+    if size < 2 or view.record.fields_length < sizeof(HeadIndex):
+        return False
+    text = PyBytes_FromStringAndSize(NULL, size + length)
+    out = PyBytes_AS_STRING(text)
+    memcpy(out, view.head, size - 2)
+    memcpy(out + size - 2, lines, length)
+    memcpy(out + size - 2 + length, b"\r\n", 2)
+    memcpy(&about, view.fields, sizeof(HeadIndex))
+    if sizeof(HeadIndex) + about.count * sizeof(FieldIndex) > view.record.fields_length:
+        return False
+    if not open_head(
+        head, text, view.fields, sizeof(HeadIndex) + about.count * <Py_ssize_t>sizeof(FieldIndex), length
+    ):
+        return False
+    if still(cache.store, view):
+        return True
+    head.release()
+    return False

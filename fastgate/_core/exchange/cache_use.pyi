@@ -1,0 +1,4 @@
+"""What the response cache did for a request, as logs tell it: a fact of the exchange that the cache leaves there."""
+
+WORDS: tuple[str | None, ...]
+"""The words of the access log, by `Use`."""
