@@ -6,6 +6,8 @@ from fastgate._core.exchange.exchange cimport Around
 cdef class Cached(Around):
     cdef readonly CacheRules rules
     cdef readonly WorkerCache cache
-    cdef bytes namespace
-    cdef bytes route
-    cdef bytes upstream
+    cdef readonly bytes namespace
+    cdef readonly bytes route
+    cdef readonly bytes upstream
+    cdef readonly tuple hides          # names in lower case of fields with credentials that the upstream never gets
+    cdef readonly bytes request_id     # the name of the field of the request id in lower case; None: there is none
