@@ -5,6 +5,7 @@ from fastgate.config.read.gateway_config import GatewayConfig
 from fastgate.config.schema.answers import Redirect, Respond
 from fastgate.config.schema.api_keys import VirtualKey
 from fastgate.config.schema.auth import Auth, AuthRule
+from fastgate.config.schema.cache import Cache, CacheQuery
 from fastgate.config.schema.concurrency import Adaptive, Concurrency
 from fastgate.config.schema.cors import CORS
 from fastgate.config.schema.gateway import TLS, AccessLog, Certificate, GatewayTable, Log
@@ -48,6 +49,8 @@ __all__ = [
     "AuthRule",
     "BodySchema",
     "Breaker",
+    "Cache",
+    "CacheQuery",
     "Certificate",
     "Concurrency",
     "ConfigError",

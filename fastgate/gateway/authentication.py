@@ -93,20 +93,30 @@ def compile_methods(given: BuildContext, problems: list[Problem]) -> Methods:
 
 
 def authentication(route: Route, config: GatewayConfig, methods: Methods) -> Authentication | None:
-    """The gate of a route; None for one that lets everybody pass with every field.
+    """The gate of a route; None for one that lets everybody pass with every field."""
+    own = own_fields(route, config, methods)
+    if own is None:
+        return None
+    owned, late = own
+    if route.public or route.auth is None:
+        return Authentication([], owned=owned, late=late) if owned or late else None
+    asked = [methods[name] for name in route.auth.names()]
+    return Authentication(asked, all=bool(route.auth.all), owned=owned, late=late)
+
+
+def own_fields(route: Route, config: GatewayConfig, methods: Methods) -> tuple[set[str], set[str]] | None:
+    """Names of fields that are the gateway's own on a route; None for one that lets everybody pass with every field.
+
+    It removes the first ones at once, the others after authentication, because a method reads them.
 
     Fields that any method sends upstream are the gateway's own on every route that authenticates, by whatever method,
     and on those that are public, also by ``auth = false``: a client cannot assert its own identity there.
     """
-    public = route.public or (route.auth is None and config.defaults.auth is not None)
-    if route.auth is None and not public:
+    if route.auth is None and not route.public and config.defaults.auth is None:
         return None
     owned = {name.decode() for method in methods.values() for name in method.owned or ()}
     late = {name.decode() for method in methods.values() for name in method.replaced or ()} - {*CREDENTIALS}
-    if public or route.auth is None:
-        return Authentication([], owned=owned, late=late) if owned or late else None
-    asked = [methods[name] for name in route.auth.names()]
-    return Authentication(asked, all=bool(route.auth.all), owned=owned, late=late)
+    return owned, late
 
 
 def secret_parameters(config: GatewayConfig) -> list[str]:

@@ -20,6 +20,7 @@ from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.pools import Plan, Pools
+from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.runtime import Compiled, compile_runtime
 from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.state.store import Store
@@ -27,6 +28,7 @@ from fastgate.upstreams.lookup import require_dnspython
 from fastgate.upstreams.members import question_of
 
 if TYPE_CHECKING:
+    from fastgate._core.delivery.cache.worker_cache import WorkerCache
     from fastgate._core.exchange.worker import Log
     from fastgate.gateway.tls import ServerTLS
 
@@ -53,8 +55,12 @@ async def build(
     subscribers: Subscribers,
     renew: Renew,
     cooperative: Cooperative,
+    cache: "Callable[[], WorkerCache]",
 ) -> Built:
-    """Opens and compiles everything. Raises ConfigError with all that is wrong; nothing of it stays then."""
+    """Opens and compiles everything. Raises ConfigError with all that is wrong; nothing of it stays then.
+
+    ``cache`` opens the response cache, and is called if a route has one.
+    """
     problems: list[Problem] = []
     plugins = renew(config.plugins, problems)
     tls = _server_tls(config, problems)
@@ -63,7 +69,7 @@ async def build(
     plan = await pools.plan(config.upstreams, cooperative, problems)
     try:
         compiled = await compile_runtime(
-            config, engine, store, times, plan.pools, plugins.policies, subscribers, cooperative, problems
+            config, engine, store, times, plan.pools, plugins.policies, subscribers, cooperative, problems, cache
         )
         if problems:
             close(compiled)
@@ -101,12 +107,23 @@ async def find_problems(config: GatewayConfig) -> list[Problem]:
     store = SharedMemoryStore(segment, 0)
     pools = Pools(engine, store, segment.region("events"), 1, {})
     subscribers = Subscribers(duties.DUTIES, lambda *_: None)
+    cache = PrivateCache()
     try:
         built = await build(
-            config, engine, store, segment.region("plugins"), pools, subscribers, Plugins().outlined, Cooperative()
+            config,
+            engine,
+            store,
+            segment.region("plugins"),
+            pools,
+            subscribers,
+            Plugins().outlined,
+            Cooperative(),
+            cache.open,
         )
     except ConfigError as error:
         return error.problems
+    finally:
+        cache.close()
     close(built.compiled)
     pools.forget(built.plan)
     return []

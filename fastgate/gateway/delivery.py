@@ -11,21 +11,35 @@ from fastgate.config import Retry, Route
 
 
 def compile_delivery(
-    route: Route, pools: Mapping[str, Pool], around: Iterable[Callable[[Delivery], Delivery]]
+    route: Route,
+    pools: Mapping[str, Pool],
+    around: Iterable[Callable[[Delivery], Delivery]] = (),
+    within: Iterable[Callable[[Delivery, str | None], Delivery]] = (),
 ) -> Delivery:
-    """For a route with an upstream. What policies put ``around`` it stands in the order in which a request meets it."""
+    """For a route with an upstream. What policies put ``around`` it stands in the order in which a request meets it.
+
+    So does what they put ``within`` it, around each upstream that may be chosen.
+    """
+    innermost_first = [*within][::-1]
+
+    def way(upstream: str, chosen: str | None) -> Delivery:
+        made: Delivery = compile_upstreams(route, pools[upstream])
+        for enclose in innermost_first:
+            made = enclose(made, chosen)
+        return made
+
     delivery: Delivery
     if route.split:
         from fastgate._core.delivery.split import Split  # on use: a route without it does not load it
 
         sticky = route.sticky()
         delivery = Split(
-            [compile_upstreams(route, pools[each.upstream]) for each in route.split],
+            [way(each.upstream, each.upstream) for each in route.split],
             [each.weight for each in route.split],
             RequestKey(sticky) if sticky else None,
         )
     else:
-        delivery = compile_upstreams(route, pools[route.upstream])
+        delivery = way(route.upstream, None)
     for enclose in reversed([*around]):
         delivery = enclose(delivery)
     return delivery

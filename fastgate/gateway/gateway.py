@@ -30,6 +30,7 @@ from fastgate.gateway.listening_sockets import TCPAddress
 from fastgate.gateway.plugins import Plugins, shut_down
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Pools
+from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.proxy_protocol import HostPort
 from fastgate.gateway.runtime import Compiled
 from fastgate.observe.access_log import LogWriter
@@ -71,6 +72,7 @@ class Gateway:
         self._subscribers: Subscribers | None = None
         self._changes: HealthChanges | None = None
         self._plugins = Plugins(policies)
+        self._cache = PrivateCache()
         self._compiled: Compiled | None = None
         self._prepared: Built | None = None
         self._letting_go: set[asyncio.Task[None]] = set()
@@ -109,6 +111,7 @@ class Gateway:
             subscribers,
             self._plugins.renewed,
             Cooperative(),
+            self._cache.open,
         )
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
@@ -193,6 +196,7 @@ class Gateway:
         await shut_down(ending, self)
         await self._plugins.stop(self)
         self._plugins = Plugins()
+        self._cache.close()
         if self._access_log is not None:
             self._access_log.leave_loop()
             await asyncio.to_thread(self._access_log.close)
@@ -231,6 +235,7 @@ class Gateway:
             self._subscribers,
             self._plugins.renewed,
             cooperative,
+            self._cache.open,
         )
         try:
             await built.plugins.start(self)

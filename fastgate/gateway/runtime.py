@@ -3,8 +3,8 @@
 What the built-in policies of a route add to it stands in their table, `fastgate.policies.chain`.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.exchange import Gate, Hook
@@ -29,6 +29,9 @@ from fastgate.policies.chain import compile_policies
 from fastgate.policies.header_edits import edits_of
 from fastgate.state.store import Store
 
+if TYPE_CHECKING:
+    from fastgate._core.delivery.cache.worker_cache import WorkerCache
+
 
 class Compiled(NamedTuple):
     """A runtime, and the routes in it: both are let go in slices."""
@@ -49,10 +52,11 @@ async def compile_runtime(
     subscribers: Subscribers,
     cooperative: Cooperative,
     problems: list[Problem],
+    cache: "Callable[[], WorkerCache]",
 ) -> Compiled:
     """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used.
 
-    ``times`` is the region ``plugins``, where the times of plugins are written.
+    ``times`` is the region ``plugins``, where the times of plugins are written; ``cache`` opens the response cache.
     """
     gateway = config.gateway
     routes: list[CoreRoute] = []
@@ -66,6 +70,7 @@ async def compile_runtime(
         policies,
         {each.name: PluginTimes(times, engine.slot, each.name, each.budget) for each in config.plugins},
         compile_methods(BuildContext(config, engine, pools, subscribers), problems),
+        cache,
     )
     for index, route in enumerate(config.routes):
         try:
@@ -103,7 +108,7 @@ async def compile_runtime(
 def _problem(index: int, message: str) -> Problem:
     """What is wrong with a route; a message may begin with the key that it is about."""
     key, _, rest = message.partition(": ")
-    if rest and key in Route.__struct_fields__:
+    if rest and key.partition(".")[0] in Route.__struct_fields__:
         return Problem(f"routes[{index}].{key}", rest)
     return Problem(f"routes[{index}]", message)
 
@@ -140,7 +145,7 @@ def _route(route: Route, context: RouteContext) -> CoreRoute:
         steps += [*added.edits, *([RequestEdits(requests)] if requests is not None else [])]
     return CoreRoute(
         name=route.name,
-        delivery=fixed or compile_delivery(route, context.pools, added.around),
+        delivery=fixed or compile_delivery(route, context.pools, added.around, added.within),
         on_request=steps,
         on_response=added.on_response,
         on_error=added.on_error,

@@ -14,6 +14,7 @@ from fastgate.config.check.findings import Finding
 from fastgate.config.syntax.units import format_duration
 from fastgate.gateway.additions import Additions, RouteContext, together
 from fastgate.policies.auth import compile_auth
+from fastgate.policies.cache import compile_cache
 from fastgate.policies.compression import compile_compression
 from fastgate.policies.concurrency import compile_concurrency, compile_concurrency_by_identity
 from fastgate.policies.cors import compile_cors
@@ -111,6 +112,27 @@ def _fallback(route: Route) -> Iterable[str]:
     return [f"{answer.status} instead of {', '.join(answer.on)}"] if answer is not None and route.upstreams() else []
 
 
+def _cache(route: Route) -> Iterable[str]:
+    cache = route.cache
+    if cache is None or not route.upstreams():
+        return
+    if isinstance(cache.ttl, dict):
+        how = ", ".join(f"{status} {format_duration(seconds)}" for status, seconds in cache.ttl.items())
+        yield f"cache {how}, else by upstream"
+    else:
+        yield "cache by upstream" if cache.ttl is None else f"cache {format_duration(cache.ttl)}"
+    if cache.private:
+        yield "cache for each client"
+    if cache.shared:
+        yield "cache shared by all clients"
+    if cache.stale_while_revalidate:
+        yield f"stale {format_duration(cache.stale_while_revalidate)} while it is renewed"
+    if cache.stale_if_error:
+        yield f"stale {format_duration(cache.stale_if_error)} if it fails"
+    if route.policies:
+        yield "plugins run on every hit"
+
+
 def _deprecation(route: Route) -> Iterable[str]:
     ending = route.deprecation
     if ending is None:
@@ -188,6 +210,7 @@ CHAIN: tuple[Row, ...] = (
         warnings="header_edit_warnings",
     ),
     Row("fallback", ("fallback",), compile_fallback, "fallback", tell=_fallback),
+    Row("cache", ("cache",), compile_cache, "cache", tell=_cache, warnings="cache_warnings"),
     Row(
         "mirror",
         ("mirror",),

@@ -15,7 +15,7 @@ def compile_mirror(route: Route, context: RouteContext) -> Additions | None:
 
     copies = compile_upstreams(route, context.pools[mirror.upstream], single=True)
 
-    def mirrored(inner: Delivery) -> Delivery:
+    def mirrored(inner: Delivery, upstream: str | None) -> Delivery:
         return Mirrored(inner, copies, sample=mirror.sample, timeout=mirror.timeout)
 
-    return Additions(around=[mirrored])
+    return Additions(within=[mirrored])

@@ -22,6 +22,7 @@ from fastgate.gateway.delivery import compile_delivery, compile_upstreams
 from fastgate.gateway.duties import DUTIES
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.pools import Pools
+from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.runtime import compile_runtime
 from fastgate.policies import chain
 from fastgate.policies.chain import CHAIN, Row, keys_in_order, render_order, tell_policies
@@ -44,6 +45,7 @@ EVERYTHING: dict[str, Any] = {
     "rewrite": {"pattern": "c", "to": "d"},
     "request_headers": {"remove": ["x-a"]},
     "response_headers": {"remove": ["x-b"]},
+    "cache": {"ttl": "60s"},
     "mirror": {"upstream": "b"},
     "envelope": True,
     "compression": {"encodings": ["gzip"]},
@@ -73,8 +75,10 @@ async def compiled(**keys: Any) -> Any:
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
     plugins = {"plugin": Plugin({})}
-    rest = (subscribers, Cooperative(), problems)
+    cache = PrivateCache()
+    rest = (subscribers, Cooperative(), problems, cache.open)
     made = await compile_runtime(config, engine, store, times, plan.pools, plugins, *rest)
+    cache.close()
     assert problems == []
     close(made)
     pools.forget(plan)
@@ -127,7 +131,7 @@ def test_routes_tells_in_this_order() -> None:
     assert tell_policies(configured(**EVERYTHING).routes[0]) == [
         "closed", "ip", "cors", "auth key", "1 in 1s by client_ip", "2 in 1s by key", "3 at once by route",
         "content_types", "plugin", "strip /a", "add /b", "rewrite", "request_headers", "response_headers",
-        "mirror to b", "envelope", "compression", "security_headers",
+        "cache 60s", "plugins run on every hit", "mirror to b", "envelope", "compression", "security_headers",
     ]  # fmt: skip
 
 
@@ -183,7 +187,8 @@ async def test_what_cannot_be_compiled_is_told_with_its_key(tmp_path: Path) -> N
     pools, problems = Pools(engine, store, segment.region("events"), 1, {}), []
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
-    await compile_runtime(config, engine, store, times, plan.pools, {}, subscribers, Cooperative(), problems)
+    rest = (subscribers, Cooperative(), problems, PrivateCache().open)
+    await compile_runtime(config, engine, store, times, plan.pools, {}, *rest)
     assert [each.path for each in problems] == ["routes[0].body_schema"]
     assert compile_methods(BuildContext(config, engine, plan.pools, subscribers), problems) == {}
     pools.forget(plan)
@@ -202,17 +207,29 @@ def test_sequences_are_joined_and_flags_hold_once_they_are_set() -> None:
 
 
 async def test_the_first_delivery_around_that_of_a_route_is_the_outermost() -> None:
-    def mirrored(sample: float) -> Any:
-        return lambda inner: Mirrored(inner, compile_upstreams(config.routes[0], plan.pools["b"]), sample=sample)
+    def mirrored(sample: float, told: Any = None) -> Any:
+        def enclose(inner: Any, *upstream: Any) -> Any:
+            if told is not None:
+                told.append((sample, *upstream))
+            return Mirrored(inner, compile_upstreams(config.routes[0], plan.pools["b"]), sample=sample)
 
-    made = together([Additions(around=[mirrored(0.1)]), Additions(around=[mirrored(0.2)])])
+        return enclose
+
+    told: list[Any] = []
+    parts = [Additions(around=[mirrored(0.1)]), Additions(within=[mirrored(0.3, told)], around=[mirrored(0.2)])]
+    made = together([*parts, Additions(within=[mirrored(0.4, told)])])
     config = configured()
     segment = make_segment(config, 1)
     engine = make_engine(asyncio.get_running_loop(), segment, 0, lambda *_: None)
     pools = Pools(engine, SharedMemoryStore(segment, 0), segment.region("events"), 1, {})
     plan = await pools.plan(config.upstreams, Cooperative(), [])
-    delivery: Any = compile_delivery(config.routes[0], plan.pools, made.around)
-    assert (delivery.sample, delivery.inner.sample, names([delivery.inner.inner])) == (0.1, 0.2, ["Upstreams"])
+    delivery: Any = compile_delivery(config.routes[0], plan.pools, made.around, made.within)
+    samples = []
+    while hasattr(delivery, "sample"):
+        samples.append(delivery.sample)
+        delivery = delivery.inner
+    assert (samples, names([delivery])) == ([0.1, 0.2, 0.3, 0.4], ["Upstreams"])
+    assert told == [(0.4, None), (0.3, None)]
     pools.forget(plan)
 
 

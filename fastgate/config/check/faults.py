@@ -9,6 +9,7 @@ from typing import Any
 
 from fastgate.config.check.api_keys import key_faults
 from fastgate.config.check.auth import auth_faults, identity_faults, method_faults
+from fastgate.config.check.cache import cache_faults
 from fastgate.config.check.findings import Finding, items, named, names_of
 from fastgate.config.check.gateway import gateway_faults, request_id_faults
 from fastgate.config.check.header_edits import proxy_faults, template_faults
@@ -49,3 +50,4 @@ def find_faults(config: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
             yield from limit_key_faults(route, keys, config.defaults, data)
             yield from identity_faults(route, keys, config.defaults)
             yield from buffering_faults(route, keys, config)
+            yield from cache_faults(route, keys, config.defaults, data)

@@ -11,6 +11,7 @@ from fastgate.config.schema.answers import Redirect, Respond
 from fastgate.config.schema.api_keys import EXAMPLE_HASH, KeyAuth, PreviousSecret, VirtualKey
 from fastgate.config.schema.auth import Auth, AuthRule
 from fastgate.config.schema.basic import Basic, BasicCache
+from fastgate.config.schema.cache import Cache, CacheQuery
 from fastgate.config.schema.client_certificates import ClientCertificates
 from fastgate.config.schema.compression import Compression, CompressionLevel
 from fastgate.config.schema.concurrency import Adaptive, Concurrency
@@ -185,6 +186,8 @@ SECTIONS = (
     Section("`retry`", Retry, [*ROUTE, "[routes.retry]"], examples=True, tail=UPSTREAM, level=3),
     Section("`retry.hedge`", Hedge, [*ROUTE, "[routes.retry.hedge]"], examples=True, tail=UPSTREAM, level=3),
     Section("`timeouts`", Timeouts, [*ROUTE, "[routes.timeouts]"], tail=UPSTREAM, level=3),
+    Section("`cache`", Cache, [*ROUTE, "[routes.cache]"], examples=True, skip=("query",), tail=UPSTREAM, level=3),
+    Section("`cache.query`", CacheQuery, [*ROUTE, "[routes.cache.query]"], examples=True, tail=UPSTREAM, level=3),
     Section(
         "`request_headers` and `response_headers`",
         HeaderEdits,

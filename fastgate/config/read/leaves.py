@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastgate.config.schema.basic import check_password_hash, check_realm, check_user_name
+from fastgate.config.schema.cache import check_cache_bypass, check_cache_key, check_stored_status
 from fastgate.config.schema.forward_auth import check_decision_key
 from fastgate.config.schema.jwt import check_claim_name, check_key_set_url, check_token_source
 from fastgate.config.syntax.addresses import (
@@ -247,6 +248,9 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "user name": check_user_name,
     "password hash": check_password_hash,
     "realm": check_realm,
+    "cache key": check_cache_key,
+    "cache bypass": check_cache_bypass,
+    "stored status": check_stored_status,
     "service url": _check_url,
     "decision key": check_decision_key,
     "path": _check_path,

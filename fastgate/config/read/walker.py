@@ -589,19 +589,23 @@ def union_reader(kind: inspect.UnionType) -> Reader:
         given = value
         if several is not None and isinstance(value, Mapping) and "split" in value:
             return several.read(reading, value, keys)
-        if type(value) is str and SINGLE.fullmatch(value) and int in accepts:
+        if type(value) is str and SINGLE.fullmatch(value) and (int in accepts or bool in accepts):
             try:
                 value = expand(value, reading.environ)
             except ValueError as error:
                 return reading.report(keys, str(error))
-            if _is_number(value, whole=True):
+            if int in accepts and _is_number(value, whole=True):
                 value = int(value)
+            elif bool in accepts and value.lower() in ("true", "false"):
+                value = value.lower() == "true"
         for member in members:
             if isinstance(value, member.accepts) and not (isinstance(value, bool) and bool not in member.accepts):
                 attempt = reading.attempt()
                 result = member.read(attempt, value, keys)
-                if attempt.problems and type(value) is str and int in accepts:
-                    hint = " (remove the quotes)" if _is_number(value, whole=True) else ""
+                if attempt.problems and type(value) is str and (int in accepts or bool in accepts):
+                    number = int in accepts and _is_number(value, whole=True)
+                    switch = bool in accepts and value in ("true", "false")
+                    hint = " (remove the quotes)" if number or switch else ""
                     return reading.report(keys, f"expected {expected}{_got(given, value)}{hint}")
                 known = len(reading.problems)
                 reading.problems += attempt.problems

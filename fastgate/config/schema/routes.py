@@ -10,6 +10,7 @@ from msgspec import Meta, field
 from fastgate.config.errors import PathKeys, quote
 from fastgate.config.schema.answers import Redirect, Respond
 from fastgate.config.schema.auth import AuthKey, PublicKey
+from fastgate.config.schema.cache import CacheKey
 from fastgate.config.schema.compression import CompressionKey
 from fastgate.config.schema.concurrency import ConcurrencyKey
 from fastgate.config.schema.cors import CORSKey
@@ -296,6 +297,7 @@ class PolicyKeys(Table, frozen=True, kw_only=True):
     request_headers: RequestHeadersKey = None
     response_headers: ResponseHeadersKey = None
     fallback: FallbackKey = None
+    cache: CacheKey = None
     envelope: EnvelopeKey = None
     compression: CompressionKey = None
     deprecation: DeprecationKey = None

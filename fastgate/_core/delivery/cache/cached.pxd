@@ -71,11 +71,11 @@ cdef class Fetch(NoClient):
 cdef class Cached(Around):
     cdef readonly CacheRules rules
     cdef readonly WorkerCache cache
-    cdef bytes namespace
-    cdef bytes route
-    cdef bytes upstream
-    cdef bytes request_id
-    cdef tuple credentials
+    cdef readonly bytes namespace
+    cdef readonly bytes route
+    cdef readonly bytes upstream
+    cdef readonly bytes request_id     # the name of the field of the request id in lower case; None: there is none
+    cdef readonly tuple credentials    # names in lower case of fields that may have credentials, beside Authorization
     cdef Lookup aside                  # for addresses that are not those of a visit
 
     cdef int pass_by(self, Exchange x, Visit v, int forwarded) except -1
@@ -90,5 +90,5 @@ cdef class Cached(Around):
 
 cdef class Invalidating(Around):
     cdef WorkerCache cache
-    cdef bytes route
+    cdef readonly bytes route
     cdef Lookup aside

@@ -1,5 +1,7 @@
 """Answers from the store of the response cache, in the place of those of an upstream."""
 
+from collections.abc import Iterable
+
 from fastgate._core.delivery.cache.rules import CacheRules
 from fastgate._core.delivery.cache.worker_cache import WorkerCache
 from fastgate._core.exchange.exchange import Delivery
@@ -9,11 +11,17 @@ class Cached(Delivery):
 
     ``namespace`` are 16 bytes, a digest of all in the configuration that decides what the upstream is asked or how keys
     are made: answers are found under the same namespace only. ``route`` is the name of the route, ``upstream`` that of
-    the upstream that a split has chosen, None without a split.
+    the upstream that a split has chosen, None without a split. ``request_id`` is the field of the request id, None:
+    none. ``credentials`` are request fields in which clients of this route send credentials, beside Authorization.
     """
 
     rules: CacheRules
     cache: WorkerCache
+    namespace: bytes
+    route: bytes
+    upstream: bytes | None
+    request_id: bytes | None
+    credentials: tuple[bytes, ...]
 
     def __init__(
         self,
@@ -24,4 +32,6 @@ class Cached(Delivery):
         namespace: bytes,
         route: str,
         upstream: str | None = None,
+        request_id: str | None = None,
+        credentials: Iterable[str] = (),
     ) -> None: ...
