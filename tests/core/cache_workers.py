@@ -29,6 +29,7 @@ class Board:
 
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, PAGE * SLOTS)
+        self.streams = mmap.mmap(-1, PAGE)
 
     def words(self, slot: int) -> memoryview:
         return memoryview(self.memory)[PAGE * slot : PAGE * (slot + 1)].cast("Q")
@@ -46,7 +47,8 @@ class Worker:
         if self.pid == 0:
             status = 1
             try:
-                use(CacheStore(CacheFile.attach(os.dup(file.fd)), slot), board.words(slot), seed, KEYS, rounds)
+                store = CacheStore(CacheFile.attach(os.dup(file.fd)), slot)
+                use(store, board.words(slot), seed, KEYS, rounds, memoryview(board.streams).cast("Q"))
                 status = 0
             except BaseException:
                 traceback.print_exc()
@@ -61,8 +63,9 @@ class Worker:
 
 
 def left_in(store: CacheStore, slot: int) -> int:
-    """Segments and pins that belong to a slot."""
-    return sum(owner == slot for _, _, owner, _ in cache_probe.segments(store)) + cache_probe.pins(store, slot)
+    """Segments, pins, and scratch segments that belong to a slot."""
+    owned = sum(owner == slot for _, _, owner, _ in cache_probe.segments(store))
+    return owned + cache_probe.pins(store, slot) + cache_probe.scratch(store)[slot]
 
 
 def kills(seed: int, count: int) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def kills(seed: int, count: int) -> dict[str, Any]:
     draw = random.Random(seed)
     file = CacheFile.create(needed(SLOTS) + 65_536, slots=SLOTS)
     store, board = CacheStore(file), Board()
-    found: dict[str, Any] = {"open": 0, "reclaimed": 0, "left": 0, "dangling": 0, "twice": 0}
+    found: dict[str, Any] = {"open": 0, "reclaimed": 0, "scratch": 0, "left": 0, "dangling": 0, "twice": 0}
 
     def audit() -> None:
         _, dangling, twice, _ = cache_probe.audit(store)
@@ -86,6 +89,7 @@ def kills(seed: int, count: int) -> dict[str, Any]:
         states = [state for state, _, owner, _ in cache_probe.segments(store) if owner == slot]
         found["open"] += states.count("open")
         found["reclaimed"] += states.count("reclaim")
+        found["scratch"] += cache_probe.scratch(store)[slot]
         for _ in range(draw.randrange(1, 3)):
             store.recover(slot)
             found["left"] += left_in(store, slot)
@@ -147,7 +151,7 @@ def races(seed: int, rounds: int) -> dict[str, Any]:
     store, board = CacheStore(file), Board()
     workers = [Worker(file, slot, board, draw.getrandbits(60), rounds) for slot in range(SLOTS)]
     statuses = [os.waitpid(worker.pid, 0)[1] for worker in workers]
-    held = sum(cache_probe.pins(store, slot) for slot in range(SLOTS))
+    held = sum(cache_probe.pins(store, slot) for slot in range(SLOTS)) + sum(cache_probe.scratch(store))
     for slot in range(SLOTS):
         store.recover(slot)
     objects, dangling, twice, _ = cache_probe.audit(store)

@@ -5,7 +5,7 @@ import os
 import pytest
 from core.cache_workers import campaign
 
-WRONG = ("wrong_copied", "wrong_pinned", "wrong_head")
+WRONG = ("wrong_copied", "wrong_pinned", "wrong_head", "wrong_along", "wrong_place")
 
 
 def check_kills(seed: int, count: int) -> None:
@@ -18,7 +18,9 @@ def check_kills(seed: int, count: int) -> None:
     assert found["store_damaged"] == 0
     # It was no idle test: they were killed in the middle of things, and lost the race for what they read now and then.
     assert found["open"] > count // 2
-    assert min(found[name] for name in ("copied", "pinned", "stored", "filled", "replaced")) > 10 * count
+    busy = ("copied", "pinned", "stored", "filled", "replaced", "streamed", "read_along")
+    assert min(found[name] for name in busy) > 10 * count
+    assert found["scratch"] > 0, "nobody was killed while he streamed"
     assert found["store_evictions"] > 10 * count
     assert found["gone"] > 0
 

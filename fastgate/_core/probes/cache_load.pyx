@@ -8,7 +8,7 @@ that is not whole, or is of another key, is seen. What was found is counted in w
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from fastgate._core.memory.cache.cache_store cimport (
     CacheStore,
@@ -19,6 +19,7 @@ from fastgate._core.memory.cache.cache_store cimport (
     abandon,
     append,
     begin_filling,
+    begin_stream,
     body_at,
     copy_body,
     hash_key,
@@ -26,8 +27,11 @@ from fastgate._core.memory.cache.cache_store cimport (
     look_at,
     make_room,
     pin,
+    pin_segment,
     place_of,
+    progress_of,
     publish,
+    publish_stream,
     put,
     remove,
     replace_head,
@@ -36,13 +40,15 @@ from fastgate._core.memory.cache.cache_store cimport (
     still,
     touch,
     unpin,
+    unpin_segment,
 )
-from fastgate._core.memory.cache.layout cimport FOREVER
+from fastgate._core.memory.cache.layout cimport FILLED_ABANDONED, FOREVER, KIND_STREAM
 from fastgate._core.memory.hashing cimport mix64, quick_hash
 
 cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_add_relaxed(uint64_t* word, uint64_t amount)
     uint64_t atomic_load_relaxed(const uint64_t* word)
+    void atomic_store_relaxed(uint64_t* word, uint64_t value)
     uint64_t boottime_ms()
 
 cdef extern from "<time.h>" nogil:
@@ -57,7 +63,7 @@ cdef extern from "<sched.h>" nogil:
 
 COUNTS = (
     "copied", "pinned", "stored", "filled", "replaced", "deleted", "refused", "followed", "gone",
-    "wrong_copied", "wrong_pinned", "wrong_head",
+    "wrong_copied", "wrong_pinned", "wrong_head", "streamed", "read_along", "wrong_along", "wrong_place",
 )
 
 cdef enum:
@@ -73,7 +79,12 @@ cdef enum:
     WRONG_COPIED
     WRONG_PINNED
     WRONG_HEAD
+    STREAMED
+    READ_ALONG
+    WRONG_ALONG
+    WRONG_PLACE
     COUNTED
+    BOARD = 8                       # words in which each slot says what it streams
     HELD = 3                        # pins at a time
     BODY_MOST = 131072
 
@@ -83,6 +94,7 @@ assert len(COUNTS) == COUNTED
 cdef struct Load:
     Store* store
     uint64_t* counts
+    uint64_t* boards                # NULL: no process streams
     uint64_t random
     uint64_t now
     char body[BODY_MOST]
@@ -198,6 +210,106 @@ cdef void fill(Load* load, Entry* e, uint64_t number) noexcept nogil:
         load.counts[FILLED] += 1
 
 
+cdef void stream(Load* load, Entry* e, uint64_t number) noexcept nogil:
+    """Fills without saying for how long, and says where, so that others read along."""
+    cdef Filling filling
+    cdef View view
+    cdef uint64_t* board = &load.boards[BOARD * load.store.slot]
+    cdef uint64_t most = BODY_MOST + draw(load) % 300000, place = 0, generation = 0
+    cdef uint32_t done = 0, piece, length = e.body_length
+    e.body_length = 0
+    if draw(load) % 16 == 0:
+        most = draw(load) % BODY_MOST
+    if not begin_stream(load.store, e, most, load.now, &filling):
+        load.counts[REFUSED] += 1
+        return
+    atomic_store_relaxed(&board[0], place_of(&filling.view))
+    atomic_store_relaxed(&board[1], filling.view.generation)
+    while done < length:
+        piece = <uint32_t>min(1 + draw(load) % 10000, <uint64_t>(length - done))
+        if not append(load.store, &filling, e.body + done, piece, load.now):
+            load.counts[REFUSED] += 1
+            return
+        done += piece
+        wait_at_times(load)
+    if draw(load) % 8 == 0:
+        abandon(load.store, &filling)
+    elif publish_stream(load.store, &filling, e, load.now, &place, &generation):
+        load.counts[STREAMED] += 1
+        if look_at(load.store, place, generation, &view):
+            if view.record.body_length != length or view.record.kind & KIND_STREAM:
+                load.counts[WRONG_PLACE] += 1
+            copy_and_check(load, &view, number)
+
+
+cdef bint has_begun_well(const char* body, uint32_t length, const char* key, uint32_t key_length) noexcept nogil:
+    """Whether it is how a body of this key begins."""
+    cdef char expected[32]
+    cdef uint64_t number = 0, one, two
+    cdef uint32_t place = 16
+    if length < 16:
+        return True
+    memcpy(&number, body + 8, 8)
+    if key_length != <uint32_t>snprintf(
+        expected, sizeof(expected), "key %llu", <unsigned long long>number
+    ) or memcmp(expected, key, key_length):
+        return False
+    while place + 16 <= length:
+        memcpy(&one, body + place, 8)
+        memcpy(&two, body + place + 8, 8)
+        if two - one != 0x9e3779b97f4a7c15u:
+            return False
+        place += 8
+    return True
+
+
+cdef bint copy_pinned(Load* load, View* view, uint32_t length) noexcept nogil:
+    """What is there of a stream, each part under a pin of its own."""
+    cdef uint32_t position = 0, piece, segment
+    cdef uint64_t generation
+    cdef const char* start
+    while position < length:
+        start = body_at(load.store, view, position, &piece, &segment, &generation)
+        if start == NULL or not pin_segment(load.store, segment, generation):
+            return False
+        piece = min(piece, length - position)
+        memcpy(load.copy + position, start, piece)
+        unpin_segment(load.store, segment)
+        position += piece
+    return still(load.store, view)
+
+
+cdef void read_along(Load* load) noexcept nogil:
+    """Reads what another process is streaming, or was."""
+    cdef uint64_t* board = &load.boards[BOARD * (draw(load) % load.store.slots)]
+    cdef uint64_t place = atomic_load_relaxed(&board[0]), number = 0
+    cdef View view
+    cdef char key[32]
+    cdef uint32_t length
+    cdef bint ended, good
+    if not look_at(load.store, place, atomic_load_relaxed(&board[1]), &view):
+        return
+    if view.record.key_length > sizeof(key) or not view.record.kind & KIND_STREAM:
+        return
+    memcpy(key, view.key, view.record.key_length)
+    length = progress_of(&view, &ended)
+    if length == FILLED_ABANDONED or length > BODY_MOST:
+        return
+    if draw(load) % 2:
+        good = copy_body(load.store, &view, 0, load.copy, length)
+    else:
+        good = copy_pinned(load, &view, length)
+    if not good:
+        load.counts[GONE] += 1
+        return
+    load.counts[READ_ALONG] += 1
+    memcpy(&number, load.copy + 8, 8)
+    if not has_begun_well(load.copy, length, key, view.record.key_length) or (
+        ended and not is_whole(load.copy, length, number)
+    ):
+        load.counts[WRONG_ALONG] += 1
+
+
 cdef void wait_at_times(Load* load) noexcept nogil:
     """Any process may lose the processor anywhere; here it does so now and then."""
     if draw(load) % 16 == 0:
@@ -240,6 +352,11 @@ cdef void use_once(Load* load, uint32_t keys, View* held, uint64_t* numbers, int
     elif what < 80:
         make_body(load, &e, number)
         fill(load, &e, number)
+    elif load.boards != NULL and what < 86:
+        make_body(load, &e, number)
+        stream(load, &e, number)
+    elif load.boards != NULL and what < 92:
+        read_along(load)
     else:
         what = 80
     if what == 80:
@@ -250,8 +367,14 @@ cdef void use_once(Load* load, uint32_t keys, View* held, uint64_t* numbers, int
             load.counts[REFUSED] += 1
 
 
-def use(CacheStore store not None, uint64_t[::1] counts, uint64_t seed, uint32_t keys, uint64_t rounds=0):
-    """Uses the store so many times, or without end, and counts what was found: `COUNTS` says in which word what."""
+def use(
+    CacheStore store not None, uint64_t[::1] counts, uint64_t seed, uint32_t keys, uint64_t rounds=0,
+    uint64_t[::1] boards=None
+):
+    """Uses the store so many times, or without end, and counts what was found: `COUNTS` says in which word what.
+
+    With boards, 8 words a slot that all processes share, it streams too, and reads along what others stream.
+    """
     cdef Load load
     cdef View held[HELD]
     cdef uint64_t numbers[HELD]
@@ -261,6 +384,11 @@ def use(CacheStore store not None, uint64_t[::1] counts, uint64_t seed, uint32_t
         raise ValueError("a slot, and a word for each count")
     load.store = &store.store
     load.counts = &counts[0]
+    load.boards = NULL
+    if boards is not None:
+        if boards.shape[0] < BOARD * <Py_ssize_t>store.store.slots:
+            raise ValueError(f"{BOARD} words a slot")
+        load.boards = &boards[0]
     load.random = seed
     with nogil:
         while rounds == 0 or done < rounds:

@@ -65,6 +65,13 @@ class Seen:
     def filled(self) -> int | None:
         """How many bytes of the body are there; None: it was abandoned."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether `filled` is final."""
+
+    def hold_part(self, position: int = 0) -> int | None:
+        """Pins the segment in which a position of the body lies: its number; None: it is not there."""
+
     def body(self, position: int = 0, length: int | None = None) -> bytes | None:
         """A copy of the body, or of a piece; None: it is not whole any more."""
 
@@ -103,6 +110,34 @@ class Filler:
     ) -> Filler | None:
         """None: the store is full, or it is too large."""
 
+    @staticmethod
+    def stream(
+        store: CacheStore,
+        key: bytes,
+        head: bytes,
+        fields: bytes,
+        most: int,
+        flags: int = 0,
+        purge: int = 0,
+        checked: int = 0,
+        dies: int = 0,
+        words: tuple[int, int, int] = (0, 0, 0),
+    ) -> Filler | None:
+        """For a body whose length is not known. None: the store is full, or the head is too large."""
+
+    def publish_stream(
+        self,
+        key: bytes,
+        head: bytes,
+        fields: bytes,
+        flags: int = 0,
+        purge: int = 0,
+        checked: int = 0,
+        dies: int = 0,
+        words: tuple[int, int, int] = (0, 0, 0),
+    ) -> tuple[int, int] | None:
+        """Where it is stored: place, generation; None: it is not."""
+
     @property
     def place(self) -> int: ...
     @property
@@ -110,6 +145,12 @@ class Filler:
     def append(self, data: bytes) -> bool: ...
     def publish(self) -> bool: ...
     def abandon(self) -> None: ...
+
+def release_part(store: CacheStore, segment: int) -> None:
+    """What `Seen.hold_part` has pinned."""
+
+def scratch(store: CacheStore) -> list[int]:
+    """How many segments of streams that are not published each slot says that it has."""
 
 def work(store: CacheStore, budget: int, now: int | None = None) -> None:
     """Frees segments for about so many bytes, whether or not there are too few."""

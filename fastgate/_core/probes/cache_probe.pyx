@@ -18,6 +18,7 @@ from fastgate._core.memory.cache.cache_store cimport (
     abandon,
     append,
     begin_filling,
+    begin_stream,
     body_at,
     check_of,
     copy_body,
@@ -27,8 +28,11 @@ from fastgate._core.memory.cache.cache_store cimport (
     look_at,
     make_room,
     pin,
+    pin_segment,
     place_of,
+    progress_of,
     publish,
+    publish_stream,
     put,
     replace_head,
     retry_at,
@@ -36,6 +40,7 @@ from fastgate._core.memory.cache.cache_store cimport (
     set_retry_at,
     still,
     unpin,
+    unpin_segment,
 )
 from fastgate._core.memory.cache.layout cimport (
     BUCKET,
@@ -240,6 +245,21 @@ cdef class Seen:
         cdef uint32_t filled = filled_of(&self.view)
         return None if filled == FILLED_ABANDONED else filled
 
+    @property
+    def ended(self):
+        """Whether `filled` is final."""
+        cdef bint ended = False
+        progress_of(&self.view, &ended)
+        return ended
+
+    def hold_part(self, uint32_t position=0):
+        """Pins the segment in which a position of the body lies: its number; None: it is not there."""
+        cdef uint32_t length, segment
+        cdef uint64_t generation
+        if body_at(&self.store.store, &self.view, position, &length, &segment, &generation) == NULL:
+            return None
+        return segment if pin_segment(&self.store.store, segment, generation) else None
+
     def body(self, position=0, length=None):
         """A copy of the body, or of a piece; None: it is not whole any more."""
         cdef uint32_t size = self.view.record.body_length - position if length is None else length
@@ -291,6 +311,29 @@ cdef class Filler:
         e.body_length = length
         return self if begin_filling(&store.store, &e, boottime_ms(), &self.filling) else None
 
+    @staticmethod
+    def stream(
+        CacheStore store not None, bytes key, bytes head, bytes fields, uint64_t most,
+        flags=0, purge=0, checked=0, dies=0, words=(0, 0, 0)
+    ):
+        """For a body whose length is not known. None: the store is full, or the head is too large."""
+        cdef Filler self = Filler.__new__(Filler)
+        cdef Entry e
+        self.store = store
+        entry_of(&store.store, &e, key, head, fields, (flags, purge, checked, dies, *words))
+        return self if begin_stream(&store.store, &e, most, boottime_ms(), &self.filling) else None
+
+    def publish_stream(
+        self, bytes key, bytes head, bytes fields, flags=0, purge=0, checked=0, dies=0, words=(0, 0, 0)
+    ):
+        """Where it is stored: place, generation; None: it is not."""
+        cdef Entry e
+        cdef uint64_t place = 0, generation = 0
+        entry_of(&self.store.store, &e, key, head, fields, (flags, purge, checked, dies, *words))
+        if publish_stream(&self.store.store, &self.filling, &e, boottime_ms(), &place, &generation):
+            return place, generation
+        return None
+
     @property
     def place(self):
         return place_of(&self.filling.view)
@@ -309,6 +352,17 @@ cdef class Filler:
 
     def abandon(self):
         abandon(&self.store.store, &self.filling)
+
+
+def release_part(CacheStore store not None, uint32_t segment):
+    """What `Seen.hold_part` has pinned."""
+    unpin_segment(&store.store, segment)
+
+
+def scratch(CacheStore store not None):
+    """How many segments of streams that are not published each slot says that it has."""
+    cdef int slot
+    return [store.store.slot_rows[slot].scratch for slot in range(<int>store.store.slots)]
 
 
 def work(CacheStore store not None, int64_t budget, now=None):

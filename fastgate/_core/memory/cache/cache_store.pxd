@@ -88,6 +88,7 @@ cdef struct Store:
     CacheCounts* counts
     uint32_t* own_pins
     uint64_t pinned                     # how many pins this process has
+    uint64_t scratch                    # how many segments of streams
     OpenSegment open[2]                 # by class: probation, main
     Victim victim
     uint32_t reserve                    # free segments that stores leave alone
@@ -102,6 +103,7 @@ cdef struct Filling:
     uint64_t hash
     uint64_t part                       # of the body, that is open: as the record has it
     uint32_t filled
+    uint32_t scratch                    # of a stream: its segments
     bint main
     bint active
 
@@ -133,8 +135,10 @@ cdef uint64_t place_of(const View* view) noexcept nogil
 cdef bint still(const Store* s, const View* view) noexcept nogil
 # How many bytes of the body are there; FILLED_ABANDONED: there will not be more, and it is not stored.
 cdef uint32_t filled_of(const View* view) noexcept nogil
-# The bytes of the body from a position on that lie together, and in which life of which segment; NULL: they are not
-# there any more. Good while pinned.
+# The same, and whether that is final: all of it, or abandoned. Good if `still` says so afterwards, or while pinned.
+cdef uint32_t progress_of(const View* view, bint* ended) noexcept nogil
+# The bytes of the body from a position on that lie together, as far as they are there, and in which life of
+# which segment; NULL: they are not there yet, or not any more. Good while pinned.
 cdef const char* body_at(
     Store* s, const View* view, uint32_t position, uint32_t* length, uint32_t* segment, uint64_t* generation
 ) noexcept nogil
@@ -165,6 +169,13 @@ cdef bint begin_filling(Store* s, const Entry* e, uint64_t now, Filling* filling
 cdef bint append(Store* s, Filling* filling, const char* data, uint32_t length, uint64_t now) noexcept nogil
 cdef bint publish(Store* s, Filling* filling) noexcept nogil
 cdef void abandon(Store* s, Filling* filling) noexcept nogil
+# The same for a body whose length is not known: of at most so many bytes, and at most an eighth of the store.
+cdef bint begin_stream(Store* s, const Entry* e, uint64_t most, uint64_t now, Filling* filling) noexcept nogil
+# It is whole, and stored with the length that it has: place and generation say where. The key is that of before; head,
+# fields, times may be others. False: it is not stored. Who reads along sees in either case that it has ended.
+cdef bint publish_stream(
+    Store* s, Filling* filling, const Entry* e, uint64_t now, uint64_t* place, uint64_t* generation
+) noexcept nogil
 # Other bytes and times for an object whose body stays as it is.
 cdef bint replace_head(Store* s, const View* old, const Entry* e, uint64_t now) noexcept nogil
 # Frees segments if there are too few: for who has nothing else to do. At most about 0.2 ms.

@@ -21,6 +21,8 @@ reader writes, and a process may be killed between any two instructions.
   it comes back. Every store examines about twice what it writes as long as there are too few free segments.
 * **A large body** has segments of its own, a *chain*, which its record lists. Each names the hash of its key, so that
   a segment whose record is gone is found and freed. Their fate is that of the first of them.
+* **A body whose length is not known** is a *stream*: a record that is never in the index and that leads to *scratch*
+  segments, at most an eighth of the store in all (streaming.pxi).
 * **The death of a process** (`recover_slot`): its open segments are sealed, what it reclaimed is sealed again, its pins
   are zero.
 
@@ -49,6 +51,7 @@ from fastgate._core.memory.cache.layout cimport (
     FOREVER,
     KIND_CHAIN,
     KIND_FILLED,
+    KIND_STREAM,
     SEGMENT_DRAIN,
     SEGMENT_FREE,
     SEGMENT_OPEN,
@@ -111,6 +114,7 @@ include "records.pxi"
 include "linking.pxi"
 include "reclaiming.pxi"
 include "storing.pxi"
+include "streaming.pxi"
 include "recovery.pxi"
 
 

@@ -43,6 +43,7 @@ cdef enum:
 cdef enum:
     KIND_CHAIN = 1                      # the body is in segments of its own
     KIND_FILLED = 2                     # the body came in pieces: a word says how many bytes are there
+    KIND_STREAM = 4                     # body_length is what it may have at most; never in the index
 
 cdef enum:
     RECORD_WORDS = 3                    # for the user of the store
@@ -56,8 +57,8 @@ cdef extern from *:
     uint32_t FILLED_ABANDONED           # in place of how many bytes are there
 
 
-# 88 bytes; then the word of KIND_FILLED, the parts of KIND_CHAIN, the key, the head, the fields, and the body if it is
-# not in a chain.
+# 88 bytes; then the word of KIND_FILLED (filled:32 | ended:32), the parts of KIND_CHAIN, the key, the head, the fields,
+# and the body if it is not in a chain.
 cdef struct CacheRecord:
     uint64_t check                      # of the 64 bytes that follow, the place, the generation and the file's cookie
     uint64_t number                     # of this object, which no other one has: the larger, the newer
@@ -133,7 +134,8 @@ cdef struct CacheSlot:
     uint64_t pid
     uint64_t starts
     CacheCounts counts
-    uint64_t reserved[15]
+    uint64_t scratch                    # segments of streams that are not published yet
+    uint64_t reserved[14]
 
 
 # A line for each segment, written by its owner, and `live` by all.

@@ -164,6 +164,20 @@ cdef uint32_t filled_of(const View* view) noexcept nogil:
     return min(filled, view.record.body_length)
 
 
+cdef uint32_t progress_of(const View* view, bint* ended) noexcept nogil:
+    cdef uint32_t filled
+    cdef bint is_final = False
+    if view.record.kind & KIND_STREAM and view.filled != NULL:
+        # In this order: what is read after the end was seen is all.
+        is_final = atomic_load_half(view.filled + 1) != 0
+        atomic_fence_acquire()
+    filled = filled_of(view)
+    ended[0] = is_final or filled == FILLED_ABANDONED or (
+        filled == view.record.body_length and not view.record.kind & KIND_STREAM
+    )
+    return filled
+
+
 # ---- the parts of a body
 
 cdef bint part_segment(
@@ -190,10 +204,11 @@ cdef bint part_segment(
 cdef const char* body_at(
     Store* s, const View* view, uint32_t position, uint32_t* length, uint32_t* segment, uint64_t* generation
 ) noexcept nogil:
-    cdef uint32_t offset
-    if position >= view.record.body_length:
+    cdef uint32_t offset, filled = filled_of(view)
+    # What is behind the filled part of a segment is of an earlier life.
+    if filled == FILLED_ABANDONED or position >= filled:
         return NULL
-    length[0] = view.record.body_length - position
+    length[0] = filled - position
     if view.chain == NULL:
         segment[0] = view.segment
         generation[0] = view.generation

@@ -51,4 +51,6 @@ cdef void recover_slot(Store* s, int slot) noexcept nogil:
                 unlink_all(s, segment, generation_of(word))
             atomic_store_half(&pins[segment], 0)
             free_drained(s, segment)
+    if count:
+        atomic_store_relaxed(&s.slot_rows[slot].scratch, 0)
     atomic_store_release(&s.slot_rows[slot].pid, 0)

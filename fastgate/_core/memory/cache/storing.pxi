@@ -2,15 +2,15 @@
 
 
 cdef bint lay_out(
-    Store* s, const Entry* e, int kind, int class_, uint64_t now, View* view
+    Store* s, const Entry* e, int kind, int class_, uint64_t number, uint64_t now, View* view
 ) noexcept nogil:
-    """Makes room for a record and writes all of it but its body. It is whole when it is committed."""
+    """Makes room for a record and writes all of it but its body. It is whole when it is committed. 0 = a new number."""
     cdef CacheRecord record
     cdef uint64_t front, size, generation
     cdef uint32_t segment, offset
     cdef unsigned char* target
     cdef unsigned char* at
-    cdef int number
+    cdef int word
     memset(&record, 0, sizeof(record))
     record.key_length = <uint16_t>e.key_length
     record.fields_length = <uint16_t>e.fields_length
@@ -20,8 +20,8 @@ cdef bint lay_out(
     record.kind = <uint16_t>kind
     record.purge = e.purge
     record.dies = min(e.dies, FOREVER)
-    for number in range(RECORD_WORDS):
-        record.words[number] = e.words[number]
+    for word in range(RECORD_WORDS):
+        record.words[word] = e.words[word]
     record.checked = e.checked
     front = front_bytes(&record, s.segment_size)
     size = record_bytes(&record, s.segment_size)
@@ -32,7 +32,7 @@ cdef bint lay_out(
         target = allocate(s, class_, size, False, &segment, &offset, &generation)
         if target == NULL:
             return False
-    record.number = atomic_add_relaxed(&s.header.number, 1) + 1
+    record.number = number if number else atomic_add_relaxed(&s.header.number, 1) + 1
     record.check = check_of(s, generation, segment, offset, &record)
     at = target + sizeof(record)
     if kind & KIND_FILLED:
@@ -85,10 +85,10 @@ cdef uint64_t open_part(Store* s, View* view, uint32_t part, bint main, uint64_t
         make_room(s, MOST_EXAMINED, now)
         segment = open_segment(s, kind, False, &word)
     if segment < 0:
-        wish = atomic_load_relaxed(&s.header.wish)
-        if wish < view.parts:
+        wish = part + 1 if view.record.kind & KIND_STREAM else view.parts
+        if atomic_load_relaxed(&s.header.wish) < wish:
             # Others make so much room from now on.
-            atomic_store_relaxed(&s.header.wish, view.parts)
+            atomic_store_relaxed(&s.header.wish, wish)
         return 0
     atomic_store_relaxed(&s.rows[segment].hash, view.hash)
     atomic_store_relaxed(&s.rows[segment].part, generation_of(word) << 24 | part)
@@ -140,7 +140,7 @@ cdef bint put(Store* s, const Entry* e, uint64_t now) noexcept nogil:
         return True
     make_room(s, 2 * (sizeof(CacheRecord) + <int64_t>e.key_length + e.head_length + e.body_length), now)
     class_ = class_for(s, e.hash)
-    if not lay_out(s, e, kind, class_, now, &view):
+    if not lay_out(s, e, kind, class_, 0, now, &view):
         return refuse(s)
     memcpy(<char*>view.body, e.body, e.body_length)
     committed(s, class_, record_bytes(&view.record, s.segment_size), view.record.number, view.record.dies)
@@ -160,7 +160,7 @@ cdef bint begin_filling(Store* s, const Entry* e, uint64_t now, Filling* filling
         return False
     make_room(s, 2 * (sizeof(CacheRecord) + <int64_t>e.key_length + e.head_length), now)
     class_ = class_for(s, e.hash)
-    if not lay_out(s, e, kind | KIND_FILLED, class_, now, &filling.view):
+    if not lay_out(s, e, kind | KIND_FILLED, class_, 0, now, &filling.view):
         return refuse(s)
     committed(
         s, class_, record_bytes(&filling.view.record, s.segment_size), filling.view.record.number, e.dies
@@ -168,7 +168,7 @@ cdef bint begin_filling(Store* s, const Entry* e, uint64_t now, Filling* filling
     if not pin_segment(s, filling.view.segment, filling.view.generation):
         return refuse(s)
     filling.hash = e.hash
-    filling.filled = 0
+    filling.filled = filling.scratch = 0
     filling.main = is_main(class_)
     filling.active = True
     return True
@@ -192,7 +192,9 @@ cdef bint append(Store* s, Filling* filling, const char* data, uint32_t length, 
         else:
             offset = filling.filled % s.segment_size
             if offset == 0:
-                filling.part = open_part(s, view, filling.filled // s.segment_size, filling.main, now)
+                filling.part = 0
+                if not view.record.kind & KIND_STREAM or take_scratch(s, filling):
+                    filling.part = open_part(s, view, filling.filled // s.segment_size, filling.main, now)
                 if filling.part == 0:
                     refuse(s)
                     abandon(s, filling)
@@ -216,7 +218,7 @@ cdef bint publish(Store* s, Filling* filling) noexcept nogil:
     cdef bint stored
     if not filling.active:
         return False
-    if filling.filled != view.record.body_length:
+    if filling.filled != view.record.body_length or view.record.kind & KIND_STREAM:
         abandon(s, filling)
         return False
     filling.active = False
@@ -248,6 +250,7 @@ cdef void abandon(Store* s, Filling* filling) noexcept nogil:
     filling.active = False
     atomic_store_half(filling.view.filled, FILLED_ABANDONED)
     drop_parts(s, &filling.view)
+    return_scratch(s, filling)
     unpin_segment(s, filling.view.segment)
 
 
@@ -269,7 +272,7 @@ cdef bint replace_head(Store* s, const View* old, const Entry* e, uint64_t now) 
     entry.body_length = old.record.body_length
     make_room(s, 2 * <int64_t>(sizeof(CacheRecord) + entry.key_length + entry.head_length), now)
     if kind_for(s, &entry) != (KIND_CHAIN if old.chain != NULL else 0) or not lay_out(
-        s, &entry, KIND_CHAIN if old.chain != NULL else 0, CLASS_MAIN, now, &view
+        s, &entry, KIND_CHAIN if old.chain != NULL else 0, CLASS_MAIN, 0, now, &view
     ):
         return refuse(s)
     if old.chain != NULL:
