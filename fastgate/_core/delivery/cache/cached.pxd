@@ -7,7 +7,7 @@ from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
 from fastgate._core.exchange.exchange cimport Around, Exchange, NoClient
 from fastgate._core.exchange.head cimport Head
-from fastgate._core.memory.cache.cache_store cimport Filling, View
+from fastgate._core.memory.cache.cache_store cimport Entry, Filling, View
 from fastgate._core.memory.cache.flights cimport Ticket, Waiter
 
 
@@ -60,6 +60,10 @@ cdef class Fetch(NoClient):
     cdef Head stored                   # what it validates; None: nothing
     cdef uint64_t stored_number
     cdef Filling filling
+    cdef Entry entry                   # of a body whose length is not known yet, with its texts
+    cdef bytes entry_key               # None: its length is known
+    cdef bytes entry_head
+    cdef bytes entry_fields
     cdef Reader reader                 # of the patron
     cdef int64_t size                  # bytes of the body that came
     cdef list unsent                   # pieces that the store did not take, for the patron

@@ -152,7 +152,7 @@ from fastgate._core.exchange.exchange cimport (
     copy_of,
 )
 from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, Field, Head, same
-from fastgate._core.exchange.head_index cimport extend_head
+from fastgate._core.exchange.head_index cimport HeadIndex, extend_head
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
 from fastgate._core.memory.cache.cache_store cimport (
     Entry,
@@ -162,12 +162,14 @@ from fastgate._core.memory.cache.cache_store cimport (
     abandon,
     append,
     begin_filling,
+    begin_stream,
     copy_body,
     hash_key,
     look,
     look_at,
     place_of,
     publish,
+    publish_stream,
     remove_this,
     replace_head,
     retry_at,
@@ -198,6 +200,7 @@ cdef enum:
     COPIED = 16384                     # bytes of a body that are copied instead of pinned
     MOST_TURNS = 3                     # how often a request is looked up anew because what it found had gone
     MAX_HEAD = 65536
+    BEYOND = 4                         # times `max_object`: how long a body may become that others read along
 
 include "fetch.pxi"
 include "serving.pxi"

@@ -159,10 +159,15 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
             entry.body = PyBytes_AS_STRING(piece) if size else NULL
             stored = put_object(s, &entry, now)
         return give_whole(by, f, copy, piece, last, &judged, stored)
-    if head.content_length < 0:
-        return give_away(by, f, copy, piece, last, NULL)
-    if not entry_of(by, f, head, &judged, &entry, head.content_length, now) \
-            or not begin_filling(s, &entry, now, &f.filling):
+    if not entry_of(by, f, head, &judged, &entry, head.content_length, now):
+        return give_away(by, f, copy, piece, last, "not-stored")
+    if head.content_length >= 0:
+        stored = begin_filling(s, &entry, now, &f.filling)
+    else:
+        # What it may be beyond `max_object` is for those who read along by then.
+        stored = begin_stream(s, &entry, BEYOND * by.rules.max_object, now, &f.filling)
+        keep_entry(f, &entry)
+    if not stored:
         return give_away(by, f, copy, piece, last, "not-stored")
     read_along(by, f, copy, &judged)
     return take_piece(by, f, copy, piece, False) if size and not copy.over else 0
@@ -227,6 +232,38 @@ cdef bint entry_of(
     entry.body_length = <uint32_t>length
     entry.purge = entry.checked = f.number
     return True
+
+
+cdef int keep_entry(Fetch f, const Entry* entry) except -1:
+    """What is stored of the head, for when the length of the body is known."""
+    f.entry = entry[0]
+    f.entry_key = entry.key[:entry.key_length]
+    f.entry_head = entry.head[:entry.head_length]
+    f.entry_fields = entry.fields[:entry.fields_length]
+    return 0
+
+
+cdef bint publish_body(Cached by, Fetch f, int64_t now) except -1:
+    """The body is whole: it is stored. False: it is not, and who reads it along sees that it has ended."""
+    cdef uint64_t place, generation
+    if f.entry_key is None:
+        return publish(by.cache.store, &f.filling)
+    set_length(PyBytes_AS_STRING(f.entry_fields), f.size)
+    f.entry.key = PyBytes_AS_STRING(f.entry_key)
+    f.entry.head = PyBytes_AS_STRING(f.entry_head)
+    f.entry.fields = PyBytes_AS_STRING(f.entry_fields)
+    if f.size > by.rules.max_object:
+        # Under no key.
+        f.entry.key_length = 0
+    return publish_stream(by.cache.store, &f.filling, &f.entry, <uint64_t>now, &place, &generation)
+
+
+cdef void set_length(char* fields, int64_t length) noexcept:
+    """The length of the body, in the index of a stored head."""
+    cdef HeadIndex about
+    memcpy(&about, fields, sizeof(HeadIndex))
+    about.content_length = length
+    memcpy(fields, &about, sizeof(HeadIndex))
 
 
 cdef int end_fetch(Fetch f, Exchange copy, int cause) except -1:
@@ -363,9 +400,9 @@ cdef int take_piece(Cached by, Fetch f, Exchange copy, bytes piece, bint last) e
         return not_stored(by, f, copy, piece, last)
     f.size += size
     if last:
-        if f.filling.filled != f.filling.view.record.body_length:
+        if f.entry_key is None and f.filling.filled != f.filling.view.record.body_length:
             return fetch_fails(by, f, copy, RESPONSE_CUT)
-        publish(s, &f.filling)
+        publish_body(by, f, now)
         f.complete = True
         if f.flies:
             f.flies = False

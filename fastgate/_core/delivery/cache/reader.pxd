@@ -25,6 +25,7 @@ cdef class Reader(Stored):
     cdef bint set_out(self, WorkerCache cache, const View* view, uint32_t first, int64_t stop) except -1
     cdef int follow(self, const Ticket* ticket) except -1
     cdef bint pin_more(self) except -1
+    cdef bint change_over(self) except -1
     cdef int64_t there(self) noexcept
     cdef int give_back(self) except -1
     cdef int give_way(self) except -1

@@ -25,18 +25,18 @@ from fastgate._core.memory.cache.cache_store cimport (
     View,
     body_at,
     copy_body,
-    filled_of,
+    look,
     pin_segment,
+    progress_of,
     unpin_segment,
 )
 from fastgate._core.memory.cache.flights cimport (
     FLIGHT_ASKING,
-    FLIGHT_COMPLETE,
     FLIGHT_FILLING,
     FlightView,
     Ticket,
 )
-from fastgate._core.memory.cache.layout cimport FILLED_ABANDONED
+from fastgate._core.memory.cache.layout cimport FILLED_ABANDONED, KIND_STREAM
 
 cdef enum:
     LOOK_EVERY = 1000                  # milliseconds between looks whether segments have become rare
@@ -76,10 +76,14 @@ cdef class Reader(Stored):
 
     cdef int64_t there(self) noexcept:
         """How far it can be read now."""
-        cdef uint32_t filled = filled_of(&self.view)
+        cdef bint final
+        cdef uint32_t filled = progress_of(&self.view, &final)
         if filled == FILLED_ABANDONED:
             self.broken = True
             return self.position
+        if final and self.stop < 0:
+            # Its end was not known before.
+            self.stop = filled
         return filled if self.stop < 0 or filled < self.stop else self.stop
 
     cdef bint pin_more(self) except -1:
@@ -94,9 +98,27 @@ cdef class Reader(Stored):
         while <int64_t>self.next_part * s.segment_size < there:
             if body_at(s, &self.view, self.next_part * s.segment_size, &length, &segment, &generation) == NULL \
                     or not pin_segment(s, segment, generation):
-                return False
+                return self.change_over()
             self.next_part += 1
         return True
+
+    cdef bint change_over(self) except -1:
+        """Goes on in the record under which a body of unknown length was stored when it was whole. False: it is not
+        there.
+        """
+        cdef Store* s = self.cache.store
+        cdef View view
+        if not self.front or self.stop < 0 or not self.view.record.kind & KIND_STREAM:
+            return False
+        if not look(s, self.view.hash, self.view.key, self.view.record.key_length, 0, &view) \
+                or view.record.number != self.view.record.number or view.record.body_length != self.stop \
+                or not pin_segment(s, view.segment, view.generation):
+            return False
+        self.give_back()
+        self.view = view
+        self.front = True
+        self.first_part = self.next_part = self.position // s.segment_size if view.chain != NULL else 0
+        return self.pin_more()
 
     cdef int give_back(self) except -1:
         """All pins."""
@@ -190,16 +212,10 @@ cdef class Reader(Stored):
             self.news.seen_filled = view.filled
             if self.there() > self.position or not self.cache.flights.wait(self.news):
                 return self.go()
+            self.exchange.engine.wheel.arm(self, LOOK_EVERY)
             return 0
-        if self.there() > self.position:
-            return self.go()
-        if self.stop < 0 and view.state == FLIGHT_COMPLETE:
-            # Its end was not known before.
-            self.stop = self.position
-            return self.go()
-        if self.broken or view.state != FLIGHT_COMPLETE:
-            return self.cut_off()
-        return 0
+        # The flight is over, and so is what it fills.
+        return self.go() if self.there() > self.position or self.ended() else self.cut_off()
 
     cdef int cut_off(self) except -1:
         """The rest does not come."""
@@ -212,7 +228,12 @@ cdef class Reader(Stored):
     cdef int expired(self) except -1:
         """The client has taken nothing for a while."""
         cdef Store* s = self.cache.store
-        if self.exchange is None or self.held == 0 or self.loose or self.rest is not None:
+        if self.exchange is None:
+            return 0
+        if self.held == 0:
+            # In case that news were missed.
+            return self.go()
+        if self.loose or self.rest is not None:
             return 0
         if s.free < 2 * s.reserve:
             return self.give_way()
