@@ -42,15 +42,23 @@ METHODS: Mapping[str, Collection[str]] = {
 }
 """Keys of ``[auth.NAME]`` that decide whom an identity names, and what of it the upstream gets."""
 
+SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "QUERY"))
+"""Methods that change nothing (RFC 9110 section 9.2.1)."""
+
 KEY_FIELDS = ("authorization", "api-key")
 """Fields in which an API key is found, beside the one that the configuration names."""
 
 
 def compile_cache(route: Route, context: RouteContext) -> Additions | None:
-    """What stores the answers of the upstreams; None for a route without, or without an upstream."""
+    """What stores the answers of the upstreams; None for a route without an upstream.
+
+    A route that does not cache removes what others have stored of an address that its unsafe requests change.
+    """
     cache = route.cache
-    if cache is None or not route.upstreams():
+    if not route.upstreams():
         return None
+    if cache is None:
+        return _compile_invalidation(route, context)
     from fastgate._core.delivery.cache.cached import Cached  # on use: a route without it does not load it
 
     rules = compile_rules(cache)
@@ -71,6 +79,19 @@ def compile_cache(route: Route, context: RouteContext) -> Additions | None:
         )
 
     return Additions(within=[stored])
+
+
+def _compile_invalidation(route: Route, context: RouteContext) -> Additions | None:
+    if SAFE.issuperset(route.methods or ("POST",)) or not any(each.cache is not None for each in context.config.routes):
+        return None
+    from fastgate._core.delivery.cache.cached import Invalidating  # on use: as above
+
+    opened = context.cache()
+
+    def changing(inner: Delivery, upstream: str | None) -> Delivery:
+        return Invalidating(inner, opened)
+
+    return Additions(within=[changing])
 
 
 def compile_rules(cache: Cache) -> Any:

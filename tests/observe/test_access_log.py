@@ -79,6 +79,7 @@ async def test_a_line_says_all_about_a_request(path: Path) -> None:
         "route": "all",
         "identity": None,
         "attempts": 1,
+        "cache": None,
         "end": "ok",
         "user_agent": "tests/1.0",
         "referer": "http://from/here",

@@ -18,7 +18,7 @@ from fastgate._core.observe.access_log import AccessLog
 Format: TypeAlias = Literal["json", "combined"]
 KEYS = [
     "time", "id", "client", "method", "host", "path", "query", "version", "status", "bytes_in", "bytes_out", "route",
-    "identity", "upstream", "attempts", "head_ms", "policies_ms", "connect_ms", "response_ms", "body_ms", "total_ms",
+    "identity", "upstream", "attempts", "cache", "head_ms", "policies_ms", "connect_ms", "response_ms", "body_ms", "total_ms",
     "end", "user_agent", "referer",
 ]  # fmt: skip
 COMBINED = re.compile(

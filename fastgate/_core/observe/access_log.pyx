@@ -39,6 +39,7 @@ from libc.string cimport memchr, memcpy, memset, strlen
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport write
 
+from fastgate._core.exchange.cache_result cimport CACHE_RESULTS, cache_result
 from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.memory.buffer cimport filled, free_buffer, room, write_number
 from fastgate._core.exchange.causes cimport (
@@ -109,6 +110,9 @@ cdef enum:
     AGENT
     REFERRER
     TEXTS
+
+cdef const char* cache_words[CACHE_RESULTS]     # as JSON
+cache_words[:] = [b"null", b'"hit"', b'"miss"', b'"stale"', b'"revalidated"', b'"collapsed"', b'"bypass"']
 
 cdef char ends[CAUSES][32]     # the words of the causes, each with a 0 behind it
 
@@ -275,6 +279,8 @@ cdef class AccessLog(Observer):
         p = write_json(p, texts[UPSTREAM].start, texts[UPSTREAM].length)
         p = write_text(p, b',"attempts":')
         p = write_number(p, x.tries)
+        p = write_text(p, b',"cache":')
+        p = write_text(p, cache_words[cache_result(x)])
         p = write_text(p, b',"head_ms":')
         p = write_milliseconds(p, x.started, x.head_at)
         p = write_text(p, b',"policies_ms":')

@@ -35,3 +35,8 @@ class Cached(Delivery):
         request_id: str | None = None,
         credentials: Iterable[str] = (),
     ) -> None: ...
+
+class Invalidating(Delivery):
+    """Around the delivery of a route that does not cache, where others do: its unsafe requests change what they store."""
+
+    def __init__(self, inner: Delivery, cache: WorkerCache) -> None: ...

@@ -124,15 +124,15 @@ from fastgate._core.delivery.cache.stored_head cimport (
 )
 from fastgate._core.delivery.cache.tags cimport Tags, put_tag, read_groups
 from fastgate._core.delivery.cache.vary cimport NEVER_THE_SAME, VaryNames, join_names, put_record, read_vary
-from fastgate._core.exchange.cache_use cimport (
-    CACHE_USE,
-    USE_BYPASS,
-    USE_COLLAPSED,
-    USE_HIT,
-    USE_MISS,
-    USE_REVALIDATED,
+from fastgate._core.exchange.cache_result cimport (
+    CACHE_BYPASS,
+    CACHE_COLLAPSED,
+    CACHE_HIT,
+    CACHE_MISS,
+    CACHE_REVALIDATED,
+    CACHE_STALE,
+    CACHE_FACTS,
 )
-from fastgate._core.exchange.cache_use cimport USE_STALE as USED_STALE
 from fastgate._core.exchange.causes cimport (
     CACHE_ANSWERED,
     CONNECT_FAILED,
@@ -216,15 +216,16 @@ cdef class Visit(Lookup):
         self.key = None
         self.fetch = None
         self.reader = None
+        self.follower = None
 
 
 cdef Visit visit_of(Exchange x):
     """What is known of it; made when it is first asked for."""
     cdef Visit v
-    if x.places[CACHE_USE] != NULL:
-        return <Visit>x.places[CACHE_USE]
+    if x.places[CACHE_FACTS] != NULL:
+        return <Visit>x.places[CACHE_FACTS]
     v = Visit.__new__(Visit)
-    x.remember(v, CACHE_USE)
+    x.remember(v, CACHE_FACTS)
     return v
 
 
@@ -255,7 +256,7 @@ cdef class Cached(Around):
 
     cdef int begin(self, Exchange x) except -1:
         cdef Visit v = visit_of(x)
-        v.use = USE_BYPASS
+        v.result = CACHE_BYPASS
         drop_fields(x.request, self.rules.drop)
         v.method = self.rules.method_kind(x.request)
         if x.upgrading:
@@ -343,18 +344,31 @@ cdef class Cached(Around):
 
     cdef int answered(self, Exchange x, bytes piece, bint last) except -1:
         cdef Fetch f = fetch_of(x)
-        if f is not None:
+        if f is None:
+            self.passed_on(x, visit_of(x))
+            return self.tell_answered(x, piece, last)
+        try:
             return fetched_head(self, f, x, piece, last)
-        self.passed_on(x, visit_of(x))
-        return self.tell_answered(x, piece, last)
+        except Exception as error:
+            return fetch_raised(self, f, error)
 
     cdef int piece(self, Exchange x, bytes piece, bint last) except -1:
         cdef Fetch f = fetch_of(x)
-        return self.tell_piece(x, piece, last) if f is None else take_piece(self, f, x, piece, last)
+        if f is None:
+            return self.tell_piece(x, piece, last)
+        try:
+            return take_piece(self, f, x, piece, last)
+        except Exception as error:
+            return fetch_raised(self, f, error)
 
     cdef int failed(self, Exchange x, int cause) except -1:
         cdef Fetch f = fetch_of(x)
-        return self.tell_failed(x, cause) if f is None else fetch_fails(self, f, x, cause)
+        if f is None:
+            return self.tell_failed(x, cause)
+        try:
+            return fetch_fails(self, f, x, cause)
+        except Exception as error:
+            return fetch_raised(self, f, error)
 
     cdef int passed_on(self, Exchange x, Visit v) except -1:
         """An answer on its way through: what it changes is changed before its client has it."""
@@ -363,6 +377,8 @@ cdef class Cached(Around):
             return 0
         if v.method == INVALIDATES and status < 400:
             invalidate(self.aside, x, self.cache, self.rules)
+        elif x.is_head and status == 200 and v.result == CACHE_MISS:
+            freshen_by_head(self, x, v)
         if not self.rules.cache_status:
             return 0
         self.cache.lines.length = 0
@@ -390,7 +406,7 @@ cdef class Cached(Around):
         read_request_directives(x.request, &v.asked)
         write_key(v, x, cache, rules, self.namespace, self.upstream, self.credentials)
         found = find(v, x, cache, rules, self.route, &view)
-        v.use = USE_MISS
+        v.result = CACHE_MISS
         if found == FOUND:
             freshness_of(&view, &freshness)
             use = use_of(rules, &freshness, &v.asked, v.now)
@@ -455,9 +471,7 @@ cdef class Cached(Around):
                 retired = ticket
                 how = cache.flights.enter(v.hash, number, &retired, x.engine.wheel.now, &ticket)
         if how == FLIGHT_FOLLOW:
-            if v.follower is None:
-                v.follower = Follower.__new__(Follower)
-                v.follower.by = self
+            v.follower = Follower.__new__(Follower)
             v.follower.by = self
             v.follower.x = x
             v.follower.visit = v
@@ -544,7 +558,6 @@ cdef class Cached(Around):
         cdef Reader reader
         if not look_at(cache.store, place, generation, &view):
             return False
-        write_key(v, x, cache, self.rules, self.namespace, self.upstream, self.credentials)
         freshness_of(&view, &freshness)
         if use_of(self.rules, &freshness, &v.asked, <int64_t>boottime_ms()) != USE_FRESH:
             return False
@@ -554,8 +567,11 @@ cdef class Cached(Around):
         v.collapsed = False
         if not open_view(cache, x.response, &view, cache.lines.data, cache.lines.length):
             return False
-        if view.record.key_length > cache.key.length:
-            # Of a URL with variants: the values that it names have to be those of this request.
+        cache.key.length = 0
+        put_bytes(&cache.key, v.key)
+        if not has_key(&view, &cache.key):
+            # The first answer of a URL with variants: the values that it names have to be those of this request.
+            cache.key.length = v.primary_length
             if read_vary(self.rules, x.response, &names) == NEVER_THE_SAME \
                     or put_secondary(&cache.key, x.request, x.request_extra, &names) < 0:
                 return False
@@ -569,7 +585,7 @@ cdef class Cached(Around):
         reader.follow(ticket)
         v.mode = SERVING
         v.collapsed = True
-        v.use = USE_COLLAPSED
+        v.result = CACHE_COLLAPSED
         v.reader = reader
         x.wait(0)
         x.given_by = CACHE_ANSWERED

@@ -27,6 +27,23 @@ cdef class Fetch(NoClient):
         return fetch_ended(self.by, self)
 
 
+cdef int fetch_raised(Cached by, Fetch f, object error) except -1:
+    """Logged here, once. Who waits for the fetch is told when its exchange is over."""
+    cdef Exchange copy = f.copy
+    text = f"the cache of route {by.route.decode()!r} raised {type(error).__name__}: {error}"
+    f.engine.log("error", text, exception=error)
+    return end_fetch(f, copy, POLICY_FAILED) if copy is not None else 0
+
+
+cdef bint lands(Fetch f) noexcept:
+    """Whether its flight is still to be ended; the caller ends it now."""
+    if not f.flies:
+        return False
+    f.flies = False
+    f.by.cache.flying -= 1
+    return True
+
+
 cdef int strip_wishes(Head request) noexcept:
     """Conditions and ranges are the client's: the store needs the whole."""
     cdef Field* field
@@ -95,6 +112,7 @@ cdef int start_fetch(
     if ticket != NULL:
         f.flies = True
         f.ticket = ticket[0]
+        by.cache.flying += 1
     if stale != NULL:
         fetch_of_view(by, f, stale)
     copy = copy_of(x, f)
@@ -167,10 +185,10 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
         # What it may be beyond `max_object` is for those who read along by then.
         stored = begin_stream(s, &entry, BEYOND * by.rules.max_object, now, &f.filling)
         keep_entry(f, &entry)
-    if not stored:
+    if not stored or (size and not append(s, &f.filling, PyBytes_AS_STRING(piece), <uint32_t>size, now)):
         return give_away(by, f, copy, piece, last, "not-stored")
-    read_along(by, f, copy, &judged)
-    return take_piece(by, f, copy, piece, False) if size and not copy.over else 0
+    f.size = size
+    return read_along(by, f, copy, &judged)
 
 
 cdef bint entry_of(
@@ -297,8 +315,7 @@ cdef int give_whole(
     """All of the answer is there, and stored if that was possible: it goes to the patron."""
     cdef Visit v = f.visit
     cdef Exchange x = take_patron(f)
-    if f.flies:
-        f.flies = False
+    if lands(f):
         if stored and judged.freshness.fresh_until > <int64_t>boottime_ms():
             by.cache.flights.complete(&f.ticket)
         else:
@@ -308,7 +325,7 @@ cdef int give_whole(
     x.response, copy.response = copy.response, x.response
     end_fetch(f, copy, OK)
     v.mode = NOTHING
-    v.use = USE_MISS
+    v.result = CACHE_MISS
     if v.wishes:
         return serve_wishes(by, x, v, piece, judged, stored)
     put_forwarded(by, x, v, judged, stored)
@@ -340,9 +357,8 @@ cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) 
         place[0] = place_of(&f.filling.view)
         place[1] = f.filling.view.generation
         if judged.freshness.fresh_until > <int64_t>boottime_ms():
-            by.cache.flights.answered(&f.ticket, place, 0)
-        else:
-            f.flies = False
+            by.cache.flights.answered(&f.ticket, place, f.size)
+        elif lands(f):
             by.cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
     if f.patron is None:
         return 0
@@ -356,7 +372,7 @@ cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) 
     tell_log(copy, x)
     x.response, copy.response = copy.response, x.response
     v.mode = SERVING
-    v.use = USE_MISS
+    v.result = CACHE_MISS
     v.reader = reader
     put_forwarded(by, x, v, judged, True)
     return reader.begin(by, x, NULL, 0)
@@ -404,8 +420,7 @@ cdef int take_piece(Cached by, Fetch f, Exchange copy, bytes piece, bint last) e
             return fetch_fails(by, f, copy, RESPONSE_CUT)
         publish_body(by, f, now)
         f.complete = True
-        if f.flies:
-            f.flies = False
+        if lands(f):
             by.cache.flights.complete(&f.ticket)
     elif f.flies:
         by.cache.flights.fill(&f.ticket, f.filling.filled)
@@ -418,8 +433,7 @@ cdef int take_piece(Cached by, Fetch f, Exchange copy, bytes piece, bint last) e
 cdef int not_stored(Cached by, Fetch f, Exchange copy, bytes piece, bint last) except -1:
     """The store is full, or the body longer than it may be: the patron gets the rest past the store."""
     cdef PatronReader reader = <PatronReader>f.reader
-    if f.flies:
-        f.flies = False
+    if lands(f):
         by.cache.flights.fail(&f.ticket, RESPONSE_CUT)
     abandon(by.cache.store, &f.filling)
     if reader is None or f.patron is None:
@@ -467,14 +481,13 @@ cdef int give_away(Cached by, Fetch f, Exchange copy, bytes piece, bint last, co
     """The answer is for the patron alone, with the connection that it comes from."""
     cdef Visit v = f.visit
     cdef Exchange x = take_patron(f)
-    if f.flies:
-        f.flies = False
+    if lands(f):
         by.cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
     if x is None:
         return end_fetch(f, copy, OK)
     x.response, copy.response = copy.response, x.response
     v.mode = PASSING
-    v.use = USE_MISS
+    v.result = CACHE_MISS
     x.status = copy.status
     if not last:
         by.inner.move(copy, x)
@@ -493,8 +506,7 @@ cdef int fetch_fails(Cached by, Fetch f, Exchange copy, int cause) except -1:
     cdef Exchange x
     cdef Visit v = f.visit
     cdef Reader reader = f.reader
-    if f.flies:
-        f.flies = False
+    if lands(f):
         by.cache.flights.fail(&f.ticket, cause)
     if f.unsent is not None and f.patron is not None:
         x = take_patron(f)
@@ -544,8 +556,7 @@ cdef bint spared(Cached by, Fetch f, int64_t retry_after) except -1:
     set_retry_at(cache.store, &view, <uint64_t>(now + max(by.rules.retry_stale, retry_after)))
     if not usable_after_failure(by.rules, &freshness, &f.asked, now):
         return False
-    if f.flies:
-        f.flies = False
+    if lands(f):
         cache.flights.fail(&f.ticket, OK)
     x = take_patron(f)
     if x is not None:
@@ -586,8 +597,7 @@ cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
     kept = judged.obstacle == NO_OBSTACLE \
         and entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received) \
         and replace_head(s, &view, &entry, moments.received)
-    if f.flies:
-        f.flies = False
+    if lands(f):
         if kept and judged.freshness.fresh_until > moments.received:
             cache.flights.complete(&f.ticket)
         else:
@@ -597,7 +607,7 @@ cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
     if x is None:
         return 0
     v.now = moments.received
-    v.use = USE_REVALIDATED
+    v.result = CACHE_REVALIDATED
     if kept and find_stored(by, f, &view):
         return serve_validated(by, x, v, &view)
     # It may not be stored any longer, but it is what the client asked for.
@@ -629,8 +639,7 @@ cdef int fetch_ended(Cached by, Fetch f) except -1:
     f.reader = None
     if f.filling.active:
         abandon(by.cache.store, &f.filling)
-    if f.flies:
-        f.flies = False
+    if lands(f):
         if cause == STOPPED:
             by.cache.flights.give_up(&f.ticket)
             by.cache.flights.fail(&f.ticket, cause)
@@ -644,3 +653,48 @@ cdef int fetch_ended(Cached by, Fetch f) except -1:
         return 0
     x = take_patron(f)
     return by.tell_failed(x, cause)
+
+
+cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
+    """The answer to a HEAD that went upstream: what GET has stored is still right, and gets its fields, or is stale from
+    now on (RFC 9111 section 4.3.5).
+    """
+    cdef WorkerCache cache = by.cache
+    cdef Head stored, merged
+    cdef Moments moments
+    cdef Judgement judged
+    cdef Entry entry
+    cdef View view
+    cdef Fetch f
+    cdef bytes start, lines
+    write_key(v, x, cache, by.rules, by.namespace, by.upstream, by.credentials)
+    if find(v, x, cache, by.rules, by.route, &view) != FOUND:
+        return 0
+    stored = Head.__new__(Head)
+    if not open_view(cache, stored, &view, NULL, 0) or stored.status != 200:
+        return 0
+    if not agrees(stored, x.response, view.record.body_length):
+        remove_this(cache.store, &view)
+        return 0
+    f = Fetch.__new__(Fetch)
+    f.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
+    f.primary_length = v.primary_length
+    f.copy = x
+    f.number = view.record.purge
+    f.asked_at = v.now
+    cache.lines.length = 0
+    put_merged(&cache.lines, by.rules, stored, x.response, by.request_id)
+    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
+    start = b"HTTP/1.1 200 %b" % stored.p[stored.reason.start:stored.reason.start + stored.reason.length]
+    merged = Head.__new__(Head)
+    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
+        return 0
+    merged.content_length = view.record.body_length
+    moments_of(f, &moments)
+    judge(by.rules, PLAIN_GET, v.facts, &v.asked, merged, x.response, &moments, &judged)
+    if judged.obstacle != NO_OBSTACLE:
+        remove_this(cache.store, &view)
+    elif entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received):
+        replace_head(cache.store, &view, &entry, moments.received)
+    f.copy = None
+    return 0

@@ -5,7 +5,7 @@ from fastgate._core.delivery.cache.freshness cimport Freshness
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.vary cimport VaryNames
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
-from fastgate._core.exchange.cache_use cimport CacheUse
+from fastgate._core.exchange.cache_result cimport CacheFacts
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport Head
 from fastgate._core.memory.buffer cimport Buffer
@@ -23,7 +23,7 @@ cdef enum Found:
     FOUND = 3
 
 
-cdef class Lookup(CacheUse):
+cdef class Lookup(CacheFacts):
     """What the cache knows of a request."""
     cdef int method                    # MethodKind
     cdef uint32_t facts                # RequestFacts

@@ -35,7 +35,7 @@ from fastgate._core.delivery.cache.rules cimport (
 from fastgate._core.delivery.cache.spans cimport next_line
 from fastgate._core.delivery.cache.tags cimport MOST_TAGS
 from fastgate._core.delivery.cache.vary cimport VaryNames, read_record
-from fastgate._core.exchange.cache_use cimport NO_USE, CacheUse
+from fastgate._core.exchange.cache_result cimport CACHE_NOTHING, CacheFacts
 from fastgate._core.exchange.exchange cimport Exchange, Peer
 from fastgate._core.exchange.field_values cimport edited_host
 from fastgate._core.exchange.head cimport DROPPED, Head, same
@@ -62,9 +62,9 @@ cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_load_acquire(const uint64_t* word)
 
 
-cdef class Lookup(CacheUse):
+cdef class Lookup(CacheFacts):
     cdef void reset(self) noexcept:
-        self.use = NO_USE
+        self.result = CACHE_NOTHING
         self.soft = False
         self.owners = None
 

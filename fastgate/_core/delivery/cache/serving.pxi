@@ -26,7 +26,7 @@ cdef int serve(Cached by, Exchange x, Visit v, const View* view, bint stale, con
     cdef Freshness freshness
     cdef Buffer* lines = &by.cache.lines
     freshness_of(view, &freshness)
-    v.use = USED_STALE if stale else USE_COLLAPSED if v.collapsed else USE_HIT
+    v.result = CACHE_STALE if stale else CACHE_COLLAPSED if v.collapsed else CACHE_HIT
     lines.length = 0
     put_age(lines, age_at(&freshness, v.now))
     put_status(
@@ -40,7 +40,7 @@ cdef int serve_validated(Cached by, Exchange x, Visit v, const View* view) excep
     cdef Freshness freshness
     cdef Buffer* lines = &by.cache.lines
     freshness_of(view, &freshness)
-    v.use = USE_REVALIDATED
+    v.result = CACHE_REVALIDATED
     lines.length = 0
     put_age(lines, age_at(&freshness, v.now))
     put_status(by, v, v.forwarded, 304, floor_seconds(freshness.fresh_until - v.now), SAYS_TTL | SAYS_STORED, NULL)

@@ -12,6 +12,7 @@ cdef class WorkerCache:
     cdef readonly Flights flights
     cdef readonly int slot
     cdef Store* store                  # of ``memory``
+    cdef readonly int flying           # fetches of this worker that others may wait for
     cdef int64_t copied                # bytes of bodies that were copied so that their pins could be given back
     # scratch, each for one thing, as what is made of one goes into another
     cdef Buffer key

@@ -10,13 +10,14 @@ from fastgate._core.memory.cache.purges import Purges
 class WorkerCache:
     """What the worker of a slot uses of the file. ``wakers`` are the eventfds of all slots.
 
-    ValueError: another process has the slot.
+    ValueError: another process has the slot. ``flying`` are fetches of this worker that others may wait for.
     """
 
     memory: CacheStore
     purges: Purges
     flights: Flights
     slot: int
+    flying: int
 
     def __init__(self, file: CacheFile, slot: int, wakers: Sequence[int]) -> None: ...
     def woken(self) -> None:

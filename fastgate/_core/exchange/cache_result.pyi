@@ -1,4 +1,1 @@
 """What the response cache did for a request, as logs tell it: a fact of the exchange that the cache leaves there."""
-
-WORDS: tuple[str | None, ...]
-"""The words of the access log, by `Use`."""
