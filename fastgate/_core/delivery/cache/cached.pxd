@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.delivery.cache.directives cimport Directives
-from fastgate._core.delivery.cache.lookup cimport Lookup
+from fastgate._core.delivery.cache.key_lookup cimport Lookup
 from fastgate._core.delivery.cache.reader cimport Reader
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache

@@ -40,3 +40,15 @@ class Invalidating(Delivery):
     """Around the delivery of a route that does not cache, where others do: its unsafe requests change what they store."""
 
     def __init__(self, inner: Delivery, cache: WorkerCache) -> None: ...
+
+class Visit:
+    """A request that came to the cache."""
+
+class Follower:
+    """A request that waits for the fetch of another one."""
+
+class Fetch:
+    """What is asked of who is within, for the store: in an exchange without a client."""
+
+class PatronReader:
+    """What the patron of a fetch reads: its own worker fills it, and tells it directly."""

@@ -89,7 +89,7 @@ from fastgate._core.delivery.cache.heads cimport (
 )
 from fastgate._core.delivery.cache.key cimport NAMESPACE, put_secondary
 from fastgate._core.delivery.cache.locations cimport target_of
-from fastgate._core.delivery.cache.lookup cimport (
+from fastgate._core.delivery.cache.key_lookup cimport (
     FOUND,
     IS_VARY_RECORD,
     NO_VARIANT,
@@ -101,9 +101,9 @@ from fastgate._core.delivery.cache.lookup cimport (
     freshness_of,
     names_of,
     own_tags,
-    write_address,
-    write_key,
-    write_query,
+    make_address,
+    make_key,
+    make_query,
 )
 from fastgate._core.delivery.cache.rules cimport (
     HONOR_BOTH,
@@ -119,8 +119,8 @@ from fastgate._core.delivery.cache.stored_head cimport (
     has_validator,
     open_view,
     set_entry,
-    write_head,
-    write_tags,
+    make_head,
+    add_tags,
 )
 from fastgate._core.delivery.cache.tags cimport Tags, put_tag, read_groups
 from fastgate._core.delivery.cache.vary cimport NEVER_THE_SAME, VaryNames, join_names, put_record, read_vary
@@ -404,7 +404,7 @@ cdef class Cached(Around):
         if v.wishes & HAS_ORIGIN_CONDITION:
             return self.pass_by(x, v, FWD_BYPASS)
         read_request_directives(x.request, &v.asked)
-        write_key(v, x, cache, rules, self.namespace, self.upstream, self.credentials)
+        make_key(v, x, cache, rules, self.namespace, self.upstream, self.credentials)
         found = find(v, x, cache, rules, self.route, &view)
         v.result = CACHE_MISS
         if found == FOUND:
@@ -507,7 +507,7 @@ cdef class Cached(Around):
         cdef bint stale
         x.wait(0)
         v.mode = NOTHING
-        write_key(v, x, self.cache, self.rules, self.namespace, self.upstream, self.credentials)
+        make_key(v, x, self.cache, self.rules, self.namespace, self.upstream, self.credentials)
         stale = find(v, x, self.cache, self.rules, self.route, &view) == FOUND
         v.key = PyBytes_FromStringAndSize(self.cache.key.data, self.cache.key.length)
         own_tags(v, x, self.cache, self.rules, self.route, tags)

@@ -66,7 +66,7 @@ cdef int fetch_begin(Cached by, Fetch f, Exchange copy, Exchange x) except -1:
     cdef bytes mark
     strip_wishes(copy.request)
     if by.rules.filters_query or by.rules.sort:
-        copy.has_query = write_query(x, cache, by.rules)
+        copy.has_query = make_query(x, cache, by.rules)
         copy.query_owner = PyBytes_FromStringAndSize(cache.query.data, cache.query.length)
         copy.query = <const unsigned char*>PyBytes_AS_STRING(copy.query_owner)
         copy.query_length = cache.query.length
@@ -238,10 +238,10 @@ cdef bint entry_of(
     if rules.etag and answer.status == 200 and next_line(answer, b"etag", 4, 0) < 0:
         tag = b'ETag: "%016x%016x"\r\n' % (f.copy.engine.random(), f.copy.engine.random())
         extend_head(answer, PyBytes_AS_STRING(tag), PyBytes_GET_SIZE(tag))
-    if not write_head(cache, rules, answer, &judged.said, by.request_id, length, f.copy.engine.date()):
+    if not make_head(cache, rules, answer, &judged.said, by.request_id, length, f.copy.engine.date()):
         return False
-    write_address(by.aside, f.copy, cache, rules, False)
-    if not write_tags(cache, rules, answer):
+    make_address(by.aside, f.copy, cache, rules, False)
+    if not add_tags(cache, rules, answer):
         return False
     set_entry(cache, entry, &judged.freshness, now, has_validator(answer))
     entry.hash = hash_key(s, cache.key.data, cache.key.length)
@@ -667,7 +667,7 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     cdef View view
     cdef Fetch f
     cdef bytes start, lines
-    write_key(v, x, cache, by.rules, by.namespace, by.upstream, by.credentials)
+    make_key(v, x, cache, by.rules, by.namespace, by.upstream, by.credentials)
     if find(v, x, cache, by.rules, by.route, &view) != FOUND:
         return 0
     stored = Head.__new__(Head)

@@ -33,7 +33,7 @@ cdef int invalidate(Lookup l, Exchange x, WorkerCache cache, CacheRules rules) e
 
 
 cdef int changed_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1:
-    write_address(l, x, cache, rules, forwarded)
+    make_address(l, x, cache, rules, forwarded)
     cache.purges.changed(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
     return 0
 

@@ -205,7 +205,7 @@ cdef bint serve_stale(Cached by, Exchange x, Visit v, const char* detail) except
     cdef Freshness freshness
     cdef View view
     v.now = <int64_t>boottime_ms()
-    write_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
+    make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
     if find(v, x, by.cache, by.rules, by.route, &view) != FOUND:
         return False
     freshness_of(&view, &freshness)

@@ -8,11 +8,11 @@ from fastgate._core.exchange.head cimport Head
 from fastgate._core.memory.cache.cache_store cimport Entry, View
 
 
-cdef bint write_head(
+cdef bint make_head(
     WorkerCache cache, CacheRules rules, Head answer, const Directives* said, bytes request_id, int64_t length,
     bytes date
 ) except -1
-cdef bint write_tags(WorkerCache cache, CacheRules rules, Head answer) except -1
+cdef bint add_tags(WorkerCache cache, CacheRules rules, Head answer) except -1
 cdef void set_entry(WorkerCache cache, Entry* entry, const Freshness* freshness, int64_t now, bint has_validator) noexcept
 cdef bint open_view(WorkerCache cache, Head head, const View* view, const char* lines, Py_ssize_t length) except -1
 cdef bint has_validator(Head answer) noexcept

@@ -44,7 +44,7 @@ cdef int index_field(Buffer* index, Py_ssize_t name, Py_ssize_t name_length, Py_
     return put(index, &field, sizeof(FieldIndex))
 
 
-cdef bint write_head(
+cdef bint make_head(
     WorkerCache cache, CacheRules rules, Head answer, const Directives* said, bytes request_id, int64_t length,
     bytes date
 ) except -1:
@@ -99,7 +99,7 @@ cdef bint write_head(
     return True
 
 
-cdef bint write_tags(WorkerCache cache, CacheRules rules, Head answer) except -1:
+cdef bint add_tags(WorkerCache cache, CacheRules rules, Head answer) except -1:
     """Adds the tags of the answer and of the route to ``cache.index``; its address is in ``cache.address``. False: they
     are too many.
     """
@@ -143,7 +143,7 @@ cdef bint has_validator(Head answer) noexcept:
 cdef void set_entry(
     WorkerCache cache, Entry* entry, const Freshness* freshness, int64_t now, bint has_validator
 ) noexcept:
-    """What `write_head` has left, with its times. Key, body, purge number are the caller's."""
+    """What `make_head` has left, with its times. Key, body, purge number are the caller's."""
     cdef int64_t swr = freshness.swr_until - freshness.fresh_until
     cdef int64_t sie = freshness.sie_until - freshness.fresh_until
     cdef int64_t dies = freshness.fresh_until + max(swr, sie)

@@ -191,7 +191,7 @@ cdef int read_part(Lookup l, Exchange x, KeyPart part, Text* text) except -1:
     return 0
 
 
-cdef int write_query(Exchange x, WorkerCache cache, CacheRules rules) except -1:
+cdef int make_query(Exchange x, WorkerCache cache, CacheRules rules) except -1:
     """The query as it is forwarded, in ``cache.query``; 0: there is none."""
     cache.query.length = 0
     if not x.has_query:
@@ -199,7 +199,7 @@ cdef int write_query(Exchange x, WorkerCache cache, CacheRules rules) except -1:
     return put_query(&cache.query, rules, x.query, x.query_length)
 
 
-cdef int write_key(
+cdef int make_key(
     Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bytes namespace, bytes upstream, tuple credentials
 ) except -1:
     """The primary key of a request, in ``cache.key``, and its hash."""
@@ -228,7 +228,7 @@ cdef int write_key(
         set_bytes(&facts.path, value)
     else:
         set_text(&facts.path, x.path, x.path_length)
-    if write_query(x, cache, rules):
+    if make_query(x, cache, rules):
         set_text(&facts.query, cache.query.data, cache.query.length)
     else:
         set_text(&facts.query, NULL, -1)
@@ -275,7 +275,7 @@ cdef bint is_content_type(Head head, int line) noexcept:
 # -- addresses and tags
 
 
-cdef int write_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1:
+cdef int make_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1:
     """The address of the request in ``cache.address``, as purges name it: ``scheme://host[:port]path[?query]``.
 
     ``forwarded``: with the path that the upstream gets. ``rules`` None: with the query of the client.
@@ -310,7 +310,7 @@ cdef int write_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules
         if x.has_query:
             put(buffer, b"?", 1)
             put(buffer, x.query, x.query_length)
-    elif write_query(x, cache, rules):
+    elif make_query(x, cache, rules):
         put(buffer, b"?", 1)
         put(buffer, cache.query.data, cache.query.length)
     l.owners = None
@@ -324,10 +324,10 @@ cdef int own_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, byt
     cdef Py_ssize_t begin
     cdef int count = 0
     if x.forward_path is not None:
-        write_address(l, x, cache, rules, True)
+        make_address(l, x, cache, rules, True)
         tags[count] = purges.tag_of(TAG_URI, address.data, address.length)
         count += 1
-    write_address(l, x, cache, rules, False)
+    make_address(l, x, cache, rules, False)
     tags[count] = purges.tag_of(TAG_URI, address.data, address.length)
     tags[count + 1] = purges.tag_of(TAG_ROUTE, PyBytes_AS_STRING(route), PyBytes_GET_SIZE(route))
     begin = host_at(address)
@@ -360,7 +360,7 @@ cdef bint names_of(WorkerCache cache, const View* view, Buffer* text, VaryNames*
 
 
 cdef int find(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bytes route, View* view) except -1:
-    """What is stored under the key: `Found`. The key in ``cache.key`` is the whole one afterwards."""
+    """What is stored under the key: `LookedUp`. The key in ``cache.key`` is the whole one afterwards."""
     cdef VaryNames names
     cdef int state
     cache.key.length = l.primary_length
@@ -415,7 +415,7 @@ cdef int validity(
     )
     if state != PURGED_HARD and x.forward_path is not None:
         # A prefix may be meant as the upstream knows it.
-        write_address(l, x, cache, rules, True)
+        make_address(l, x, cache, rules, True)
         other = view.record.purge
         second = purges.compare(
             view.record.purge, &other, NULL, 0, <const unsigned char*>cache.address.data, cache.address.length,

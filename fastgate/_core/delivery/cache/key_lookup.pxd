@@ -16,7 +16,7 @@ cdef enum:
     IS_VARY_RECORD = 256               # a flag of a record, beside those of `Staleness`
 
 
-cdef enum Found:
+cdef enum LookedUp:
     NOT_FOUND = 0                      # nothing of this URL
     NO_VARIANT = 1                     # an answer of this URL, for other requests
     PURGED = 2                         # one that was purged
@@ -38,11 +38,11 @@ cdef class Lookup(CacheFacts):
     cdef list owners                   # of texts that the key points into; None: there are none
 
 
-cdef int write_key(
+cdef int make_key(
     Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bytes namespace, bytes upstream, tuple credentials
 ) except -1
-cdef int write_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1
-cdef int write_query(Exchange x, WorkerCache cache, CacheRules rules) except -1
+cdef int make_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1
+cdef int make_query(Exchange x, WorkerCache cache, CacheRules rules) except -1
 cdef int own_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bytes route, uint64_t* tags) except -1
 cdef int find(
     Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bytes route, View* view
