@@ -331,8 +331,12 @@ BASE: dict[str, Any] = {
     **configured(auth={"any": ["key", "jwt", "basic", "forward"]}, policies=[{"use": "p"}], cache={}),
     "auth": {
         **BASIC,
-        **JWT,
-        "forward": {**FORWARD["forward"], "response_headers": ["x-user"]},
+        "jwt": {**JWT["jwt"], "claims_to_headers": {"sub": "x-sub"}},
+        "forward": {
+            **FORWARD["forward"],
+            "response_headers": ["x-user", "x-team", "x-plan", "x-site", "x-role"],
+            "identity_header": "x-user",
+        },
         "key": {"header": "x-key"},
     },
     "plugins": [{"name": "p", "use": "m:P", "options": {"a": 1}}, {"name": "q", "use": "m:Q"}],
@@ -441,13 +445,13 @@ KEYS_OF_AUTH = {
     ("jwt", "issuer"): ("https://i.example", True),
     ("jwt", "audience"): (["a"], False),
     ("jwt", "from"): (["cookie:t"], True),
-    ("jwt", "claims_to_headers"): ({"sub": "x-sub"}, True),
+    ("jwt", "claims_to_headers"): ({"email": "x-sub"}, True),
     ("jwt", "leeway"): (1, False),
     ("forward", "url"): ("http://127.0.0.1:2/v", True),
     ("forward", "timeout"): (1, False),
     ("forward", "request_headers"): (["cookie"], True),
     ("forward", "response_headers"): (["x-name"], True),
-    ("forward", "identity_header"): ("x-who", True),
+    ("forward", "identity_header"): ("x-team", True),
     ("forward", "client_headers"): ([], False),
 }
 
@@ -493,6 +497,33 @@ def test_every_key_is_in_a_table() -> None:
     assert set(policy.ASKED_OF_ALL) == {key for key, row in KEYS_OF_GATEWAY.items() if row[1]}
     assert set(KEYS_OF_GATEWAY) <= {field.encode_name for field in struct_fields(GatewayTable)}
     assert set(policy.METHODS) == set(WAYS) == set(Auth.__struct_fields__)
+
+
+def issuers(*made: tuple[str, str]) -> dict[str, Any]:
+    jwks = {name: {"issuer": "https://i.example", "jwks": f"https://{host}/jwks"} for name, host in made}
+    return {"jwt": {"algorithms": ["RS256"], "issuers": jwks}}
+
+
+def jwks(host: str) -> dict[str, Any]:
+    return {"jwt": {"algorithms": ["RS256"], "jwks": f"https://{host}/jwks"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (jwks("a.example"), jwks("b.example")),
+        (issuers(("one", "a.example")), issuers(("two", "a.example"))),
+        (issuers(("one", "a.example")), issuers(("one", "b.example"))),
+        ({"certificate": {}}, {"certificate": {"subject": "san_uri"}}),
+    ],
+)
+async def test_who_names_the_client_changes_the_place(before: Any, after: Any) -> None:
+    data = configured(auth={"any": list(before)})
+    tls = {"certificates": [{"cert": "a", "key": "b"}], "client_auth": "required", "client_ca": "c"}
+    data["gateway"] = {"tls": tls}
+    first, second = await cached({**data, "auth": before}), await cached({**data, "auth": after})
+    assert first.namespace != second.namespace
+    assert (await cached({**data, "auth": before})).namespace == first.namespace
 
 
 async def test_another_route_changes_nothing() -> None:
