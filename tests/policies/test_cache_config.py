@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from fastgate.gateway.building import close, find_problems, make_engine
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties import DUTIES
 from fastgate.gateway.duties.dispatch import Subscribers
+from fastgate.gateway.gateway import Gateway
 from fastgate.gateway.pools import Pools
 from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.runtime import compile_runtime
@@ -141,6 +143,17 @@ async def test_a_mirror_gets_copies_and_a_fallback_answers_around_it() -> None:
                 while len(shadow.requests) < 40:
                     await asyncio.sleep(0.01)
     assert seen == {b"stable", b"instead"}
+
+
+async def test_a_start_that_fails_leaves_nothing_open() -> None:
+    data = configured(policies=[{"use": "p"}])
+    data["gateway"], data["plugins"] = {"port": 0}, [{"name": "p", "use": "missing.module:P"}]
+    gc.collect()
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ConfigError):
+        await Gateway(GatewayConfig.from_dict(data)).start()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
 # -- what is made of the table
