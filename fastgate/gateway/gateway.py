@@ -102,17 +102,21 @@ class Gateway:
         names = subscribers.of(TargetNames)
         pools = Pools(engine, control.store, segment.region("events"), control.slots, names.found)
         names.watch(pools.resolved)
-        built = await build(
-            config,
-            engine,
-            control.store,
-            segment.region("plugins"),
-            pools,
-            subscribers,
-            self._plugins.renewed,
-            Cooperative(),
-            self._cache.open,
-        )
+        try:
+            built = await build(
+                config,
+                engine,
+                control.store,
+                segment.region("plugins"),
+                pools,
+                subscribers,
+                self._plugins.renewed,
+                Cooperative(),
+                self._cache.open,
+            )
+        except BaseException:
+            self._cache.close()
+            raise
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
         _bound_connections(config, engine, pools)

@@ -57,7 +57,10 @@ def test_every_key_has_a_meaning_and_is_on_the_page() -> None:
         {"defaults": {"timeouts": False, "max_body": "1MB", "request_headers": {"set": {"a": {"env": "A"}}}}},
         {"upstreams": {"a": {"targets": ["a:1", {"host": "a", "port": 2}], "tls": {}}}},
         {"defaults": {"security_headers": True, "cors": {"origins": "https://a.example", "max_age": "5m"}}},
-        {"defaults": {"security_headers": False, "cors": False}},
+        {"defaults": {"security_headers": False, "cors": False, "cache": False}},
+        {"defaults": {"cache": True}},
+        {"defaults": {"cache": {"ttl": {"200": "1m", "5xx": 1}, "honor": "response", "key": "client_ip"}}},
+        {"defaults": {"cache": {"ttl": "1m", "honor": "${VIA}", "query": {"except": ["a"]}, "bypass": ["cookie:a"]}}},
         {"defaults": {"security_headers": {"frame_options": False, "referrer_policy": "origin", "override": True}}},
         {
             "defaults": {

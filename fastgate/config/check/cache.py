@@ -50,9 +50,8 @@ def cache_faults(route: Any, keys: PathKeys, defaults: Any, data: Mapping[str, A
         yield table, "stores answers of an upstream, but this route has no upstream: remove it"
         return
     if not route.policies and (route.auth is None or route.public is True):
-        for where, words in cache.needs_identity():
-            place = _part_of_key(table, where[1], data) if where[0] == "key" else (*table, *where)
-            yield place, f"{words} needs to know the client, but the route has no auth and no plugin: add auth"
+        for where, message in cache.needs_identity():
+            yield _part_of_key(table, where[1], data) if where[0] == "key" else (*table, *where), message
     yield from _method_faults(route, cache, table)
 
 

@@ -596,8 +596,8 @@ def union_reader(kind: inspect.UnionType) -> Reader:
                 return reading.report(keys, str(error))
             if int in accepts and _is_number(value, whole=True):
                 value = int(value)
-            elif bool in accepts and value.lower() in ("true", "false"):
-                value = value.lower() == "true"
+            elif bool in accepts and value.lower() in ("true", "1", "false", "0"):
+                value = value.lower() in ("true", "1")
         for member in members:
             if isinstance(value, member.accepts) and not (isinstance(value, bool) and bool not in member.accepts):
                 attempt = reading.attempt()

@@ -346,12 +346,15 @@ class Cache(Table, frozen=True, kw_only=True):
                 yield ("targeted", number), "Cache-Control always counts, after the fields in this list: remove it"
 
     def needs_identity(self) -> Iterator[tuple[PathKeys, str]]:
-        """What of this table needs to know the client: each place with the words for it."""
+        """Each place of this table that needs to know the client, with what is wrong if nothing can know it."""
         for number, part in enumerate(self.key):
             if part and names_identity(part):
-                yield ("key", number), quote(part)
+                yield (
+                    ("key", number),
+                    f"{quote(part)} is unknown here, because the route has no auth and no plugin that could provide it",
+                )
         if self.private is True:
-            yield ("private",), "true"
+            yield ("private",), "needs auth, or a plugin that identifies the client: the route has neither"
 
     def by_identity(self) -> bool:
         """Whether each client has answers of its own."""
