@@ -25,6 +25,7 @@ cdef class Visit(Lookup):
     """A request that came to the cache."""
     cdef int mode                      # Mode
     cdef int forwarded                 # Forwarded: why it was not answered from the store
+    cdef bint buffered                 # its body would be kept whole without the cache too
     cdef bint stale                    # what is stored is stale
     cdef bint collapsed
     cdef int turns                     # how often it was looked up anew

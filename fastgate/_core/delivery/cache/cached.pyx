@@ -269,6 +269,8 @@ cdef class Cached(Around):
                 return self.pass_by(x, v, FWD_BYPASS)
             if not x.request_complete:
                 v.mode = READING
+                v.buffered = x.buffering
+                x.buffering = True
                 x.wait(0)
                 return x.client.send_continue(x) if x.expects_continue else 0
         elif x.body is not None or not x.request_complete:
@@ -286,7 +288,9 @@ cdef class Cached(Around):
         if v.mode == PASSING:
             return self.inner.more(x, piece, complete)
         if v.mode == READING:
-            if x.body_lost or x.body_kept > self.rules.max_key_body:
+            if x.body_kept > self.rules.max_key_body:
+                # Too long for a key: it goes on as it comes.
+                x.buffering = v.buffered
                 return self.pass_by(x, v, FWD_BYPASS)
             if complete:
                 return self.look_up(x, v)
