@@ -1,7 +1,7 @@
 """What a built-in policy is compiled of, and what it adds to a route: the one shape of every ``compile_…``."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +14,9 @@ from fastgate._core.memory.plugin_times import PluginTimes
 from fastgate.config import GatewayConfig, HeaderEdits
 from fastgate.gateway.policy import Policy
 from fastgate.state.store import Store
+
+if TYPE_CHECKING:
+    from fastgate._core.delivery.cache.worker_cache import WorkerCache
 
 
 class RouteContext(NamedTuple):
@@ -29,6 +32,8 @@ class RouteContext(NamedTuple):
     """What the hooks of each plugin may take, and have taken."""
     auth: Mapping[str, Method]
     """The ways to find out who asks, by the names of their tables in ``[auth]``."""
+    cache: "Callable[[], WorkerCache]"
+    """Opens the response cache of this worker, when a route first asks for it; the same object after that."""
 
 
 class Additions(Struct, frozen=True, kw_only=True):

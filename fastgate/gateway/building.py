@@ -21,12 +21,14 @@ from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.pools import Plan, Pools
 from fastgate.gateway.runtime import Compiled, compile_runtime
+from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.state.store import Store
 from fastgate.upstreams.lookup import require_dnspython
 from fastgate.upstreams.members import question_of
 
 if TYPE_CHECKING:
+    from fastgate._core.delivery.cache.worker_cache import WorkerCache
     from fastgate._core.exchange.worker import Log
     from fastgate.gateway.tls import ServerTLS
 
@@ -51,10 +53,14 @@ async def build(
     times: Region,
     pools: Pools,
     subscribers: Subscribers,
+    cache: "Callable[[], WorkerCache]",
     renew: Renew,
     cooperative: Cooperative,
 ) -> Built:
-    """Opens and compiles everything. Raises ConfigError with all that is wrong; nothing of it stays then."""
+    """Opens and compiles everything. Raises ConfigError with all that is wrong; nothing of it stays then.
+
+    ``cache`` opens the response cache, for routes that use it.
+    """
     problems: list[Problem] = []
     plugins = renew(config.plugins, problems)
     tls = _server_tls(config, problems)
@@ -63,7 +69,7 @@ async def build(
     plan = await pools.plan(config.upstreams, cooperative, problems)
     try:
         compiled = await compile_runtime(
-            config, engine, store, times, plan.pools, plugins.policies, subscribers, cooperative, problems
+            config, engine, store, times, plan.pools, plugins.policies, subscribers, cache, cooperative, problems
         )
         if problems:
             close(compiled)
@@ -101,14 +107,25 @@ async def find_problems(config: GatewayConfig) -> list[Problem]:
     store = SharedMemoryStore(segment, 0)
     pools = Pools(engine, store, segment.region("events"), 1, {})
     subscribers = Subscribers(duties.DUTIES, lambda *_: None)
+    memory = CacheMemory.private()
     try:
         built = await build(
-            config, engine, store, segment.region("plugins"), pools, subscribers, Plugins().outlined, Cooperative()
+            config,
+            engine,
+            store,
+            segment.region("plugins"),
+            pools,
+            subscribers,
+            lambda: memory.open(0),
+            Plugins().outlined,
+            Cooperative(),
         )
+        close(built.compiled)
+        pools.forget(built.plan)
     except ConfigError as error:
         return error.problems
-    close(built.compiled)
-    pools.forget(built.plan)
+    finally:
+        memory.close()
     return []
 
 

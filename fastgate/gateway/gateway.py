@@ -20,6 +20,7 @@ from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.check.changes import emptied
 from fastgate.gateway import duties
 from fastgate.gateway.building import Built, build, close, make_engine
+from fastgate.gateway.cache import GatewayCache
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties.dispatch import Subscribers
@@ -33,8 +34,10 @@ from fastgate.gateway.pools import Pools
 from fastgate.gateway.proxy_protocol import HostPort
 from fastgate.gateway.runtime import Compiled
 from fastgate.observe.access_log import LogWriter
+from fastgate.state.cache_memory import CacheMemory
 
 if TYPE_CHECKING:
+    from fastgate._core.delivery.cache.worker_cache import WorkerCache
     from fastgate.gateway.tls import ServerTLS
 
 _log = logging.getLogger("fastgate")
@@ -80,6 +83,7 @@ class Gateway:
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
         self._observers: list[Observer] = []  # told of each exchange that is over, under every configuration
+        self._cached_by: WorkerCache | None = None
         self._closed = False
 
     # -- life
@@ -100,16 +104,21 @@ class Gateway:
         names = subscribers.of(TargetNames)
         pools = Pools(engine, control.store, segment.region("events"), control.slots, names.found)
         names.watch(pools.resolved)
-        built = await build(
-            config,
-            engine,
-            control.store,
-            segment.region("plugins"),
-            pools,
-            subscribers,
-            self._plugins.renewed,
-            Cooperative(),
-        )
+        try:
+            built = await build(
+                config,
+                engine,
+                control.store,
+                segment.region("plugins"),
+                pools,
+                subscribers,
+                self._open_cache,
+                self._plugins.renewed,
+                Cooperative(),
+            )
+        except BaseException:
+            self._close_cache()
+            raise
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
         _bound_connections(config, engine, pools)
@@ -193,6 +202,7 @@ class Gateway:
         await shut_down(ending, self)
         await self._plugins.stop(self)
         self._plugins = Plugins()
+        self._close_cache()
         if self._access_log is not None:
             self._access_log.leave_loop()
             await asyncio.to_thread(self._access_log.close)
@@ -229,6 +239,7 @@ class Gateway:
             self._control.segment.region("plugins"),
             self._pools,
             self._subscribers,
+            self._open_cache,
             self._plugins.renewed,
             cooperative,
         )
@@ -314,6 +325,16 @@ class Gateway:
     # -- what is asked of it
 
     @property
+    def cache(self) -> GatewayCache:
+        """The response cache, for plugins: purges reach all workers. Before the start methods raise RuntimeError."""
+        return GatewayCache(self._cache_memory, lambda: self.config)
+
+    def _cache_memory(self) -> CacheMemory:
+        if self._control is None:
+            raise RuntimeError("the gateway does not run")
+        return self._control.cache
+
+    @property
     def addresses(self) -> list[TCPAddress | str]:
         """Where it listens: (host, port), or the path of a Unix socket."""
         return [listener.address for listener in self._listeners]
@@ -378,6 +399,25 @@ class Gateway:
 
             self._access_log = LogWriter(settings.path, loop=engine.loop)
             self._observers.append(AccessLog(self._access_log, settings.format, settings.sample))
+
+    def _open_cache(self) -> "WorkerCache":
+        """The response cache, opened when a route first asks for it: from then on it is told of fetches elsewhere."""
+        control = self._control
+        assert control is not None
+        if self._cached_by is None:
+            self._cached_by = control.cache.open(control.slot)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(control.cache.wakers[control.slot], self._cached_by.woken)
+        return self._cached_by
+
+    def _close_cache(self) -> None:
+        """Gives the slot back. What is still pinned is given back by who waits for this process."""
+        control = self._control
+        if control is not None:
+            if self._cached_by is not None:
+                self._cached_by = None
+                asyncio.get_running_loop().remove_reader(control.cache.wakers[control.slot])
+            control.cache.close()
 
     def _use(self, engine: Engine, compiled: Compiled) -> None:
         compiled.runtime.observers = self._observers

@@ -3,8 +3,8 @@
 What the built-in policies of a route add to it stands in their table, `fastgate.policies.chain`.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastgate._core.delivery.pool import Pool
 from fastgate._core.exchange.exchange import Gate, Hook
@@ -29,6 +29,9 @@ from fastgate.policies.chain import compile_policies
 from fastgate.policies.header_edits import edits_of
 from fastgate.state.store import Store
 
+if TYPE_CHECKING:
+    from fastgate._core.delivery.cache.worker_cache import WorkerCache
+
 
 class Compiled(NamedTuple):
     """A runtime, and the routes in it: both are let go in slices."""
@@ -47,12 +50,13 @@ async def compile_runtime(
     pools: Mapping[str, Pool],
     policies: Mapping[str, Policy],
     subscribers: Subscribers,
+    cache: "Callable[[], WorkerCache]",
     cooperative: Cooperative,
     problems: list[Problem],
 ) -> Compiled:
     """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used.
 
-    ``times`` is the region ``plugins``, where the times of plugins are written.
+    ``times`` is the region ``plugins``, where the times of plugins are written; ``cache`` opens the response cache.
     """
     gateway = config.gateway
     routes: list[CoreRoute] = []
@@ -66,6 +70,7 @@ async def compile_runtime(
         policies,
         {each.name: PluginTimes(times, engine.slot, each.name, each.budget) for each in config.plugins},
         compile_methods(BuildContext(config, engine, pools, subscribers), problems),
+        cache,
     )
     for index, route in enumerate(config.routes):
         try:

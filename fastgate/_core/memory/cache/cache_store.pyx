@@ -219,6 +219,12 @@ cdef class CacheStore:
             raise IndexError(f"slot {slot} of {self.store.slots}")
         recover_slot(&self.store, slot)
 
+    def was_used(self, int slot) -> bool:
+        """Whether a process ever had a slot: if not, nothing is to be recovered. IndexError: no such slot."""
+        if not 0 <= slot < <int>self.store.slots:
+            raise IndexError(f"slot {slot} of {self.store.slots}")
+        return atomic_load_relaxed(&self.store.slot_rows[slot].starts) != 0
+
     def make_room(self) -> None:
         """Frees segments if there are too few, for about 0.2 ms at most."""
         if self.can_store():
