@@ -164,7 +164,6 @@ cdef class CacheStore:
         s.reserve = s.slots + 1
         s.open[CLASS_PROBATION].segment = s.open[CLASS_MAIN].segment = s.victim.segment = -1
         s.counts = &self.uncounted
-        s.pressed = True
         self.forks = _forks
         if slot is None:
             return
@@ -177,6 +176,8 @@ cdef class CacheStore:
         atomic_fence_full()
         s.counts = &s.slot_rows[number].counts
         s.own_pins = &s.pins[<size_t>number * s.pin_stride]
+        # Else its first store would free a segment, whether that is needed or not.
+        count_free(s)
 
     def __dealloc__(self):
         # A copy that a fork has made gives nothing back.
