@@ -27,10 +27,7 @@ _PURGED = ("", "stale", "purged")
 
 
 class StoredAnswer(Struct, frozen=True, kw_only=True):
-    """One stored answer. ``state`` is ``"fresh"``, ``"stale"`` or ``"purged"``.
-
-    What was purged by a tag of the answer itself, or by its route, is only known where these are known.
-    """
+    """One stored answer. ``state`` is ``"fresh"``, ``"stale"`` or ``"purged"``."""
 
     namespace: str  # hexadecimal digits: of the route and of all in its configuration that decides about the answer
     url: str
@@ -101,6 +98,7 @@ def _told(
     memory: "CacheMemory", record: "StoredRecord", address: Address, routes: Mapping[bytes, str]
 ) -> StoredAnswer | None:
     """What is told of a record; None: it is stored for another address."""
+    from fastgate._core.delivery.cache.tags import tags_of
     from fastgate._core.delivery.cache.uri import origin_of
     from fastgate._core.memory.cache.cache_store import CacheStore
     from fastgate._core.memory.cache.walk import purged
@@ -126,6 +124,8 @@ def _told(
     stored = address.with_query(query)
     purges = memory.purges
     tags = [purges.tag("uri", stored), purges.tag("uri", address.text), purges.tag("host", address.host)]
+    for text, is_group in tags_of(record.head):
+        tags.append(purges.tag("group", address.origin + b" " + text) if is_group else purges.tag("tag", text))
     if namespace in routes:
         tags.append(purges.tag("route", routes[namespace].encode()))
     now = CacheStore.now()
