@@ -87,9 +87,15 @@ def stats(as_json: bool, pid: int | None, timeout: float) -> None:
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
+    for name, value in lines_of(answer).items():
+        click.echo(f"{name:<11} {value}")
+
+
+def lines_of(answer: dict[str, Any]) -> dict[str, str]:
+    """What is counted, as it is shown."""
     flights, purges = answer["flights"], answer["purges"]
     written = answer["used_bytes"]
-    lines = {
+    return {
         "stored": f"{_spell(answer['bytes'])} of {_spell(answer['max_bytes'])}, {_count(answer['objects'], 'object')}",
         "live share": f"{answer['bytes'] / written:.1%} of {_spell(written)} written" if written else "nothing written",
         "segments": f"{answer['segments']} of {_spell(answer['segment_size'])}: "
@@ -104,8 +110,6 @@ def stats(as_json: bool, pid: int | None, timeout: float) -> None:
         "floors": f"{purges['floors_raised']} raised, {purges['prefixes_merged']} prefixes merged, "
         f"{purges['turns']} turns of the presence maps",
     }
-    for name, value in lines.items():
-        click.echo(f"{name:<11} {value}")
 
 
 @cache.command()

@@ -121,7 +121,7 @@ class Gateway:
             raise
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
-        _bound_connections(config, engine, pools)
+        _bound_connections(config, engine, pools, control.slots)
         if 0 < engine.max_connections < _FEW_CONNECTIONS and not config.gateway.max_connections:
             _log.warning("the limit of open files (ulimit -n) allows only %d connections", engine.max_connections)
         self._engine = engine
@@ -263,7 +263,7 @@ class Gateway:
         self._prepared = None
         self._pools.use(plan)
         self._use(self._engine, self._compiled)
-        _bound_connections(self.config, self._engine, self._pools)
+        _bound_connections(self.config, self._engine, self._pools, self._control.slots)
         for listener in self._listeners:
             listener.use(self.config)
         ended = self._plugins.give_way(plugins)
@@ -440,9 +440,12 @@ def _write_log(level: str, message: str, exception: BaseException | None = None)
     _log.log(_LEVELS[level], message, exc_info=exception)
 
 
-def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools) -> None:
-    """How many connections clients may have: never so many that no files are left for those to upstreams."""
-    wanted, possible = config.gateway.max_connections, _connections_possible(pools)
+def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools, slots: int) -> None:
+    """How many connections clients may have: never so many that no files are left for those to upstreams.
+
+    ``slots`` is the number of workers, for each of which every worker has a descriptor.
+    """
+    wanted, possible = config.gateway.max_connections, _connections_possible(pools, slots)
     if wanted > possible > 0:
         _log.warning(
             "gateway.max_connections is %d, but the limit of open files (ulimit -n) allows %d beside connections to "
@@ -455,10 +458,10 @@ def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools) -> N
     engine.max_per_client = config.gateway.max_connections_per_client
 
 
-def _connections_possible(pools: Pools) -> int:
+def _connections_possible(pools: Pools, slots: int) -> int:
     """How many client connections the limit of open files leaves beside those to upstreams, which get half at most."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return 0
     upstream = sum(pool.max_connections * len(pool.targets) for pool in pools)
-    return max(16, soft - _FILES_KEPT - min(upstream, soft // 2))
+    return max(16, soft - _FILES_KEPT - slots - min(upstream, soft // 2))

@@ -100,7 +100,8 @@ class Operations:
             self._server.purge(**given)
         except PurgeError as error:
             raise OperationError(str(error)) from None
-        _log.info("%s purged from the response cache: %s", by, ", ".join(f"{k} {v}" for k, v in given.items()))
+        said = ", ".join(name if value is True else f"{name} {quote(value)}" for name, value in given.items())
+        _log.info("%s purged from the response cache: %s", by, said)
 
     def cache_stats(self) -> CacheStats:
         """What the response cache holds, and what was counted."""
