@@ -50,9 +50,9 @@ async def compile_runtime(
     pools: Mapping[str, Pool],
     policies: Mapping[str, Policy],
     subscribers: Subscribers,
+    cache: "Callable[[], WorkerCache]",
     cooperative: Cooperative,
     problems: list[Problem],
-    cache: "Callable[[], WorkerCache]",
 ) -> Compiled:
     """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used.
 

@@ -23,7 +23,6 @@ from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties import DUTIES
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.pools import Pools
-from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.runtime import Compiled, compile_runtime
 
 KEY = "ea77193cc4e6f18656f3130e296203880c4b9b3772afc855211b82fdd46e9185"  # of "secret-one"
@@ -223,7 +222,6 @@ class FuzzedGateway:
             "sees": Sees({}), "waits": Waits(self._wait), "reads": Reads({}), "streams": Streams({}),
         }  # fmt: skip
         subscribers = Subscribers(DUTIES, lambda topic, data: None)
-        self.cache = PrivateCache()
         self.compiled: Compiled = finished(
             compile_runtime(
                 config,
@@ -235,7 +233,6 @@ class FuzzedGateway:
                 subscribers,
                 Cooperative(),
                 problems,
-                self.cache.open,
             )
         )
         assert problems == []

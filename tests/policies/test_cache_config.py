@@ -30,10 +30,10 @@ from fastgate.gateway.duties import DUTIES
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.gateway import Gateway
 from fastgate.gateway.pools import Pools
-from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.runtime import compile_runtime
 from fastgate.policies import cache as policy
 from fastgate.policies.chain import tell_policies
+from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.memory import make_segment
 from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.testing import RawClient, RecordingUpstream, respond, start_gateway
@@ -63,11 +63,11 @@ async def compiled(data: Mapping[str, Any]) -> list[Any]:
     segment = make_segment(config, 1)
     engine = make_engine(asyncio.get_running_loop(), segment, 0, lambda *_: None)
     store, times = SharedMemoryStore(segment, 0), segment.region("plugins")
-    pools, problems, cache = Pools(engine, store, segment.region("events"), 1, {}), [], PrivateCache()
+    pools, problems, cache = Pools(engine, store, segment.region("events"), 1, {}), [], CacheMemory.private()
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     plugins = {each.name: Plugin(each.options) for each in config.plugins}
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
-    rest = (subscribers, Cooperative(), problems, cache.open)
+    rest = (subscribers, lambda: cache.open(0), Cooperative(), problems)
     made = await compile_runtime(config, engine, store, times, plan.pools, plugins, *rest)
     cache.close()
     assert problems == []

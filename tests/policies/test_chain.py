@@ -22,10 +22,10 @@ from fastgate.gateway.delivery import compile_delivery, compile_upstreams
 from fastgate.gateway.duties import DUTIES
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.pools import Pools
-from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.runtime import compile_runtime
 from fastgate.policies import chain
 from fastgate.policies.chain import CHAIN, Row, keys_in_order, render_order, tell_policies
+from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.memory import make_segment
 from fastgate.state.shared_memory import SharedMemoryStore
 
@@ -75,8 +75,8 @@ async def compiled(**keys: Any) -> Any:
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
     plugins = {"plugin": Plugin({})}
-    cache = PrivateCache()
-    rest = (subscribers, Cooperative(), problems, cache.open)
+    cache = CacheMemory.private()
+    rest = (subscribers, lambda: cache.open(0), Cooperative(), problems)
     made = await compile_runtime(config, engine, store, times, plan.pools, plugins, *rest)
     cache.close()
     assert problems == []
@@ -187,7 +187,7 @@ async def test_what_cannot_be_compiled_is_told_with_its_key(tmp_path: Path) -> N
     pools, problems = Pools(engine, store, segment.region("events"), 1, {}), []
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
-    rest = (subscribers, Cooperative(), problems, PrivateCache().open)
+    rest = (subscribers, lambda: CacheMemory.private().open(0), Cooperative(), problems)
     await compile_runtime(config, engine, store, times, plan.pools, {}, *rest)
     assert [each.path for each in problems] == ["routes[0].body_schema"]
     assert compile_methods(BuildContext(config, engine, plan.pools, subscribers), problems) == {}
