@@ -169,7 +169,8 @@ for _ in range({rounds}) if {rounds} else itertools.count():
 
 def test_many_processes_enter_the_same_names_at_once_and_some_are_killed() -> None:
     file = CacheFile.create(64 * MB, slots=6)
-    lasting, killed = [start(file, slot, 50) for slot in range(3)], [start(file, slot, 0) for slot in range(3, 6)]
+    lasting = [start(file, slot, 50) for slot in range(3)]
+    killed = [start(file, slot, 0) for slot in range(3, 6)]
     release([*killed, *lasting])
     for process in lasting:
         output_of(process)
