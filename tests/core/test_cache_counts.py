@@ -144,7 +144,7 @@ def test_it_costs_nothing_until_it_is_used() -> None:
 
 
 def start(file: CacheFile, slot: int, rounds: int) -> "subprocess.Popen[str]":
-    """A process that counts each of 200 routes so many times, in an order of its own; or, with 0, until it is killed."""
+    """A process that counts each of 200 routes so many times, in an order of its own; 0 = until it is killed."""
     program = f"""
 import itertools, random
 from fastgate._core.memory.cache.cache_counts import RouteCounts
