@@ -11,6 +11,12 @@
     with cache.pin(b"key") as value:  # not copied, and it stays as it is
         connection.sendall(value)
 
+A value may have tags, by which it is purged in all processes, whatever its key is::
+
+    since = cache.moment()  # before the value is made
+    cache.put(b"page", render(user), tags=["user 7"], since=since)
+    cache.purge("user 7")  # found no more; nor is a page that began to be made before
+
 Other processes get its descriptor, by inheritance or over a Unix socket, and a slot each::
 
     cache = SharedCache.attach(fd, slot=2)

@@ -95,7 +95,7 @@ def test_a_worker_loads_no_feature_before_a_route_uses_it() -> None:
 def test_importing_the_caches_loads_what_caches_need() -> None:
     loaded = modules_after("from fastgate.cache import LRUCache; LRUCache(5).put('a', 1)")
     core = {"memory", "memory.cache", "memory.region"}
-    parts = ("cache_file", "cache_store", "flights", "lru", "purges", "shared_cache")
+    parts = ("cache_counts", "cache_file", "cache_store", "flights", "lru", "purges", "shared_cache")
     core |= {f"memory.cache.{each}" for each in parts}
     assert {each for each in loaded if each.startswith("fastgate")} <= {
         "fastgate", "fastgate.cache", "fastgate._core", *(f"fastgate._core.{each}" for each in core)

@@ -62,7 +62,7 @@ def test_everything_lies_within_max_bytes(draw: random.Random) -> None:
 def test_it_costs_nothing_until_it_is_used() -> None:
     cache = SharedCache.create(256 * MB, slots=8)
     assert cache.size > 250 * MB
-    assert blocks(cache.fd) <= 16384
+    assert blocks(cache.fd) <= 24576  # the locks of the purges are made at once
     for _ in range(3):
         cache.stats()
     # Who asks for statistics reads the tables of segments, and no page of data, index or pins that has not been used.

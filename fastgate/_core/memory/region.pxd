@@ -14,6 +14,7 @@ cdef enum:
     CACHE_LAYOUT = 1                # cache/layout.pxd: every part of the response cache that has no line of its own
     FLIGHTS_LAYOUT = 1              # cache/flights.pxd: fetches of the response cache that others may wait for
     PURGES_LAYOUT = 1               # cache/purges.pxd: what of the response cache was purged, by tag and prefix
+    ROUTES_LAYOUT = 1               # cache/cache_counts.pxd: what the response cache did for each route
 
 
 @cython.final

@@ -15,6 +15,7 @@ regions of their own, each on its own pages:
     ghost       fingerprints of what was thrown out
     flights     fetches under way that others may wait for (flights.pyx)
     purges      what was purged, by tag, prefix and number (purges.pyx)
+    counts      what was counted for each route (cache_counts.pyx)
     data        the segments
 
 Little but the header is written when it is made: all zeros is an empty store, and a page that nobody has touched costs
@@ -27,6 +28,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from fastgate._core.memory.cache.cache_counts cimport counts_bytes
 from fastgate._core.memory.cache.flights cimport flights_bytes
 from fastgate._core.memory.cache.layout cimport (
     BUCKET,
@@ -50,6 +52,7 @@ from fastgate._core.memory.region cimport (
     CACHE_LAYOUT,
     FLIGHTS_LAYOUT,
     PURGES_LAYOUT,
+    ROUTES_LAYOUT,
     Region,
     map_memory,
     region_of,
@@ -68,6 +71,7 @@ _LAYOUTS = {
     "ghost": CACHE_LAYOUT,
     "flights": FLIGHTS_LAYOUT,
     "purges": PURGES_LAYOUT,
+    "counts": ROUTES_LAYOUT,
     "data": CACHE_LAYOUT,
 }
 assert len(_LAYOUTS) <= CACHE_PARTS
@@ -97,6 +101,7 @@ def _sizes(uint64_t max_bytes, int slots, uint64_t segment_size, uint64_t segmen
         "ghost": round_up(index * 3 // 8, 64),
         "flights": flights_bytes(slots),
         "purges": purges_bytes(max_bytes),
+        "counts": counts_bytes(max_bytes, slots),
         "data": segment_size * segments,
     }
 

@@ -1,5 +1,6 @@
 """The cache of a host for Python: bytes under keys of bytes, which several processes share."""
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
@@ -65,12 +66,40 @@ class SharedCache:
     def pin(self, key: bytes) -> PinnedValue | None:
         """The value of a key where it lies, see `PinnedValue`; None: there is none. RuntimeError: there is no slot."""
 
-    def put(self, key: bytes, value: bytes | bytearray | memoryview, *, ttl: float | None = None) -> bool:
-        """Stores a value, ``ttl`` seconds from now on at most, or until it has to make place.
+    def put(
+        self,
+        key: bytes,
+        value: bytes | bytearray | memoryview,
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        since: int | None = None,
+    ) -> bool:
+        """Stores a value, ``ttl`` seconds from now on at most, until one of its ``tags`` is purged, or until it has to
+        make place.
 
-        False: it is not stored: the store is full of what is in use, or the value is larger than a quarter of it. What
-        was stored under the key before is then gone. ValueError: a key of more than 65,535 bytes, or a ttl that is not
-        more than 0. RuntimeError: this process has no slot.
+        ``since`` is the moment() at which the value began to be made: a purge that came later holds for it. Without it
+        that is now. What was stored with a later moment stays as it is.
+
+        False: it is not stored: it was purged meanwhile, or the store is full of what is in use, or the value is larger
+        than a quarter of it. What was stored under the key before is then gone. ValueError: a key of more than 65,535
+        bytes, more than 64 tags, a ttl that is not more than 0, or a moment that has not yet come. RuntimeError: this
+        process has no slot.
+        """
+
+    def moment(self) -> int:
+        """What `put` takes as ``since``: ask for it before you read what a value is made of."""
+
+    def purge(self, tag: str) -> None:
+        """Nothing that has the tag is found from now on, in any process, and nothing that began to be made before.
+
+        It takes no longer for a full cache. Another process that purges at the same instant may be waited for; no other
+        call waits, and a process that is killed holds up nobody.
+        """
+
+    def purge_everything(self) -> None:
+        """The same for all values, with tags or without. Unlike clear() it holds for what is put with an earlier
+        moment too.
         """
 
     def delete(self, key: bytes) -> bool:

@@ -1,15 +1,19 @@
 """The cache of a host for Python: bytes under keys of bytes, which several processes share.
 
 Theory of operation. A `SharedCache` is a process's view of the store (cache_store.pyx) in a file (cache_file.pyx). A
-value is the body of an object whose head and fields are empty. All calls hold the interpreter's lock, so threads of one
-process never meet inside the store.
+value is the body of an object whose head is empty and whose fields are the hashes of its tags. All calls hold the
+interpreter's lock, so threads of one process never meet inside the store.
+
+**Purges** (purges.pyx): a value has the number of purges that its caller knew when he began to compute it (`since`), or
+that there was when it was stored. One that was purged is found out when it is looked for, and removed then; whether it
+was, is asked once a purge. So a purge costs the same whatever is stored, and holds for what is stored too late.
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport UINT32_MAX, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastgate._core.memory.cache.cache_file cimport CacheFile
 from fastgate._core.memory.cache.cache_store cimport (
@@ -24,16 +28,21 @@ from fastgate._core.memory.cache.cache_store cimport (
     put,
     remove,
     remove_this,
+    set_checked,
+    still,
     touch,
     unpin,
 )
 from fastgate._core.memory.cache.layout cimport FOREVER
+from fastgate._core.memory.cache.purges cimport PURGED_NOT, TAG_NAME, Purges
 
 cdef extern from "memory/atomics.h" nogil:
+    uint64_t atomic_load_acquire(const uint64_t* word)
     uint64_t boottime_ms()
 
 cdef enum:
     TRIES = 64                      # of one read, while what is read is moved
+    MOST_TAGS = 64
 
 
 # It unpins in __dealloc__, and has the store until then.
@@ -152,6 +161,7 @@ cdef class SharedCache:
         """
         cdef SharedCache self = SharedCache.__new__(SharedCache)
         self.store = CacheStore(CacheFile.create(max_bytes, slots=slots), slot)
+        self.purges = Purges(self.store.file.region("purges"))
         return self
 
     @staticmethod
@@ -168,6 +178,7 @@ cdef class SharedCache:
         except BaseException:
             file.mapping.fd = -1
             raise
+        self.purges = Purges(file.region("purges"))
         return self
 
     cdef int need_slot(self) except -1:
@@ -178,7 +189,30 @@ cdef class SharedCache:
     cdef bint find(self, bytes key, View* view) noexcept:
         cdef const char* text = PyBytes_AS_STRING(key)
         cdef Py_ssize_t length = PyBytes_GET_SIZE(key)
-        return look(&self.store.store, hash_key(&self.store.store, text, length), text, length, boottime_ms(), view)
+        cdef uint64_t hash = hash_key(&self.store.store, text, length), now = boottime_ms()
+        cdef int _tries
+        for _tries in range(TRIES):
+            if not look(&self.store.store, hash, text, length, now, view):
+                return False
+            if view.record.checked == atomic_load_acquire(&self.purges.head.number) or self.is_valid(view):
+                return True
+        return False
+
+    cdef bint is_valid(self, View* view) noexcept:
+        """Whether what was found was not purged; else it is removed, unless it is somewhere else by now."""
+        cdef uint64_t tags[MOST_TAGS]
+        cdef uint64_t checked = view.record.checked
+        cdef int count = min(view.record.fields_length // <int>sizeof(uint64_t), <int>MOST_TAGS)
+        cdef bint with_slot = self.store.can_store()
+        memcpy(tags, view.fields, count * sizeof(uint64_t))
+        if not still(&self.store.store, view):
+            return False
+        if self.purges.state_of(view.record.purge, &checked, tags, count, NULL, 0, 0) == PURGED_NOT:
+            if with_slot:
+                set_checked(&self.store.store, view, checked)
+            return True
+        remove_this(&self.store.store, view)
+        return False
 
     cdef bytes read(self, bytes key, View* view):
         """A copy of the value; None: there is none. The view is what was copied."""
@@ -217,15 +251,22 @@ cdef class SharedCache:
                 return value
         return None
 
-    def put(self, bytes key not None, value not None, *, ttl=None) -> bool:
-        """Stores a value, ``ttl`` seconds from now on at most, or until it has to make place.
+    def put(self, bytes key not None, value not None, *, ttl=None, tags=(), since=None) -> bool:
+        """Stores a value, ``ttl`` seconds from now on at most, until one of its ``tags`` is purged, or until it has to
+        make place.
 
-        False: it is not stored: the store is full of what is in use, or the value is larger than a quarter of it. What
-        was stored under the key before is then gone. ValueError: a key of more than 65,535 bytes, or a ttl that is not
-        more than 0. RuntimeError: this process has no slot.
+        ``since`` is the moment() at which the value began to be made: a purge that came later holds for it. Without it
+        that is now. What was stored with a later moment stays as it is.
+
+        False: it is not stored: it was purged meanwhile, or the store is full of what is in use, or the value is larger
+        than a quarter of it. What was stored under the key before is then gone. ValueError: a key of more than 65,535
+        bytes, more than 64 tags, a ttl that is not more than 0, or a moment that has not yet come. RuntimeError: this
+        process has no slot.
         """
         cdef Entry entry
         cdef Py_buffer buffer
+        cdef uint64_t hashes[MOST_TAGS]
+        cdef uint64_t checked
         cdef bint stored
         cdef uint64_t now = boottime_ms()
         self.need_slot()
@@ -238,15 +279,26 @@ cdef class SharedCache:
                 raise ValueError(f"ttl: {ttl} seconds are not more than 0")
             if ttl < 1e9:
                 entry.dies = now + <uint64_t>max(<double>ttl * 1000, 1.0)
+        entry.purge = atomic_load_acquire(&self.purges.head.number)
+        if since is not None:
+            if not 0 <= since <= entry.purge:
+                raise ValueError(f"since: {since} is not a moment that has come: take one from moment()")
+            entry.purge = since
+        entry.checked = checked = entry.purge
+        entry.fields_length = self.hash_tags(tags, hashes) * sizeof(uint64_t)
         PyObject_GetBuffer(value, &buffer, PyBUF_SIMPLE)
         try:
             entry.key = PyBytes_AS_STRING(key)
             entry.key_length = <uint32_t>PyBytes_GET_SIZE(key)
             entry.hash = hash_key(&self.store.store, entry.key, entry.key_length)
-            entry.head = entry.fields = entry.key
+            entry.head = entry.key
+            entry.fields = <const char*>hashes
             entry.body = <const char*>buffer.buf
             stored = False
-            if buffer.len <= <Py_ssize_t>UINT32_MAX:
+            if buffer.len <= <Py_ssize_t>UINT32_MAX and self.purges.state_of(
+                entry.purge, &checked, hashes, entry.fields_length // <int>sizeof(uint64_t), NULL, 0, 0
+            ) == PURGED_NOT:
+                entry.checked = checked
                 entry.body_length = <uint32_t>buffer.len
                 stored = put(&self.store.store, &entry, now)
         finally:
@@ -255,12 +307,50 @@ cdef class SharedCache:
             remove(&self.store.store, entry.hash, entry.key, entry.key_length)
         return stored
 
+    cdef int hash_tags(self, tags, uint64_t* hashes) except -1:
+        cdef int count = 0
+        if isinstance(tags, (str, bytes)):
+            raise TypeError("tags: a list of tags, not one of them")
+        for tag in tags:
+            if count == MOST_TAGS:
+                raise ValueError(f"tags: a value has at most {MOST_TAGS}")
+            hashes[count] = self.hash_tag(tag)
+            count += 1
+        return count
+
+    cdef uint64_t hash_tag(self, str tag) except 0:
+        cdef bytes text
+        if tag is None:
+            raise TypeError("a tag is a str")
+        text = tag.encode()
+        return self.purges.tag_of(TAG_NAME, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+    def moment(self) -> int:
+        """What `put` takes as ``since``: ask for it before you read what a value is made of."""
+        return atomic_load_acquire(&self.purges.head.number)
+
+    def purge(self, str tag not None) -> None:
+        """Nothing that has the tag is found from now on, in any process, and nothing that began to be made before.
+
+        It takes no longer for a full cache. Another process that purges at the same instant may be waited for; no other
+        call waits, and a process that is killed holds up nobody.
+        """
+        self.purges.write_tag(self.hash_tag(tag), False)
+
+    def purge_everything(self) -> None:
+        """The same for all values, with tags or without. Unlike clear() it holds for what is put with an earlier
+        moment too.
+        """
+        self.purges.write_everything(False)
+
     def delete(self, bytes key not None) -> bool:
         """Removes a key; whether it was there."""
         cdef const char* text = PyBytes_AS_STRING(key)
         cdef Py_ssize_t length = PyBytes_GET_SIZE(key)
+        cdef View view
+        cdef bint was_there = self.find(key, &view)
         self.store.can_store()
-        return remove(&self.store.store, hash_key(&self.store.store, text, length), text, length)
+        return remove(&self.store.store, hash_key(&self.store.store, text, length), text, length) and was_there
 
     def pop(self, bytes key not None, default=None):
         """Removes a key and returns its value. Of several processes that do so one gets it, the others the default."""
