@@ -159,7 +159,7 @@ class Gateway:
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         loop = asyncio.get_running_loop()
         closed_at = loop.time()
-        while (engine.open_connections or engine.afterwards) and loop.time() - closed_at < gateway.drain_timeout:
+        while (engine.open_connections or engine.afterwards or self._fetching()) and loop.time() - closed_at < gateway.drain_timeout:
             await asyncio.sleep(_POLL)
             if loop.time() - closed_at >= _GRACE:
                 engine.close_idle()
@@ -409,6 +409,10 @@ class Gateway:
             loop = asyncio.get_running_loop()
             loop.add_reader(control.cache.wakers[control.slot], self._cached_by.woken)
         return self._cached_by
+
+    def _fetching(self) -> bool:
+        """Whether answers are being fetched that other workers may wait for."""
+        return self._cached_by is not None and self._cached_by.flying > 0
 
     def _close_cache(self) -> None:
         """Gives the slot back. What is still pinned is given back by who waits for this process."""

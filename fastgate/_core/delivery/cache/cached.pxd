@@ -82,6 +82,7 @@ cdef class Cached(Around):
     cdef readonly bytes request_id     # the name of the field of the request id in lower case; None: there is none
     cdef readonly tuple credentials    # names in lower case of fields that may have credentials, beside Authorization
     cdef Lookup aside                  # for addresses that are not those of a visit
+    cdef uint64_t* counts              # of its route, in this worker's slot
 
     cdef int pass_by(self, Exchange x, Visit v, int forwarded) except -1
     cdef int look_up(self, Exchange x, Visit v) except -1

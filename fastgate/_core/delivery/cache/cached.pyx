@@ -17,7 +17,8 @@ What a request does that changes nothing here (`PASSING`) goes to who is within,
 other methods, HEAD, conditions and ranges that nothing stored can answer, what the route's `bypass` names. The answer
 of an unsafe method removes what is stored of its address before its client has it.
 
-Who fetches: `fetch.pxi`. How an answer leaves the store: `serving.pxi`.
+Fetches: `fetch.pxi`, and what they find out of stored answers: `validating.pxi`. How an answer leaves the store:
+`serving.pxi`.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -129,6 +130,7 @@ from fastgate._core.exchange.cache_result cimport (
     CACHE_COLLAPSED,
     CACHE_HIT,
     CACHE_MISS,
+    CACHE_RESULTS,
     CACHE_REVALIDATED,
     CACHE_STALE,
     CACHE_FACTS,
@@ -154,6 +156,24 @@ from fastgate._core.exchange.exchange cimport (
 from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, Field, Head, same
 from fastgate._core.exchange.head_index cimport HeadIndex, extend_head
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
+from fastgate._core.memory.cache.cache_counts cimport (
+    ROUTE_BYPASSED,
+    ROUTE_BYTES_SAVED,
+    ROUTE_COLLAPSED,
+    ROUTE_FETCHES_ABANDONED,
+    ROUTE_HITS,
+    ROUTE_MISS,
+    ROUTE_MISS_METHOD,
+    ROUTE_MISS_PARTIAL,
+    ROUTE_MISS_REQUEST,
+    ROUTE_MISS_STALE,
+    ROUTE_MISS_URI,
+    ROUTE_MISS_VARY,
+    ROUTE_NOT_STORED,
+    ROUTE_REVALIDATED,
+    ROUTE_STALE,
+    ROUTE_STORED,
+)
 from fastgate._core.memory.cache.cache_store cimport (
     Entry,
     Filling,
@@ -202,7 +222,18 @@ cdef enum:
     MAX_HEAD = 65536
     BEYOND = 4                         # times `max_object`: how long a body may become that others read along
 
+cdef int asked_for[9]                  # what a request counts as that is sent on, by `Forwarded`
+asked_for[:] = [
+    ROUTE_BYPASSED, ROUTE_BYPASSED, ROUTE_MISS_METHOD, ROUTE_MISS_URI, ROUTE_MISS_VARY, ROUTE_MISS, ROUTE_MISS_REQUEST,
+    ROUTE_MISS_STALE, ROUTE_MISS_PARTIAL,
+]
+cdef int answered_as[CACHE_RESULTS]    # what one counts as that is answered from the store, by `CacheResult`
+answered_as[:] = [
+    ROUTE_HITS, ROUTE_HITS, ROUTE_HITS, ROUTE_STALE, ROUTE_REVALIDATED, ROUTE_COLLAPSED, ROUTE_HITS,
+]
+
 include "fetch.pxi"
+include "validating.pxi"
 include "serving.pxi"
 include "invalidating.pxi"
 
@@ -250,6 +281,7 @@ cdef class Cached(Around):
         self.request_id = request_id.lower().encode() if request_id is not None else None
         self.credentials = tuple([name.lower().encode() for name in credentials])
         self.aside = Lookup.__new__(Lookup)
+        self.counts = cache.counts.row_of(self.route)
         inner.enclose(self)
 
     # -- the exchange's side
@@ -281,6 +313,7 @@ cdef class Cached(Around):
         """Who is within answers, and nothing is stored."""
         v.mode = PASSING
         v.forwarded = forwarded
+        self.counts[asked_for[forwarded]] += 1
         return self.inner.begin(x)
 
     cdef int more(self, Exchange x, bytes piece, bint complete) except -1:
@@ -583,13 +616,14 @@ cdef class Cached(Around):
             x.response.release()
             return False
         reader = Reader.__new__(Reader)
-        if not reader.set_out(cache, &view, 0, body_end(x.response, &view)):
+        if not reader.set_out(cache, self.counts, &view, 0, body_end(x.response, &view)):
             x.response.release()
             return False
         reader.follow(ticket)
         v.mode = SERVING
         v.collapsed = True
         v.result = CACHE_COLLAPSED
+        self.counts[ROUTE_COLLAPSED] += 1
         v.reader = reader
         x.wait(0)
         x.given_by = CACHE_ANSWERED

@@ -127,6 +127,7 @@ cdef int start_fetch(
         v.fetch = f
         v.mode = WAITING
         x.wait(0)
+    by.counts[asked_for[f.forwarded]] += 1
     copy.wait(0)
     fetch_begin(by, f, copy, x)
     try:
@@ -165,6 +166,7 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
     now = moments.received
     judge(by.rules, f.method, f.facts, &f.asked, head, head, &moments, &judged)
     if judged.obstacle != NO_OBSTACLE:
+        by.counts[ROUTE_NOT_STORED + judged.obstacle] += 1
         return give_away(by, f, copy, piece, last, NULL)
     if judged.freshness.fresh_until <= now and not has_validator(head) and not by.rules.etag \
             and max(judged.freshness.swr_until, judged.freshness.sie_until) <= now:
@@ -176,6 +178,7 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
         if entry_of(by, f, head, &judged, &entry, size, now):
             entry.body = PyBytes_AS_STRING(piece) if size else NULL
             stored = put_object(s, &entry, now)
+            by.counts[ROUTE_STORED] += stored
         return give_whole(by, f, copy, piece, last, &judged, stored)
     if not entry_of(by, f, head, &judged, &entry, head.content_length, now):
         return give_away(by, f, copy, piece, last, "not-stored")
@@ -363,7 +366,7 @@ cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) 
     if f.patron is None:
         return 0
     reader = PatronReader.__new__(PatronReader)
-    if not reader.set_out(by.cache, &f.filling.view, 0, body_end(copy.response, &f.filling.view)):
+    if not reader.set_out(by.cache, by.counts, &f.filling.view, 0, body_end(copy.response, &f.filling.view)):
         x = take_patron(f)
         return by.tell_failed(x, RESPONSE_CUT)
     (<PatronReader>reader).fetch = f
@@ -418,7 +421,7 @@ cdef int take_piece(Cached by, Fetch f, Exchange copy, bytes piece, bint last) e
     if last:
         if f.entry_key is None and f.filling.filled != f.filling.view.record.body_length:
             return fetch_fails(by, f, copy, RESPONSE_CUT)
-        publish_body(by, f, now)
+        by.counts[ROUTE_STORED] += publish_body(by, f, now)
         f.complete = True
         if lands(f):
             by.cache.flights.complete(&f.ticket)
@@ -513,6 +516,7 @@ cdef int fetch_fails(Cached by, Fetch f, Exchange copy, int cause) except -1:
         end_fetch(f, copy, cause)
         return by.tell_failed(x, cause)
     if f.filling.active:
+        by.counts[ROUTE_FETCHES_ABANDONED] += 1
         abandon(by.cache.store, &f.filling)
         end_fetch(f, copy, cause)
         return reader.go() if reader is not None else 0
@@ -566,71 +570,6 @@ cdef bint spared(Cached by, Fetch f, int64_t retry_after) except -1:
     return True
 
 
-cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
-    """304: what is stored is still right, and gets the fields of this answer (RFC 9111 section 4.3.4)."""
-    cdef WorkerCache cache = by.cache
-    cdef Store* s = cache.store
-    cdef Head update = copy.response
-    cdef Head merged
-    cdef Moments moments
-    cdef Judgement judged
-    cdef Entry entry
-    cdef View view
-    cdef bytes lines, start
-    cdef Exchange x
-    cdef Visit v = f.visit
-    cdef bint kept
-    if not same_representation(f.stored, update) or not find_stored(by, f, &view):
-        return fetch_again(by, f, copy)
-    cache.lines.length = 0
-    put_merged(&cache.lines, by.rules, f.stored, update, by.request_id)
-    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
-    start = b"HTTP/1.1 %03d %b" % (
-        f.stored.status, f.stored.p[f.stored.reason.start:f.stored.reason.start + f.stored.reason.length]
-    )
-    merged = Head.__new__(Head)
-    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
-        return fetch_again(by, f, copy)
-    merged.content_length = view.record.body_length
-    moments_of(f, &moments)
-    judge(by.rules, f.method, f.facts, &f.asked, merged, update, &moments, &judged)
-    kept = judged.obstacle == NO_OBSTACLE \
-        and entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received) \
-        and replace_head(s, &view, &entry, moments.received)
-    if lands(f):
-        if kept and judged.freshness.fresh_until > moments.received:
-            cache.flights.complete(&f.ticket)
-        else:
-            cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
-    x = take_patron(f)
-    end_fetch(f, copy, OK)
-    if x is None:
-        return 0
-    v.now = moments.received
-    v.result = CACHE_REVALIDATED
-    if kept and find_stored(by, f, &view):
-        return serve_validated(by, x, v, &view)
-    # It may not be stored any longer, but it is what the client asked for.
-    if still(s, &view) and serve_merged(by, x, v, merged, &view):
-        if judged.obstacle != NO_OBSTACLE:
-            remove_this(s, &view)
-        return 0
-    v.turns += 1
-    return by.look_up(x, v) if v.turns <= MOST_TURNS else by.tell_failed(x, CONNECT_FAILED)
-
-
-cdef int fetch_again(Cached by, Fetch f, Exchange copy) except -1:
-    """The same request without conditions: what was to be validated is another one, or gone."""
-    f.stored = None
-    by.inner.leave(copy)
-    copy.response.release()
-    copy.request_extra = [
-        pair for pair in copy.request_extra if pair[0] != b"If-None-Match" and pair[0] != b"If-Modified-Since"
-    ]
-    copy.delivery = by.inner
-    return by.inner.begin(copy)
-
-
 cdef int fetch_ended(Cached by, Fetch f) except -1:
     """Its exchange is over. Where that came without an answer (its time is up, the gateway stops) others have to know."""
     cdef Exchange x
@@ -653,48 +592,3 @@ cdef int fetch_ended(Cached by, Fetch f) except -1:
         return 0
     x = take_patron(f)
     return by.tell_failed(x, cause)
-
-
-cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
-    """The answer to a HEAD that went upstream: what GET has stored is still right, and gets its fields, or is stale from
-    now on (RFC 9111 section 4.3.5).
-    """
-    cdef WorkerCache cache = by.cache
-    cdef Head stored, merged
-    cdef Moments moments
-    cdef Judgement judged
-    cdef Entry entry
-    cdef View view
-    cdef Fetch f
-    cdef bytes start, lines
-    make_key(v, x, cache, by.rules, by.namespace, by.upstream, by.credentials)
-    if find(v, x, cache, by.rules, by.route, &view) != FOUND:
-        return 0
-    stored = Head.__new__(Head)
-    if not open_view(cache, stored, &view, NULL, 0) or stored.status != 200:
-        return 0
-    if not agrees(stored, x.response, view.record.body_length):
-        remove_this(cache.store, &view)
-        return 0
-    f = Fetch.__new__(Fetch)
-    f.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
-    f.primary_length = v.primary_length
-    f.copy = x
-    f.number = view.record.purge
-    f.asked_at = v.now
-    cache.lines.length = 0
-    put_merged(&cache.lines, by.rules, stored, x.response, by.request_id)
-    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
-    start = b"HTTP/1.1 200 %b" % stored.p[stored.reason.start:stored.reason.start + stored.reason.length]
-    merged = Head.__new__(Head)
-    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
-        return 0
-    merged.content_length = view.record.body_length
-    moments_of(f, &moments)
-    judge(by.rules, PLAIN_GET, v.facts, &v.asked, merged, x.response, &moments, &judged)
-    if judged.obstacle != NO_OBSTACLE:
-        remove_this(cache.store, &view)
-    elif entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received):
-        replace_head(cache.store, &view, &entry, moments.received)
-    f.copy = None
-    return 0

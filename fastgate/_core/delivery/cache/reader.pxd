@@ -21,8 +21,11 @@ cdef class Reader(Stored):
     cdef bint follows                  # it is being filled, by a flight
     cdef News news
     cdef uint32_t held_segment
+    cdef uint64_t* counts              # of its route
 
-    cdef bint set_out(self, WorkerCache cache, const View* view, uint32_t first, int64_t stop) except -1
+    cdef bint set_out(
+        self, WorkerCache cache, uint64_t* counts, const View* view, uint32_t first, int64_t stop
+    ) except -1
     cdef int follow(self, const Ticket* ticket) except -1
     cdef bint pin_more(self) except -1
     cdef bint change_over(self) except -1

@@ -20,6 +20,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
 from fastgate._core.exchange.causes cimport RESPONSE_CUT
 from fastgate._core.exchange.exchange cimport Exchange
+from fastgate._core.memory.cache.cache_counts cimport ROUTE_BYTES_SAVED, ROUTE_READERS_CUT
 from fastgate._core.memory.cache.cache_store cimport (
     Store,
     View,
@@ -50,10 +51,13 @@ cdef class News(Waiter):
 
 
 cdef class Reader(Stored):
-    cdef bint set_out(self, WorkerCache cache, const View* view, uint32_t first, int64_t stop) except -1:
+    cdef bint set_out(
+        self, WorkerCache cache, uint64_t* counts, const View* view, uint32_t first, int64_t stop
+    ) except -1:
         """Reads from byte ``first`` to before ``stop``; -1: to the end, wherever that is. False: it is gone."""
         cdef Store* s = cache.store
         self.cache = cache
+        self.counts = counts
         self.view = view[0]
         self.position = first
         self.stop = stop
@@ -177,6 +181,7 @@ cdef class Reader(Stored):
     cdef int took(self, Py_ssize_t count) except -1:
         cdef Store* s = self.cache.store
         self.position += <uint32_t>count
+        self.counts[ROUTE_BYTES_SAVED] += count
         self.taken += count
         if self.lent:
             self.lent = False
@@ -220,6 +225,8 @@ cdef class Reader(Stored):
     cdef int cut_off(self) except -1:
         """The rest does not come."""
         cdef Exchange x = self.exchange
+        if self.loose:
+            self.counts[ROUTE_READERS_CUT] += 1
         self.exchange = None
         x.source = None
         self.let_go()

@@ -86,6 +86,7 @@ cdef int serve_selected(Cached by, Exchange x, Visit v, const View* view) except
         extend_head(head, by.cache.lines.data, by.cache.lines.length)
         return serve_body(by, x, v, view, 0, length)
     bare(head, selection.answered, length, &by.cache.lines)
+    by.counts[answered_as[v.result]] += 1
     v.mode = NOTHING
     x.given_by = CACHE_ANSWERED
     return by.tell_answered(x, None, True)
@@ -142,6 +143,7 @@ cdef int serve_body(Cached by, Exchange x, Visit v, const View* view, uint32_t f
     cdef int64_t size = stop - first
     cdef bytes piece
     cdef Reader reader
+    by.counts[answered_as[v.result]] += 1
     if x.is_head or size <= 0:
         v.mode = NOTHING
         x.given_by = CACHE_ANSWERED
@@ -152,9 +154,10 @@ cdef int serve_body(Cached by, Exchange x, Visit v, const View* view, uint32_t f
             return gone(by, x, v)
         v.mode = NOTHING
         x.given_by = CACHE_ANSWERED
+        by.counts[ROUTE_BYTES_SAVED] += size
         return by.tell_answered(x, piece, True)
     reader = Reader.__new__(Reader)
-    if not reader.set_out(by.cache, view, first, stop):
+    if not reader.set_out(by.cache, by.counts, view, first, stop):
         return gone(by, x, v)
     v.mode = SERVING
     v.reader = reader

@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
 from fastgate._core.memory.buffer cimport Buffer
+from fastgate._core.memory.cache.cache_counts cimport RouteCounts
 from fastgate._core.memory.cache.cache_store cimport CacheStore, Store
 from fastgate._core.memory.cache.flights cimport Flights
 from fastgate._core.memory.cache.purges cimport Purges
@@ -10,6 +11,7 @@ cdef class WorkerCache:
     cdef readonly CacheStore memory
     cdef readonly Purges purges
     cdef readonly Flights flights
+    cdef readonly RouteCounts counts
     cdef readonly int slot
     cdef Store* store                  # of ``memory``
     cdef readonly int flying           # fetches of this worker that others may wait for

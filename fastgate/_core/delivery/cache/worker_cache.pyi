@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fastgate._core.memory.cache.cache_counts import RouteCounts
 from fastgate._core.memory.cache.cache_file import CacheFile
 from fastgate._core.memory.cache.cache_store import CacheStore
 from fastgate._core.memory.cache.flights import Flights
@@ -16,6 +17,7 @@ class WorkerCache:
     memory: CacheStore
     purges: Purges
     flights: Flights
+    counts: RouteCounts
     slot: int
     flying: int
 

@@ -29,6 +29,7 @@ cdef class WorkerCache:
         self.store = &self.memory.store
         self.purges = Purges(file.region("purges"))
         self.flights = Flights(file.region("flights"), slot, wakers)
+        self.counts = RouteCounts(file.region("counts"), slot)
         self.slot = slot
 
     def __dealloc__(self):

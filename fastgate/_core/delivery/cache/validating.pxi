@@ -1,0 +1,111 @@
+# What 304 and the answer to a HEAD say of a stored answer. Part of cached.pyx.
+
+
+cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
+    """304: what is stored is still right, and gets the fields of this answer (RFC 9111 section 4.3.4)."""
+    cdef WorkerCache cache = by.cache
+    cdef Store* s = cache.store
+    cdef Head update = copy.response
+    cdef Head merged
+    cdef Moments moments
+    cdef Judgement judged
+    cdef Entry entry
+    cdef View view
+    cdef bytes lines, start
+    cdef Exchange x
+    cdef Visit v = f.visit
+    cdef bint kept
+    if not same_representation(f.stored, update) or not find_stored(by, f, &view):
+        return fetch_again(by, f, copy)
+    cache.lines.length = 0
+    put_merged(&cache.lines, by.rules, f.stored, update, by.request_id)
+    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
+    start = b"HTTP/1.1 %03d %b" % (
+        f.stored.status, f.stored.p[f.stored.reason.start:f.stored.reason.start + f.stored.reason.length]
+    )
+    merged = Head.__new__(Head)
+    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
+        return fetch_again(by, f, copy)
+    merged.content_length = view.record.body_length
+    moments_of(f, &moments)
+    judge(by.rules, f.method, f.facts, &f.asked, merged, update, &moments, &judged)
+    kept = judged.obstacle == NO_OBSTACLE \
+        and entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received) \
+        and replace_head(s, &view, &entry, moments.received)
+    if lands(f):
+        if kept and judged.freshness.fresh_until > moments.received:
+            cache.flights.complete(&f.ticket)
+        else:
+            cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
+    x = take_patron(f)
+    end_fetch(f, copy, OK)
+    if x is None:
+        return 0
+    v.now = moments.received
+    v.result = CACHE_REVALIDATED
+    if kept and find_stored(by, f, &view):
+        return serve_validated(by, x, v, &view)
+    # It may not be stored any longer, but it is what the client asked for.
+    if still(s, &view) and serve_merged(by, x, v, merged, &view):
+        if judged.obstacle != NO_OBSTACLE:
+            remove_this(s, &view)
+        return 0
+    v.turns += 1
+    return by.look_up(x, v) if v.turns <= MOST_TURNS else by.tell_failed(x, CONNECT_FAILED)
+
+
+cdef int fetch_again(Cached by, Fetch f, Exchange copy) except -1:
+    """The same request without conditions: what was to be validated is another one, or gone."""
+    f.stored = None
+    by.inner.leave(copy)
+    copy.response.release()
+    copy.request_extra = [
+        pair for pair in copy.request_extra if pair[0] != b"If-None-Match" and pair[0] != b"If-Modified-Since"
+    ]
+    copy.delivery = by.inner
+    return by.inner.begin(copy)
+
+
+cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
+    """The answer to a HEAD that went upstream: what GET has stored is still right, and gets its fields, or is stale from
+    now on (RFC 9111 section 4.3.5).
+    """
+    cdef WorkerCache cache = by.cache
+    cdef Head stored, merged
+    cdef Moments moments
+    cdef Judgement judged
+    cdef Entry entry
+    cdef View view
+    cdef Fetch f
+    cdef bytes start, lines
+    make_key(v, x, cache, by.rules, by.namespace, by.upstream, by.credentials)
+    if find(v, x, cache, by.rules, by.route, &view) != FOUND:
+        return 0
+    stored = Head.__new__(Head)
+    if not open_view(cache, stored, &view, NULL, 0) or stored.status != 200:
+        return 0
+    if not agrees(stored, x.response, view.record.body_length):
+        remove_this(cache.store, &view)
+        return 0
+    f = Fetch.__new__(Fetch)
+    f.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
+    f.primary_length = v.primary_length
+    f.copy = x
+    f.number = view.record.purge
+    f.asked_at = v.now
+    cache.lines.length = 0
+    put_merged(&cache.lines, by.rules, stored, x.response, by.request_id)
+    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
+    start = b"HTTP/1.1 200 %b" % stored.p[stored.reason.start:stored.reason.start + stored.reason.length]
+    merged = Head.__new__(Head)
+    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
+        return 0
+    merged.content_length = view.record.body_length
+    moments_of(f, &moments)
+    judge(by.rules, PLAIN_GET, v.facts, &v.asked, merged, x.response, &moments, &judged)
+    if judged.obstacle != NO_OBSTACLE:
+        remove_this(cache.store, &view)
+    elif entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received):
+        replace_head(cache.store, &view, &entry, moments.received)
+    f.copy = None
+    return 0
