@@ -231,6 +231,7 @@ class FuzzedGateway:
                 plan.pools,
                 policies,
                 subscribers,
+                lambda: self.control.cache.open(self.control.slot),
                 Cooperative(),
                 problems,
             )

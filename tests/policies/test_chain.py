@@ -25,6 +25,7 @@ from fastgate.gateway.pools import Pools
 from fastgate.gateway.runtime import compile_runtime
 from fastgate.policies import chain
 from fastgate.policies.chain import CHAIN, Row, keys_in_order, render_order, tell_policies
+from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.memory import make_segment
 from fastgate.state.shared_memory import SharedMemoryStore
 
@@ -73,11 +74,13 @@ async def compiled(**keys: Any) -> Any:
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
     plugins = {"plugin": Plugin({})}
-    rest = (subscribers, Cooperative(), problems)
+    memory = CacheMemory.private()
+    rest = (subscribers, lambda: memory.open(0), Cooperative(), problems)
     made = await compile_runtime(config, engine, store, times, plan.pools, plugins, *rest)
     assert problems == []
     close(made)
     pools.forget(plan)
+    memory.close()
     return made.routes[0]
 
 
@@ -183,7 +186,8 @@ async def test_what_cannot_be_compiled_is_told_with_its_key(tmp_path: Path) -> N
     pools, problems = Pools(engine, store, segment.region("events"), 1, {}), []
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
-    await compile_runtime(config, engine, store, times, plan.pools, {}, subscribers, Cooperative(), problems)
+    rest = (subscribers, CacheMemory.private, Cooperative(), problems)
+    await compile_runtime(config, engine, store, times, plan.pools, {}, *rest)
     assert [each.path for each in problems] == ["routes[0].body_schema"]
     assert compile_methods(BuildContext(config, engine, plan.pools, subscribers), problems) == {}
     pools.forget(plan)
