@@ -257,6 +257,10 @@ class GatewayServer:
             raise StartError(str(error)) from None
         self._segment = make_segment(self.config, self.workers)
         self._cache = CacheMemory.create(self.config, self.workers)
+        try:
+            self._cache.make()
+        except OSError as error:
+            raise StartError(f"cannot create the memory of the response cache: {error.strerror}") from None
 
     def _close(self) -> None:
         for slot in self.slots:
