@@ -44,4 +44,7 @@ class GatewayCache:
         return self._memory().stats()
 
     def _purge(self, request: PurgeRequest) -> None:
-        purge_for(self._config(), self._memory().purges, request)
+        from fastgate.policies.cache import rules_of_queries  # on use: it needs what the gateway needs
+
+        config = self._config()
+        purge_for(config, self._memory().purges, request, rules_of_queries(config))

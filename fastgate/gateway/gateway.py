@@ -47,6 +47,7 @@ _POLL = 0.02
 _FEW_CONNECTIONS = 256
 _FILES_KEPT = 32  # descriptors that are not connections
 _SLICE = 0.0005  # seconds that a reload works between requests
+_TEND_CACHE = 1.0  # seconds from one look at the response cache to the next
 _LET_GO = 16  # routes of an old configuration that are freed at a time
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -84,6 +85,7 @@ class Gateway:
         self._access_log: LogWriter | None = None
         self._observers: list[Observer] = []  # told of each exchange that is over, under every configuration
         self._cached_by: WorkerCache | None = None
+        self._tending: asyncio.TimerHandle | None = None
         self._closed = False
 
     # -- life
@@ -408,11 +410,18 @@ class Gateway:
             self._cached_by = control.cache.open(control.slot)
             loop = asyncio.get_running_loop()
             loop.add_reader(control.cache.wakers[control.slot], self._cached_by.woken)
+            self._tending = loop.call_later(_TEND_CACHE, self._tend_cache, self._cached_by)
         return self._cached_by
 
     def _fetching(self) -> bool:
         """Whether answers are being fetched that other workers may wait for."""
         return self._cached_by is not None and self._cached_by.flying > 0
+
+    def _tend_cache(self, cache: "WorkerCache") -> None:
+        """Makes room where there is too little, and looks after fetches elsewhere, in case that a wake-up was lost."""
+        self._tending = asyncio.get_running_loop().call_later(_TEND_CACHE, self._tend_cache, cache)
+        cache.memory.make_room()
+        cache.flights.sweep()
 
     def _close_cache(self) -> None:
         """Gives the slot back. What is still pinned is given back by who waits for this process."""
@@ -420,6 +429,8 @@ class Gateway:
         if control is not None:
             if self._cached_by is not None:
                 self._cached_by = None
+                if self._tending is not None:
+                    self._tending.cancel()
                 asyncio.get_running_loop().remove_reader(control.cache.wakers[control.slot])
             control.cache.close()
 

@@ -110,6 +110,12 @@ def compile_rules(cache: Cache) -> Any:
         raise ValueError(f"cache.{error}") from None
 
 
+def rules_of_queries(config: GatewayConfig) -> list[Any]:
+    """The rules of routes that forward another query than clients ask with: a URL names both addresses."""
+    caches = [route.cache for route in config.routes if route.cache is not None]
+    return [compile_rules(cache) for cache in caches if cache.query is not None]
+
+
 def namespace(route: Route, context: RouteContext, upstream: str) -> bytes:
     """16 bytes, the same as long as the same decides what this upstream is asked on this route and how keys are made.
 

@@ -203,10 +203,11 @@ class GatewayServer:
         In effect in all workers when it returns. May be called from any thread. Raises ValueError for what cannot be
         purged, RuntimeError while the gateway does not run.
         """
+        from fastgate.policies.cache import rules_of_queries
         from fastgate.state.cache_purge import PurgeRequest, purge_for
 
         request = PurgeRequest(url=url, prefix=prefix, route=route, tag=tag, everything=everything, soft=soft)
-        purge_for(self.config, self.cache.purges, request)
+        purge_for(self.config, self.cache.purges, request, rules_of_queries(self.config))
 
     @property
     def cache(self) -> CacheMemory:
@@ -257,6 +258,10 @@ class GatewayServer:
             raise StartError(str(error)) from None
         self._segment = make_segment(self.config, self.workers)
         self._cache = CacheMemory.create(self.config, self.workers)
+        try:
+            self._cache.make()
+        except OSError as error:
+            raise StartError(f"cannot create the memory of the response cache: {error.strerror}") from None
 
     def _close(self) -> None:
         for slot in self.slots:

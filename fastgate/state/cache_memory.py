@@ -7,7 +7,7 @@ The file is always there and costs nothing until it is used: neither it nor the 
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -125,6 +125,11 @@ class CacheMemory:
             else:
                 self._file = CacheFile.create(self._max_bytes or needed(self.slots), slots=self.slots)
         return self._file
+
+    def make(self) -> None:
+        """Makes the file and the eventfds now, for workers. Raises OSError when the system refuses one of them."""
+        assert self.file is not None
+        assert len(self.wakers) == self.slots
 
     @property
     def fd(self) -> int:
@@ -265,11 +270,17 @@ def cache_problems(config: Root, slots: int) -> list[Problem]:
     return [Problem(path="cache.max_bytes", message=message)]
 
 
-def _make_wakers(count: int) -> Iterable[int]:
+def _make_wakers(count: int) -> list[int]:
     """Descriptors that are readable as soon as one has written to them, and never block."""
-    if hasattr(os, "eventfd"):
-        return [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(count)]
-    return [_make_pipe() for _ in range(count)]
+    made: list[int] = []
+    try:
+        while len(made) < count:
+            made.append(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if hasattr(os, "eventfd") else _make_pipe())
+    except BaseException:
+        for each in made:
+            os.close(each)
+        raise
+    return made
 
 
 def _make_pipe() -> int:

@@ -9,6 +9,7 @@ import pytest
 from core.cache_stores import MB, beside, body_of, found_in, new, put
 
 from fastgate._core.memory.cache.cache_store import CacheStore
+from fastgate._core.memory.cache.walk import Walk
 from fastgate._core.probes.cache_probe import Filler, Seen, audit, forge, free_all, pins, segments, store_whole, work
 
 
@@ -51,8 +52,12 @@ def test_a_process_that_died_before_it_counted_itself_leaves_its_slot() -> None:
         struct.pack_into("<Q", memory, start_of(memory, b"slots") + 256, 4_000_000)
     with pytest.raises(ValueError, match="slot 1 belongs to process 4000000"):
         beside(store, 1)
+    assert [store.was_used(slot) for slot in range(2)] == [True, True]
     store.recover(1)
+    assert not store.was_used(1)
     assert beside(store, 1).slot == 1
+    with pytest.raises(IndexError, match="slot 2 of 2"):
+        store.was_used(2)
 
 
 def test_every_bit_of_a_record_counts() -> None:
@@ -177,6 +182,35 @@ def test_no_place_in_the_index_leads_outside() -> None:
             assert body_of(store, b"key") is None
         put(store, b"key", b"again")
         assert body_of(store, b"key") == b"again"
+
+
+def test_a_walk_over_damaged_memory_ends_and_stays_inside(draw: random.Random) -> None:
+    """Bits of records, of the words of segments and of the index, wherever they are."""
+    store = new(2 * MB)
+    for number in range(2000):
+        put(store, b"key %d" % number, b"body" * 50, b"head %d" % number)
+    lengths = {(4 + digits, 5 + digits) for digits in range(1, 5)}
+    size, index = store.file.segment_size, store.file.region("index").size
+    states, rows = (store.file.region(name).size for name in ("states", "rows"))
+    found = 0
+    with mmap.mmap(store.file.fd, store.file.size) as memory:
+        sound = memory[:]
+        data = start_of(memory, b"data")
+        for round_ in range(300):
+            for begin, length, count in (
+                (data, 8 * size, 200), (start_of(memory, b"states"), states, 2), (start_of(memory, b"rows"), rows, 4),
+                (start_of(memory, b"index"), index, 50),
+            ):  # fmt: skip
+                for _ in range(count):
+                    memory[begin + draw.randrange(length)] ^= 1 << draw.randrange(8)
+            walk = Walk(store, b"key")
+            while (some := walk.step()) is not None:
+                found += len(some)
+                # Keys and heads themselves have no check; how long they are has.
+                assert {(len(record.key), len(record.head)) for record in some} <= lengths
+            if round_ % 30 == 29:
+                memory[:] = sound
+    assert found > 1000
 
 
 def is_the_word_of(store: CacheStore, memory: mmap.mmap, at: int, key: bytes) -> bool:

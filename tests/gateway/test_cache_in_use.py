@@ -66,6 +66,22 @@ async def test_it_is_told_of_fetches_while_the_gateway_runs() -> None:
         os.fstat(waker)
 
 
+async def test_a_wake_up_that_is_lost_is_made_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastgate.gateway.gateway._TEND_CACHE", 0.02)
+    async with Gateway(settings()) as gateway:
+        (cache,) = opened
+        assert gateway._control is not None
+        (waker,) = gateway._control.cache.wakers
+        _, ticket = flight_probe.enter(cache.flights, 5)
+        follower = Told(cache.flights, flight_probe.enter(cache.flights, 5)[1])
+        follower.heard = []
+        follower.look()
+        assert follower.wait()
+        flight_probe.give_up(cache.flights, ticket)
+        os.eventfd_read(waker)
+        await until(lambda: follower.heard == ["given up"])
+
+
 async def test_a_gateway_whose_routes_do_not_cache_opens_nothing() -> None:
     async with Gateway(settings(route={"name": "none"})) as gateway:
         assert opened == []

@@ -82,6 +82,7 @@ async def compiled(**keys: Any) -> Any:
     assert problems == []
     close(made)
     pools.forget(plan)
+    memory.close()
     return made.routes[0]
 
 
@@ -187,7 +188,7 @@ async def test_what_cannot_be_compiled_is_told_with_its_key(tmp_path: Path) -> N
     pools, problems = Pools(engine, store, segment.region("events"), 1, {}), []
     plan = await pools.plan(config.upstreams, Cooperative(), problems)
     subscribers = Subscribers(DUTIES, lambda topic, data: None)
-    rest = (subscribers, lambda: CacheMemory.private().open(0), Cooperative(), problems)
+    rest = (subscribers, CacheMemory.private, Cooperative(), problems)
     await compile_runtime(config, engine, store, times, plan.pools, {}, *rest)
     assert [each.path for each in problems] == ["routes[0].body_schema"]
     assert compile_methods(BuildContext(config, engine, plan.pools, subscribers), problems) == {}

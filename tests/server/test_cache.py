@@ -1,6 +1,7 @@
 """The response cache of a gateway with several workers: what a dead one leaves, and purges, which all of them see."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -172,9 +173,26 @@ def test_before_it_runs_nothing_can_be_purged() -> None:
         GatewayServer(GatewayConfig.from_dict(config())).purge(everything=True)
 
 
+def test_a_system_that_has_no_descriptors_left_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def eventfd(count: int, flags: int) -> int:
+        if len(made) == 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.append(os.dup(2))
+        return made[-1]
+
+    monkeypatch.setattr(os, "eventfd", eventfd)
+    with pytest.raises(StartError, match="cannot create the memory of the response cache: Too many open files"):
+        GatewayServer(GatewayConfig.from_dict(config(workers=3))).run()
+    for each in made:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(each)
+
+
 def test_memory_that_is_too_small_for_the_workers_ends_the_start() -> None:
     small = GatewayConfig.from_dict({**config(workers=8), "cache": {"max_bytes": "2MB"}})
     with pytest.raises(ConfigError) as raised:
         GatewayServer(small).run()
     assert not isinstance(raised.value, StartError)
-    assert str(raised.value) == "cache.max_bytes: 2MB is too small: 8 workers need 3160KB at least"
+    assert str(raised.value) == "cache.max_bytes: 2MB is too small: 8 workers need 3216KB at least"

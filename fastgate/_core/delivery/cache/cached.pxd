@@ -39,6 +39,7 @@ cdef class Follower(Waiter):
     cdef Cached by
     cdef Exchange x
     cdef Visit visit
+    cdef uint64_t number               # of purges, when it asked
 
 
 cdef class Fetch(NoClient):

@@ -100,11 +100,12 @@ from fastgate._core.delivery.cache.key_lookup cimport (
     follows_client,
     forwards_credential,
     freshness_of,
-    names_of,
-    own_tags,
     make_address,
     make_key,
     make_query,
+    names_of,
+    own_tags,
+    validity,
 )
 from fastgate._core.delivery.cache.rules cimport (
     HONOR_BOTH,
@@ -513,6 +514,7 @@ cdef class Cached(Around):
             v.follower.x = x
             v.follower.visit = v
             v.follower.ticket = ticket
+            v.follower.number = number
             v.mode = FOLLOWING
             x.wait(self.rules.collapse_timeout)
             return self.follow(x, v)
@@ -613,6 +615,12 @@ cdef class Cached(Around):
                     or put_secondary(&cache.key, x.request, x.request_extra, &names) < 0:
                 return False
         if not has_key(&view, &cache.key) or not still(cache.store, &view):
+            x.response.release()
+            return False
+        if v.follower.number != view.record.purge \
+                and validity(v, x, cache, self.rules, self.route, &view) != PURGED_NOT:
+            # By a tag that was not known before the head came. Who asked before the purge might have it, but when that
+            # was is not known.
             x.response.release()
             return False
         reader = Reader.__new__(Reader)

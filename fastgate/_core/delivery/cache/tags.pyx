@@ -105,10 +105,10 @@ def tags_of(bytes head not None) -> list[tuple[bytes, bool]]:
     cdef Buffer buffer
     cdef int number
     cdef list texts = []
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(head)
     answer.data = head
     if (
-        answer.scan(<const unsigned char*>PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head), False, PyBytes_GET_SIZE(head))
-        != PyBytes_GET_SIZE(head)
+        answer.scan(<const unsigned char*>PyBytes_AS_STRING(head), length, False, length) != length
         or answer.index(False, NAMES_PASS) != 0 or read_tags(answer, &found) == TOO_MANY_TAGS
     ):
         return texts

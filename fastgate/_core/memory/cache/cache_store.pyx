@@ -228,7 +228,10 @@ cdef class CacheStore:
         """Whether a process ever had a slot: if not, nothing is to be recovered. IndexError: no such slot."""
         if not 0 <= slot < <int>self.store.slots:
             raise IndexError(f"slot {slot} of {self.store.slots}")
-        return atomic_load_relaxed(&self.store.slot_rows[slot].starts) != 0
+        return (
+            atomic_load_relaxed(&self.store.slot_rows[slot].starts) != 0
+            or atomic_load_relaxed(&self.store.slot_rows[slot].pid) != 0
+        )
 
     def make_room(self) -> None:
         """Frees segments if there are too few, for about 0.2 ms at most."""
