@@ -136,7 +136,7 @@ async def test_a_killed_leader_makes_nobody_take_a_part_for_the_whole() -> None:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         # The worker that has the connection to the origin leads.
-        peer = origin.connections[0].wire.sock.getpeername()[1]
+        peer = origin.connections[0].wire.socket.getpeername()[1]
         os.kill(owner_of(peer, server), signal.SIGKILL)
         found = Counter(await asyncio.gather(*rest))
         assert set(found) <= {RIGHT, (0, b"")}
