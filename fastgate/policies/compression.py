@@ -36,7 +36,7 @@ def _gzip(make: "type[Coding]", level: int) -> "Coding":
         coder = zlib.compressobj(level, zlib.DEFLATED, 31)
         return coder.compress, partial(coder.flush, zlib.Z_SYNC_FLUSH), coder.flush
 
-    return make("gzip", whole=lambda body: zlib.compress(body, level, 31), stream=stream)
+    return make("gzip", whole=lambda body: zlib.compress(body, level, 31), stream=stream, label=f"gzip {level}")
 
 
 def _brotli(make: "type[Coding]", level: int) -> "Coding":
@@ -46,7 +46,8 @@ def _brotli(make: "type[Coding]", level: int) -> "Coding":
         coder = brotli.Compressor(quality=level, lgwin=WINDOW)
         return coder.process, coder.flush, coder.finish
 
-    return make("br", whole=partial(brotli.compress, quality=level, lgwin=WINDOW), stream=stream)
+    whole = partial(brotli.compress, quality=level, lgwin=WINDOW)
+    return make("br", whole=whole, stream=stream, label=f"br {level}")
 
 
 def _zstandard(make: "type[Coding]", level: int) -> "Coding":
@@ -59,4 +60,5 @@ def _zstandard(make: "type[Coding]", level: int) -> "Coding":
         return coder.compress, partial(coder.flush, zstandard.COMPRESSOBJ_FLUSH_BLOCK), coder.flush
 
     # Whole bodies are never compressed by two at a time, so that one context serves them all.
-    return make("zstd", whole=zstandard.ZstdCompressor(level=level).compress, stream=stream)
+    whole = zstandard.ZstdCompressor(level=level).compress
+    return make("zstd", whole=whole, stream=stream, label=f"zstd {level}")

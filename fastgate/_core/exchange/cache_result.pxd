@@ -16,8 +16,13 @@ cdef enum CacheResult:
 cdef class CacheFacts(Facts):
     cdef int result                    # CacheResult
 
+    cdef bytes version(self, bytes name)
+    cdef bint keeps_versions(self) noexcept
+    cdef int keep_version(self, bytes name, bytes body) except -1
+
 
 cdef int CACHE_FACTS                     # its place in an exchange
 
 
 cdef int cache_result(Exchange x) noexcept
+cdef CacheFacts stored_whole(Exchange x)

@@ -1,9 +1,11 @@
+from fastgate._core.exchange.cache_result cimport CacheFacts
 from fastgate._core.exchange.exchange cimport BodyFilter, BodyRule
 
 
 cdef class Coding:
     """A content coding and how a body is put into it."""
     cdef readonly bytes name
+    cdef readonly bytes label          # tells it from the same coding at another level
     cdef object whole                  # bytes → bytes
     cdef object stream                 # () → (feed, flush, finish)
 
@@ -27,3 +29,12 @@ cdef class Compressor(BodyFilter):
     cdef object take
     cdef object flush
     cdef object finish
+    cdef CacheFacts stored             # where what is made is kept for the next; None: nowhere
+    cdef list made
+
+    cdef bytes encode(self, bytes piece, bint last, bint more)
+
+
+cdef class Made(BodyFilter):
+    """A body that was put into a coding before, in the place of the one that comes."""
+    cdef bytes content

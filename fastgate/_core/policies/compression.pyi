@@ -10,7 +10,10 @@ def choose_coding(accepted: bytes | None, names: tuple[bytes, ...]) -> int:
     """
 
 class Coding:
-    """A content coding: ``whole`` puts a body into it; ``stream`` begins one: what feeds, flushes and ends it."""
+    """A content coding: ``whole`` puts a body into it; ``stream`` begins one: what feeds, flushes and ends it.
+
+    ``label`` tells it from the same coding with other settings, whose bodies are other ones; without it, the name does.
+    """
 
     def __init__(
         self,
@@ -18,9 +21,12 @@ class Coding:
         *,
         whole: Callable[[bytes], bytes],
         stream: Callable[[], tuple[Callable[[bytes], bytes], Callable[[], bytes], Callable[[], bytes]]],
+        label: str = "",
     ) -> None: ...
     @property
     def name(self) -> bytes: ...
+    @property
+    def label(self) -> bytes: ...
 
 class Compression(BodyRule):
     """Compresses the response bodies of a route. ``types`` may hold one ``*`` each; ``min_size`` is bytes."""
@@ -32,3 +38,6 @@ class Compression(BodyRule):
 
 class Compressor(BodyFilter):
     """One body on its way into a coding."""
+
+class Made(BodyFilter):
+    """A body that was put into a coding before, in the place of the one that comes."""

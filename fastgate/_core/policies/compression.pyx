@@ -11,8 +11,12 @@ length, each piece is flushed: what it wrote by itself is not held back. Where i
 whole, and the coder keeps what it likes, which saves some per cent.
 
 `Compressor` is a slow filter (see `filters`): it gets at most a slice of a large piece in one turn of the loop.
+
+What it makes of a body that the response cache has stored is kept there (see `exchange.cache_result`), so that a body
+is compressed once and not for each client.
 """
 
+from fastgate._core.exchange.cache_result cimport CacheFacts, stored_whole
 from fastgate._core.exchange.filters cimport (
     field_of,
     fields_of,
@@ -125,8 +129,9 @@ cdef int vary(Exchange x) except -1:
 
 
 cdef class Coding:
-    def __init__(self, name, *, whole, stream):
+    def __init__(self, name, *, whole, stream, label=""):
         self.name = name.encode("ascii")
+        self.label = (label or name).encode()
         self.whole = whole
         self.stream = stream
 
@@ -157,7 +162,9 @@ cdef class Compression(BodyRule):
 
     cdef BodyFilter open(self, Exchange x, bytes piece, bint last):
         cdef Compressor compressor
-        cdef bytes kind
+        cdef Made made
+        cdef CacheFacts stored
+        cdef bytes kind, content
         cdef Py_ssize_t size = -1
         cdef bint known = True
         cdef int chosen
@@ -192,7 +199,16 @@ cdef class Compression(BodyRule):
         put_field(x, b"Content-Encoding", (<Coding>self.codings[chosen]).name)
         if bodiless(x):
             return None
+        stored = stored_whole(x)
+        if stored is not None:
+            content = stored.version((<Coding>self.codings[chosen]).label)
+            if content is not None:
+                made = Made.__new__(Made)
+                made.name = self.name
+                made.content = content
+                return made
         compressor = Compressor.__new__(Compressor)
+        compressor.stored = stored
         compressor.name = self.name
         compressor.slow = True
         compressor.coding = <Coding>self.codings[chosen]
@@ -206,6 +222,18 @@ cdef bint refuses_identity(Exchange x) except -1:
 
 cdef class Compressor(BodyFilter):
     cdef bytes feed(self, Exchange x, bytes piece, bint last, bint more):
+        cdef bytes made = self.encode(piece, last, more)
+        if self.stored is None:
+            return made
+        if self.made is None:
+            self.made = []
+        self.made.append(made)
+        if last:
+            # All of it was read: the next client gets it as it is.
+            self.stored.keep_version(self.coding.label, b"".join(self.made))
+        return made
+
+    cdef bytes encode(self, bytes piece, bint last, bint more):
         cdef bytes made
         if not self.begun:
             self.begun = True
@@ -218,3 +246,10 @@ cdef class Compressor(BodyFilter):
         if self.flushes and piece and not more:
             made += self.flush()
         return made
+
+
+cdef class Made(BodyFilter):
+    cdef bytes feed(self, Exchange x, bytes piece, bint last, bint more):
+        cdef bytes content = self.content
+        self.content = b""
+        return content

@@ -18,7 +18,7 @@ other methods, HEAD, conditions and ranges that nothing stored can answer, what 
 of an unsafe method removes what is stored of its address before its client has it.
 
 Fetches: `fetch.pxi`, and what they find out of stored answers: `validating.pxi`. How an answer leaves the store:
-`serving.pxi`.
+`serving.pxi`. What goes through: `passing.pxi`, `invalidating.pxi`.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -54,6 +54,9 @@ from fastgate._core.delivery.cache.directives cimport (
 from fastgate._core.delivery.cache.freshness cimport (
     BYPASSED,
     NO_OBSTACLE,
+    OF_EXPIRES,
+    OF_MAX_AGE,
+    OF_S_MAXAGE,
     USE_FRESH,
     USE_STALE,
     USE_WHILE_REVALIDATING,
@@ -196,7 +199,9 @@ from fastgate._core.memory.cache.cache_store cimport (
     retry_at,
     set_retry_at,
     still,
+    throw_out,
     touch,
+    was_thrown_out,
 )
 from fastgate._core.memory.cache.cache_store cimport put as put_object
 from fastgate._core.memory.cache.flights cimport (
@@ -216,11 +221,14 @@ from fastgate._core.memory.cache.purges cimport PURGED_NOT, TAG_GROUP, TAG_URI, 
 
 cdef extern from "memory/atomics.h" nogil:
     uint64_t boottime_ms()
+    uint64_t atomic_load_acquire(const uint64_t* word)
 
 cdef enum:
     COPIED = 16384                     # bytes of a body that are copied instead of pinned
     MOST_TURNS = 3                     # how often a request is looked up anew because what it found had gone
     MAX_HEAD = 65536
+    MOST_LENGTH = 1000000000000000     # bytes of a body
+    VERSION_KEPT = 86400000            # milliseconds for which what was made of a body is kept
     BEYOND = 4                         # times `max_object`: how long a body may become that others read along
 
 cdef int asked_for[9]                  # what a request counts as that is sent on, by `Forwarded`
@@ -234,6 +242,7 @@ answered_as[:] = [
 ]
 
 include "fetch.pxi"
+include "passing.pxi"
 include "validating.pxi"
 include "serving.pxi"
 include "invalidating.pxi"
@@ -245,10 +254,56 @@ cdef class Visit(Lookup):
         self.mode = NOTHING
         self.stale = self.collapsed = False
         self.turns = 0
+        self.number = 0
+        self.tapped = None
         self.key = None
         self.fetch = None
         self.reader = None
         self.follower = None
+
+
+    cdef bint keeps_versions(self) noexcept:
+        return self.number != 0
+
+    cdef bytes version(self, bytes name):
+        cdef Store* s = self.cache.store
+        cdef View view
+        cdef bytes body
+        put_version_key(self, name)
+        if not look(
+            s, hash_key(s, self.cache.key.data, self.cache.key.length), self.cache.key.data, self.cache.key.length,
+            boottime_ms(), &view
+        ):
+            return None
+        body = PyBytes_FromStringAndSize(NULL, view.record.body_length)
+        if not copy_body(s, &view, 0, PyBytes_AS_STRING(body), view.record.body_length):
+            return None
+        touch(s, &view)
+        return body
+
+    cdef int keep_version(self, bytes name, bytes body) except -1:
+        cdef Store* s = self.cache.store
+        cdef Entry entry
+        memset(&entry, 0, sizeof(Entry))
+        put_version_key(self, name)
+        entry.key = self.cache.key.data
+        entry.key_length = <uint32_t>self.cache.key.length
+        entry.hash = hash_key(s, entry.key, entry.key_length)
+        entry.body = PyBytes_AS_STRING(body)
+        entry.body_length = <uint32_t>PyBytes_GET_SIZE(body)
+        entry.dies = boottime_ms() + VERSION_KEPT
+        put_object(s, &entry, boottime_ms())
+        return 0
+
+
+cdef int put_version_key(Visit v, bytes name) except -1:
+    """The key of a version: the number of the answer, which no other one has, and the name. No key of an answer begins
+    with 0.
+    """
+    v.cache.key.length = 0
+    put(&v.cache.key, b"\0", 1)
+    put(&v.cache.key, &v.number, sizeof(uint64_t))
+    return put_bytes(&v.cache.key, name)
 
 
 cdef Visit visit_of(Exchange x):
@@ -290,11 +345,13 @@ cdef class Cached(Around):
     cdef int begin(self, Exchange x) except -1:
         cdef Visit v = visit_of(x)
         v.result = CACHE_BYPASS
-        drop_fields(x.request, self.rules.drop)
+        drop_fields(x.request, self.rules)
         v.method = self.rules.method_kind(x.request)
         if x.upgrading:
             return self.pass_by(x, v, FWD_BYPASS)
         if v.method >= PASSES_BY:
+            if v.method == INVALIDATES and is_post(x.request):
+                expect_post(self, x, v)
             return self.pass_by(x, v, FWD_METHOD)
         if v.method == WITH_BODY:
             if x.body_lost or x.body_kept > self.rules.max_key_body \
@@ -382,8 +439,12 @@ cdef class Cached(Around):
 
     cdef int answered(self, Exchange x, bytes piece, bint last) except -1:
         cdef Fetch f = fetch_of(x)
+        cdef Visit v
         if f is None:
-            self.passed_on(x, visit_of(x))
+            v = visit_of(x)
+            self.passed_on(x, v)
+            if v.tapped is not None:
+                tap(self, x, v, piece, last)
             return self.tell_answered(x, piece, last)
         try:
             return fetched_head(self, f, x, piece, last)
@@ -393,6 +454,8 @@ cdef class Cached(Around):
     cdef int piece(self, Exchange x, bytes piece, bint last) except -1:
         cdef Fetch f = fetch_of(x)
         if f is None:
+            if visit_of(x).tapped is not None:
+                tap(self, x, visit_of(x), piece, last)
             return self.tell_piece(x, piece, last)
         try:
             return take_piece(self, f, x, piece, last)
@@ -414,7 +477,9 @@ cdef class Cached(Around):
         if status < 200:
             return 0
         if v.method == INVALIDATES and status < 400:
-            invalidate(self.aside, x, self.cache, self.rules)
+            answer_to_post(self, x, v)
+        elif v.result == CACHE_MISS and v.wishes and (status == 304 or status == 206) and not x.is_head:
+            hint_of(self, x, v)
         elif x.is_head and status == 200 and v.result == CACHE_MISS:
             freshen_by_head(self, x, v)
         if not self.rules.cache_status:
@@ -435,8 +500,7 @@ cdef class Cached(Around):
         cdef int use = USE_FRESH
         v.now = <int64_t>boottime_ms()
         v.stale = False
-        v.facts = request_facts(rules, x.request, x.identity is not None, forwards_credential(x, self.credentials))
-        if v.facts & BYPASSED:
+        if PyTuple_GET_SIZE(rules.bypass) and request_facts(rules, x.request, False, False) & BYPASSED:
             return self.pass_by(x, v, FWD_BYPASS)
         v.wishes = wishes(x.request)
         if v.wishes & HAS_ORIGIN_CONDITION:
@@ -467,8 +531,8 @@ cdef class Cached(Around):
             v.forwarded = FWD_VARY_MISS if found == NO_VARIANT else FWD_MISS if found == PURGED else FWD_URI_MISS
         if only_if_cached(rules, &v.asked):
             return self.tell_failed(x, NOT_CACHED)
-        if x.is_head or (not v.stale and v.wishes):
-            # What such a request gets may be a part, or say that nothing has changed.
+        if x.is_head or (not v.stale and v.wishes and not was_thrown_out(cache.store, v.hash)):
+            # What such a request gets may be a part, or say that nothing has changed: see `hint_of`.
             return self.pass_by(x, v, v.forwarded)
         if rules.honors == HONOR_BOTH and v.asked.words & NO_STORE:
             return self.pass_by(x, v, v.forwarded)
@@ -659,12 +723,13 @@ cdef int64_t body_end(Head head, const View* view) noexcept:
     return head.content_length if head.content_length >= 0 else -1
 
 
-cdef int drop_fields(Head request, tuple names) except -1:
+cdef int drop_fields(Head request, CacheRules rules) except -1:
     """Fields that the upstream of a cached route does not get."""
+    cdef Field* field
     cdef int i
-    if PyTuple_GET_SIZE(names) == 0:
-        return 0
     for i in range(request.count):
-        if has_name(names, request.p + request.fields[i].name, request.fields[i].name_length):
-            request.fields[i].flags |= DROPPED
+        field = &request.fields[i]
+        if rules.drop_lengths >> min(field.name_length, <int>63) & 1 \
+                and has_name(rules.drop, request.p + field.name, field.name_length):
+            field.flags |= DROPPED
     return 0

@@ -94,6 +94,10 @@ cdef int fetch_of_view(Cached by, Fetch f, const View* stale) except -1:
     return 0
 
 
+cdef inline uint32_t facts_of(Cached by, Exchange x) noexcept:
+    return request_facts(by.rules, x.request, x.identity is not None, forwards_credential(x, by.credentials))
+
+
 cdef int start_fetch(
     Cached by, Exchange x, Visit v, const Ticket* ticket, uint64_t number, const View* stale, bint background
 ) except -1:
@@ -104,7 +108,7 @@ cdef int start_fetch(
     f.hash = v.hash
     f.primary_length = v.primary_length
     f.method = v.method
-    f.facts = v.facts
+    f.facts = facts_of(by, x)
     f.asked = v.asked
     f.forwarded = v.forwarded
     f.number = number
@@ -363,7 +367,8 @@ cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) 
             by.cache.flights.answered(&f.ticket, place, f.size)
         elif lands(f):
             by.cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
-    if f.patron is None:
+    if f.patron is None or v.wishes:
+        # For a part of it the whole is awaited.
         return 0
     reader = PatronReader.__new__(PatronReader)
     if not reader.set_out(by.cache, by.counts, &f.filling.view, 0, body_end(copy.response, &f.filling.view)):
@@ -429,16 +434,36 @@ cdef int take_piece(Cached by, Fetch f, Exchange copy, bytes piece, bint last) e
         by.cache.flights.fill(&f.ticket, f.filling.filled)
     reader = f.reader
     if last:
+        if reader is None and f.patron is not None:
+            return give_part(by, f, copy)
         end_fetch(f, copy, OK)
     return reader.go() if reader is not None else 0
+
+
+cdef int give_part(Cached by, Fetch f, Exchange copy) except -1:
+    """The whole is stored, of which the patron wants a part, or to know whether it has changed."""
+    cdef Visit v = f.visit
+    cdef Exchange x = take_patron(f)
+    end_fetch(f, copy, OK)
+    v.mode = NOTHING
+    v.turns += 1
+    return by.look_up(x, v) if v.turns <= MOST_TURNS else by.pass_by(x, v, v.forwarded)
 
 
 cdef int not_stored(Cached by, Fetch f, Exchange copy, bytes piece, bint last) except -1:
     """The store is full, or the body longer than it may be: the patron gets the rest past the store."""
     cdef PatronReader reader = <PatronReader>f.reader
+    cdef Exchange x
+    cdef Visit v
     if lands(f):
         by.cache.flights.fail(&f.ticket, RESPONSE_CUT)
     abandon(by.cache.store, &f.filling)
+    if reader is None and f.patron is not None:
+        # It has nothing yet, and asks by itself.
+        v = f.visit
+        x = take_patron(f)
+        end_fetch(f, copy, STOPPED)
+        return by.pass_by(x, v, v.forwarded)
     if reader is None or f.patron is None:
         return end_fetch(f, copy, STOPPED)
     f.unsent = [piece]
@@ -518,8 +543,11 @@ cdef int fetch_fails(Cached by, Fetch f, Exchange copy, int cause) except -1:
     if f.filling.active:
         by.counts[ROUTE_FETCHES_ABANDONED] += 1
         abandon(by.cache.store, &f.filling)
+        x = take_patron(f) if reader is None else None
         end_fetch(f, copy, cause)
-        return reader.go() if reader is not None else 0
+        if reader is not None:
+            return reader.go()
+        return by.tell_failed(x, cause) if x is not None else 0
     if f.stored is not None and spared(by, f, 0):
         return end_fetch(f, copy, cause)
     x = take_patron(f)

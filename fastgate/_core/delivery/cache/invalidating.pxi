@@ -5,21 +5,24 @@ cdef int invalidate(Lookup l, Exchange x, WorkerCache cache, CacheRules rules) e
     """Removes what is stored of the request's address, and of those that the answer names within its origin (RFC 9111
     section 4.4), whichever route has stored it; and of the groups that it names (RFC 9875 section 2.2).
 
-    ``rules`` None: the route does not cache. Nothing is written for an address that nobody has asked for.
+    ``rules`` None: the route does not cache. Nothing is written for an address that nobody has asked for. How many
+    purges that were.
     """
     cdef Purges purges = cache.purges
+    cdef int count = 0
     cdef Buffer* address = &cache.address
     cdef Tags groups
     cdef Py_ssize_t origin
     cdef uint64_t tag
     cdef int i
-    changed_address(l, x, cache, rules, True)
-    changed_address(l, x, cache, rules, False)
-    if rules is not None:
-        changed_address(l, x, cache, None, False)
+    if x.forward_path is not None:
+        count += changed_address(l, x, cache, rules, True)
+    if rules is not None and (rules.filters_query or rules.sort):
+        count += changed_address(l, x, cache, None, False)
+    count += changed_address(l, x, cache, rules, False)
     origin = l.path_at
-    changed_location(cache, x, b"location", 8, origin)
-    changed_location(cache, x, b"content-location", 16, origin)
+    count += changed_location(cache, x, b"location", 8, origin)
+    count += changed_location(cache, x, b"content-location", 16, origin)
     groups.count = 0
     read_groups(x.response, b"cache-group-invalidation", 24, &groups)
     for i in range(groups.count):
@@ -29,13 +32,12 @@ cdef int invalidate(Lookup l, Exchange x, WorkerCache cache, CacheRules rules) e
         put_tag(&cache.lines, &groups.tag[i])
         tag = purges.tag_of(TAG_GROUP, cache.lines.data, cache.lines.length)
         purges.write_tag(tag, False)
-    return 0
+    return count + groups.count
 
 
 cdef int changed_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1:
     make_address(l, x, cache, rules, forwarded)
-    cache.purges.changed(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
-    return 0
+    return cache.purges.changed(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
 
 
 cdef int changed_location(
@@ -54,8 +56,9 @@ cdef int changed_location(
     if target is None:
         return 0
     target = whole[:origin] + target
-    cache.purges.changed(cache.purges.tag_of(TAG_URI, PyBytes_AS_STRING(target), PyBytes_GET_SIZE(target)))
-    return 0
+    if target == whole:
+        return 0
+    return cache.purges.changed(cache.purges.tag_of(TAG_URI, PyBytes_AS_STRING(target), PyBytes_GET_SIZE(target)))
 
 
 cdef class Invalidating(Around):

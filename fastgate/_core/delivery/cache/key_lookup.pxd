@@ -26,7 +26,6 @@ cdef enum LookedUp:
 cdef class Lookup(CacheFacts):
     """What the cache knows of a request."""
     cdef int method                    # MethodKind
-    cdef uint32_t facts                # RequestFacts
     cdef int wishes                    # Wish
     cdef Directives asked
     cdef int64_t now                   # CLOCK_BOOTTIME in ms, when it was looked up

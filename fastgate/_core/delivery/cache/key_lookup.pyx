@@ -38,7 +38,7 @@ from fastgate._core.delivery.cache.vary cimport VaryNames, read_record
 from fastgate._core.exchange.cache_result cimport CACHE_NOTHING, CacheFacts
 from fastgate._core.exchange.exchange cimport Exchange, Peer
 from fastgate._core.exchange.field_values cimport edited_host
-from fastgate._core.exchange.head cimport DROPPED, Head, same
+from fastgate._core.exchange.head cimport AUTHORIZATION, DROPPED, Head, same
 from fastgate._core.exchange.head_index cimport HeadIndex, FieldIndex
 from fastgate._core.exchange.hops cimport Hops
 from fastgate._core.exchange.identity cimport Identity
@@ -96,7 +96,7 @@ cdef struct Origin:
     Text port
 
 
-cdef int read_origin(Lookup l, Exchange x, Origin* origin) except -1:
+cdef int read_origin(Lookup l, Exchange x, WorkerCache cache, Origin* origin) except -1:
     """Scheme, host and port as the upstream is told them: see `request_fields`."""
     cdef Peer peer = x.client.peer
     cdef Hops hops = <Hops>x.hops
@@ -104,12 +104,7 @@ cdef int read_origin(Lookup l, Exchange x, Origin* origin) except -1:
     if hops is None or (hops.scheme is None and hops.host is None and hops.port is None):
         set_bytes(&origin.scheme, peer.scheme)
         set_text(&origin.host, x.host, x.host_length)
-        if peer.local_port:
-            port = b"%d" % peer.local_port
-            keep(l, port)
-            set_bytes(&origin.port, port)
-        else:
-            set_bytes(&origin.port, None)
+        set_bytes(&origin.port, port_text(cache, peer.local_port))
         return 0
     set_bytes(&origin.scheme, hops.scheme if hops.scheme is not None else peer.scheme)
     if hops.host is not None:
@@ -120,20 +115,30 @@ cdef int read_origin(Lookup l, Exchange x, Origin* origin) except -1:
     if port is None and (hops.scheme is not None or hops.host is not None):
         host = hops.host if hops.host is not None else x.host[:x.host_length]
         port = port_of(host, hops.scheme if hops.scheme is not None else peer.scheme)
-    if port is None and peer.local_port:
-        port = b"%d" % peer.local_port
     if port is not None:
         keep(l, port)
-    set_bytes(&origin.port, port)
+    set_bytes(&origin.port, port if port is not None else port_text(cache, peer.local_port))
     return 0
+
+
+cdef bytes port_text(WorkerCache cache, int port):
+    """A port as text; None: there is none. The worker keeps the last one."""
+    if port == 0:
+        return None
+    if cache.port != port:
+        cache.port = port
+        cache.port_text = b"%d" % port
+    return cache.port_text
 
 
 cdef bint forwards_credential(Exchange x, tuple credentials) noexcept:
     """Whether the upstream sees one of these fields, lower-case names, or Authorization."""
     cdef Head head = x.request
     cdef bytes name
-    cdef int line = next_line(head, b"authorization", 13, 0)
+    cdef int line = -1
     cdef Py_ssize_t i
+    if head.seen & <uint32_t>1 << AUTHORIZATION:
+        line = next_line(head, b"authorization", 13, 0)
     if line >= 0 and not head.fields[line].flags & DROPPED:
         return True
     for i in range(PyTuple_GET_SIZE(credentials)):
@@ -211,7 +216,7 @@ cdef int make_key(
     cdef bytes value
     cdef Py_ssize_t i
     cdef int line
-    read_origin(l, x, &origin)
+    read_origin(l, x, cache, &origin)
     facts.route = <const unsigned char*>PyBytes_AS_STRING(namespace)
     set_bytes(&facts.upstream, upstream)
     facts.scheme = origin.scheme
@@ -286,7 +291,7 @@ cdef int make_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules,
     cdef Py_ssize_t size, end
     cdef const unsigned char* port
     cdef bint https
-    read_origin(l, x, &origin)
+    read_origin(l, x, cache, &origin)
     buffer.length = 0
     put(buffer, origin.scheme.p, origin.scheme.length)
     put(buffer, b"://", 3)

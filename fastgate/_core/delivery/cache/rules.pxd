@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastgate._core.exchange.head cimport Head
 
@@ -56,6 +56,7 @@ cdef class CacheRules:
     cdef readonly tuple patterns       # bytes
     cdef readonly bint sort
     cdef readonly tuple drop           # bytes, names in lower case
+    cdef uint64_t drop_lengths         # a bit for each length that one of them has, the last for 63 and more
     cdef readonly tuple vary           # bytes, names in lower case, in order
     cdef readonly tuple vary_except    # the same
     cdef readonly tuple targeted       # the same, in the order of preference

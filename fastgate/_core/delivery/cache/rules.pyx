@@ -127,6 +127,8 @@ cdef class CacheRules:
             raise ValueError("bypass: only header:NAME and cookie:NAME are possible here")
         self._set_query(query or {})
         self.drop = tuple([_field_name("drop", name) for name in drop])
+        for name in self.drop:
+            self.drop_lengths |= <uint64_t>1 << min(<int>len(name), 63)
         self.vary = tuple(sorted({_field_name("vary", name) for name in vary}))
         self.vary_except = tuple(sorted({_field_name("vary_except", name) for name in vary_except}))
         for name in (b"cookie", b"authorization", b"accept-encoding"):

@@ -144,6 +144,9 @@ cdef int serve_body(Cached by, Exchange x, Visit v, const View* view, uint32_t f
     cdef bytes piece
     cdef Reader reader
     by.counts[answered_as[v.result]] += 1
+    if size == view.record.body_length and x.response.status != 206:
+        v.number = view.record.number
+        v.cache = by.cache
     if x.is_head or size <= 0:
         v.mode = NOTHING
         x.given_by = CACHE_ANSWERED

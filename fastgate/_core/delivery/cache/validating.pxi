@@ -102,7 +102,7 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
         return 0
     merged.content_length = view.record.body_length
     moments_of(f, &moments)
-    judge(by.rules, PLAIN_GET, v.facts, &v.asked, merged, x.response, &moments, &judged)
+    judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, merged, x.response, &moments, &judged)
     if judged.obstacle != NO_OBSTACLE:
         remove_this(cache.store, &view)
     elif entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received):

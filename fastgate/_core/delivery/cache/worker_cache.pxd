@@ -16,6 +16,8 @@ cdef class WorkerCache:
     cdef Store* store                  # of ``memory``
     cdef readonly int flying           # fetches of this worker that others may wait for
     cdef int64_t copied                # bytes of bodies that were copied so that their pins could be given back
+    cdef int port                      # the port that `port_text` is
+    cdef bytes port_text
     # scratch, each for one thing, as what is made of one goes into another
     cdef Buffer key
     cdef Buffer query

@@ -156,6 +156,9 @@ cdef void recover_slot(Store* s, int slot) noexcept nogil
 # One more use of what was found.
 cdef void touch(Store* s, const View* view) noexcept nogil
 cdef bint pin(Store* s, const View* view) noexcept nogil
+# Notes a key as one that was thrown out a short while ago, and whether it is.
+cdef void throw_out(Store* s, uint64_t hash) noexcept nogil
+cdef bint was_thrown_out(Store* s, uint64_t hash) noexcept nogil
 cdef void unpin(Store* s, const View* view) noexcept nogil
 cdef bint pin_segment(Store* s, uint32_t segment, uint64_t generation) noexcept nogil
 cdef void unpin_segment(Store* s, uint32_t segment) noexcept nogil

@@ -1,0 +1,149 @@
+# Answers that go through and still say something of what is stored, or could be. Part of cached.pyx.
+
+
+cdef int hint_of(Cached by, Exchange x, Visit v) except -1:
+    """A 304 or a part went to a client whose request the store could not answer. If the whole may be stored, the next
+    one asks for that: clients with caches of their own, and players that ask for ranges only, would keep this one empty.
+    """
+    cdef Head head = x.response
+    cdef Moments moments
+    cdef Judgement judged
+    cdef int status = head.status
+    cdef int64_t length = head.content_length
+    cdef int64_t total = whole_length(head) if status == 206 else 0
+    if total < 0:
+        return 0
+    moments.wall = <int64_t>time(NULL)
+    moments.asked = moments.received = <int64_t>boottime_ms()
+    head.status = 200
+    head.content_length = total
+    judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, head, head, &moments, &judged)
+    head.status = status
+    head.content_length = length
+    if judged.obstacle == NO_OBSTACLE and judged.freshness.fresh_until > moments.received:
+        throw_out(by.cache.store, v.hash)
+    return 0
+
+
+cdef int64_t whole_length(Head head) noexcept:
+    """The length of the whole, as a part says it (RFC 9110 section 14.4); -1: it does not."""
+    cdef int line = next_line(head, b"content-range", 13, 0)
+    cdef const unsigned char* p
+    cdef int64_t total = -1
+    cdef uint32_t i
+    if line < 0:
+        return -1
+    p = head.p + head.fields[line].value
+    for i in range(head.fields[line].value_length):
+        if p[i] == c"/":
+            total = 0
+        elif total >= 0:
+            if not 48 <= p[i] <= 57 or total > MOST_LENGTH:
+                return -1
+            total = total * 10 + p[i] - 48
+    return total
+
+
+# -- answers to POST that are stored for GET (RFC 9110 section 9.3.3)
+
+
+cdef int expect_post(Cached by, Exchange x, Visit v) except -1:
+    """Before a POST is sent: what purges there were, and that its address has been asked for."""
+    cdef uint64_t tags[OWN_TAGS]
+    own_tags(v, x, by.cache, by.rules, by.route, tags)
+    v.number = by.cache.purges.sent(tags[0])
+    if x.forward_path is not None:
+        by.cache.purges.sent(tags[1])
+    v.now = <int64_t>boottime_ms()
+    return 0
+
+
+cdef bint is_post(Head request) noexcept:
+    return exactly(request.p + request.method.start, request.method.length, b"POST", 4)
+
+
+cdef int answer_to_post(Cached by, Exchange x, Visit v) except -1:
+    """The answer to an unsafe request: removes what is stored of its address; of a POST it may be what GET gets."""
+    cdef Purges purges = by.cache.purges
+    cdef uint64_t tags[OWN_TAGS]
+    cdef uint64_t before, checked
+    cdef uint64_t asked = v.number
+    cdef int count, removed
+    cdef bint stored = False
+    v.number = 0
+    if is_post(x.request) and x.response.status == 200 and is_own_location(by, x, v) and may_be_stored(by, x, v):
+        count = own_tags(v, x, by.cache, by.rules, by.route, tags)
+        checked = asked
+        stored = purges.compare(
+            asked, &checked, tags, count, <const unsigned char*>by.cache.address.data, by.cache.address.length, v.path_at
+        ) == PURGED_NOT
+    before = atomic_load_acquire(&purges.head.number)
+    removed = invalidate(by.aside, x, by.cache, by.rules)
+    if stored and atomic_load_acquire(&purges.head.number) == before + <uint64_t>removed:
+        # No purge but those of this answer itself came since it was asked for.
+        v.tapped = []
+        v.tapped_size = 0
+        v.tap_number = before + <uint64_t>removed
+    return 0
+
+
+cdef bint is_own_location(Cached by, Exchange x, Visit v) except -1:
+    """Whether Content-Location is the address of the request."""
+    cdef bytes whole, scheme, host, mark
+    cdef int line = next_line(x.response, b"content-location", 16, 0)
+    if line < 0:
+        return False
+    make_address(v, x, by.cache, None, False)
+    whole = by.cache.address.data[:by.cache.address.length]
+    scheme, mark, host = whole[:v.path_at].partition(b"://")
+    return target_of(scheme, host, whole[v.path_at:], x.response.value_of(line)) == whole[v.path_at:]
+
+
+cdef bint may_be_stored(Cached by, Exchange x, Visit v) except -1:
+    cdef Moments moments
+    cdef Judgement judged
+    moments.wall = <int64_t>time(NULL)
+    moments.asked = v.now
+    moments.received = <int64_t>boottime_ms()
+    read_request_directives(x.request, &v.asked)
+    judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, x.response, x.response, &moments, &judged)
+    return judged.obstacle == NO_OBSTACLE and (
+        judged.rule == OF_S_MAXAGE or judged.rule == OF_MAX_AGE or judged.rule == OF_EXPIRES
+    )
+
+
+cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
+    """A piece of such an answer on its way to the client; with the last one all of it is stored."""
+    cdef Moments moments
+    cdef Judgement judged
+    cdef Entry entry
+    cdef Fetch f
+    cdef bytes body
+    if piece is not None:
+        v.tapped.append(piece)
+        v.tapped_size += PyBytes_GET_SIZE(piece)
+    if v.tapped_size > by.rules.max_object:
+        v.tapped = None
+        return 0
+    if not last:
+        return 0
+    body = b"".join(v.tapped)
+    v.tapped = None
+    if x.response.content_length >= 0 and x.response.content_length != PyBytes_GET_SIZE(body):
+        return 0
+    v.method = PLAIN_GET
+    make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
+    f = Fetch.__new__(Fetch)
+    f.key = PyBytes_FromStringAndSize(by.cache.key.data, by.cache.key.length)
+    f.primary_length = v.primary_length
+    f.copy = x
+    f.number = v.tap_number
+    f.asked_at = v.now
+    moments_of(f, &moments)
+    judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, x.response, x.response, &moments, &judged)
+    if judged.obstacle == NO_OBSTACLE \
+            and entry_of(by, f, x.response, &judged, &entry, PyBytes_GET_SIZE(body), moments.received):
+        entry.body = PyBytes_AS_STRING(body)
+        by.counts[ROUTE_STORED] += put_object(by.cache.store, &entry, <uint64_t>moments.received)
+    f.copy = None
+    return 0
