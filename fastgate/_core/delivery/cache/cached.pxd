@@ -31,6 +31,7 @@ cdef class Visit(Lookup):
     cdef int turns                     # how often it was looked up anew
     cdef uint64_t number               # of the stored answer whose whole body is sent; 0: it is not
     cdef list tapped                   # pieces of an answer that is stored when it is whole; None: it is not
+    cdef Head tapped_head
     cdef int64_t tapped_size
     cdef uint64_t tap_number           # of purges, for that
     cdef WorkerCache cache             # where that is

@@ -255,7 +255,7 @@ cdef class Visit(Lookup):
         self.stale = self.collapsed = False
         self.turns = 0
         self.number = 0
-        self.tapped = None
+        self.tapped = self.tapped_head = None
         self.key = None
         self.fetch = None
         self.reader = None

@@ -82,6 +82,8 @@ cdef int answer_to_post(Cached by, Exchange x, Visit v) except -1:
     if stored and atomic_load_acquire(&purges.head.number) == before + <uint64_t>removed:
         # No purge but those of this answer itself came since it was asked for.
         v.tapped = []
+        v.tapped_head = Head.__new__(Head)
+        v.tapped_head.copy(x.response)
         v.tapped_size = 0
         v.tap_number = before + <uint64_t>removed
     return 0
@@ -129,7 +131,7 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
         return 0
     body = b"".join(v.tapped)
     v.tapped = None
-    if x.response.content_length >= 0 and x.response.content_length != PyBytes_GET_SIZE(body):
+    if v.tapped_head.content_length >= 0 and v.tapped_head.content_length != PyBytes_GET_SIZE(body):
         return 0
     v.method = PLAIN_GET
     make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
@@ -140,10 +142,11 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
     f.number = v.tap_number
     f.asked_at = v.now
     moments_of(f, &moments)
-    judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, x.response, x.response, &moments, &judged)
+    judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, v.tapped_head, v.tapped_head, &moments, &judged)
     if judged.obstacle == NO_OBSTACLE \
-            and entry_of(by, f, x.response, &judged, &entry, PyBytes_GET_SIZE(body), moments.received):
+            and entry_of(by, f, v.tapped_head, &judged, &entry, PyBytes_GET_SIZE(body), moments.received):
         entry.body = PyBytes_AS_STRING(body)
         by.counts[ROUTE_STORED] += put_object(by.cache.store, &entry, <uint64_t>moments.received)
     f.copy = None
+    v.tapped_head = None
     return 0
