@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "Run a gateway.",
     "reload": "Reload the configuration file of a running gateway.",
     "maintenance": "Close and reopen routes of a running gateway.",
+    "cache": "Purge, count and find answers in the cache of a running gateway.",
     "status": "Show the state of a running gateway and its workers.",
     "demo": "Run a gateway with a built-in upstream and requests to try.",
     "check": "Check a configuration and list every error and warning.",

@@ -30,7 +30,7 @@ def check(config: str | None, strict: bool) -> None:
     from fastgate.policies.chain import find_warnings
 
     loaded, document = read(config)
-    problems = check_files(loaded)
+    problems = check_files(loaded) + _check_memory(loaded)
     known = {render_path(keys) for keys, _ in problems}
     found, said = _open_everything(loaded)
     problems += [(parse_path(each.path), each.message) for each in found if each.path not in known]
@@ -46,6 +46,17 @@ def check(config: str | None, strict: bool) -> None:
     click.echo(f"{document.source} is valid: {', '.join(counts)}")
     if warnings and strict:
         sys.exit(1)
+
+
+def _check_memory(config: "GatewayConfig") -> "list[Finding]":
+    """Whether the memory of the response cache is enough for as many workers as would start on this machine."""
+    from fastgate.config.errors import parse_path
+    from fastgate.server.cpus import usable_cpus
+    from fastgate.state.cache_memory import cache_problems
+
+    workers = config.gateway.workers
+    found = cache_problems(config, usable_cpus() if workers == "auto" else workers)
+    return [(parse_path(each.path), each.message) for each in found]
 
 
 def _open_everything(config: "GatewayConfig") -> "tuple[list[Problem], list[Finding]]":

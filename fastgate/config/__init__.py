@@ -22,7 +22,7 @@ from fastgate.config.schema.retry import Hedge, Retry
 from fastgate.config.schema.routes import Defaults, Route, Timeouts
 from fastgate.config.schema.security_headers import SecurityHeaders
 from fastgate.config.schema.split import Split
-from fastgate.config.schema.state import State
+from fastgate.config.schema.state import CacheTable, State
 from fastgate.config.schema.upstreams import (
     DNS,
     ActiveHealth,
@@ -49,8 +49,7 @@ __all__ = [
     "AuthRule",
     "BodySchema",
     "Breaker",
-    "Cache",
-    "CacheQuery",
+    "CacheTable",
     "Certificate",
     "Concurrency",
     "ConfigError",

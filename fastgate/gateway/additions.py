@@ -33,7 +33,7 @@ class RouteContext(NamedTuple):
     auth: Mapping[str, Method]
     """The ways to find out who asks, by the names of their tables in ``[auth]``."""
     cache: "Callable[[], WorkerCache]"
-    """The response cache of the host; the first call opens it."""
+    """Opens the response cache of this worker, when a route first asks for it; the same object after that."""
 
 
 class Additions(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.pools import Plan, Pools
 from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.runtime import Compiled, compile_runtime
+from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.state.store import Store
 from fastgate.upstreams.lookup import require_dnspython
@@ -53,13 +54,14 @@ async def build(
     times: Region,
     pools: Pools,
     subscribers: Subscribers,
+    cache: "Callable[[], WorkerCache]",
     renew: Renew,
     cooperative: Cooperative,
     cache: "Callable[[], WorkerCache]",
 ) -> Built:
     """Opens and compiles everything. Raises ConfigError with all that is wrong; nothing of it stays then.
 
-    ``cache`` opens the response cache, and is called if a route has one.
+    ``cache`` opens the response cache, for routes that use it.
     """
     problems: list[Problem] = []
     plugins = renew(config.plugins, problems)
@@ -69,7 +71,7 @@ async def build(
     plan = await pools.plan(config.upstreams, cooperative, problems)
     try:
         compiled = await compile_runtime(
-            config, engine, store, times, plan.pools, plugins.policies, subscribers, cooperative, problems, cache
+            config, engine, store, times, plan.pools, plugins.policies, subscribers, cache, cooperative, problems
         )
         if problems:
             close(compiled)
@@ -107,7 +109,7 @@ async def find_problems(config: GatewayConfig) -> list[Problem]:
     store = SharedMemoryStore(segment, 0)
     pools = Pools(engine, store, segment.region("events"), 1, {})
     subscribers = Subscribers(duties.DUTIES, lambda *_: None)
-    cache = PrivateCache()
+    memory = CacheMemory.private()
     try:
         built = await build(
             config,
@@ -116,16 +118,16 @@ async def find_problems(config: GatewayConfig) -> list[Problem]:
             segment.region("plugins"),
             pools,
             subscribers,
+            lambda: memory.open(0),
             Plugins().outlined,
             Cooperative(),
-            cache.open,
         )
+        close(built.compiled)
+        pools.forget(built.plan)
     except ConfigError as error:
         return error.problems
     finally:
-        cache.close()
-    close(built.compiled)
-    pools.forget(built.plan)
+        memory.close()
     return []
 
 

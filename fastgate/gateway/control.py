@@ -11,6 +11,7 @@ from fastgate.gateway.duties.contract import Duty
 from fastgate.gateway.duties.dispatch import Duties, Subscribers
 from fastgate.gateway.listeners import Listener
 from fastgate.gateway.listening_sockets import open_listening
+from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.state.store import Store
 
@@ -30,6 +31,8 @@ class ControlPlane(Protocol):
     segment: Segment
     store: Store
     """Where limits are counted."""
+    cache: CacheMemory
+    """The memory of the response cache; nothing of it is used before it is asked for."""
 
     def subscribe(self, subscribers: Subscribers) -> None:
         """From now on these are told what the duties tell; what is known already they are told now."""
@@ -67,7 +70,7 @@ class ControlPlane(Protocol):
 class LocalControl:
     """A gateway on its own: one slot, its own memory and sockets, no supervisor. Duties run in the gateway's loop.
 
-    ``duties`` are those that it runs; None: all.
+    ``duties`` are those that it runs; None: all. Raises ConfigError for memory that is too small.
     """
 
     def __init__(self, config: GatewayConfig, *, duties: Sequence[type[Duty]] | None = None) -> None:
@@ -79,6 +82,7 @@ class LocalControl:
         self.segment = make_segment(config, 1)
         self.segment.occupy(0)
         self.store: Store = SharedMemoryStore(self.segment, 0)
+        self.cache = CacheMemory.create(config, 1)
         self._kinds = duties
         self._duties: Duties | None = None
         self._subscribers: Subscribers | None = None

@@ -20,6 +20,7 @@ from fastgate.config import ConfigError, GatewayConfig
 from fastgate.config.check.changes import emptied
 from fastgate.gateway import duties
 from fastgate.gateway.building import Built, build, close, make_engine
+from fastgate.gateway.cache import GatewayCache
 from fastgate.gateway.control import ControlPlane, LocalControl
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties.dispatch import Subscribers
@@ -34,8 +35,10 @@ from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.proxy_protocol import HostPort
 from fastgate.gateway.runtime import Compiled
 from fastgate.observe.access_log import LogWriter
+from fastgate.state.cache_memory import CacheMemory
 
 if TYPE_CHECKING:
+    from fastgate._core.delivery.cache.worker_cache import WorkerCache
     from fastgate.gateway.tls import ServerTLS
 
 _log = logging.getLogger("fastgate")
@@ -82,6 +85,7 @@ class Gateway:
         self._watch: asyncio.Task[None] | None = None
         self._access_log: LogWriter | None = None
         self._observers: list[Observer] = []  # told of each exchange that is over, under every configuration
+        self._cached_by: WorkerCache | None = None
         self._closed = False
 
     # -- life
@@ -102,20 +106,24 @@ class Gateway:
         names = subscribers.of(TargetNames)
         pools = Pools(engine, control.store, segment.region("events"), control.slots, names.found)
         names.watch(pools.resolved)
-        built = await build(
-            config,
-            engine,
-            control.store,
-            segment.region("plugins"),
-            pools,
-            subscribers,
-            self._plugins.renewed,
-            Cooperative(),
-            self._cache.open,
-        )
+        try:
+            built = await build(
+                config,
+                engine,
+                control.store,
+                segment.region("plugins"),
+                pools,
+                subscribers,
+                self._open_cache,
+                self._plugins.renewed,
+                Cooperative(),
+            )
+        except BaseException:
+            self._close_cache()
+            raise
         plugins, self._tls, self._compiled = built.plugins, built.tls, built.compiled
         pools.use(built.plan)
-        _bound_connections(config, engine, pools)
+        _bound_connections(config, engine, pools, control.slots)
         if 0 < engine.max_connections < _FEW_CONNECTIONS and not config.gateway.max_connections:
             _log.warning("the limit of open files (ulimit -n) allows only %d connections", engine.max_connections)
         self._engine = engine
@@ -196,7 +204,7 @@ class Gateway:
         await shut_down(ending, self)
         await self._plugins.stop(self)
         self._plugins = Plugins()
-        self._cache.close()
+        self._close_cache()
         if self._access_log is not None:
             self._access_log.leave_loop()
             await asyncio.to_thread(self._access_log.close)
@@ -233,6 +241,7 @@ class Gateway:
             self._control.segment.region("plugins"),
             self._pools,
             self._subscribers,
+            self._open_cache,
             self._plugins.renewed,
             cooperative,
             self._cache.open,
@@ -257,7 +266,7 @@ class Gateway:
         self._prepared = None
         self._pools.use(plan)
         self._use(self._engine, self._compiled)
-        _bound_connections(self.config, self._engine, self._pools)
+        _bound_connections(self.config, self._engine, self._pools, self._control.slots)
         for listener in self._listeners:
             listener.use(self.config)
         ended = self._plugins.give_way(plugins)
@@ -317,6 +326,16 @@ class Gateway:
         await self.close()
 
     # -- what is asked of it
+
+    @property
+    def cache(self) -> GatewayCache:
+        """The response cache, for plugins: purges reach all workers. Before the start methods raise RuntimeError."""
+        return GatewayCache(self._cache_memory, lambda: self.config)
+
+    def _cache_memory(self) -> CacheMemory:
+        if self._control is None:
+            raise RuntimeError("the gateway does not run")
+        return self._control.cache
 
     @property
     def addresses(self) -> list[TCPAddress | str]:
@@ -384,6 +403,25 @@ class Gateway:
             self._access_log = LogWriter(settings.path, loop=engine.loop)
             self._observers.append(AccessLog(self._access_log, settings.format, settings.sample))
 
+    def _open_cache(self) -> "WorkerCache":
+        """The response cache, opened when a route first asks for it: from then on it is told of fetches elsewhere."""
+        control = self._control
+        assert control is not None
+        if self._cached_by is None:
+            self._cached_by = control.cache.open(control.slot)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(control.cache.wakers[control.slot], self._cached_by.woken)
+        return self._cached_by
+
+    def _close_cache(self) -> None:
+        """Gives the slot back. What is still pinned is given back by who waits for this process."""
+        control = self._control
+        if control is not None:
+            if self._cached_by is not None:
+                self._cached_by = None
+                asyncio.get_running_loop().remove_reader(control.cache.wakers[control.slot])
+            control.cache.close()
+
     def _use(self, engine: Engine, compiled: Compiled) -> None:
         compiled.runtime.observers = self._observers
         engine.use(compiled.runtime)
@@ -405,9 +443,12 @@ def _write_log(level: str, message: str, exception: BaseException | None = None)
     _log.log(_LEVELS[level], message, exc_info=exception)
 
 
-def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools) -> None:
-    """How many connections clients may have: never so many that no files are left for those to upstreams."""
-    wanted, possible = config.gateway.max_connections, _connections_possible(pools)
+def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools, slots: int) -> None:
+    """How many connections clients may have: never so many that no files are left for those to upstreams.
+
+    ``slots`` is the number of workers, for each of which every worker has a descriptor.
+    """
+    wanted, possible = config.gateway.max_connections, _connections_possible(pools, slots)
     if wanted > possible > 0:
         _log.warning(
             "gateway.max_connections is %d, but the limit of open files (ulimit -n) allows %d beside connections to "
@@ -420,10 +461,10 @@ def _bound_connections(config: GatewayConfig, engine: Engine, pools: Pools) -> N
     engine.max_per_client = config.gateway.max_connections_per_client
 
 
-def _connections_possible(pools: Pools) -> int:
+def _connections_possible(pools: Pools, slots: int) -> int:
     """How many client connections the limit of open files leaves beside those to upstreams, which get half at most."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return 0
     upstream = sum(pool.max_connections * len(pool.targets) for pool in pools)
-    return max(16, soft - _FILES_KEPT - min(upstream, soft // 2))
+    return max(16, soft - _FILES_KEPT - slots - min(upstream, soft // 2))

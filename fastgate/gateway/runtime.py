@@ -50,6 +50,7 @@ async def compile_runtime(
     pools: Mapping[str, Pool],
     policies: Mapping[str, Policy],
     subscribers: Subscribers,
+    cache: "Callable[[], WorkerCache]",
     cooperative: Cooperative,
     problems: list[Problem],
     cache: "Callable[[], WorkerCache]",

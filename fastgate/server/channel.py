@@ -8,6 +8,7 @@ Sending never blocks: what the peer does not take yet waits in a buffer, because
 other one being stopped.
 """
 
+import errno
 import os
 import socket
 from array import array
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HEAD = 5
 _READ = 262144
 _MAX_DESCRIPTORS = 250  # the kernel's limit is 253 (SCM_MAX_FD)
+_CROWDED = 0.05  # seconds until it tries again, when too many descriptors are under way
 _ANCILLARY = socket.CMSG_SPACE(253 * array("i").itemsize)
 
 Handler = Callable[[Message, list[int]], None]
@@ -69,6 +71,11 @@ class Channel:
         self._unsent.append((frame, [os.dup(each) for each in descriptors]))
         self._flush()
 
+    def send_all(self, message: Message, descriptors: Sequence[int]) -> None:
+        """Sends a message as often as it takes for all of these descriptors to travel with it, in their order."""
+        for begin in range(0, len(descriptors), _MAX_DESCRIPTORS):
+            self.send(message, descriptors[begin : begin + _MAX_DESCRIPTORS])
+
     def finish(self) -> None:
         """Delivers what a peer that is gone has still said, then closes this end."""
         while not self.closed:
@@ -104,7 +111,11 @@ class Channel:
                 sent = self.sock.sendmsg([data], rights, socket.MSG_DONTWAIT)
             except (BlockingIOError, InterruptedError):
                 break
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:
+                    # The kernel bounds what a user has under way (unix(7)); workers that start take theirs soon.
+                    self._wait_for_room()
+                    return
                 # The reading side notices that the peer is gone, after it read what the peer still said.
                 for _, left in self._unsent:
                     _close(left)
@@ -121,6 +132,14 @@ class Channel:
                 self._loop.add_writer(self.sock, self._flush)
             else:
                 self._loop.remove_writer(self.sock)
+
+    def _wait_for_room(self) -> None:
+        """Tries again a little later. Before there is a loop, `attach` does."""
+        if self._loop is not None and not self.closed:
+            if self._writing:
+                self._writing = False
+                self._loop.remove_writer(self.sock)
+            self._loop.call_later(_CROWDED, self._flush)
 
     def _readable(self) -> None:
         try:

@@ -6,9 +6,10 @@ from fastgate.config.errors import Problem
 
 
 class Start(Struct, tag=True, frozen=True):
-    """To a worker, first of all: who it is and what to run.
+    """To a worker, first of all: who it is and what to run. `Wakers` come next.
 
-    Its descriptors travel with it: the shared memory, then the listening socket of each address.
+    Its descriptors travel with it: the shared memory, the file of the response cache, then the listening socket of each
+    address.
     """
 
     slot: int
@@ -19,6 +20,10 @@ class Start(Struct, tag=True, frozen=True):
     python_path: str | None  # PYTHONPATH as the supervisor found it
     factory: str  # what to run, as "module:name"
     snapshots: dict[str, bytes] = {}  # of each duty by topic, as they are now
+
+
+class Wakers(Struct, tag=True, frozen=True):
+    """To a worker, right after `Start`, as often as it takes: an eventfd for each slot, in their order."""
 
 
 class Told(Struct, tag=True, frozen=True):
@@ -137,6 +142,7 @@ class Event(Struct, tag=True, frozen=True):
 
 ToWorker = (
     Start
+    | Wakers
     | Told
     | Drain
     | Close

@@ -1,4 +1,4 @@
-"""The control socket: ``fastgate reload``, ``maintenance`` and ``status`` talk to a running gateway over it.
+"""The control socket: ``fastgate reload``, ``maintenance``, ``cache`` and ``status`` talk to a running gateway over it.
 
 One connection, one request: a line of JSON with a ``command``, answered by a line of JSON with ``ok``. The
 socket lies in the run-time directory with mode 0600, and peers other than its user and root are turned away.
@@ -18,6 +18,9 @@ from fastgate.config import ConfigError
 from fastgate.server.operations import OperationError, Operations
 from fastgate.server.results import Maintained, Reloaded, Status
 from fastgate.server.run_dir import is_served, make_run_dir, peer_of, socket_path
+from fastgate.state.cache_look import Look
+from fastgate.state.cache_memory import CacheStats
+from fastgate.state.cache_purge import PurgeRequest
 
 Command = Callable[[dict[str, Any]], Awaitable[Struct | dict[str, Any]]]
 """Gets the request, and gives the fields of the answer; raises OperationError, or ConfigError for a refused reload."""
@@ -123,7 +126,26 @@ def commands(operations: Operations) -> dict[str, Command]:
         by = f"`fastgate maintenance {asked.action}`"
         return await operations.switch_maintenance(asked.action, asked.routes, asked.retry_after, by=by)
 
-    return {"reload": reload, "status": status, "drain": drain, "maintenance": maintenance}
+    async def purge(request: dict[str, Any]) -> dict[str, Any]:
+        asked = convert({name: value for name, value in request.items() if name != "command"}, PurgeRequest)
+        operations.purge(asked, by="an operator")
+        return {}
+
+    async def cache_stats(_: dict[str, Any]) -> CacheStats:
+        return operations.cache_stats()
+
+    async def look(request: dict[str, Any]) -> Look:
+        return await operations.look(convert(request, _Look).url)
+
+    return {
+        "reload": reload,
+        "status": status,
+        "drain": drain,
+        "maintenance": maintenance,
+        "purge": purge,
+        "cache_stats": cache_stats,
+        "look": look,
+    }
 
 
 class _Reload(Struct):
@@ -138,6 +160,12 @@ class _Maintenance(Struct):
     action: Literal["on", "off", "reset", "status"]
     routes: list[str] = []
     retry_after: float | None = None
+
+
+class _Look(Struct):
+    """For which URL."""
+
+    url: str
 
 
 def _may_ask(peer: socket.socket) -> bool:

@@ -4,17 +4,26 @@ All of it runs in the event loop of the supervisor.
 """
 
 import asyncio
+import logging
 import os
 import time
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import structs
 
 from fastgate.config.errors import quote
 from fastgate.config.suggest import did_you_mean
 from fastgate.server.maintenance import change_of
 from fastgate.server.results import Maintained, Reloaded, Status, WorkerStatus
+from fastgate.state.cache_look import Look, look
+from fastgate.state.cache_memory import CacheStats
+from fastgate.state.cache_purge import PurgeError, PurgeRequest
 
 if TYPE_CHECKING:
     from fastgate.server.supervisor import GatewayServer
+
+
+_log = logging.getLogger("fastgate.supervisor")
 
 
 class OperationError(Exception):
@@ -83,6 +92,32 @@ class Operations:
         for name in names:
             if name not in known:
                 raise OperationError(f"unknown route {quote(name)}{did_you_mean(name, known)}")
+
+    def purge(self, request: PurgeRequest, *, by: str) -> None:
+        """Purges stored answers, in all workers before it returns. Raises OperationError for what cannot be purged."""
+        given = {name: value for name, value in structs.asdict(request).items() if value}
+        try:
+            self._server.purge(**given)
+        except PurgeError as error:
+            raise OperationError(str(error)) from None
+        said = ", ".join(name if value is True else f"{name} {quote(value)}" for name, value in given.items())
+        _log.info("%s purged from the response cache: %s", by, said)
+
+    def cache_stats(self) -> CacheStats:
+        """What the response cache holds, and what was counted."""
+        return self._server.cache.stats()
+
+    async def look(self, url: str) -> Look:
+        """What is stored for a URL; gives way to other work all the time. Raises OperationError for what is no URL."""
+        merge_slashes = self._server.config.gateway.merge_slashes
+        try:
+            for found in look(self._server.cache, url, merge_slashes=merge_slashes):
+                if found is not None:
+                    return found
+                await asyncio.sleep(0)
+        except PurgeError as error:
+            raise OperationError(str(error)) from None
+        raise AssertionError("a look ends with what it has found")
 
     def drain(self) -> None:
         """Finishes what is in flight and ends the gateway; nothing more when it drains already."""

@@ -10,6 +10,7 @@ from fastgate.gateway.listeners import Listener
 from fastgate.gateway.listening_sockets import Listening
 from fastgate.server.channel import Channel
 from fastgate.server.control_messages import Asked, Event, GiveBack, Leaving, Lend, Ready, Start, Told
+from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.state.store import Store
 
@@ -17,19 +18,20 @@ _PATIENCE = 5.0  # how much longer than drain_delay a worker waits to be told th
 
 
 class SupervisedControl:
-    """The `ControlPlane` of a worker. Its memory and its sockets came with `Start`."""
+    """The `ControlPlane` of a worker. Its memory and its sockets came with `Start`, ``wakers`` after it."""
 
-    def __init__(self, channel: Channel, start: Start, descriptors: list[int]) -> None:
+    def __init__(self, channel: Channel, start: Start, descriptors: list[int], wakers: list[int]) -> None:
         self.slot = start.slot
         self.slots = start.slots
         self.segment = Segment.attach(descriptors[0])
         self.segment.occupy(self.slot)
         self.store: Store = SharedMemoryStore(self.segment, self.slot)
+        self.cache = CacheMemory.attach(descriptors[1], wakers)
         self.closing = asyncio.Event()
         self._subscribers: Subscribers | None = None
         self._untold: list[tuple[str, bytes]] | None = list(start.snapshots.items())  # None: nobody will subscribe
         self._channel = channel
-        self._sockets = list(zip(start.addresses, descriptors[1:], strict=True))
+        self._sockets = list(zip(start.addresses, descriptors[2:], strict=True))
         self._listeners: list[Listener] = []
         self._lent: dict[int, list[tuple[Listener, socket.socket]]] = {}
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import msgpack, to_builtins
 
-from fastgate.config import GatewayConfig
+from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway.listening_sockets import ListenError, Listening, open_listening, url_of
 from fastgate.observe.log import LogHandler, configure
 from fastgate.server.control_messages import (
@@ -45,11 +45,13 @@ from fastgate.server.control_messages import (
     Start,
     Stop,
     Told,
+    Wakers,
 )
 from fastgate.server.cpus import usable_cpus
 from fastgate.server.maintenance import Switches
 from fastgate.server.process import BLOCKED_WHILE_STARTING, WorkerProcess, module_path, raise_file_limit
 from fastgate.server.slots import Lending, Slot
+from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.memory import make_segment, release
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class GatewayServer:
         self.slots = [Slot(index) for index in range(self.workers)]
         self._listening: list[Listening] = []
         self._segment: Segment | None = None
+        self._cache: CacheMemory | None = None
         self._log_handler: LogHandler | None = None
         self._ever_ready = False
         self._draining = False
@@ -136,14 +139,16 @@ class GatewayServer:
         """
         try:
             code = self.run()
-        except StartError as error:
+        except (StartError, ConfigError) as error:
             sys.stderr.write(f"fastgate: {error}\n")
             code = 1
         if code:
             raise SystemExit(code)
 
     def run(self, on_ready: Callable[[], None] | None = None, *, spare: WorkerProcess | None = None) -> int:
-        """As `start`, but returns the exit code, and raises StartError. ``on_ready``: requests are answered now.
+        """As `start`, but returns the exit code. ``on_ready``: requests are answered now.
+
+        Raises StartError, or ConfigError for memory that is too small for the workers.
 
         ``spare`` is a process that was started beforehand and becomes the first worker; the caller discards it at last.
         """
@@ -182,6 +187,34 @@ class GatewayServer:
         RuntimeError while the gateway does not run. ``by`` is for the log.
         """
         return self.reloads.request(config, by, allow_empty=allow_empty)
+
+    def purge(
+        self,
+        url: str | None = None,
+        *,
+        prefix: str | None = None,
+        route: str | None = None,
+        tag: str | None = None,
+        everything: bool = False,
+        soft: bool = False,
+    ) -> None:
+        """Purges stored answers: exactly one of these, see `fastgate.state.cache_purge.PurgeRequest`.
+
+        In effect in all workers when it returns. May be called from any thread. Raises ValueError for what cannot be
+        purged, RuntimeError while the gateway does not run.
+        """
+        from fastgate.state.cache_purge import PurgeRequest, purge_for
+
+        request = PurgeRequest(url=url, prefix=prefix, route=route, tag=tag, everything=everything, soft=soft)
+        purge_for(self.config, self.cache.purges, request)
+
+    @property
+    def cache(self) -> CacheMemory:
+        """The memory of the response cache. Raises RuntimeError while the gateway does not run."""
+        cache = self._cache
+        if cache is None or self._reloads is None:
+            raise RuntimeError("the gateway does not run")
+        return cache
 
     @property
     def reloads(self) -> "Reloads":
@@ -223,6 +256,7 @@ class GatewayServer:
         except ListenError as error:
             raise StartError(str(error)) from None
         self._segment = make_segment(self.config, self.workers)
+        self._cache = CacheMemory.create(self.config, self.workers)
 
     def _close(self) -> None:
         for slot in self.slots:
@@ -233,6 +267,9 @@ class GatewayServer:
                 slot.process = None
         self._close_listening()
         self._segment = None
+        cache, self._cache = self._cache, None
+        if cache is not None:
+            cache.close()
 
     def _close_listening(self) -> None:
         for each in self._listening:
@@ -321,6 +358,7 @@ class GatewayServer:
 
     def _spawn(self, slot: Slot, spare: WorkerProcess | None = None) -> None:
         assert self._segment is not None
+        assert self._cache is not None
         slot.respawn = None
         sockets = [each.socket_of(slot.index) for each in self._listening]
         try:
@@ -340,8 +378,9 @@ class GatewayServer:
                 factory=self._factory,
                 snapshots=self._duties.snapshots() if self._duties is not None else {},
             ),
-            [self._segment.fd, *(each.fileno() for each in sockets)],
+            [self._segment.fd, self._cache.fd, *(each.fileno() for each in sockets)],
         )
+        slot.process.channel.send_all(Wakers(), self._cache.wakers)
         if self._loop is not None:
             self._watch(slot)
 
@@ -376,6 +415,8 @@ class GatewayServer:
             os.close(descriptor)
         process.channel.finish()
         release(self._segment, slot.index)
+        if self._cache is not None:
+            self._cache.release(slot.index)
         slot.process = None
         self._lending.is_not_ready(slot)
         assert self._reloads is not None

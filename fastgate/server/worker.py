@@ -40,6 +40,7 @@ from fastgate.server.control_messages import (
     Start,
     Stop,
     Told,
+    Wakers,
 )
 from fastgate.server.preparation import Preparation
 from fastgate.server.process import BLOCKED_WHILE_STARTING, raise_file_limit
@@ -184,6 +185,13 @@ def main(descriptor: int) -> int:
         return 0  # the supervisor left before it said anything
     start, descriptors = received
     assert isinstance(start, Start)
+    wakers: list[int] = []
+    while len(wakers) < start.slots:
+        received = channel.wait()
+        if received is None:
+            return 0
+        assert isinstance(received[0], Wakers)
+        wakers += received[1]
     sys.path[:] = start.path
     if start.python_path is None:
         os.environ.pop("PYTHONPATH", None)
@@ -200,7 +208,7 @@ def main(descriptor: int) -> int:
     tune_allocator()
 
     async def run() -> int:
-        control = SupervisedControl(channel, start, descriptors)
+        control = SupervisedControl(channel, start, descriptors, wakers)
         return await Worker(channel, start, control, log).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -38,6 +38,12 @@ def test_what_was_settled_at_the_start(old: dict[str, Any], new: dict[str, Any],
     assert found(old, old) == found(new, new) == []
 
 
+def test_the_memory_of_the_cache_was_settled_too() -> None:
+    one, other = (GatewayConfig.from_dict({"cache": {"max_bytes": size}}) for size in ("256MB", "1GB"))
+    assert [str(problem) for problem in unchangeable(one, other)] == [f"cache.max_bytes: {NOT_NOW} 1073741824"]
+    assert unchangeable(GatewayConfig(), one) == []
+
+
 def test_everything_at_once() -> None:
     changed = {"port": 1, "backlog": 2, "log": {"level": "error", "format": "json"}}
     assert [line.partition(":")[0] for line in found({}, changed)] == [

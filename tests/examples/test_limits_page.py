@@ -11,7 +11,7 @@ import pytest
 from fastgate.config.schema.forward_auth import ForwardAuth
 from fastgate.config.schema.gateway import GatewayTable
 from fastgate.config.schema.routes import Timeouts
-from fastgate.config.schema.state import State
+from fastgate.config.schema.state import CacheTable, State
 from fastgate.config.schema.upstreams import Pool
 from fastgate.config.syntax.units import parse_duration, parse_size
 
@@ -21,6 +21,7 @@ TABLES: dict[str, Any] = {
     "pool": Pool,
     "timeouts": Timeouts,
     "state": State,
+    "cache": CacheTable,
     "auth.forward": ForwardAuth,
 }
 ROWS = re.findall(r"(?m)^\| `([a-z_.]+)` \| `(.+?)` \|", TEXT)

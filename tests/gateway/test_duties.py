@@ -197,7 +197,7 @@ def test_no_two_duties_have_the_same_topic() -> None:
 async def test_a_worker_keeps_what_it_is_told_before_somebody_subscribes(segment: Segment) -> None:
     ours, theirs = map(Channel, socket.socketpair())
     start = Start(0, 1, b"", [], [], None, "", snapshots={"note": b"snapshot"})
-    control = SupervisedControl(theirs, start, [segment.fd])
+    control = SupervisedControl(theirs, start, [segment.fd, -1], [])
     try:
         control.told(Told("note", b"one"))
         control.told(Told("note", b"two"))
@@ -216,7 +216,7 @@ async def test_a_worker_keeps_what_it_is_told_before_somebody_subscribes(segment
 
 async def test_a_worker_without_subscribers_keeps_nothing_once_it_is_ready(segment: Segment) -> None:
     ours, theirs = map(Channel, socket.socketpair())
-    control = SupervisedControl(theirs, Start(0, 1, b"", [], [], None, ""), [segment.fd])
+    control = SupervisedControl(theirs, Start(0, 1, b"", [], [], None, ""), [segment.fd, -1], [])
     try:
         control.told(Told("note", b"one"))
         control.ready()

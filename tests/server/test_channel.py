@@ -2,21 +2,23 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import typing
 from collections.abc import Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
+from waiting import until
 
 from fastgate.server import control_messages
 from fastgate.server.channel import Channel
-from fastgate.server.control_messages import Close, Drain, Event, Failed, GiveBack, Lend, Message, Ready, Stop
+from fastgate.server.control_messages import Close, Drain, Event, Failed, GiveBack, Lend, Message, Ready, Stop, Wakers
 
 MESSAGES: list[Message] = [
     Ready(),
@@ -84,6 +86,59 @@ def test_descriptors_come_with_their_message() -> None:
         assert not any(map(os.get_inheritable, first[1] + second[1]))
         for each in first[1] + second[1]:
             os.close(each)
+
+
+def test_more_descriptors_than_a_message_takes_come_with_several() -> None:
+    with pair() as (one, other):
+        reader, writer = os.pipe()
+        one.send_all(Wakers(), [reader] * 600)
+        one.send(Drain())
+        os.close(reader)
+        os.write(writer, b"x" * 600)
+        os.close(writer)
+        counts = []
+        while (found := other.wait()) is not None and found[0] == Wakers():
+            counts.append(len(found[1]))
+            for each in found[1]:
+                assert os.read(each, 1) == b"x"
+                os.close(each)
+        assert counts == [250, 250, 100]
+        assert found == (Drain(), [])
+
+
+class Crowded(socket.socket):
+    """One whose user has too many descriptors under way at first."""
+
+    refused = 0
+
+    def sendmsg(self, *arguments: Any) -> int:
+        if self.refused:
+            self.refused -= 1
+            raise OSError(errno.ETOOMANYREFS, "too many references: cannot splice")
+        return super().sendmsg(*arguments)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+async def test_what_the_kernel_has_no_room_for_is_sent_later(attached: bool) -> None:
+    ours, theirs = socket.socketpair()
+    crowded = Crowded(fileno=ours.detach())
+    one, other = Channel(crowded), Channel(theirs)
+    loop = asyncio.get_running_loop()
+    received: list[Message] = []
+    other.attach(loop, lambda message, _: received.append(message), lambda: None)
+    if attached:
+        one.attach(loop, lambda *_: None, lambda: None)
+    crowded.refused = 2
+    for message in (Ready(), Drain()):
+        one.send(message)
+    assert not received
+    if not attached:
+        one.attach(loop, lambda *_: None, lambda: None)
+    await until(lambda: received == [Ready(), Drain()])
+    one.send(Close())
+    await until(lambda: received[2:] == [Close()])
+    one.close()
+    other.close()
 
 
 def test_too_many_descriptors_are_refused() -> None:

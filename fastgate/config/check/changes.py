@@ -21,6 +21,7 @@ SETTLED_AT_START: tuple[PathKeys, ...] = (
     ("gateway", "tls", "client_auth"),
     ("gateway", "log"),
     ("gateway", "access_log"),
+    ("cache",),
     ("state",),
 )
 """Keys and tables. A table among them, or above one of them, can also not be added or removed."""

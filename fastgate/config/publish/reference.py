@@ -33,7 +33,7 @@ from fastgate.config.schema.retry import Hedge, Retry
 from fastgate.config.schema.routes import Defaults, PolicyKeys, Route, Timeouts
 from fastgate.config.schema.security_headers import SecurityHeaders
 from fastgate.config.schema.split import Split
-from fastgate.config.schema.state import State
+from fastgate.config.schema.state import CacheTable, State
 from fastgate.config.schema.upstreams import (
     DNS,
     ActiveHealth,
@@ -262,6 +262,7 @@ SECTIONS = (
     ),
     Section("`health.passive`", PassiveHealth, [*TARGETS, "[upstreams.backend.health.passive]"], level=3),
     Section("`breaker`", Breaker, [*TARGETS, "[upstreams.backend.breaker]"], level=3),
+    Section("`[cache]`", CacheTable, ["[cache]"]),
     Section("`[state]`", State, ["[state]"]),
 )
 

@@ -9,7 +9,7 @@ from fastgate.config.schema.gateway import GatewayTable
 from fastgate.config.schema.kinds import Text, about
 from fastgate.config.schema.plugin_hooks import Plugin
 from fastgate.config.schema.routes import Defaults, Route
-from fastgate.config.schema.state import State
+from fastgate.config.schema.state import CacheTable, State
 from fastgate.config.schema.table import Table
 from fastgate.config.schema.upstreams import Upstream
 
@@ -34,6 +34,9 @@ class Root(Table, frozen=True, kw_only=True):
         dict[Text, Upstream],
         about("The servers behind the gateway.", also=["upstream", "services", "clusters", "backends"]),
     ] = field(default_factory=dict)
+    cache: Annotated[
+        CacheTable, about("The memory of the response cache.", also=["response_cache", "proxy_cache", "caches"])
+    ] = field(default_factory=CacheTable)
     state: Annotated[State, about("Memory that all workers share.", also=["shared", "shared_memory"])] = field(
         default_factory=State
     )

@@ -1,10 +1,10 @@
-"""The keys of ``[state]``."""
+"""The keys of ``[state]`` and ``[cache]``: memory that all workers share, settled when the gateway starts."""
 
 from typing import Annotated
 
 from msgspec import Meta
 
-from fastgate.config.schema.kinds import about
+from fastgate.config.schema.kinds import Size, about
 from fastgate.config.schema.table import Table
 
 
@@ -37,3 +37,20 @@ class State(Table, frozen=True, kw_only=True):
             also=["limit_conn_zone"],
         ),
     ] = 65_536
+
+
+class CacheTable(Table, frozen=True, kw_only=True):
+    """The memory of the response cache, which all workers share. The gateway takes memory only when it uses it.
+
+    The size is settled when the gateway starts.
+    """
+
+    max_bytes: Annotated[
+        Size,
+        about(
+            "The most memory that stored answers take, with the index and all tables: at least about 1 MB, and 300 KB "
+            "for each worker.",
+            examples=["1GB"],
+            also=["size", "max_size", "capacity", "total_max_size", "total-max-size"],
+        ),
+    ] = 256 * 1024 * 1024

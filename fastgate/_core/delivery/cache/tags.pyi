@@ -1,1 +1,2 @@
-# Nothing of this module is seen by Python: it is cimported. See `fastgate._core.probes.cache_rules`.
+def tags_of(head: bytes) -> list[tuple[bytes, bool]]:
+    """The tags in the head of a stored answer, each with whether it is a group; none in what is not a whole head."""

@@ -11,10 +11,12 @@ apart.
 Cache-Group-Invalidation is read by `read_groups` as well.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+
 from fastgate._core.delivery.cache.spans cimport blank, next_line
 from fastgate._core.delivery.cache.structured cimport STRING, Item, next_listed
-from fastgate._core.exchange.head cimport Head
-from fastgate._core.memory.buffer cimport Buffer, put
+from fastgate._core.exchange.head cimport NAMES_PASS, Head
+from fastgate._core.memory.buffer cimport Buffer, free_buffer, put
 
 
 cdef bint add_tag(Tags* tags, const unsigned char* p, Py_ssize_t length, bint group) noexcept nogil:
@@ -94,3 +96,29 @@ cdef int put_tag(Buffer* buffer, const Tag* tag) except -1:
             start = i
         i += 1
     return put(buffer, tag.p + start, tag.length - start)
+
+
+def tags_of(bytes head not None) -> list[tuple[bytes, bool]]:
+    """The tags in the head of a stored answer, each with whether it is a group; none in what is not a whole head."""
+    cdef Head answer = Head.__new__(Head)
+    cdef Tags found
+    cdef Buffer buffer
+    cdef int number
+    cdef list texts = []
+    answer.data = head
+    if (
+        answer.scan(<const unsigned char*>PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head), False, PyBytes_GET_SIZE(head))
+        != PyBytes_GET_SIZE(head)
+        or answer.index(False, NAMES_PASS) != 0 or read_tags(answer, &found) == TOO_MANY_TAGS
+    ):
+        return texts
+    buffer.data = NULL
+    buffer.length = buffer.capacity = buffer.promised = 0
+    try:
+        for number in range(found.count):
+            buffer.length = 0
+            put_tag(&buffer, &found.tag[number])
+            texts.append((PyBytes_FromStringAndSize(buffer.data, buffer.length), found.tag[number].group))
+    finally:
+        free_buffer(&buffer)
+    return texts

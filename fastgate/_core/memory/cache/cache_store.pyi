@@ -29,6 +29,9 @@ class CacheStore:
         The process must be surely gone (waited for), and its successor not yet started. IndexError: no such slot.
         """
 
+    def was_used(self, slot: int) -> bool:
+        """Whether a process ever had a slot: if not, nothing is to be recovered. IndexError: no such slot."""
+
     def make_room(self) -> None:
         """Frees segments if there are too few, for about 0.2 ms at most."""
 

@@ -168,7 +168,6 @@ cdef class CacheStore:
         s.reserve = s.slots + 1
         s.open[CLASS_PROBATION].segment = s.open[CLASS_MAIN].segment = s.victim.segment = -1
         s.counts = &self.uncounted
-        s.pressed = True
         self.forks = _forks
         if slot is None:
             return
@@ -181,6 +180,8 @@ cdef class CacheStore:
         atomic_fence_full()
         s.counts = &s.slot_rows[number].counts
         s.own_pins = &s.pins[<size_t>number * s.pin_stride]
+        # Else its first store would free a segment, whether that is needed or not.
+        count_free(s)
 
     def __dealloc__(self):
         # A copy that a fork has made gives nothing back.
@@ -222,6 +223,12 @@ cdef class CacheStore:
         if not 0 <= slot < <int>self.store.slots:
             raise IndexError(f"slot {slot} of {self.store.slots}")
         recover_slot(&self.store, slot)
+
+    def was_used(self, int slot) -> bool:
+        """Whether a process ever had a slot: if not, nothing is to be recovered. IndexError: no such slot."""
+        if not 0 <= slot < <int>self.store.slots:
+            raise IndexError(f"slot {slot} of {self.store.slots}")
+        return atomic_load_relaxed(&self.store.slot_rows[slot].starts) != 0
 
     def make_room(self) -> None:
         """Frees segments if there are too few, for about 0.2 ms at most."""
