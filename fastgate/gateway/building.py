@@ -20,7 +20,6 @@ from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.duties.dispatch import Subscribers
 from fastgate.gateway.plugins import Plugins
 from fastgate.gateway.pools import Plan, Pools
-from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.runtime import Compiled, compile_runtime
 from fastgate.state.cache_memory import CacheMemory
 from fastgate.state.shared_memory import SharedMemoryStore
@@ -57,7 +56,6 @@ async def build(
     cache: "Callable[[], WorkerCache]",
     renew: Renew,
     cooperative: Cooperative,
-    cache: "Callable[[], WorkerCache]",
 ) -> Built:
     """Opens and compiles everything. Raises ConfigError with all that is wrong; nothing of it stays then.
 

@@ -31,7 +31,6 @@ from fastgate.gateway.listening_sockets import TCPAddress
 from fastgate.gateway.plugins import Plugins, shut_down
 from fastgate.gateway.policy import Policy
 from fastgate.gateway.pools import Pools
-from fastgate.gateway.private_cache import PrivateCache
 from fastgate.gateway.proxy_protocol import HostPort
 from fastgate.gateway.runtime import Compiled
 from fastgate.observe.access_log import LogWriter
@@ -75,7 +74,6 @@ class Gateway:
         self._subscribers: Subscribers | None = None
         self._changes: HealthChanges | None = None
         self._plugins = Plugins(policies)
-        self._cache = PrivateCache()
         self._compiled: Compiled | None = None
         self._prepared: Built | None = None
         self._letting_go: set[asyncio.Task[None]] = set()
@@ -244,7 +242,6 @@ class Gateway:
             self._open_cache,
             self._plugins.renewed,
             cooperative,
-            self._cache.open,
         )
         try:
             await built.plugins.start(self)

@@ -53,7 +53,6 @@ async def compile_runtime(
     cache: "Callable[[], WorkerCache]",
     cooperative: Cooperative,
     problems: list[Problem],
-    cache: "Callable[[], WorkerCache]",
 ) -> Compiled:
     """Adds all to the problems that only shows now. With one the runtime is not whole and must not be used.
 
