@@ -33,4 +33,4 @@ class Naming(Policy):
     """A request field for the upstream, from a parameter of the query."""
 
     def on_request(self, request: Request) -> None:
-        request.headers.set("x-name", request.query.get("name", ""))
+        request.headers.set("x-name", "".join(request.query.get("name", [])))
