@@ -1,10 +1,12 @@
 """Conditions and ranges of clients against what is stored, and conditions of the gateway towards the upstream."""
 
+import asyncio
+
 import pytest
 from cache.looking import ETAG, FRESH, MODIFIED, age_of, answering, date, is_hit, near, status_of, validating
 from cache.support import Fields, ask, caching
 
-from fastgate.testing import RecordedRequest
+from fastgate.testing import RecordedRequest, UpstreamExchange
 
 BODY = b"0123456789"
 STORED = {**FRESH, "ETag": ETAG, "Last-Modified": MODIFIED, "X-Other": "1", "Content-Type": "text/plain"}
@@ -273,6 +275,7 @@ async def test_a_304_that_forbids_to_store_is_answered_once(case: str) -> None:
         answer = await ask(gateway.port)
         assert (answer.status, answer.body) == (200, BODY)
         assert "stored" not in status_of(answer)
+        assert status_of(answer)["fwd-status"] == 304
         answer = await ask(gateway.port)
         assert (answer.status, answer.body) == (200, BODY)
         assert "if-none-match" not in origin.asked[2].fields
@@ -347,3 +350,32 @@ async def test_a_head_that_disagrees_makes_stale_what_is_stored(case: str) -> No
         answer = await ask(gateway.port)
         assert not is_hit(answer)
         assert len(origin.asked) == 3
+
+
+async def test_a_304_is_about_what_was_validated_and_not_about_what_has_come_meanwhile() -> None:
+    """Another request has replaced the stored answer while this one was validated: no head may get the other's body."""
+    go_on = asyncio.Event()
+
+    async def play(exchange: UpstreamExchange) -> None:
+        number = len(origin.asked)
+        if number == 2:
+            await go_on.wait()
+            await exchange.send(b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\n\r\n")
+            return
+        body = b"the first" if number == 1 else b"another one"
+        lives = "Age: 70\r\n" if number == 1 else ""
+        await exchange.send(
+            f"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n{lives}ETag: \"{len(body)}\"\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+        )  # fmt: skip
+
+    async with caching() as (origin, gateway):
+        origin.play = play
+        await ask(gateway.port)
+        waiting = asyncio.create_task(ask(gateway.port))
+        await origin.request(1)
+        other = await ask(gateway.port, fields={"Cache-Control": "no-cache"})
+        assert other.body == b"another one"
+        go_on.set()
+        for answer in (await waiting, await ask(gateway.port)):
+            assert answer.fields["etag"] == f'"{len(answer.body)}"'
