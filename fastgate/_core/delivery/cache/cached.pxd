@@ -65,6 +65,7 @@ cdef class Fetch(NoClient):
     cdef Directives asked
     cdef uint64_t number               # of purges, when it was sent
     cdef int64_t asked_at
+    cdef bint replaces                 # something stale is stored under its key
     cdef Head stored                   # what it validates; None: nothing
     cdef uint64_t stored_number
     cdef Filling filling

@@ -216,7 +216,7 @@ from fastgate._core.memory.cache.flights cimport (
     FlightView,
     Ticket,
 )
-from fastgate._core.memory.cache.layout cimport FOREVER
+from fastgate._core.memory.cache.layout cimport FILLED_ABANDONED, FOREVER
 from fastgate._core.memory.cache.purges cimport PURGED_NOT, TAG_GROUP, TAG_URI, Purges
 
 cdef extern from "memory/atomics.h" nogil:
@@ -229,7 +229,6 @@ cdef enum:
     MAX_HEAD = 65536
     MOST_LENGTH = 1000000000000000     # bytes of a body
     VERSION_KEPT = 86400000            # milliseconds for which what was made of a body is kept
-    BEYOND = 4                         # times `max_object`: how long a body may become that others read along
 
 cdef int asked_for[9]                  # what a request counts as that is sent on, by `Forwarded`
 asked_for[:] = [
@@ -440,8 +439,14 @@ cdef class Cached(Around):
     cdef int answered(self, Exchange x, bytes piece, bint last) except -1:
         cdef Fetch f = fetch_of(x)
         cdef Visit v
+        cdef View view
         if f is None:
             v = visit_of(x)
+            if v.stale and is_failure(x.response.status) and find_stale(self, x, v, &view):
+                # A HEAD: what GET has stored is stale, and good enough.
+                self.inner.leave(x)
+                x.response.release()
+                return serve(self, x, v, &view, True, "stale-if-error")
             self.passed_on(x, v)
             if v.tapped is not None:
                 tap(self, x, v, piece, last)
@@ -465,6 +470,8 @@ cdef class Cached(Around):
     cdef int failed(self, Exchange x, int cause) except -1:
         cdef Fetch f = fetch_of(x)
         if f is None:
+            if visit_of(x).stale and x.phase == PHASE_DELIVERY and serve_stale(self, x, visit_of(x)):
+                return 0
             return self.tell_failed(x, cause)
         try:
             return fetch_fails(self, f, x, cause)
@@ -644,7 +651,7 @@ cdef class Cached(Around):
             return self.look_up(x, v) if v.turns <= MOST_TURNS else self.alone(x, v)
         if flight.state == FLIGHT_FAILED:
             cause = <int>flight.cause
-            if serve_stale(self, x, v, "stale-if-error"):
+            if serve_stale(self, x, v):
                 return 0
             if cause != OK:
                 return self.tell_failed(x, cause)
@@ -711,6 +718,11 @@ cdef class Follower(Waiter):
             return self.by.follow(self.x, self.visit)
         except Exception as error:
             return self.x.delivery_raised(error)
+
+
+cdef inline bint is_failure(int status) noexcept:
+    """The statuses for which something stale may be used instead (RFC 5861 section 4)."""
+    return status == 500 or 502 <= status <= 504
 
 
 cdef bint has_key(const View* view, const Buffer* key) noexcept:

@@ -118,6 +118,7 @@ cdef int start_fetch(
         f.ticket = ticket[0]
         by.cache.flying += 1
     if stale != NULL:
+        f.replaces = True
         fetch_of_view(by, f, stale)
     copy = copy_of(x, f)
     f.copy = copy
@@ -160,12 +161,10 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
     cdef bint stored = False
     copy.status = status
-    if f.stored is not None:
-        if status == 304:
-            return freshened(by, f, copy)
-        if status == 500 or 502 <= status <= 504:
-            if spared(by, f, retry_after_of(head)):
-                return end_fetch(f, copy, OK)
+    if f.stored is not None and status == 304:
+        return freshened(by, f, copy)
+    if f.replaces and is_failure(status) and spared(by, f, retry_after_of(head)):
+        return end_fetch(f, copy, OK)
     moments_of(f, &moments)
     now = moments.received
     judge(by.rules, f.method, f.facts, &f.asked, head, head, &moments, &judged)
@@ -177,7 +176,7 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
         # It would never be used.
         return give_away(by, f, copy, piece, last, NULL)
     if last:
-        if head.content_length >= 0 and head.content_length != size and status != 204:
+        if size > by.rules.max_object or (head.content_length >= 0 and head.content_length != size and status != 204):
             return give_away(by, f, copy, piece, last, NULL)
         if entry_of(by, f, head, &judged, &entry, size, now):
             entry.body = PyBytes_AS_STRING(piece) if size else NULL
@@ -189,8 +188,8 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
     if head.content_length >= 0:
         stored = begin_filling(s, &entry, now, &f.filling)
     else:
-        # What it may be beyond `max_object` is for those who read along by then.
-        stored = begin_stream(s, &entry, BEYOND * by.rules.max_object, now, &f.filling)
+        # What comes beyond `max_object` is for those who read along by then.
+        stored = begin_stream(s, &entry, FILLED_ABANDONED, now, &f.filling)
         keep_entry(f, &entry)
     if not stored or (size and not append(s, &f.filling, PyBytes_AS_STRING(piece), <uint32_t>size, now)):
         return give_away(by, f, copy, piece, last, "not-stored")
@@ -334,7 +333,7 @@ cdef int give_whole(
     v.mode = NOTHING
     v.result = CACHE_MISS
     if v.wishes:
-        return serve_wishes(by, x, v, piece, judged, stored)
+        return serve_wishes(by, x, v, x.response.status, piece, judged, stored)
     put_forwarded(by, x, v, judged, stored)
     return by.tell_answered(x, piece, last)
 
@@ -420,6 +419,10 @@ cdef int take_piece(Cached by, Fetch f, Exchange copy, bytes piece, bint last) e
         f.complete = last
         return 0
     now = <int64_t>boottime_ms()
+    if f.entry_key is not None and f.size + size > by.rules.max_object and f.patron is not None \
+            and not (f.flies and by.cache.flights.is_joined(&f.ticket)):
+        # It will not be stored, and nobody but the patron reads it.
+        return not_stored(by, f, copy, piece, last)
     if size and not append(s, &f.filling, PyBytes_AS_STRING(piece), <uint32_t>size, now):
         return not_stored(by, f, copy, piece, last)
     f.size += size
@@ -548,7 +551,7 @@ cdef int fetch_fails(Cached by, Fetch f, Exchange copy, int cause) except -1:
         if reader is not None:
             return reader.go()
         return by.tell_failed(x, cause) if x is not None else 0
-    if f.stored is not None and spared(by, f, 0):
+    if f.replaces and spared(by, f, 0):
         return end_fetch(f, copy, cause)
     x = take_patron(f)
     end_fetch(f, copy, cause)
@@ -616,7 +619,7 @@ cdef int fetch_ended(Cached by, Fetch f) except -1:
         return 0
     if reader is not None:
         return reader.go()
-    if f.stored is not None and spared(by, f, 0):
+    if f.replaces and spared(by, f, 0):
         return 0
     x = take_patron(f)
     return by.tell_failed(x, cause)

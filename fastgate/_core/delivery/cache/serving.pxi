@@ -168,7 +168,9 @@ cdef int serve_body(Cached by, Exchange x, Visit v, const View* view, uint32_t f
     return reader.begin(by, x, NULL, 0)
 
 
-cdef int serve_wishes(Cached by, Exchange x, Visit v, bytes piece, const Judgement* judged, bint stored) except -1:
+cdef int serve_wishes(
+    Cached by, Exchange x, Visit v, int status, bytes piece, const Judgement* judged, bint stored
+) except -1:
     """A fresh answer of the upstream, for a client with conditions or a range of its own: it lies in ``x.response``."""
     cdef Head head = x.response
     cdef Buffer* lines = &by.cache.lines
@@ -177,7 +179,7 @@ cdef int serve_wishes(Cached by, Exchange x, Visit v, bytes piece, const Judgeme
     cdef int64_t now = <int64_t>time(NULL)
     lines.length = 0
     put_status(
-        by, v, v.forwarded, head.status, floor_seconds(judged.freshness.fresh_until - <int64_t>boottime_ms()),
+        by, v, v.forwarded, status, floor_seconds(judged.freshness.fresh_until - <int64_t>boottime_ms()),
         (SAYS_STORED | SAYS_TTL) if stored else 0, NULL
     )
     select(x.request, head, length, now, now, &selection)
@@ -202,22 +204,27 @@ cdef bint serve_merged(Cached by, Exchange x, Visit v, Head merged, const View* 
     x.response.copy(merged)
     memset(&judged, 0, sizeof(Judgement))
     v.mode = NOTHING
-    serve_wishes(by, x, v, body or None, &judged, False)
+    serve_wishes(by, x, v, 304, body or None, &judged, False)
     return True
 
 
-cdef bint serve_stale(Cached by, Exchange x, Visit v, const char* detail) except -1:
-    """What is stale, where the upstream cannot be asked and that is allowed. False: there is nothing."""
+cdef bint find_stale(Cached by, Exchange x, Visit v, View* view) except -1:
+    """What is stale and may be used because the upstream cannot be asked. False: there is nothing."""
     cdef Freshness freshness
-    cdef View view
     v.now = <int64_t>boottime_ms()
     make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
-    if find(v, x, by.cache, by.rules, by.route, &view) != FOUND:
+    if find(v, x, by.cache, by.rules, by.route, view) != FOUND:
         return False
-    freshness_of(&view, &freshness)
-    if not usable_after_failure(by.rules, &freshness, &v.asked, v.now):
+    freshness_of(view, &freshness)
+    return usable_after_failure(by.rules, &freshness, &v.asked, v.now)
+
+
+cdef bint serve_stale(Cached by, Exchange x, Visit v) except -1:
+    """Answers with it. False: there is nothing."""
+    cdef View view
+    if not find_stale(by, x, v, &view):
         return False
-    serve(by, x, v, &view, True, detail)
+    serve(by, x, v, &view, True, "stale-if-error")
     return True
 
 

@@ -15,7 +15,8 @@ cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
     cdef Exchange x
     cdef Visit v = f.visit
     cdef bint kept
-    if not same_representation(f.stored, update) or not find_stored(by, f, &view):
+    if not same_representation(f.stored, update) or not find_stored(by, f, &view) \
+            or view.record.number != f.stored_number:
         return fetch_again(by, f, copy)
     cache.lines.length = 0
     put_merged(&cache.lines, by.rules, f.stored, update, by.request_id)

@@ -115,6 +115,8 @@ cdef class Flights:
     cdef void look(self, const Ticket* ticket, FlightView* view) noexcept
     # The leader's: 1 = done; 0 = it leads no more.
     cdef bint answered(self, const Ticket* ticket, const uint64_t* place, uint64_t filled) noexcept
+    # Whether some other exchange has waited for it.
+    cdef bint is_joined(self, const Ticket* ticket) noexcept
     cdef bint fill(self, const Ticket* ticket, uint64_t filled) noexcept
     cdef bint complete(self, const Ticket* ticket) noexcept
     cdef bint refuse(self, const Ticket* ticket, uint64_t until_ms) noexcept

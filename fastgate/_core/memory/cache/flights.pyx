@@ -323,6 +323,10 @@ cdef class Flights:
         atomic_store_release(&row.filled, filled)
         return self.change(ticket, FLIGHT_ASKING, FLIGHT_ASKING, FLIGHT_FILLING)
 
+    cdef bint is_joined(self, const Ticket* ticket) noexcept:
+        cdef FlightRow* row = self.row_of(ticket.row)
+        return life_in(atomic_load_acquire(&row.word)) == ticket.life and atomic_load_acquire(&row.joined) != 0
+
     cdef bint fill(self, const Ticket* ticket, uint64_t filled) noexcept:
         cdef FlightRow* row = self.row_of(ticket.row)
         if atomic_load_acquire(&row.word) != word_of(ticket.life, self.slot + 1, FLIGHT_FILLING):
