@@ -226,8 +226,8 @@ def million() -> None:
         ("10,000", sorted(order)[:10_000], 10),
         ("random", order, 1),
     ):
-        best = min(time_looks(cache.store, keys, width, places, passes)[0] for _ in range(5))
-        print(f"look-up and copy, {what}: {best:.0f} ns")
+        times = sorted(time_looks(cache.store, keys, width, places, passes)[0] for _ in range(9))
+        print(f"look-up and copy, {what}: {times[4]:.0f} ns (median of 9; {times[0]:.0f} to {times[-1]:.0f})")
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ def test_names_that_find_no_place_share_a_row() -> None:
 
 def test_a_small_store_has_few_rows_and_the_size_counts() -> None:
     for slots in (1, 4, 64):
-        assert counts_size(4 * MB, slots) <= max(4 * MB // 64, 17 * (256 + 256 * slots)) + 8 * slots + 64
+        assert counts_size(4 * MB, slots) <= max(4 * MB // 128, 17 * (256 + 256 * slots)) + 8 * slots + 64
         assert counts_size(1 << 40, slots) >= 1025 * (256 + 256 * slots)
     file = CacheFile.create(2 * MB)
     counts = RouteCounts(file.region("counts"), 0)

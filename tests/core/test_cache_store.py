@@ -66,7 +66,10 @@ def test_what_may_be_written_again_is() -> None:
     assert found_in(store, b"key").meta[2] == 99
 
 
-@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 16_384, 32_000, 32_768, 65_536, 65_537, 131_072, 300_001])
+@pytest.mark.parametrize(
+    "length",
+    [0, 1, 15, 16, 17, 16_384, 32_000, 48_000, 49_152, 65_535, 65_536, 65_537, 120_000, 131_072, 300_001],
+)
 def test_bodies_of_all_lengths(length: int) -> None:
     cache = SharedCache.create(8 * MB)  # segments of 64 KB
     body = random.Random(length).randbytes(length)
@@ -137,7 +140,7 @@ def test_a_dictionary_and_the_store_say_the_same(size: int, draw: random.Random)
                 found = cache.get(key)
                 assert found == model.get(key) or (found is None and not fits)
                 hits += found is not None
-    assert hits > 500
+    assert hits > 300
     for body, value in held:
         assert b"".join(value.parts) == body
         value.close()
@@ -270,7 +273,7 @@ def test_a_fill_whose_segment_has_to_go_is_not_found_and_not_overwritten() -> No
     assert audit(store)[1:3] == (0, 0)
 
 
-@pytest.mark.parametrize("length", [0, 1000, 150_000])
+@pytest.mark.parametrize("length", [0, 1000, 60_000, 100_000, 120_000, 131_072])
 def test_another_head_for_a_body_that_stays(length: int) -> None:
     store, body = new(), random.Random(length).randbytes(length)
     store_whole(store, b"key", b"old head", b"", body, words=(1, 1, 1))

@@ -88,7 +88,9 @@ def test_every_bit_of_a_record_counts() -> None:
 def test_lengths_that_lead_outside_are_refused_though_the_check_fits() -> None:
     """As a program with a fault might write them."""
     for lengths in ({"head_length": 2**32 - 1}, {"body_length": 2**32 - 1}, {"body_length": 65_536}, {"kind": 1},
-                    {"body_length": 2**32 - 1, "kind": 1}, {"head_length": 65_300, "kind": 2}):  # fmt: skip
+                    {"body_length": 2**32 - 1, "kind": 1}, {"head_length": 65_300, "kind": 2},
+                    {"body_length": 65_535, "kind": 9}, {"body_length": 131_071, "kind": 9},
+                    {"body_length": 2**32 - 65_537, "kind": 9}, {"kind": 15}, {"kind": 65_535}):  # fmt: skip
         store = new()
         put(store, b"key", b"body", b"head")
         forge(found_in(store, b"key"), **lengths)
@@ -103,6 +105,39 @@ def test_lengths_that_lead_outside_are_refused_though_the_check_fits() -> None:
         store.clear()
         free_all(store, calls=100)
         assert {state for state, _, _, _ in segments(store)} == {"free"}
+
+
+@pytest.mark.parametrize("kind", [0, 2])
+def test_a_record_that_would_leave_its_segment_is_refused(kind: int) -> None:
+    """In the last segment, behind which the mapping ends, and not at its beginning; to the byte."""
+    store = new()
+    size, last = store.file.segment_size, store.file.segments - 1
+    number = 0
+    while number < 2 or found_in(store, b"%d" % (number - 1)).place < (last << 32) + 1000:
+        put(store, b"%d" % number, bytes(6000))
+        number += 1
+    key = b"%d" % (number - 1)
+    found = found_in(store, key)
+    assert found.segment == last
+    front = 88 + len(key) + (8 if kind == 2 else 0)
+    room = size - (found.place & 0xFFFFFFFF)
+    for length, whole in ((room - front, True), (room - front + 1, False), (room, False), (size, False)):
+        forge(found, body_length=length, kind=kind)
+        with mmap.mmap(store.file.fd, store.file.size) as memory:
+            # How much is there, for a body that came in pieces.
+            if kind == 2:
+                at = store.file.size - size + (found.place & 0xFFFFFFFF)
+                memory[at + 88 : at + 96] = struct.pack("<II", length, 1)
+                memory[at + 96 : at + 96 + len(key)] = key
+        again = Seen.of(store, key)
+        assert (again is not None) == whole
+        assert (Seen.at(store, found.place, found.generation) is not None) == whole
+        if again is not None:
+            body = again.body()
+            assert body is not None
+            assert len(body) == length
+            assert again.body(0, length + 1) is None
+            assert again.body(length + 1, 0) is None
 
 
 def test_a_word_that_is_left_from_an_earlier_life_finds_nothing() -> None:

@@ -96,9 +96,9 @@ def test_the_very_first_segment_may_have_a_part_of_a_body() -> None:
     store = new()
     met = 0
     for _ in range(store.file.segments):
-        filler = Filler.begin(store, b"key", b"", b"", 100_000)
+        filler = Filler.begin(store, b"key", b"", b"", 131_072)
         assert filler is not None
-        assert filler.append(bytes(100_000))
+        assert filler.append(bytes(131_072))
         met += segments(store)[0][:2] == ("open", 2)
         filler.abandon()
         # The one that has the records, and those that are free: none is forgotten.

@@ -7,7 +7,7 @@ from fastgate._core.memory.region import Region
 OTHER: str
 
 def counts_size(store: int, slots: int) -> int:
-    """Bytes of the region for a store of so many bytes: rows for 16 to 1,024 routes, a sixty-fourth of it at most."""
+    """Bytes of the region for a store of so many bytes: rows for 16 to 1,024 routes, about a 128th of it."""
 
 class RouteCounts:
     """Where the process of a slot counts. IndexError: no such slot."""

@@ -50,12 +50,12 @@ cdef inline size_t head_bytes(int slots) noexcept:
 
 
 cdef size_t counts_bytes(size_t store, int slots) noexcept:
-    cdef size_t names = store // 64 // row_bytes(slots)
+    cdef size_t names = store // 128 // row_bytes(slots)
     return head_bytes(slots) + min(max(names, <size_t>LEAST_NAMES), <size_t>MOST_NAMES) * row_bytes(slots)
 
 
 def counts_size(size_t store, int slots) -> int:
-    """Bytes of the region for a store of so many bytes: rows for 16 to 1,024 routes, a sixty-fourth of it at most."""
+    """Bytes of the region for a store of so many bytes: rows for 16 to 1,024 routes, about a 128th of it."""
     return counts_bytes(store, slots)
 
 

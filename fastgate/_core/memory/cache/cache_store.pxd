@@ -42,12 +42,12 @@ cdef struct View:
     CacheRecord record
     unsigned char* base
     uint32_t* filled                    # NULL: it came in one go
-    uint64_t* chain                     # NULL: the body is here
+    uint64_t* chain                     # NULL: all of the body is here
     uint32_t parts
     const char* key
     const char* head
     const char* fields
-    const char* body
+    const char* body                    # what of it is behind the parts; NULL: nothing
 
 
 cdef struct OpenSegment:
@@ -90,6 +90,9 @@ cdef struct Store:
     uint64_t pinned                     # how many pins this process has
     uint64_t scratch                    # how many segments of streams
     OpenSegment open[2]                 # by class: probation, main
+    OpenSegment beside[2]               # a second one, where there are segments enough
+    bint has_two
+    uint32_t largest                    # record
     Victim victim
     uint32_t reserve                    # free segments that stores leave alone
     uint32_t hint                       # where the last free segment was found

@@ -19,8 +19,11 @@ reader writes, and a process may be killed between any two instructions.
   main part (S3-FIFO). What is past its use is dropped, what was used since is copied into the own open main segment and
   then linked there, the rest is dropped; what probation drops leaves a fingerprint, and is stored in the main part when
   it comes back. Every store examines about twice what it writes as long as there are too few free segments.
-* **A large body** has segments of its own, a *chain*, which its record lists. Each names the hash of its key, so that
-  a segment whose record is gone is found and freed. Their fate is that of the first of them.
+* **Two open segments**, where there are segments enough: what fits into the fuller one goes there. So what is small
+  fills the ends that what is large leaves.
+* **A large body** has segments of its own, a *chain*, which its record lists; what does not fill the last one is in the
+  record, if it is not too much. Each names the hash of its key, so that a segment whose record is gone is found and
+  freed. Their fate is that of the first of them.
 * **A body whose length is not known** is a *stream*: a record that is never in the index and that leads to *scratch*
   segments, at most an eighth of the store in all (streaming.pxi).
 * **The death of a process** (`recover_slot`): its open segments are sealed, what it reclaimed is sealed again, its pins
@@ -52,6 +55,7 @@ from fastgate._core.memory.cache.layout cimport (
     KIND_CHAIN,
     KIND_FILLED,
     KIND_STREAM,
+    KIND_TAIL,
     SEGMENT_DRAIN,
     SEGMENT_FREE,
     SEGMENT_OPEN,
@@ -67,12 +71,14 @@ from fastgate._core.memory.cache.layout cimport (
     front_bytes,
     generation_of,
     index_word,
+    inline_bytes,
     is_body,
     is_main,
     offset_in,
     owner_of,
     parts_of,
     record_bytes,
+    record_parts,
     round_up,
     second_bucket,
     segment_in,
@@ -107,6 +113,8 @@ cdef enum:
     FREQUENCY_MOST = 3
     MOST_STEPS = 400                # records that one call examines at most: about 0.2 ms
     MOST_EXAMINED = 196608          # bytes of them
+    SEGMENTS_FOR_TWO = 48           # a slot
+    MOST_RECORD = 524288            # bytes
     MOST_SWAPS = 64                 # tries of one swap; in sound memory two or three are many
 
 include "segments.pxi"
@@ -167,6 +175,11 @@ cdef class CacheStore:
         memcpy(s.key, file.key, sizeof(s.key))
         s.reserve = s.slots + 1
         s.open[CLASS_PROBATION].segment = s.open[CLASS_MAIN].segment = s.victim.segment = -1
+        s.beside[CLASS_PROBATION].segment = s.beside[CLASS_MAIN].segment = -1
+        # An open segment is half empty: more than a few would cost more than they save.
+        s.has_two = s.segments >= SEGMENTS_FOR_TWO * s.slots
+        # What is larger has segments of its own. It is moved in one call, which has to be short.
+        s.largest = min(s.segment_size // 4 * 3 if s.has_two else s.segment_size // 2, <uint32_t>MOST_RECORD)
         s.counts = &self.uncounted
         self.forks = _forks
         if slot is None:
@@ -247,6 +260,8 @@ cdef class CacheStore:
         if self.can_store():
             seal(s, &s.open[CLASS_PROBATION])
             seal(s, &s.open[CLASS_MAIN])
+            seal(s, &s.beside[CLASS_PROBATION])
+            seal(s, &s.beside[CLASS_MAIN])
 
     def stats(self) -> dict:
         """What is stored and what was counted. Reads no data and no index."""

@@ -44,6 +44,7 @@ cdef enum:
     KIND_CHAIN = 1                      # the body is in segments of its own
     KIND_FILLED = 2                     # the body came in pieces: a word says how many bytes are there
     KIND_STREAM = 4                     # body_length is what it may have at most; never in the index
+    KIND_TAIL = 8                       # of KIND_CHAIN: what does not fill a segment is behind the fields
 
 cdef enum:
     RECORD_WORDS = 3                    # for the user of the store
@@ -58,7 +59,7 @@ cdef extern from *:
 
 
 # 88 bytes; then the word of KIND_FILLED (filled:32 | ended:32), the parts of KIND_CHAIN, the key, the head, the fields,
-# and the body if it is not in a chain.
+# and the body if it is not in a chain, or its tail.
 cdef struct CacheRecord:
     uint64_t check                      # of the 64 bytes that follow, the place, the generation and the file's cookie
     uint64_t number                     # of this object, which no other one has: the larger, the newer
@@ -222,19 +223,30 @@ cdef inline uint64_t parts_of(uint64_t body, uint64_t segment_size) noexcept nog
     return (body + segment_size - 1) // segment_size
 
 
+cdef inline uint64_t record_parts(const CacheRecord* record, uint64_t segment_size) noexcept nogil:
+    """How many segments its body has."""
+    if not record.kind & KIND_CHAIN:
+        return 0
+    return record.body_length // segment_size if record.kind & KIND_TAIL else parts_of(
+        record.body_length, segment_size
+    )
+
+
+cdef inline uint64_t inline_bytes(const CacheRecord* record, uint64_t segment_size) noexcept nogil:
+    """How much of its body lies behind its front."""
+    if not record.kind & KIND_CHAIN:
+        return record.body_length
+    return record.body_length % segment_size if record.kind & KIND_TAIL else 0
+
+
 cdef inline uint64_t front_bytes(const CacheRecord* record, uint64_t segment_size) noexcept nogil:
     """All of a record but its body."""
     cdef uint64_t size = sizeof(CacheRecord) + record.key_length + record.fields_length + <uint64_t>record.head_length
     if record.kind & KIND_FILLED:
         size += 8
-    if record.kind & KIND_CHAIN:
-        size += 8 * parts_of(record.body_length, segment_size)
-    return size
+    return size + 8 * record_parts(record, segment_size)
 
 
 cdef inline uint64_t record_bytes(const CacheRecord* record, uint64_t segment_size) noexcept nogil:
     """What a record takes in its segment."""
-    cdef uint64_t size = front_bytes(record, segment_size)
-    if not record.kind & KIND_CHAIN:
-        size += record.body_length
-    return round_up(size, UNIT)
+    return round_up(front_bytes(record, segment_size) + inline_bytes(record, segment_size), UNIT)

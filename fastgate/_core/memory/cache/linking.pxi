@@ -5,13 +5,13 @@ cdef void unlinked(Store* s, const View* view, bint with_body) noexcept nogil:
     """Nothing leads to a record any more: it does not count, and the segments of its body are freed."""
     add_live(s, view.segment, view.generation, -1, -<int64_t>record_bytes(&view.record, s.segment_size))
     if with_body:
-        drop_parts(s, view)
+        drop_parts(s, view, 0)
 
 
-cdef void drop_parts(Store* s, const View* view) noexcept nogil:
+cdef void drop_parts(Store* s, const View* view, uint32_t first) noexcept nogil:
     cdef uint32_t part, segment
     cdef uint64_t generation, word
-    for part in range(view.parts):
+    for part in range(first, view.parts):
         if part_segment(s, view, part, &segment, &generation):
             word = atomic_load_acquire(&s.states[segment])
             # One that is being reclaimed is found to lead nowhere by who does it.

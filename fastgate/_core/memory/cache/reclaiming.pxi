@@ -230,8 +230,11 @@ cdef void make_room(Store* s, int64_t budget, uint64_t now) noexcept nogil:
             s.counts.damaged += 1
             s.victim.cursor = s.victim.end
             continue
-        judge_record(s, &view, now)
         size = record_bytes(&view.record, s.segment_size)
+        if steps > 1 and <int64_t>size > max(budget, <int64_t>65536):
+            # What is large is moved by a call that has done nothing else.
+            return
+        judge_record(s, &view, now)
         s.victim.cursor += <uint32_t>size
         budget -= <int64_t>size
 

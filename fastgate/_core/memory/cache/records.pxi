@@ -52,8 +52,9 @@ cdef bint open_record(
         base += 8
     if view.record.kind & KIND_CHAIN:
         view.chain = <uint64_t*>base
-        view.parts = <uint32_t>parts_of(view.record.body_length, s.segment_size)
-        view.body = NULL
+        view.parts = <uint32_t>record_parts(&view.record, s.segment_size)
+        if not view.record.kind & KIND_TAIL:
+            view.body = NULL
     return True
 
 
@@ -209,10 +210,10 @@ cdef const char* body_at(
     if filled == FILLED_ABANDONED or position >= filled:
         return NULL
     length[0] = filled - position
-    if view.chain == NULL:
+    if view.body != NULL and position // s.segment_size >= view.parts:
         segment[0] = view.segment
         generation[0] = view.generation
-        return view.body + position
+        return view.body + (position - view.parts * s.segment_size)
     if not part_segment(s, view, position // s.segment_size, segment, generation):
         return NULL
     offset = position % s.segment_size

@@ -46,7 +46,7 @@ cdef bint free_drained(Store* s, uint32_t segment) noexcept nogil:
 cdef uint32_t count_free(Store* s) noexcept nogil:
     """How many segments are free, after what waited for its last pin was looked at. Sets whether there are too few."""
     cdef uint32_t segment, free = 0
-    cdef uint64_t word, wanted = s.reserve + 2 + s.slots // 4
+    cdef uint64_t word, wanted = s.reserve + (4 if s.has_two else 2) + s.slots // 4
     cdef uint64_t wish = atomic_load_relaxed(&s.header.wish)
     for segment in range(s.segments):
         word = atomic_load_relaxed(&s.states[segment])
@@ -57,7 +57,8 @@ cdef uint32_t count_free(Store* s) noexcept nogil:
     s.free = free
     if wish > s.segments // 8:
         wish = s.segments // 8
-    s.pressed = free < wanted + wish
+    # Half of it: each part that finds none makes room for itself once more.
+    s.pressed = free < wanted + wish // 2
     return free
 
 
@@ -133,19 +134,41 @@ cdef void add_live(Store* s, uint32_t segment, uint64_t generation, int objects,
 
 # ---- room for records
 
-cdef unsigned char* allocate(
-    Store* s, int kind, uint64_t size, bint from_reserve, uint32_t* segment, uint32_t* offset, uint64_t* generation
-) noexcept nogil:
-    """Room in the own open segment of a class, which `committed` makes part of it; NULL: there is none."""
-    cdef OpenSegment* open = &s.open[kind]
-    cdef int found
+cdef inline bint has_room(Store* s, OpenSegment* open, uint64_t size) noexcept nogil:
     if open.segment >= 0 and atomic_load_relaxed(&s.states[open.segment]) != open.word:
         # It is not ours any more: somebody took this process for dead.
         open.segment = -1
-    if open.segment >= 0 and open.used + size > s.segment_size:
-        seal(s, open)
+    return open.segment >= 0 and open.used + size <= s.segment_size
+
+
+cdef void choose_open(Store* s, int kind, uint64_t size) noexcept nogil:
+    """Makes that the open segment of a class which this fits into best; it is none where a new one has to be opened.
+
+    What is large leaves room at the end of a segment, which the small ones fill, while the large go on in the other.
+    """
+    cdef OpenSegment one = s.open[kind], two = s.beside[kind]
+    cdef bint first = has_room(s, &one, size), second = has_room(s, &two, size)
+    if first and (not second or one.used >= two.used):
+        pass
+    elif second or (s.has_two and two.segment < 0) or (two.segment >= 0 and two.used > one.used):
+        one, two = two, one
+        if not second:
+            seal(s, &one)
+    else:
+        seal(s, &one)
+    s.open[kind] = one
+    s.beside[kind] = two
+
+
+cdef unsigned char* allocate(
+    Store* s, int kind, uint64_t size, bint from_reserve, uint32_t* segment, uint32_t* offset, uint64_t* generation
+) noexcept nogil:
+    """Room in an own open segment of a class, which `committed` makes part of it; NULL: there is none."""
+    cdef OpenSegment* open = &s.open[kind]
+    cdef int found
     if size > s.segment_size:
         return NULL
+    choose_open(s, kind, size)
     if open.segment < 0:
         found = open_segment(s, kind, from_reserve, &open.word)
         if found < 0:

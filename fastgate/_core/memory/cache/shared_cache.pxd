@@ -12,6 +12,7 @@ cdef class PinnedValue:
     cdef int exports
     cdef bint is_open
 
+    cdef bint is_one_piece(self) noexcept
     cdef const char* piece(self, uint32_t position, uint32_t* length) except NULL
 
 

@@ -68,7 +68,7 @@ cdef class PinnedValue:
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         cdef uint32_t length = 0
         cdef const char* start = NULL
-        if self.view.parts > 1:
+        if not self.is_one_piece():
             raise BufferError("the value lies in several parts: use .parts")
         start = self.piece(0, &length)
         PyBuffer_FillInfo(buffer, self, <void*>start, length, 1, flags)
@@ -76,6 +76,9 @@ cdef class PinnedValue:
 
     def __releasebuffer__(self, Py_buffer* buffer):
         self.exports -= 1
+
+    cdef bint is_one_piece(self) noexcept:
+        return self.view.parts == 0 or self.view.record.body_length <= self.store.store.segment_size
 
     cdef const char* piece(self, uint32_t position, uint32_t* length) except NULL:
         cdef uint32_t segment
@@ -96,7 +99,7 @@ cdef class PinnedValue:
         """The value as a sequence of read-only buffers, which together are all of it."""
         cdef uint32_t position = 0, length = 0
         cdef ValuePart part
-        if self.view.parts <= 1:
+        if self.is_one_piece():
             return (memoryview(self),)
         found = []
         while position < self.view.record.body_length:

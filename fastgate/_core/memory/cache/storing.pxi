@@ -39,7 +39,7 @@ cdef bint lay_out(
         memset(at, 0, 8)
         at += 8
     if kind & KIND_CHAIN:
-        memset(at, 0, 8 * parts_of(e.body_length, s.segment_size))
+        memset(at, 0, 8 * record_parts(&record, s.segment_size))
     at = target + front - e.fields_length
     memcpy(at, e.fields, e.fields_length)
     at -= e.head_length
@@ -64,15 +64,24 @@ cdef inline int class_for(Store* s, uint64_t hash) noexcept nogil:
 
 cdef int kind_for(Store* s, const Entry* e) noexcept nogil:
     """Where the body goes; -1: it is too large."""
-    cdef uint64_t front = sizeof(CacheRecord) + 8 + e.key_length + e.fields_length + <uint64_t>e.head_length
-    cdef uint64_t parts = parts_of(e.body_length, s.segment_size)
-    if e.key_length > 0xffff or e.fields_length > 0xffff:
-        return -1
-    if front + e.body_length <= s.segment_size // 2:
+    if fits(s, e, 0):
         return 0
-    if front + 8 * parts > s.segment_size // 2 or parts > s.segments // 4:
-        return -1
-    return KIND_CHAIN
+    if e.body_length >= s.segment_size and fits(s, e, KIND_CHAIN | KIND_TAIL):
+        return KIND_CHAIN | KIND_TAIL
+    return KIND_CHAIN if fits(s, e, KIND_CHAIN) else -1
+
+
+cdef bint fits(const Store* s, const Entry* e, int kind) noexcept nogil:
+    """Whether a record of this kind is not too large for a segment, and has not too many others for its body."""
+    cdef CacheRecord record
+    cdef uint64_t size = sizeof(CacheRecord) + 8 + e.key_length + e.fields_length + <uint64_t>e.head_length, parts
+    record.kind = <uint16_t>kind
+    record.body_length = e.body_length
+    parts = record_parts(&record, s.segment_size)
+    size += 8 * parts + inline_bytes(&record, s.segment_size)
+    return (
+        size <= s.largest and parts <= s.segments // 4 and e.key_length <= 0xffff and e.fields_length <= 0xffff
+    )
 
 
 cdef uint64_t open_part(Store* s, View* view, uint32_t part, bint main, uint64_t now) noexcept nogil:
@@ -179,6 +188,7 @@ cdef bint append(Store* s, Filling* filling, const char* data, uint32_t length, 
     cdef View* view = &filling.view
     cdef uint32_t offset = 0, piece
     cdef unsigned char* target
+    cdef bint is_part
     if not filling.active:
         return False
     if length > view.record.body_length - filling.filled:
@@ -187,8 +197,9 @@ cdef bint append(Store* s, Filling* filling, const char* data, uint32_t length, 
     make_room(s, 2 * <int64_t>length, now)
     while length:
         piece = length
-        if view.chain == NULL:
-            target = <unsigned char*>view.body + filling.filled
+        is_part = filling.filled // s.segment_size < view.parts
+        if not is_part:
+            target = <unsigned char*>view.body + (filling.filled - view.parts * s.segment_size)
         else:
             offset = filling.filled % s.segment_size
             if offset == 0:
@@ -202,7 +213,7 @@ cdef bint append(Store* s, Filling* filling, const char* data, uint32_t length, 
             piece = min(length, s.segment_size - offset)
             target = s.data + <size_t>(filling.part & 0xffffff) * s.segment_size + offset
         memcpy(target, data, piece)
-        if view.chain != NULL:
+        if is_part:
             used_part(s, filling.part, offset + piece)
         filling.filled += piece
         data += piece
@@ -238,7 +249,7 @@ cdef bint publish(Store* s, Filling* filling) noexcept nogil:
         s.counts.stores += 1
         s.counts.stored_bytes += view.record.body_length
     else:
-        drop_parts(s, view)
+        drop_parts(s, view, 0)
     unpin_segment(s, view.segment)
     return stored
 
@@ -249,7 +260,7 @@ cdef void abandon(Store* s, Filling* filling) noexcept nogil:
         return
     filling.active = False
     atomic_store_half(filling.view.filled, FILLED_ABANDONED)
-    drop_parts(s, &filling.view)
+    drop_parts(s, &filling.view, 0)
     return_scratch(s, filling)
     unpin_segment(s, filling.view.segment)
 
@@ -261,7 +272,7 @@ cdef bint replace_head(Store* s, const View* old, const Entry* e, uint64_t now) 
     cdef Entry entry = e[0]
     cdef View view
     cdef View found
-    cdef int tries
+    cdef int tries, kind
     cdef uint32_t part, segment
     cdef uint64_t expected, word, generation
     if s.slot < 0 or old.entry == NULL:
@@ -271,15 +282,13 @@ cdef bint replace_head(Store* s, const View* old, const Entry* e, uint64_t now) 
     entry.key_length = old.record.key_length
     entry.body_length = old.record.body_length
     make_room(s, 2 * <int64_t>(sizeof(CacheRecord) + entry.key_length + entry.head_length), now)
-    if kind_for(s, &entry) != (KIND_CHAIN if old.chain != NULL else 0) or not lay_out(
-        s, &entry, KIND_CHAIN if old.chain != NULL else 0, CLASS_MAIN, 0, now, &view
-    ):
+    kind = old.record.kind & (KIND_CHAIN | KIND_TAIL)
+    if not fits(s, &entry, kind) or not lay_out(s, &entry, kind, CLASS_MAIN, 0, now, &view):
         return refuse(s)
-    if old.chain != NULL:
-        for part in range(old.parts):
-            view.chain[part] = old.chain[part]
-    elif old.record.body_length:
-        memcpy(<char*>view.body, old.body, old.record.body_length)
+    for part in range(old.parts):
+        view.chain[part] = old.chain[part]
+    if view.body != NULL:
+        memcpy(<char*>view.body, old.body, inline_bytes(&view.record, s.segment_size))
     (<CacheRecord*>view.base).frequency = old.record.frequency
     committed(s, CLASS_MAIN, record_bytes(&view.record, s.segment_size), view.record.number, entry.dies)
     # A clear() before this line is seen here; one that comes later holds for the number of the new record too.

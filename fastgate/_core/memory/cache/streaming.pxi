@@ -8,11 +8,11 @@
 # When the body is whole a record of exactly its length is stored under the key. It has the number of the stream, so
 # that a clear() in between holds for it, and so that of two fetches the one that began later stays.
 #
-# * Up to half a segment, and with nothing in it: the body is copied into an ordinary record, and the scratch segment is
-#   given back. Who reads along and has pinned it reads on there; who has not finds its bytes gone (`body_at` says NULL)
-#   and goes on at the same position of the record that was published.
-# * Larger: the new record leads to the same parts, which are ordinary parts of a body from then on. Who reads along
-#   needs not notice.
+# * What lies in the record itself (a small body, or the tail of a larger one) is copied, and the
+#   scratch segment that had it is given back. Who reads along and has pinned it reads on there; who has not finds its
+#   bytes gone (`body_at` says NULL) and goes on at the same position of the record that was published.
+# * The other parts of a larger one are handed over: the new record leads to them, and they are ordinary parts of a body
+#   from then on. Who reads along need not notice.
 #
 # The record of the stream stays as it is until its segment is freed, with the final count; nothing of another life can
 # be read through it, since each of its parts carries the generation of its segment, and the count bounds it. Where the
@@ -64,7 +64,7 @@ cdef bint begin_stream(Store* s, const Entry* e, uint64_t most, uint64_t now, Fi
     # A count of bytes may not look like FILLED_ABANDONED.
     most = min(min(most, most_scratch(s) * s.segment_size), <uint64_t>FILLED_ABANDONED - 1)
     front += 8 * parts_of(most, s.segment_size)
-    if s.slot < 0 or front > s.segment_size // 2 or e.key_length > 0xffff or e.fields_length > 0xffff:
+    if s.slot < 0 or front > s.largest or e.key_length > 0xffff or e.fields_length > 0xffff:
         s.counts.too_large += 1
         return False
     if scratch_of_all(s) >= most_scratch(s):
@@ -98,10 +98,9 @@ cdef bint publish_stream(
     stored = store_stream(s, filling, e, now, &view)
     # Whoever sees the end sees all of the body, and where it is stored once he is told.
     atomic_store_half(stream.filled + 1, 1)
-    if not stored or view.chain == NULL:
-        drop_parts(s, stream)
-    else:
+    if stored:
         seal_parts(s, &view)
+    drop_parts(s, stream, view.parts if stored else 0)
     return_scratch(s, filling)
     unpin_segment(s, stream.segment)
     if stored:
@@ -129,18 +128,18 @@ cdef bint store_stream(Store* s, Filling* filling, const Entry* e, uint64_t now,
     make_room(s, 2 * (sizeof(CacheRecord) + <int64_t>e.key_length + e.head_length), now)
     if not lay_out(s, &entry, kind, class_, stream.record.number, now, view):
         return refuse(s)
-    if kind == 0:
-        # It is whole only if the pieces are those that were appended.
-        if not copy_body(s, stream, 0, <char*>view.body, filling.filled):
+    for part in range(view.parts):
+        if not part_segment(s, stream, part, &segment, &generation):
             s.counts.lost += 1
             return False
-    else:
-        for part in range(view.parts):
-            if not part_segment(s, stream, part, &segment, &generation):
-                s.counts.lost += 1
-                return False
-            # For the record as it is now: its end may be another one than was known when the part was opened.
-            raise_end(s, segment, generation, entry.dies, view.record.number)
-            atomic_store_relaxed(&view.chain[part], atomic_load_relaxed(&stream.chain[part]))
+        # For the record as it is now: its end may be another one than was known when the part was opened.
+        raise_end(s, segment, generation, entry.dies, view.record.number)
+        atomic_store_relaxed(&view.chain[part], atomic_load_relaxed(&stream.chain[part]))
+    if view.body != NULL and not copy_body(
+        s, stream, view.parts * s.segment_size, <char*>view.body,
+        <uint32_t>inline_bytes(&view.record, s.segment_size)
+    ):
+        s.counts.lost += 1
+        return False
     committed(s, class_, record_bytes(&view.record, s.segment_size), view.record.number, view.record.dies)
     return link(s, view, e.hash)
