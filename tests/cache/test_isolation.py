@@ -141,15 +141,14 @@ class Judge:
             why = model.forbidden(world, made, client, said)
             assert why is None, self.told(client, answer, made, why)
             self.check_fields(client, answer, made)
-        self.counts[
-            "own" if own else "collapsed" if "collapsed" in said else "hit" if "hit" in said else "validated"
-        ] += 1
+        how = "collapsed" if "collapsed" in said else "hit" if "hit" in said else "validated"
+        self.counts["own" if own else how] += 1
         if client.route.split:
             side = self.sides.setdefault(f"{client.route.number} {client.get('x-user')}", made.upstream)
             assert side == made.upstream, self.told(client, answer, made, "the answer of the other side of a split")
 
     def check_model(self, client: Asked, made: Made, *, stored: bool) -> None:
-        """What the origin saw is what the model thinks that it sees. Of what is not stored it may see the whole query."""
+        """What the origin saw is what the model thinks it sees. Of what is not stored it may see the whole query."""
         seen = {name.lower(): value for name, value in made.seen}
         names = {name.lower() for name, _ in client.fields} | {"authorization", "cookie", "x-api-key", "api-key"}
         names -= {
