@@ -61,7 +61,7 @@ class Asked:
     identity: tuple[str, str] | None = None
     credential: str = ""
     place: str = ""
-    begun: int = 0
+    scope: str | None = None
 
     def get(self, name: str) -> str | None:
         return next((value for key, value in self.fields if key.lower() == name), None)
@@ -138,13 +138,15 @@ def new_world(seed: int) -> World:
         if auth:
             cache |= draw.choice([{}, {}, {"private": True}, {"shared": True}])
         key = some(draw, "header:x-a", "cookie:sid", "client_ip", "header:accept-language")
-        if auth and draw.random() < 0.2:
-            key.append("identity")
+        if auth and draw.random() < 0.3:
+            key.append(draw.choice(["identity", "claim:scope"]))
         cache |= {"key": key} if key else {}
         cache |= {"set_cookie": draw.choice(["bypass", "strip", "store"])} if draw.random() < 0.4 else {}
         cache |= {"vary": vary} if (vary := some(draw, "x-b", "accept-encoding")) else {}
         cache |= {"vary_except": names} if (names := some(draw, "x-a", "accept-language")) else {}
-        cache |= {"bypass": names} if (names := some(draw, "cookie:other", "header:x-b")) and draw.random() < 0.4 else {}
+        cache |= (
+            {"bypass": names} if (names := some(draw, "cookie:other", "header:x-b")) and draw.random() < 0.4 else {}
+        )
         cache |= draw.choice([{}, {}, {"query": {"except": ["utm_*"]}}, {"query": {"only": ["q"]}}])
         cache |= draw.choice([{}, {}, {"query": {"sort": True, "except": ["utm_*"]}}])
         cache |= draw.choice([{}, {}, {"ttl": 60}, {"ttl": 60, "honor": False}, {"honor": "response"}])
@@ -155,44 +157,69 @@ def new_world(seed: int) -> World:
     return World(seed, draw.random() < 0.6, draw.random() < 0.6, routes)
 
 
-def tokens() -> list[tuple[str, str]]:
-    """Names and tokens; two of them are of one client with different rights."""
-    lasts = int(time.time()) + 600
+def tokens() -> dict[str, tuple[str, str]]:
+    """Tokens, with names and scopes; two of them are of one client with different rights."""
+    lasts = int(time.time()) + 3600
     who = [("alice", "read"), ("alice", "write"), ("bob", "read")]
-    return [(name, hs256({"alg": "HS256"}, {"sub": name, "scope": scope, "exp": lasts})) for name, scope in who]
+    made = [hs256({"alg": "HS256"}, {"sub": name, "scope": scope, "exp": lasts}) for name, scope in who]
+    return dict(zip(made, who, strict=True))
 
 
 TOKENS = tokens()
 
 
-def new_request(world: World, draw: random.Random, number: int) -> Asked:
-    rules = draw.choice(world.routes)
-    usual = draw.random() < 0.3
+FIELDS: dict[str, tuple[str | None, ...]] = {
+    "Host": ("a.com", "b.com", "a.com:81"),
+    "X-Forwarded-Proto": (None, "https", "http"),
+    "X-Forwarded-Host": (None, "c.com", "a.com", "c.com:443"),
+    "X-Forwarded-Port": (None, "81", "443"),
+    "X-Forwarded-For": ("10.0.0.1", "10.0.0.2"),
+    "X-A": (None, "1", "2"),
+    "X-B": (None, "1", "2"),
+    "Accept-Language": (None, "de, en", "en, de", "DE,en"),
+    "Accept-Encoding": (None, "gzip, br", "br,gzip", "gzip"),
+    "X-User": ("1", "2", "3", "4"),
+    "X-Original-URL": (None, "/other"),
+    "Cache-Control": (None, None, None, "no-cache", "no-store", "max-stale", "max-age=0"),
+    "Range": (None, "bytes=10-99"),
+    "If-None-Match": (None, '"1"', '"20"', '"50"'),
+}
+PARTS: dict[str, tuple[Any, ...]] = {
+    "method": ("GET", "GET", "GET", "HEAD", "POST", "QUERY"),
+    "path": ("/x", "/y"),
+    "query": ("", "q=1", "q=2&utm_x=1", "utm_x=2&q=2", "p=1&q=1", "q=1&p=1"),
+    "sid": (None, "sid=1", "sid=2"),
+    "other": (None, "other=1"),
+    "body": (b"1", b"2"),
+}
+"""What a request is made of. The first value is the usual one."""
 
-    def one(*values: Any) -> Any:
-        return values[0] if usual or draw.random() < 0.6 else draw.choice(values)
 
-    fields: Pairs = [("Host", one("a.com", "b.com", "a.com:81")), ("X-Marker", str(number))]
-    for name, values in (
-        ("X-Forwarded-Proto", (None, "https", "http")),
-        ("X-Forwarded-Host", (None, "c.com", "a.com", "c.com:443")),
-        ("X-Forwarded-Port", (None, None, None, "81", "443")),
-        ("X-Forwarded-For", ("10.0.0.1", "10.0.0.2")),
-        ("X-A", (None, "1", "2")),
-        ("X-B", (None, None, "1", "2")),
-        ("Accept-Language", (None, "de, en", "en, de", "DE,en")),
-        ("Accept-Encoding", (None, "gzip, br", "br,gzip", "gzip")),
-        ("X-User", ("1", "2", "3", "4")),
-        ("X-Original-URL", (None, None, None, "/other")),
-        ("Cache-Control", (None, None, None, None, "no-cache", "no-store", "max-stale", "max-age=0")),
-    ):
-        if (value := one(*values)) is not None:
-            fields.append((name, value))
-    cookies = [part for part in (one("", "sid=1", "sid=2"), one("", "", "other=1")) if part]
-    query = one("", "q=1", "q=2&utm_x=1", "utm_x=2&q=2", "p=1&q=1", "q=1&p=1").split("&")
-    asked = Asked(number, rules, one("GET", "GET", "GET", "GET", "HEAD", "POST", "QUERY"), one("/x", "/y"), "", fields)
+def new_choice(world: World, draw: random.Random) -> dict[str, Any]:
+    """Anything, but often the usual."""
+    every = FIELDS | PARTS
+    choice = {name: values[0] if draw.random() < 0.7 else draw.choice(values) for name, values in every.items()}
+    return {**choice, "route": draw.choice(world.routes), "credential": draw.random()}
+
+
+def near(world: World, draw: random.Random, choice: dict[str, Any]) -> dict[str, Any]:
+    """The same but for one thing, which is how mistakes are found."""
+    name = draw.choice([*FIELDS, *PARTS, *["credential"] * 6])
+    if name == "credential":
+        return {**choice, name: draw.random()}
+    return {**choice, name: draw.choice((FIELDS | PARTS)[name])}
+
+
+def new_request(choice: dict[str, Any], number: int) -> Asked:
+    rules: Rules = choice["route"]
+    fields: Pairs = [(name, value) for name in FIELDS if (value := choice[name]) is not None]
+    fields.append(("X-Marker", str(number)))
+    cookies = [choice[name] for name in ("sid", "other") if choice[name] is not None]
+    query = choice["query"].split("&")
+    asked = Asked(number, rules, choice["method"], choice["path"], "", fields)
     if asked.method in ("POST", "QUERY"):
-        asked.body = one(b"1", b"2")
+        asked.body = choice["body"]
+    draw = random.Random(choice["credential"])
     if rules.auth or draw.random() < 0.25:
         give_credential(asked, draw, rules.auth or ["key", "basic", "jwt"], cookies, query)
     if cookies:
@@ -201,18 +228,21 @@ def new_request(world: World, draw: random.Random, number: int) -> Asked:
     return asked
 
 
-def give_credential(asked: Asked, draw: random.Random, methods: list[str], cookies: list[str], query: list[str]) -> None:
+def give_credential(
+    asked: Asked, draw: random.Random, methods: list[str], cookies: list[str], query: list[str]
+) -> None:
     """In one of the places where its method looks for it."""
     method = draw.choice(methods)
     if method == "basic":
         name = draw.choice(list(PASSWORDS))
         text = base64.b64encode(f"{name}:{PASSWORDS[name]}".encode()).decode()
     else:
-        name, text = draw.choice(TOKENS if method == "jwt" else list(KEYS.items()))
+        name, text = draw.choice([(TOKENS[text][0], text) for text in TOKENS] if method == "jwt" else [*KEYS.items()])
     asked.place = draw.choice(PLACES[method])
     asked.credential = text
     if asked.route.auth:
         asked.identity = (method, name)
+        asked.scope = TOKENS[text][1] if method == "jwt" else None
     if asked.place == "query":
         query.insert(draw.randint(0, len(query)), f"{QUERY_NAMES[method]}={text}")
     elif asked.place == "cookie":
@@ -290,6 +320,8 @@ def key_part(asked: Asked, fields: Pairs, part: str) -> object:
         return reference_key.selecting_value(as_bytes(fields), name.encode())
     if kind == "cookie":
         return reference_key.cookies(as_bytes(fields), name.encode())
+    if kind == "claim":
+        return asked.scope
     return asked.get("x-forwarded-for") if kind == "client_ip" else asked.identity
 
 

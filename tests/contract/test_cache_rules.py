@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "cache-rules.md"
 ROOM = ROOT / "fastgate" / "_core" / "delivery" / "cache"
-TESTS = ROOT / "tests" / "core"
+TESTS = [ROOT / "tests" / "core", ROOT / "tests" / "cache"]
 LEVELS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT"}
 
 ROWS = [
@@ -25,12 +25,21 @@ def files_of(cell: str) -> list[str]:
 
 
 def named_in(cell: str) -> list[tuple[str, str]]:
-    return re.findall(r"`(test_\w+\.py)`: `(test_\w+)`", cell)
+    """Files and tests: a file, a colon, and its tests with commas between them."""
+    files = re.findall(r"`(test_\w+\.py)`: ((?:`test_\w+`(?:, )?)+)", cell)
+    return [(name, test) for name, tests in files for test in re.findall(r"`(\w+)`", tests)]
+
+
+def text_of(name: str) -> str:
+    """What is in the test file of this name; there is one."""
+    [path] = [folder / name for folder in TESTS if (folder / name).is_file()]
+    return path.read_text(encoding="utf-8")
 
 
 def test_there_are_requirements() -> None:
     assert len([row for row in REQUIREMENTS if len(row) == 5]) > 60
     assert {row[1] for row in REQUIREMENTS if len(row) == 5} <= LEVELS
+    assert len({test for row in REQUIREMENTS for test in named_in(row[-1])}) > 60
 
 
 @pytest.mark.parametrize("row", REQUIREMENTS, ids=[f"{row[0]} {row[-3]}" for row in REQUIREMENTS])
@@ -38,7 +47,7 @@ def test_what_a_row_names_exists(row: list[str]) -> None:
     *_, place, shown = row
     assert [name for name in files_of(place) if not (ROOM / name).is_file()] == []
     for name, test in named_in(shown):
-        assert re.search(rf"^def {test}\(", (TESTS / name).read_text(encoding="utf-8"), re.MULTILINE), test
+        assert re.search(rf"^(?:async )?def {test}\(", text_of(name), re.MULTILINE), test
     if files_of(place):
         assert named_in(shown), "a file without a test that shows it"
     else:
