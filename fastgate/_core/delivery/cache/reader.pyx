@@ -64,7 +64,8 @@ cdef class Reader(Stored):
         if not pin_segment(s, view.segment, view.generation):
             return False
         self.front = True
-        self.first_part = self.next_part = first // s.segment_size if view.chain != NULL else 0
+        # The last bytes of a body may lie in the record, behind its parts.
+        self.first_part = self.next_part = min(first // s.segment_size, view.parts)
         if self.pin_more():
             return True
         self.give_back()
@@ -99,7 +100,7 @@ cdef class Reader(Stored):
         if self.view.chain == NULL or self.loose:
             return True
         there = self.there()
-        while <int64_t>self.next_part * s.segment_size < there:
+        while self.next_part < self.view.parts and <int64_t>self.next_part * s.segment_size < there:
             if body_at(s, &self.view, self.next_part * s.segment_size, &length, &segment, &generation) == NULL \
                     or not pin_segment(s, segment, generation):
                 return self.change_over()
@@ -121,7 +122,7 @@ cdef class Reader(Stored):
         self.give_back()
         self.view = view
         self.front = True
-        self.first_part = self.next_part = self.position // s.segment_size if view.chain != NULL else 0
+        self.first_part = self.next_part = min(self.position // s.segment_size, view.parts)
         return self.pin_more()
 
     cdef int give_back(self) except -1:
