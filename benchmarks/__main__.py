@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import render
-from benchmarks.contest import FIELD, Options, say
+from benchmarks.contest import CACHES, FIELD, Options, say
 from benchmarks.lanes import NAMES, load_lane
 from benchmarks.load import WORK
 from benchmarks.machine import Unavailable, commit, facts, interpreter_of
@@ -22,15 +22,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure fastgate beside nginx, HAProxy and Caddy, as far as they are installed. The proxy has the "
-        "first core, load generator and origin the last. Writes one JSON file a lane and renders the tables from them.",
+        description="Measure fastgate beside nginx, HAProxy, Caddy and Varnish, as far as they are installed. The "
+        "proxy has the first core, load generator and origin the last. Writes one JSON file a lane and renders the "
+        "tables from them.",
         epilog=f"Lanes: {', '.join(NAMES)}. Without a lane, all of them.",
     )
     parser.add_argument("lanes", nargs="*", metavar="lane", help="lanes to run (default: all)")
     parser.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default 10; quick 2)")
     parser.add_argument("--duration", type=float, metavar="S", help="seconds of each turn (default 2; quick 1)")
     parser.add_argument("--quick", action="store_true", help="a short look; results are kept out of benchmarks/results")
-    parser.add_argument("--only", metavar="NAMES", help=f"contenders, with commas between (default {','.join(FIELD)})")
+    everyone = ",".join(FIELD + CACHES)
+    parser.add_argument("--only", metavar="NAMES", help=f"contenders, with commas between (default {everyone})")
     parser.add_argument(
         "--before",
         type=Path,
@@ -42,9 +44,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     unknown = [lane for lane in chosen.lanes if lane not in NAMES]
     if unknown:
         parser.error(f"unknown lane {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    strangers = [name for name in (chosen.only or "").split(",") if name and name not in FIELD]
+    known = FIELD + CACHES
+    strangers = [name for name in (chosen.only or "").split(",") if name and name not in known]
     if strangers:
-        parser.error(f"unknown contender {', '.join(strangers)}; there are {', '.join(FIELD)}")
+        parser.error(f"unknown contender {', '.join(strangers)}; there are {', '.join(known)}")
     if chosen.before is not None and not interpreter_of(chosen.before.resolve()).exists():
         parser.error(f"{chosen.before} has no {interpreter_of(Path())}: run `make build` there first")
     return chosen
@@ -57,7 +60,7 @@ def options_of(chosen: argparse.Namespace) -> Options:
         rounds=chosen.rounds or (2 if quick else 10),
         duration=chosen.duration or (1.0 if quick else 2.0),
         quick=quick,
-        only=tuple(chosen.only.split(",")) if chosen.only else FIELD,
+        only=tuple(chosen.only.split(",")) if chosen.only else FIELD + CACHES,
         idle=1_000 if quick else 10_000,
         starts=3 if quick else 10,
         before=str(chosen.before.resolve()) if chosen.before is not None else "",

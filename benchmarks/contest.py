@@ -24,6 +24,9 @@ AGAIN = "nginx again"
 FIELD = (BASE, "fastgate", "haproxy", "caddy")
 """The contenders of every lane, in the order of the table."""
 
+CACHES = ("varnish",)
+"""Contenders of the cache lane alone."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -32,7 +35,7 @@ class Options:
     rounds: int = 10
     duration: float = 2.0
     quick: bool = False
-    only: tuple[str, ...] = FIELD
+    only: tuple[str, ...] = FIELD + CACHES
     connections: int = 32
     idle: int = 10_000
     starts: int = 10
@@ -61,6 +64,8 @@ class Turn:
     origin: Cpu
     forwarded: int
     foreign: float
+    cached: bool = False
+    """The origin must not have been asked."""
 
     @property
     def proxy_busy(self) -> float:
@@ -77,6 +82,8 @@ class Turn:
 
         The load generator may leave one unfinished request a connection behind, and asks one before it starts.
         """
+        if self.cached:
+            return self.load.wrong + self.forwarded
         extra = self.forwarded - self.load.requests
         return self.load.wrong + (0 if 0 <= extra <= connections + 1 + self.load.wrong else abs(extra))
 
@@ -115,15 +122,18 @@ class Contest:
         head: bytes = b"",
         addresses: int = 1,
         values: Callable[[int], Mapping[str, object]] | None = None,
+        cached: bool = False,
     ) -> None:
         """``contenders``, or (kind, label) alone, in place of those of the command line; ``head``: see `Proxy`.
 
-        The origin has so many ``addresses``; ``values`` makes of its port what is filled into configurations.
+        The origin has so many ``addresses``; ``values`` makes of its port what is filled into configurations. What is
+        ``cached`` must be answered without it.
         """
         self.options = options
         self._head = head
         self._addresses = addresses
         self._values = values
+        self._cached = cached
         self.proxy_core, self.load_core = cores()
         self.skipped: dict[str, str] = {}
         self.proxies: list[Proxy] = []
@@ -174,7 +184,7 @@ class Contest:
         if seen.requests == 0:
             raise Unavailable(f"{proxy.label} answered nothing rightly: {seen.errors}")
         forwarded = self.origin.counts()["requests"] - counted
-        return Turn(seen, cpu, origin, forwarded, max(0.0, *others) / elapsed)
+        return Turn(seen, cpu, origin, forwarded, max(0.0, *others) / elapsed, self._cached)
 
     def _settled(self) -> int:
         """How many requests the origin has answered, once nothing is under way that an earlier load left behind."""

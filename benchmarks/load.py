@@ -45,11 +45,23 @@ ORDINARY_FIELDS = {
 """The ten header fields of every request."""
 
 
+BROWSED_FIELDS = {name: ORDINARY_FIELDS[name] for name in ORDINARY_FIELDS if name not in (
+    "Cookie", "Authorization", "Cache-Control"
+)} | {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-site"}  # fmt: skip
+"""Ten header fields of a request that any cache may answer from what it has stored: nobody's own, nothing forbidden."""
+
+
 def request_head(method: str = "GET", target: str = "/api/users/4711", **extra: str) -> bytes:
     """A complete request head with the ten ordinary fields; ``content_length="5"`` adds ``Content-Length: 5``."""
     fields = ORDINARY_FIELDS | {name.replace("_", "-").title(): value for name, value in extra.items()}
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     return "\r\n".join(lines).encode("latin-1")
+
+
+def cached_head(target: str) -> bytes:
+    """A complete head of a request that a cache may answer."""
+    fields = (f"{name}: {value}" for name, value in BROWSED_FIELDS.items())
+    return "\r\n".join([f"GET {target} HTTP/1.1", *fields, "", ""]).encode("latin-1")
 
 
 def native(name: str) -> Path:

@@ -98,6 +98,7 @@ def versions() -> dict[str, str]:
         "nginx": ["nginx", "-v"],
         "haproxy": ["haproxy", "-v"],
         "caddy": ["caddy", "version"],
+        "varnish": ["varnishd", "-V"],
         "wrk": ["wrk", "-v"],
         "valgrind": ["valgrind", "--version"],
         "cc": ["cc", "--version"],

@@ -43,6 +43,7 @@ ROUTE: dict[str, dict[str, Any]] = {
 _ELSEWHERE: dict[str, Any] = {"name": "elsewhere", "path": "/elsewhere/*", "upstream": "origin"}
 OTHER_ROUTE: dict[str, dict[str, Any]] = {
     "other_route": _ELSEWHERE,
+    "cached_elsewhere": _ELSEWHERE | {"cache": {}},
     "elsewhere": _ELSEWHERE
     | ROUTE["cors"]
     | ROUTE["security_headers"]
@@ -58,7 +59,9 @@ OTHER_ROUTE: dict[str, dict[str, Any]] = {
         "response_headers": {"remove": ["server"]},
     },
 }
-"""A second route: `other_route` without policies, `elsewhere` with nearly all of them. Requests are for the first."""
+"""A second route: `other_route` without policies, `cached_elsewhere` with a cache, `elsewhere` with nearly all of them.
+Requests are for the first.
+"""
 GATEWAY: dict[str, dict[str, Any]] = {
     "key": {
         "keys": {

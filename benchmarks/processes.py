@@ -59,12 +59,29 @@ def cpu_of(pid: int) -> Cpu:
     return total
 
 
+def owners_of(connections: list[tuple[int, int]], pids: list[int]) -> list[int | None]:
+    """Which of these processes has each connection of the loopback, given as own port and port of the other side."""
+    inodes = {}
+    for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:]):
+        own, other = (int(fields[place].rpartition(":")[2], 16) for place in (1, 2))
+        inodes[own, other] = f"socket:[{fields[9]}]"
+    owners = {}
+    for pid in pids:
+        try:
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                owners[os.readlink(link)] = pid
+        except OSError:
+            continue
+    return [owners.get(inodes.get(connection, "")) for connection in connections]
+
+
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory in bytes: all of it, and with shared pages divided among those who share them."""
+    """Resident memory in bytes: all of it; with shared pages divided among their users; and what is of no file."""
 
     rss: int
     pss: int
+    anonymous: int = 0
 
 
 def parse_rollup(text: str) -> Memory:
@@ -74,7 +91,7 @@ def parse_rollup(text: str) -> Memory:
         for name, _, rest in (line.partition(":") for line in text.splitlines()[1:])
         if rest.split()
     }
-    return Memory(kilobytes["Rss"] * 1024, kilobytes["Pss"] * 1024)
+    return Memory(kilobytes["Rss"] * 1024, kilobytes["Pss"] * 1024, kilobytes.get("Anonymous", 0) * 1024)
 
 
 def memory_of(pid: int) -> Memory:

@@ -6,6 +6,7 @@ Configurations are committed in ``peers/``; only ports, folders and TLS lines ar
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -105,6 +106,19 @@ def _nginx(name: str, file: str) -> Kind:
     return Kind(name, file, lambda path: [found("nginx"), "-p", str(path.parent), "-c", str(path)], _nginx_tls, {})
 
 
+def _haproxy(name: str, file: str) -> Kind:
+    return Kind(name, file, lambda path: [found("haproxy"), "-db", "-f", str(path)], _haproxy_tls, {})
+
+
+ARGUMENTS = "# varnishd "
+"""Begins the line of Varnish's file with its arguments: it has no configuration for them."""
+
+
+def _varnish(file: Path) -> list[str]:
+    line = next(line for line in file.read_text().splitlines() if line.startswith(ARGUMENTS))
+    return [found("varnishd"), *shlex.split(line.removeprefix(ARGUMENTS))]
+
+
 def _fastgate(name: str, template: str, checkout: Path = ROOT, python: str = sys.executable) -> Kind:
     # A safe path has no folder that happens to be the current one before those of PYTHONPATH.
     path = os.pathsep.join(filter(None, [str(checkout), os.environ.get("PYTHONPATH", "")]))
@@ -129,7 +143,10 @@ KINDS = {
         _nginx("nginx-traffic", "nginx-traffic.conf"),
         _nginx("nginx-many", "nginx-many.conf"),
         _nginx("nginx-log", "nginx-log.conf"),
-        Kind("haproxy", "haproxy.cfg", lambda path: [found("haproxy"), "-db", "-f", str(path)], _haproxy_tls, {}),
+        _nginx("nginx-cache", "nginx-cache.conf"),
+        _haproxy("haproxy", "haproxy.cfg"),
+        _haproxy("haproxy-cache", "haproxy-cache.cfg"),
+        Kind("varnish", "varnish.vcl", _varnish, lambda _: {}, {}),
         Kind(
             "caddy",
             "Caddyfile",
@@ -140,7 +157,7 @@ KINDS = {
         _fastgate("fastgate", "fastgate.toml"),
         *(
             _fastgate(f"fastgate-{rules}", f"fastgate-{rules}.toml")
-            for rules in ("traffic", "many", "key", "jwt", "browser", "plugin", "log", "chain")
+            for rules in ("traffic", "many", "key", "jwt", "browser", "plugin", "log", "chain", "cache", "crowd")
         ),
     )
 }

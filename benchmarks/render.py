@@ -12,46 +12,15 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
+from benchmarks.cache_tables import cache, cache_crowd, cache_crowd_line, cache_line, cache_slow, cache_slow_line
+from benchmarks.cells import Result, grid, named, number, ranged, ratio
 from benchmarks.machine import ROOT
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DOCUMENTS = (ROOT / "benchmarks" / "README.md", ROOT / "README.md")
 SMALL = 0.005
 """Parts of a profile below this share are shown as one."""
-
-Result = dict[str, Any]
-
-
-def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; every column but the first is aligned right."""
-    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-
-
-def number(value: float) -> str:
-    """Three significant digits or all before the point, thousands apart."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def ranged(spread: dict[str, float], shape: Callable[[float], str] = number) -> str:
-    """Median with smallest and largest."""
-    return f"{shape(spread['median'])} ({shape(spread['min'])}–{shape(spread['max'])})"
-
-
-def ratio(spread: dict[str, float] | None) -> str:
-    """A ratio with its spread, two decimals; a dash where there is no base."""
-    return "–" if spread is None else ranged(spread, lambda value: f"{value:.2f}")
-
-
-def named(row: Result, versions: dict[str, str]) -> str:
-    """A row's label with the version of the program, whichever of its configurations it runs."""
-    version = versions.get(row["kind"].partition("-")[0], "")
-    return " ".join(filter(None, [row.get("label", row["kind"]), version]))
-
 
 def contest(rows: list[Result], versions: dict[str, str]) -> str:
     """Rows of interleaved rounds, closed loop."""
@@ -413,6 +382,9 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "log": logged,
     "chain": logged,
     "cost": cost,
+    "cache": cache,
+    "cache_crowd": cache_crowd,
+    "cache_slow": cache_slow,
 }
 
 
@@ -575,6 +547,9 @@ LINES: dict[str, Callable[[Result], str]] = {
     "many": _many_line,
     "log": _logged_line,
     "chain": _logged_line,
+    "cache": cache_line,
+    "cache_crowd": cache_crowd_line,
+    "cache_slow": cache_slow_line,
 }
 
 

@@ -21,6 +21,9 @@ NAMES = (
     "log",
     "chain",
     "cost",
+    "cache",
+    "cache_crowd",
+    "cache_slow",
 )
 
 

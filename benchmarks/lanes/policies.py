@@ -20,7 +20,7 @@ from benchmarks.proxies import Proxy
 TITLE = "What built-in policies add"
 SHORT, LONG = 200, 1200
 
-OWN = {source.stem for source in (ROOT / "fastgate" / "_core").glob("*.pyx")}
+OWN = {source.stem for source in (ROOT / "fastgate" / "_core").rglob("*.pyx")}
 
 Features = tuple[str, ...]
 

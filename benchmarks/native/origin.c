@@ -4,6 +4,7 @@
  * core as little as a server can. It answers
  *
  *     GET  /large    1 MiB (or --large BYTES)
+ *     GET  /cached/N N bytes that may be stored for an hour, with an entity tag; something may follow N
  *     GET  /count    the counters below, as JSON (asked for by the harness directly, never through a proxy)
  *     any other      a 110-byte JSON document
  *
@@ -24,9 +25,10 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { HEAD_LIMIT = 16384, READ_SIZE = 1 << 18, EVENTS = 256, DOCUMENT = 110, MOST_ADDRESSES = 254 };
+enum { STORED_ANSWERS = 16, HEAD_LIMIT = 16384, READ_SIZE = 1 << 18, EVENTS = 256, DOCUMENT = 110, MOST_ADDRESSES = 254 };
 
 struct connection {
     int fd;
@@ -42,8 +44,12 @@ struct connection {
 
 static char scratch[READ_SIZE];
 static char *small_answer, *large_answer, *refusal;
-static size_t small_size, large_size, refusal_size;
+static size_t small_size, large_size, large_body, refusal_size;
 static char count_answer[512];
+static struct {
+    size_t body, size;
+    char *answer;
+} stored_answers[STORED_ANSWERS];
 static int poller;
 static uint64_t requests, accepted, body_bytes;
 
@@ -81,7 +87,40 @@ static void make_answers(size_t large)
         body[i] = (char)('a' + i % 26);
     large_answer = make_answer("200 OK", "application/octet-stream", body, large, &large_size);
     free(body);
+    large_body = large;
     refusal = make_answer("501 Not Implemented", "text/plain", "chunked\n", 8, &refusal_size);
+}
+
+/* The answer with a body of so many bytes, made when it is first asked for; the refusal when there are too many sizes. */
+static const char *stored_answer(size_t length, size_t *size)
+{
+    char head[512], date[64];
+    time_t now = time(NULL);
+    int i = 0;
+    while (i < STORED_ANSWERS && stored_answers[i].answer != NULL && stored_answers[i].body != length)
+        i++;
+    if (i == STORED_ANSWERS || length > large_body) {
+        *size = refusal_size;
+        return refusal;
+    }
+    if (stored_answers[i].answer == NULL) {
+        strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
+        size_t head_size = (size_t)snprintf(head, sizeof head,
+            "HTTP/1.1 200 OK\r\nDate: %s\r\nServer: origin\r\nContent-Type: application/octet-stream\r\n"
+            "Content-Length: %zu\r\nCache-Control: max-age=3600\r\nETag: \"of-%zu-bytes\"\r\n\r\n", date, length, length);
+        char *answer = malloc(head_size + length);
+        if (answer == NULL) {
+            perror("origin");
+            exit(1);
+        }
+        memcpy(answer, head, head_size);
+        memcpy(answer + head_size, large_answer + (large_size - large_body), length);
+        stored_answers[i].body = length;
+        stored_answers[i].size = head_size + length;
+        stored_answers[i].answer = answer;
+    }
+    *size = stored_answers[i].size;
+    return stored_answers[i].answer;
 }
 
 static void drop(struct connection *connection)
@@ -131,6 +170,8 @@ static void read_head(struct connection *connection, const char *head, size_t le
     if (end - target > 6 && memcmp(target, "/large", 6) == 0) {
         connection->answer = large_answer;
         connection->answer_left = large_size;
+    } else if (end - target > 8 && memcmp(target, "/cached/", 8) == 0) {
+        connection->answer = stored_answer(strtoull(target + 8, NULL, 10), &connection->answer_left);
     } else if (end - target > 6 && memcmp(target, "/count", 6) == 0) {
         char body[256];
         int size = snprintf(body, sizeof body, "{\"requests\": %llu, \"accepted\": %llu, \"body_bytes\": %llu}",

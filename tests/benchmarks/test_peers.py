@@ -18,19 +18,21 @@ from fastgate.config import GatewayConfig
 
 VALUES = {"port": 8080, "origin": 5000, "folder": "/tmp/x", "connections": 1000}
 LOGGED = {"buffer": "", "format": "json"}
+CACHED = {"nopush": "on", "memory": "/dev/shm/x", "cache": "one"}
 MANY = {"workers": 2, "targets": '"127.0.0.1:5000"', "servers": "server 127.0.0.1:5000;"}
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
 def test_every_name_in_a_configuration_is_filled_in(kind):
-    text = fill((PEERS / kind.file).read_text(), {**VALUES, **MANY, **LOGGED, **kind.tls(None)})
+    text = fill((PEERS / kind.file).read_text(), {**VALUES, **MANY, **LOGGED, **CACHED, **kind.tls(None)})
     assert not [name for name in re.findall(r"@(\w+)@", text) if name != "name"]
     assert "8080" in text
     assert "5000" in text
 
 
-def test_our_own_configuration_is_valid():
-    kind = KINDS["fastgate"]
+@pytest.mark.parametrize("name", ["fastgate", "fastgate-cache", "fastgate-crowd"])
+def test_our_own_configuration_is_valid(name):
+    kind = KINDS[name]
     text = fill((PEERS / kind.file).read_text(), {**VALUES, **kind.tls(None)})
     config = GatewayConfig.from_dict(tomllib.loads(text))
     assert config.gateway.access_log.path == ""

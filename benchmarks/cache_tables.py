@@ -1,0 +1,191 @@
+"""The tables of the lanes of the response cache, and their lines in the project's README."""
+
+from __future__ import annotations
+
+from benchmarks.cells import Result, grid, named, number, ranged, ratio
+
+SHOWN = 15
+"""Functions of a hit, and of what a miss adds, that have a row."""
+
+
+def size_name(size: int) -> str:
+    """A number of bytes as one says it."""
+    if size >= 1 << 20:
+        return f"{size >> 20} MB"
+    return f"{size >> 10} KB" if size >= 1 << 10 else f"{size} B"
+
+
+def cache(result: Result) -> str:
+    """Each size, this gateway beside each peer, and the instructions."""
+    versions = result["machine"]["versions"]
+    labels = [row["label"] for row in result["cases"][0]["rows"]]
+    rows = {(case["size"], row["label"]): row for case in result["cases"] for row in case["rows"]}
+    sizes = [case["size"] for case in result["cases"]]
+    shown = {label: next(row for (_, name), row in rows.items() if name == label) for label in labels}
+
+    def cells(figure: str) -> str:
+        return grid(
+            ["contender", *map(size_name, sizes)],
+            (
+                [
+                    named(shown[label], versions),
+                    *(ranged(rows[size, label][figure]) if (size, label) in rows else "–" for size in sizes),
+                ]
+                for label in labels
+            ),
+        )
+
+    compared = grid(
+        ["fastgate ÷", *(f"{size_name(size)} (min–max), most" for size in sizes)],
+        ([name, *(_compared(case, name) for case in result["cases"])] for name in _peers(result)),
+    )
+    answers = sum(row["requests"] for row in rows.values())
+    wrong = sum(row["wrong"] for row in rows.values())
+    return "\n\n".join([
+        "CPU µs/request:", cells("cpu_us"), "Requests/s:", cells("rate"),
+        "CPU of a hit ÷ that of a peer, round by round, and the most that it may be (nginx: by the faster setting):",
+        compared, f"{answers:,} answers, {wrong:,} wrong or not from the cache.", _instructions(result["instructions"]),
+    ])  # fmt: skip
+
+
+def _peers(result: Result) -> list[str]:
+    return list(dict.fromkeys(each["peer"] for case in result["cases"] for each in case["compared"]))
+
+
+def _compared(case: Result, name: str) -> str:
+    found = next((each for each in case["compared"] if each["peer"] == name), None)
+    if found is None:
+        return "–"
+    return ratio(found["ratio"]) + (f", {found['most']}" if found["most"] is not None else "")
+
+
+def _instructions(counted: Result) -> str:
+    rows = grid(
+        ["request", "instructions (min–max)", "of it in the compiled core", "objects"],
+        (
+            [
+                _kind_name(row["name"]),
+                ranged(row["instructions"]),
+                number(row["own"]),
+                f"{row['objects']:.1f}",
+            ]
+            for row in counted["rows"]
+        ),
+    )
+    claims = grid(
+        ["", "is", "at most"],
+        ([each["claim"], f"{each['value']:+,.1f}", f"{each['most']:,}"] for each in counted["claims"]),
+    )
+    functions = [
+        f"{title}:\n\n"
+        + grid(
+            ["function", "part", "instructions/request"],
+            (
+                [f"`{row['function'].replace('|', '/')}`", row["part"], number(row["instructions"])]
+                for row in counted[key][:SHOWN]
+            ),
+        )
+        for title, key in (
+            ("The costliest functions of a hit", "hit_functions"),
+            ("Of what a miss adds", "miss_functions"),
+        )
+    ]
+    return "\n\n".join(["Instructions a request:", rows, claims, *functions])
+
+
+def _kind_name(name: str) -> str:
+    kind, _, fields = name.partition(" ")
+    return {
+        "fixed": f"a fixed answer, {fields} fields beside those of the gateway",
+        "hit": f"a hit, {fields} stored fields",
+        "uncached": "1 KB from the upstream, a route without `cache`",
+        "miss": "the same, stored",
+        "other_route": "the plain path, beside a second route",
+        "cached_elsewhere": "the same, and the second route caches",
+    }[kind]
+
+
+def cache_line(result: Result) -> str:
+    """For the project's README."""
+    parts = [
+        f"{size_name(case['size'])} "
+        + ", ".join(f"{ratio(each['ratio'])} × {each['peer']}" for each in case["compared"])
+        for case in result["cases"]
+    ]
+    return f"Cache hits, in CPU: {'; '.join(parts)}."
+
+
+def cache_crowd(result: Result) -> str:
+    """What became of each crowd; how far behind the leader pieces come; what cannot be shared."""
+    rows = grid(
+        ["what happens", "clients", "upstream requests (most)", "right", "cut", "refused",
+         "incomplete or wrong taken as right", "origin's answer sent when the median client has its first byte",
+         "first byte ms, median", "all there ms"],
+        (
+            [
+                row["label"],
+                f"{row['clients']:,}",
+                f"{row['upstream_requests']} ({row['most_upstream_requests']})",
+                f"{row['right']:,}",
+                f"{row['cut']:,}",
+                f"{row['refused']:,}",
+                f"{row['wrong_bodies']:,}",
+                "–" if row["origin_share"] is None else ranged(row["origin_share"], lambda share: f"{share:.0%}"),
+                *("–" if row[figure] is None else ranged(row[figure]) for figure in ("first_byte_ms", "total_ms")),
+            ]
+            for row in result["rows"]
+        ),
+    )  # fmt: skip
+    lag, settings, private = result["lag"], result["settings"], result["no_store"]
+    return (
+        f"{settings['connections']:,} clients of {settings['workers']} workers ask for 1 MB that nobody has asked for, "
+        f"which the origin sends in {settings['pieces']} pieces within {settings['seconds']} s:\n\n{rows}\n\n"
+        f"A piece of 64 KB reaches {lag['clients']} clients {ranged(lag['p50_ms'])} ms (median) and "
+        f"{ranged(lag['p99_ms'])} ms (p99) after the client that asked first. {private['clients']:,} clients of an "
+        f"answer with `no-store`: {ratio(private['ratio'])} × the time that they take without `cache`."
+    )
+
+
+def cache_crowd_line(result: Result) -> str:
+    """For the project's README."""
+    first, settings = result["rows"][0], result["settings"]
+    return (
+        f"{settings['connections']:,} clients at once for 1 MB that is not stored, {first['rounds']} rounds: at most "
+        f"{first['upstream_requests']} upstream requests a round, {first['wrong']} wrong bodies; a piece reaches "
+        f"{result['lag']['clients']} clients within {number(result['lag']['p99_ms']['median'])} ms (p99)."
+    )
+
+
+def cache_slow(result: Result) -> str:
+    """Other clients' hits while nobody takes what the gateway has for them, and what that takes in memory."""
+    rows = grid(
+        ["slow clients", "p99 of others µs (min–max)", "× without them", "others' answers", "wrong",
+         "new objects stored", "closed by the gateway", "readers cut", "workers, anonymous MB",
+         "store's file, MB (most)"],
+        (
+            [
+                row["label"],
+                ranged(row["p99_us"]),
+                ratio(row["p99_ratio"]),
+                f"{row['requests']:,}",
+                f"{row['wrong']:,}",
+                f"{row['stored']:,} of {row['offered']:,}",
+                f"{row['closed']:,}",
+                "–" if row["readers_cut"] is None else f"{row['readers_cut']:,}",
+                number(row["anonymous"] / 2**20),
+                f"{number(row['file_blocks'] / 2**20)} ({number(row['file_size'] / 2**20)})",
+            ]
+            for row in result["rows"]
+        ),
+    )  # fmt: skip
+    settings = result["settings"]
+    return (
+        f"{settings['clients']:,} clients take a byte a second of {settings['objects']} objects of 1 MB; others ask "
+        f"for {size_name(settings['body_bytes'])} at {settings['rate']:,} requests/s:\n\n{rows}"
+    )
+
+
+def cache_slow_line(result: Result) -> str:
+    """For the project's README."""
+    ratios = ", ".join(f"{row['label']} {ratio(row['p99_ratio'])}" for row in result["rows"][1:])
+    return f"p99 of hits while {result['settings']['clients']:,} clients take a byte a second, × without: {ratios}."

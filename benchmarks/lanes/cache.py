@@ -1,0 +1,224 @@
+"""Hits of the response cache beside nginx, HAProxy and Varnish; then what hits and misses take in instructions.
+
+All have one worker, keep-alive and no access log, and answer from memory: nginx from files on a file system in memory.
+Before a turn counts, each must have answered twice without the origin, with the origin's own bytes. nginx takes part
+with `tcp_nopush` on and off; it is compared by the faster of the two.
+
+Instructions are those of `benchmarks/cache_driver.py`, as in the cost lane.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.arithmetic import ratios, spread
+from benchmarks.callgrind import Place, Profile, part_of, source_of
+from benchmarks.callgrind import run as run_callgrind
+from benchmarks.contest import AGAIN, BASE, Contender, Contest, Options, Row, say, table
+from benchmarks.load import DOCUMENT, LARGE, WORK, Load, ask, cached_head, run_load
+from benchmarks.machine import ROOT, Unavailable
+from benchmarks.proxies import Proxy
+
+TITLE = "Cache hits"
+SIZES = (DOCUMENT, 10 * 1024, 100 * 1024, LARGE)
+OFF = "nginx, tcp_nopush off"
+SMALL_MOST = {BASE: 0.65, "haproxy": 1.0, "varnish": 0.4}
+LARGE_MOST = {BASE: 1.1, "haproxy": 0.85}
+"""What this gateway may take of a peer's processor time: up to 10 KB, and from 100 KB."""
+SHARED_MEMORY = Path("/dev/shm")
+
+SHORT, LONG = 200, 1200
+OBJECTS = "_PyObject_Malloc"
+OWN = {source.stem for source in (ROOT / "fastgate" / "_core").rglob("*.pyx")}
+KINDS = (("fixed", 8), ("hit", 8), ("fixed", 80), ("hit", 80), ("uncached", 8), ("miss", 8))
+ELSEWHERE = (("other_route",), ("cached_elsewhere",))
+"""Features of `benchmarks.driver`: another route without `cache`, and the same with it."""
+MISS_MOST = 6000
+
+
+def run(options: Options) -> dict[str, object]:
+    """Each size as interleaved rounds, then the instructions."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-cache-", dir=_memory()))
+        Path(folder).chmod(0o755)
+        everyone = contenders(folder)
+        chosen = [each for each in everyone if each.kind.partition("-")[0] in options.only]
+        contest = stack.enter_context(
+            Contest(options, contenders=chosen, head=cached_head(target(DOCUMENT)), cached=True)
+        )
+        cases = [_case(contest, size) for size in SIZES]
+        skipped = contest.skipped
+    return {
+        "settings": {"connections": options.connections, "request_fields": 10, "short": SHORT, "long": LONG},
+        "cases": cases,
+        "instructions": instructions(1 if options.quick else 3),
+        "skipped": skipped,
+    }
+
+
+def _memory() -> Path:
+    if not SHARED_MEMORY.is_dir():
+        raise Unavailable(f"there is no {SHARED_MEMORY}: nginx would answer from a disk")
+    return SHARED_MEMORY
+
+
+def contenders(memory: str) -> list[Contender]:
+    """Who takes part; nginx keeps its files in folders of ``memory``."""
+    peers = ((BASE, "on", "one"), (AGAIN, "on", "two"), (OFF, "off", "three"))
+    return [
+        *(
+            Contender("nginx-cache", label, {"nopush": nopush, "memory": memory, "cache": cache})
+            for label, nopush, cache in peers
+        ),
+        Contender("fastgate-cache", "fastgate"),
+        Contender("haproxy-cache", "haproxy"),
+        Contender("varnish", "varnish"),
+    ]
+
+
+def target(size: int) -> str:
+    """Where the origin has a body of so many bytes."""
+    return f"/cached/{size}"
+
+
+def _case(contest: Contest, size: int) -> dict[str, object]:
+    core, connections = contest.load_core, contest.options.connections
+    head = cached_head(target(size))
+    for proxy in [*contest.proxies]:
+        try:
+            _must_hit(contest, proxy, head)
+        except (Unavailable, OSError) as reason:
+            say(f"  {proxy.label} leaves: {reason}")
+            contest.skipped[proxy.label] = str(reason)
+            contest.proxies.remove(proxy)
+
+    def closed(proxy: Proxy, duration: float = contest.options.duration) -> Load:
+        return run_load(core, proxy.port, head, duration=duration, connections=connections, length=size)
+
+    rows = contest.interleave(f"hits of {size:,} bytes", closed, lambda proxy: closed(proxy, 0.2))
+    return {"size": size, "rows": table(rows, connections), "compared": compared(rows, size)}
+
+
+def _must_hit(contest: Contest, proxy: Proxy, head: bytes) -> None:
+    """Raises ``Unavailable`` unless the proxy answers with the origin's bytes, and without the origin from then on."""
+    right = ask(contest.origin.port, head).body
+    ask(proxy.port, head)
+    before = contest.origin.counts()["requests"]
+    for _ in range(2):
+        answer = ask(proxy.port, head)
+        if answer.status != 200 or answer.body != right:
+            words = f"answered {answer.status} with {len(answer.body):,} bytes, not those of the origin"
+            raise Unavailable(f"{proxy.label} {words}")
+    asked = contest.origin.counts()["requests"] - before
+    if asked:
+        raise Unavailable(f"{proxy.label} asked the origin for {asked} of 2 answers of {len(right):,} bytes")
+
+
+def compared(rows: Sequence[Row], size: int) -> list[dict[str, object]]:
+    """Processor time of this gateway's hits ÷ that of each peer's; nginx is the faster of its two settings."""
+    found = {row.label: row for row in rows}
+    ours = found.get("fastgate")
+    if ours is None:
+        return []
+    settings = [found[label] for label in (BASE, OFF) if label in found]
+    faster = min(settings, key=lambda row: median(row.cpu_us()), default=None)
+    peers = {BASE: faster, "haproxy": found.get("haproxy"), "varnish": found.get("varnish")}
+    most = SMALL_MOST if size <= 16 * 1024 else LARGE_MOST
+    return [
+        {"peer": name, "label": row.label, "ratio": ratios(ours.cpu_us(), row.cpu_us()), "most": most.get(name)}
+        for name, row in peers.items()
+        if row is not None
+    ]
+
+
+class Cost(NamedTuple):
+    """Of one request: instructions, those of them in the gateway's compiled modules, and objects."""
+
+    all: float
+    own: float
+    objects: float
+    places: dict[Place, float]
+
+
+def instructions(repeats: int) -> dict[str, object]:
+    """What hits, misses and their comparisons take, and the costliest functions of a hit and of what a miss adds."""
+    WORK.mkdir(exist_ok=True)
+    costs: dict[str, Cost] = {}
+    rows: list[dict[str, object]] = []
+    commands = {f"{kind} {fields}": ["benchmarks.cache_driver", kind, str(fields)] for kind, fields in KINDS}
+    commands |= {features[0]: ["benchmarks.driver", *features] for features in ELSEWHERE}
+    for name, (module, *words) in commands.items():
+        measured = [_measure(module, words) for _ in range(repeats)]
+        costs[name] = sorted(measured, key=lambda cost: cost.all)[repeats // 2]
+        rows.append({
+            "name": name,
+            "instructions": spread([cost.all for cost in measured]),
+            "own": costs[name].own,
+            "objects": costs[name].objects,
+        })  # fmt: skip
+        say(f"  {name}: {costs[name].all:,.0f} instructions a request, {costs[name].objects:.1f} objects")
+    hit, miss, uncached = costs["hit 8"].places, costs["miss 8"].places, costs["uncached 8"].places
+    added = {place: miss.get(place, 0.0) - uncached.get(place, 0.0) for place in miss.keys() | uncached.keys()}
+    return {
+        "rows": rows,
+        "claims": claims(costs),
+        "hit_functions": _costliest(hit),
+        "miss_functions": _costliest(added),
+    }
+
+
+def claims(costs: dict[str, Cost]) -> list[dict[str, object]]:
+    """What must hold: each a figure, and the most that it may be."""
+    return [
+        *(
+            {
+                "claim": f"a hit with {fields} stored fields, beyond a fixed answer with the same fields",
+                "value": costs[f"hit {fields}"].all - costs[f"fixed {fields}"].all,
+                "most": 0,
+            }
+            for fields in (8, 80)
+        ),
+        {
+            "claim": "objects of a hit with 80 stored fields, beyond those of a hit with 8",
+            "value": round(costs["hit 80"].objects - costs["hit 8"].objects, 1),
+            "most": 0,
+        },
+        {
+            "claim": "a miss that stores 1 KB, beyond the same request without `cache`",
+            "value": costs["miss 8"].all - costs["uncached 8"].all,
+            "most": MISS_MOST,
+        },
+        {
+            "claim": "a request of a route without `cache`, in the compiled core, because another route has it",
+            "value": round(costs["cached_elsewhere"].own - costs["other_route"].own),
+            "most": 0,
+        },
+    ]
+
+
+def _measure(module: str, words: list[str]) -> Cost:
+    few, many = (
+        run_callgrind([sys.executable, "-m", module, str(count), *words], WORK / f"cache.{count}")
+        for count in (SHORT, LONG)
+    )
+    requests = LONG - SHORT
+    more = {place: count / requests for place, count in many.minus(few).items()}
+    own = sum(count for place, count in more.items() if place.object in OWN)
+    return Cost(sum(more.values()), own, (_objects(many) - _objects(few)) / requests, more)
+
+
+def _objects(profile: Profile) -> int:
+    return sum(count for place, count in profile.calls.items() if place.function.partition("'")[0] == OBJECTS)
+
+
+def _costliest(places: dict[Place, float], most: int = 40) -> list[dict[str, object]]:
+    ordered = sorted(places.items(), key=lambda item: -item[1])[:most]
+    return [
+        {"function": source_of(place), "part": part_of(place), "instructions": count} for place, count in ordered
+    ]
