@@ -6,6 +6,8 @@ from benchmarks.cells import Result, grid, named, number, ranged, ratio
 
 SHOWN = 15
 """Functions of a hit, and of what a miss adds, that have a row."""
+PART_SHOWN = 50.0
+"""Instructions a request, from which on a part has a row."""
 
 
 def size_name(size: int) -> str:
@@ -61,14 +63,9 @@ def _compared(case: Result, name: str) -> str:
 
 def _instructions(counted: Result) -> str:
     rows = grid(
-        ["request", "instructions (min–max)", "of it in the compiled core", "objects"],
+        ["request", "instructions", "of it in the compiled core", "objects"],
         (
-            [
-                _kind_name(row["name"]),
-                ranged(row["instructions"]),
-                number(row["own"]),
-                f"{row['objects']:.1f}",
-            ]
+            [_kind_name(row["name"]), number(row["instructions"]), number(row["own"]), f"{row['objects']:.1f}"]
             for row in counted["rows"]
         ),
     )
@@ -76,21 +73,26 @@ def _instructions(counted: Result) -> str:
         ["", "is", "at most"],
         ([each["claim"], f"{each['value']:+,.1f}", f"{each['most']:,}"] for each in counted["claims"]),
     )
-    functions = [
-        f"{title}:\n\n"
-        + grid(
-            ["function", "part", "instructions/request"],
-            (
-                [f"`{row['function'].replace('|', '/')}`", row["part"], number(row["instructions"])]
-                for row in counted[key][:SHOWN]
-            ),
-        )
-        for title, key in (
-            ("The costliest functions of a hit", "hit_functions"),
-            ("Of what a miss adds", "miss_functions"),
-        )
+    places = [
+        f"{title}:\n\n{_parts(counted[key])}\n\n{_functions(counted[key])}"
+        for title, key in (("Where a hit takes them", "hit"), ("Where a miss takes more than without `cache`", "miss"))
     ]
-    return "\n\n".join(["Instructions a request:", rows, claims, *functions])
+    return "\n\n".join(["Instructions a request:", rows, claims, *places])
+
+
+def _parts(where: Result) -> str:
+    shown = [row for row in where["parts"] if abs(row["instructions"]) >= PART_SHOWN]
+    return grid(["part", "instructions/request"], ([row["part"], number(row["instructions"])] for row in shown))
+
+
+def _functions(where: Result) -> str:
+    return grid(
+        ["function", "part", "instructions/request"],
+        (
+            [f"`{row['function'].replace('|', '/')}`", row["part"], number(row["instructions"])]
+            for row in where["functions"][:SHOWN]
+        ),
+    )
 
 
 def _kind_name(name: str) -> str:
@@ -161,7 +163,7 @@ def cache_slow(result: Result) -> str:
     rows = grid(
         ["slow clients", "p99 of others µs (min–max)", "× without them", "others' answers", "wrong",
          "new objects stored", "closed by the gateway", "readers cut", "workers, anonymous MB",
-         "store's file, MB (most)"],
+         "store's file, MB (most)", "the kernel's sockets, MB"],
         (
             [
                 row["label"],
@@ -174,6 +176,7 @@ def cache_slow(result: Result) -> str:
                 "–" if row["readers_cut"] is None else f"{row['readers_cut']:,}",
                 number(row["anonymous"] / 2**20),
                 f"{number(row['file_blocks'] / 2**20)} ({number(row['file_size'] / 2**20)})",
+                number(row["socket_memory"] / 2**20),
             ]
             for row in result["rows"]
         ),

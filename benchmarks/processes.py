@@ -99,6 +99,12 @@ def memory_of(pid: int) -> Memory:
     return parse_rollup(Path(f"/proc/{pid}/smaps_rollup").read_text())
 
 
+def socket_memory(text: str) -> int:
+    """Bytes that the kernel has in TCP sockets, of all processes, from the text of ``/proc/net/sockstat``."""
+    words = next(line for line in text.splitlines() if line.startswith("TCP:")).split()
+    return int(words[words.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 class Process:
     """A child in a process group of its own, its output in a file, ended with its whole group."""
 

@@ -4,20 +4,24 @@ All have one worker, keep-alive and no access log, and answer from memory: nginx
 Before a turn counts, each must have answered twice without the origin, with the origin's own bytes. nginx takes part
 with `tcp_nopush` on and off; it is compared by the faster of the two.
 
-Instructions are those of `benchmarks/cache_driver.py`, as in the cost lane.
+Instructions are those of `benchmarks/cache_driver.py`, as in the cost lane; once, since they are repeatable, and as
+many programs at a time as there are cores, since nobody looks at the time.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.arithmetic import ratios, spread
+from benchmarks.arithmetic import ratios
 from benchmarks.callgrind import Place, Profile, part_of, source_of
 from benchmarks.callgrind import run as run_callgrind
 from benchmarks.contest import AGAIN, BASE, Contender, Contest, Options, Row, say, table
@@ -57,7 +61,7 @@ def run(options: Options) -> dict[str, object]:
     return {
         "settings": {"connections": options.connections, "request_fields": 10, "short": SHORT, "long": LONG},
         "cases": cases,
-        "instructions": instructions(1 if options.quick else 3),
+        "instructions": instructions(),
         "skipped": skipped,
     }
 
@@ -146,30 +150,25 @@ class Cost(NamedTuple):
     places: dict[Place, float]
 
 
-def instructions(repeats: int) -> dict[str, object]:
-    """What hits, misses and their comparisons take, and the costliest functions of a hit and of what a miss adds."""
+def instructions() -> dict[str, object]:
+    """What hits, misses and their comparisons take, and where: in a hit, and in what a miss adds."""
     WORK.mkdir(exist_ok=True)
-    costs: dict[str, Cost] = {}
-    rows: list[dict[str, object]] = []
     commands = {f"{kind} {fields}": ["benchmarks.cache_driver", kind, str(fields)] for kind, fields in KINDS}
     commands |= {features[0]: ["benchmarks.driver", *features] for features in ELSEWHERE}
-    for name, (module, *words) in commands.items():
-        measured = [_measure(module, words) for _ in range(repeats)]
-        costs[name] = sorted(measured, key=lambda cost: cost.all)[repeats // 2]
-        rows.append({
-            "name": name,
-            "instructions": spread([cost.all for cost in measured]),
-            "own": costs[name].own,
-            "objects": costs[name].objects,
-        })  # fmt: skip
-        say(f"  {name}: {costs[name].all:,.0f} instructions a request, {costs[name].objects:.1f} objects")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        costs = dict(zip(commands, pool.map(_measure, commands.values()), strict=True))
+    for name, cost in costs.items():
+        say(f"  {name}: {cost.all:,.0f} instructions a request, {cost.objects:.1f} objects")
     hit, miss, uncached = costs["hit 8"].places, costs["miss 8"].places, costs["uncached 8"].places
     added = {place: miss.get(place, 0.0) - uncached.get(place, 0.0) for place in miss.keys() | uncached.keys()}
     return {
-        "rows": rows,
+        "rows": [
+            {"name": name, "instructions": cost.all, "own": cost.own, "objects": cost.objects}
+            for name, cost in costs.items()
+        ],
         "claims": claims(costs),
-        "hit_functions": _costliest(hit),
-        "miss_functions": _costliest(added),
+        "hit": _where(hit),
+        "miss": _where(added),
     }
 
 
@@ -202,9 +201,10 @@ def claims(costs: dict[str, Cost]) -> list[dict[str, object]]:
     ]
 
 
-def _measure(module: str, words: list[str]) -> Cost:
+def _measure(command: list[str]) -> Cost:
+    module, *words = command
     few, many = (
-        run_callgrind([sys.executable, "-m", module, str(count), *words], WORK / f"cache.{count}")
+        run_callgrind([sys.executable, "-m", module, str(count), *words], WORK / f"cache.{'.'.join(words)}.{count}")
         for count in (SHORT, LONG)
     )
     requests = LONG - SHORT
@@ -217,8 +217,15 @@ def _objects(profile: Profile) -> int:
     return sum(count for place, count in profile.calls.items() if place.function.partition("'")[0] == OBJECTS)
 
 
-def _costliest(places: dict[Place, float], most: int = 40) -> list[dict[str, object]]:
+def _where(places: dict[Place, float], most: int = 40) -> dict[str, object]:
+    """By part, and the costliest functions."""
+    parts: Counter[str] = Counter()
+    for place, count in places.items():
+        parts[part_of(place)] += count  # type: ignore[assignment]  # a counter of floats
     ordered = sorted(places.items(), key=lambda item: -item[1])[:most]
-    return [
-        {"function": source_of(place), "part": part_of(place), "instructions": count} for place, count in ordered
-    ]
+    return {
+        "parts": [{"part": part, "instructions": count} for part, count in parts.most_common()],
+        "functions": [
+            {"function": source_of(place), "part": part_of(place), "instructions": count} for place, count in ordered
+        ],
+    }

@@ -1,13 +1,14 @@
 """Clients that take a byte a second of what is in the cache, and all others.
 
 1,000 clients ask for 320 objects of 1 MB, more than the store has room for, and take a byte of them each second; the
-kernel's buffers are as small as a client can make them. When these are full, others ask for one stored object at a fixed
-rate, and new objects come, in every turn: each is asked for twice, and is stored if the second answer says that it was a
-hit. Rounds of three turns: without slow clients, with them on a route that has `min_rate = 0`, and on one with the
-defaults.
+kernel's buffers are as small as a client can make them. When these are full, others ask for one stored object at a
+fixed rate, and new objects come, in every turn: each is asked for twice, and is stored if the second answer says that
+it was a hit. Rounds of three turns: without slow clients, with them on a route that has `min_rate = 0`, and on one with
+the defaults.
 
-Memory: what the workers have that is no file, and the blocks of the store's file. Four workers have the first core
-together, load and origin the last.
+Memory: what the workers have that is no file, the blocks of the store's file, and what the kernel has in all TCP
+sockets of the machine, where most of what slow clients do not take lies. Four workers have the first core together,
+load and origin the last.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from benchmarks.contest import Options, say
 from benchmarks.crowd import on_core, wait_for_workers
 from benchmarks.load import DOCUMENT, LARGE, Load, Origin, cached_head, run_load
 from benchmarks.machine import FILES, ROOT, Unavailable, cores, raise_file_limit
-from benchmarks.processes import family, memory_of
+from benchmarks.processes import family, memory_of, socket_memory
 from benchmarks.proxies import Proxy
 
 TITLE = "Hits while clients take a byte a second"
@@ -107,6 +108,7 @@ class Turn:
     anonymous: int
     blocks: int
     settled: float
+    sockets: int
 
 
 def run(options: Options) -> dict[str, object]:
@@ -162,6 +164,7 @@ def _turn(proxy: Proxy, core: int, prefix: str | None, clients: int, name: str, 
             sum(memory_of(worker).anonymous for worker in workers),
             store_file(proxy)[1],
             settled,
+            socket_memory(Path("/proc/net/sockstat").read_text()),
         )
 
 
@@ -236,7 +239,7 @@ def _told(turn: Turn) -> str:
     return (
         f"p99 {turn.load.latency['p99']:.0f} µs, {turn.load.wrong} wrong, {turn.stored} of {turn.offered} new stored, "
         f"{turn.closed} closed, settled after {turn.settled:.1f} s, {turn.anonymous >> 20} MB, "
-        f"file {turn.blocks >> 20} MB"
+        f"file {turn.blocks >> 20} MB, sockets {turn.sockets >> 20} MB"
     )
 
 
@@ -260,5 +263,6 @@ def _row(
         "anonymous": max(turn.anonymous for turn in turns),
         "file_blocks": max(turn.blocks for turn in turns),
         "file_size": size,
+        "socket_memory": max(turn.sockets for turn in turns),
         "settled_seconds": max(turn.settled for turn in turns),
     }

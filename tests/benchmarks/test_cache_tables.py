@@ -67,10 +67,10 @@ def test_the_table_of_hits():
             for size, most in ((DOCUMENT, 0.65), (LARGE, None))
         ],
         "instructions": {
-            "rows": [{"name": "hit 8", "instructions": ONE, "own": 900.0, "objects": 24.94}],
+            "rows": [{"name": "hit 8", "instructions": 1111.1, "own": 900.0, "objects": 24.94}],
             "claims": [{"claim": "a miss", "value": 6543.21, "most": 6000}],
-            "hit_functions": functions,
-            "miss_functions": functions,
+            "hit": {"functions": functions, "parts": [{"part": "cache", "instructions": 2345.0}]},
+            "miss": {"functions": functions, "parts": [{"part": "cache", "instructions": 49.0}]},
         },
         "skipped": {},
     }
@@ -78,7 +78,9 @@ def test_the_table_of_hits():
     assert "| contender | 110 B | 1 MB |" in text
     assert "| nginx, tcp_nopush off 1.22.1 | 10.0 (10.0–10.0) | 10.0 (10.0–10.0) |" in text
     assert "| nginx | 1.00 (0.50–2.00), 0.65 | 1.00 (0.50–2.00) |" in text
-    assert "| a hit, 8 stored fields | 1.00 (0.50–2.00) | 900 | 24.9 |" in text
+    assert "| a hit, 8 stored fields | 1,111 | 900 | 24.9 |" in text
+    assert "| cache | 2,345 |" in text
+    assert "| cache | 49.0 |" not in text
     assert "| a miss | +6,543.2 | 6,000 |" in text
     assert text.count("| `cached: a/b` | cache | 1,234 |") == 2
     assert "12,000 answers, 0 wrong" in text
@@ -111,6 +113,7 @@ def test_the_table_of_slow_clients():
     one = {
         "label": "none", "p99_us": ONE, "p99_ratio": ONE, "requests": 1000, "wrong": 0, "stored": 9, "offered": 10,
         "closed": 7, "readers_cut": None, "anonymous": 1 << 26, "file_blocks": 1 << 27, "file_size": 1 << 28,
+        "socket_memory": 1 << 30,
     }  # fmt: skip
     result = {
         "lane": "cache_slow",
@@ -120,7 +123,8 @@ def test_the_table_of_slow_clients():
         "rows": [one, {**one, "label": "patient", "readers_cut": 3}],
     }
     text = render.markdown(result)
-    assert "| none | 1.00 (0.50–2.00) | 1.00 (0.50–2.00) | 1,000 | 0 | 9 of 10 | 7 | – | 64.0 | 128 (256) |" in text
+    assert "| none | 1.00 (0.50–2.00) | 1.00 (0.50–2.00) | 1,000 | 0 | 9 of 10 | 7 | – | 64.0 |" in text
+    assert "| 64.0 | 128 (256) | 1,024 |" in text
     assert "| 7 | 3 | 64.0 |" in text
     assert "patient 1.00 (0.50–2.00)" in render.summary({"cache_slow": result})
 

@@ -1,12 +1,13 @@
 """What is read from the kernel and from the load generators."""
 
 import json
+import os
 
 import pytest
 
 from benchmarks.load import ORDINARY_FIELDS, parse_load, parse_wrk, request_head
 from benchmarks.machine import parse_busy
-from benchmarks.processes import TICK, Cpu, Memory, family, parse_rollup, parse_stat
+from benchmarks.processes import TICK, Cpu, Memory, family, parse_rollup, parse_stat, socket_memory
 
 
 def test_processor_time_of_a_process_with_a_strange_name():
@@ -16,14 +17,17 @@ def test_processor_time_of_a_process_with_a_strange_name():
 
 
 def test_a_process_is_of_its_own_family():
-    import os
-
     assert family(os.getpid())[0] == os.getpid()
 
 
 def test_memory_from_smaps_rollup():
-    text = "55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:     30000 kB\nPss:     20000 kB\nPss_Anon: 1 kB\n"
-    assert parse_rollup(text) == Memory(30000 * 1024, 20000 * 1024)
+    text = "55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:     30000 kB\nPss:     20000 kB\nAnonymous: 7 kB\n"
+    assert parse_rollup(text) == Memory(30000 * 1024, 20000 * 1024, 7 * 1024)
+
+
+def test_memory_of_sockets():
+    text = "sockets: used 89\nTCP: inuse 47 orphan 0 tw 13338 alloc 47 mem 415\nUDP: inuse 0 mem 9\n"
+    assert socket_memory(text) == 415 * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_busy_time_of_a_core_leaves_out_idle_and_waiting():
