@@ -192,6 +192,8 @@ class Gateway:
                     break
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.001)
+            # A fetch may have gone on without its client just now.
+            engine.abort_connections()
             await _end_tasks(engine.afterwards)
             engine.stop()
         for task in self._letting_go:

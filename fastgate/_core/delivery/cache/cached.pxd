@@ -19,6 +19,16 @@ cdef enum Mode:
     WAITING = 3                        # for its own fetch
     FOLLOWING = 4                      # for the fetch of another one
     SERVING = 5                        # from the store
+    LEADING = 6                        # it is a fetch itself, whose answer may come in one piece
+
+
+# What is asked for the store.
+cdef struct Asked:
+    const char* key
+    Py_ssize_t length
+    Py_ssize_t primary_length
+    uint64_t primary_hash
+    uint64_t number                    # of purges, when it was sent
 
 
 cdef class Visit(Lookup):
@@ -28,6 +38,10 @@ cdef class Visit(Lookup):
     cdef bint buffered                 # its body would be kept whole without the cache too
     cdef bint stale                    # what is stored is stale
     cdef bint collapsed
+    cdef bint flies                    # it leads a flight itself
+    cdef Ticket ticket
+    cdef uint64_t asked_number         # of purges, when the upstream was asked
+    cdef int64_t asked_at              # CLOCK_BOOTTIME in ms
     cdef int turns                     # how often it was looked up anew
     cdef uint64_t number               # of the stored answer whose whole body is sent; 0: it is not
     cdef list tapped                   # pieces of an answer that is stored when it is whole; None: it is not
@@ -58,6 +72,7 @@ cdef class Fetch(NoClient):
     cdef Ticket ticket
     cdef bytes key
     cdef uint64_t hash
+    cdef uint64_t primary_hash
     cdef Py_ssize_t primary_length
     cdef int method
     cdef uint32_t facts

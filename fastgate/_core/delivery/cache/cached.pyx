@@ -17,7 +17,7 @@ What a request does that changes nothing here (`PASSING`) goes to who is within,
 other methods, HEAD, conditions and ranges that nothing stored can answer, what the route's `bypass` names. The answer
 of an unsafe method removes what is stored of its address before its client has it.
 
-Fetches: `fetch.pxi`, and what they find out of stored answers: `validating.pxi`. How an answer leaves the store:
+The usual miss needs no second exchange: `leading.pxi`. Fetches: `fetch.pxi`, and what they find out of stored answers: `validating.pxi`. How an answer leaves the store:
 `serving.pxi`. What goes through: `passing.pxi`, `invalidating.pxi`.
 """
 
@@ -48,6 +48,7 @@ from fastgate._core.delivery.cache.directives cimport (
     NO_SECONDS,
     NO_STORE,
     Directives,
+    no_directives,
     read_directives,
     read_request_directives,
 )
@@ -157,7 +158,7 @@ from fastgate._core.exchange.exchange cimport (
     NoClient,
     copy_of,
 )
-from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, Field, Head, same
+from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, OTHER, Field, Head, same
 from fastgate._core.exchange.head_index cimport HeadIndex, extend_head
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
 from fastgate._core.memory.cache.cache_counts cimport (
@@ -223,6 +224,8 @@ cdef extern from "memory/atomics.h" nogil:
     uint64_t boottime_ms()
     uint64_t atomic_load_acquire(const uint64_t* word)
 
+cdef uint32_t LENGTHS = 1 << 5 | 1 << 6 | 1 << 8 | 1 << 13 | 1 << 17 | 1 << 19
+
 cdef enum:
     COPIED = 16384                     # bytes of a body that are copied instead of pinned
     MOST_TURNS = 3                     # how often a request is looked up anew because what it found had gone
@@ -240,6 +243,7 @@ answered_as[:] = [
     ROUTE_HITS, ROUTE_HITS, ROUTE_HITS, ROUTE_STALE, ROUTE_REVALIDATED, ROUTE_COLLAPSED, ROUTE_HITS,
 ]
 
+include "leading.pxi"
 include "fetch.pxi"
 include "passing.pxi"
 include "validating.pxi"
@@ -394,7 +398,7 @@ cdef class Cached(Around):
         if fetch_of(x) is not None:
             return self.inner.late(x)
         v = visit_of(x)
-        if v.mode == PASSING:
+        if v.mode == PASSING or v.mode == LEADING:
             return self.inner.late(x)
         if v.mode == FOLLOWING:
             self.cache.flights.leave(v.follower)
@@ -424,11 +428,15 @@ cdef class Cached(Around):
             f.left_alone()
         if mode == FOLLOWING:
             self.cache.flights.leave(v.follower)
+        if mode == LEADING:
+            return lead_left(self, x, v)
         return self.inner.leave(x) if mode == PASSING else 0
 
     cdef int move(self, Exchange x, Exchange to) except -1:
         cdef Visit v = visit_of(x)
-        if v.mode == PASSING:
+        if v.mode == LEADING and lands_here(self, v):
+            self.cache.flights.give_up(&v.ticket)
+        if v.mode == PASSING or v.mode == LEADING:
             visit_of(to).mode = PASSING
             return self.inner.move(x, to)
         self.leave(x)
@@ -442,6 +450,8 @@ cdef class Cached(Around):
         cdef View view
         if f is None:
             v = visit_of(x)
+            if v.mode == LEADING:
+                return lead_answered(self, x, v, piece, last)
             if v.stale and is_failure(x.response.status) and find_stale(self, x, v, &view):
                 # A HEAD: what GET has stored is stale, and good enough.
                 self.inner.leave(x)
@@ -470,6 +480,8 @@ cdef class Cached(Around):
     cdef int failed(self, Exchange x, int cause) except -1:
         cdef Fetch f = fetch_of(x)
         if f is None:
+            if visit_of(x).mode == LEADING:
+                return lead_failed(self, x, visit_of(x), cause)
             if visit_of(x).stale and x.phase == PHASE_DELIVERY and serve_stale(self, x, visit_of(x)):
                 return 0
             return self.tell_failed(x, cause)
@@ -509,10 +521,14 @@ cdef class Cached(Around):
         v.stale = False
         if PyTuple_GET_SIZE(rules.bypass) and request_facts(rules, x.request, False, False) & BYPASSED:
             return self.pass_by(x, v, FWD_BYPASS)
-        v.wishes = wishes(x.request)
-        if v.wishes & HAS_ORIGIN_CONDITION:
-            return self.pass_by(x, v, FWD_BYPASS)
-        read_request_directives(x.request, &v.asked)
+        if is_plain(x.request):
+            v.wishes = 0
+            no_directives(&v.asked)
+        else:
+            v.wishes = wishes(x.request)
+            if v.wishes & HAS_ORIGIN_CONDITION:
+                return self.pass_by(x, v, FWD_BYPASS)
+            read_request_directives(x.request, &v.asked)
         make_key(v, x, cache, rules, self.namespace, self.upstream, self.credentials)
         found = find(v, x, cache, rules, self.route, &view)
         v.result = CACHE_MISS
@@ -561,17 +577,15 @@ cdef class Cached(Around):
         cdef uint64_t number, checked
         cdef int how, count
         v.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
-        count = own_tags(v, x, cache, self.rules, self.route, tags)
         # The number first, and then the request.
-        number = cache.purges.sent(tags[0])
-        if x.forward_path is not None:
-            cache.purges.sent(tags[1])
+        number = sent_now(self, x, v)
         if direct:
             return start_fetch(self, x, v, NULL, number, stale, False)
         how = cache.flights.enter(v.hash, number, NULL, x.engine.wheel.now, &ticket)
         if how == FLIGHT_FOLLOW:
             cache.flights.look(&ticket, &flight)
             checked = flight.number
+            count = own_tags(v, x, cache, self.rules, self.route, tags)
             if cache.purges.compare(
                 flight.number, &checked, tags, count, <const unsigned char*>cache.address.data, cache.address.length,
                 v.path_at
@@ -595,13 +609,9 @@ cdef class Cached(Around):
         """Validates in the background what is stale and is used meanwhile, unless somebody does already."""
         cdef WorkerCache cache = self.cache
         cdef Ticket ticket
-        cdef uint64_t tags[OWN_TAGS]
         cdef uint64_t number
         v.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
-        own_tags(v, x, cache, self.rules, self.route, tags)
-        number = cache.purges.sent(tags[0])
-        if x.forward_path is not None:
-            cache.purges.sent(tags[1])
+        number = sent_now(self, x, v)
         v.forwarded = FWD_STALE
         if cache.flights.enter(v.hash, number, NULL, x.engine.wheel.now, &ticket) == FLIGHT_LEAD:
             return start_fetch(self, x, v, &ticket, number, stale, True)
@@ -612,7 +622,6 @@ cdef class Cached(Around):
     cdef int alone(self, Exchange x, Visit v) except -1:
         """It does not wait any longer, and asks by itself."""
         cdef View view
-        cdef uint64_t tags[OWN_TAGS]
         cdef uint64_t number
         cdef bint stale
         x.wait(0)
@@ -620,10 +629,7 @@ cdef class Cached(Around):
         make_key(v, x, self.cache, self.rules, self.namespace, self.upstream, self.credentials)
         stale = find(v, x, self.cache, self.rules, self.route, &view) == FOUND
         v.key = PyBytes_FromStringAndSize(self.cache.key.data, self.cache.key.length)
-        own_tags(v, x, self.cache, self.rules, self.route, tags)
-        number = self.cache.purges.sent(tags[0])
-        if x.forward_path is not None:
-            self.cache.purges.sent(tags[1])
+        number = sent_now(self, x, v)
         return start_fetch(self, x, v, NULL, number, &view if stale else NULL, False)
 
     cdef int follow(self, Exchange x, Visit v) except -1:
@@ -735,6 +741,32 @@ cdef int64_t body_end(Head head, const View* view) noexcept:
     return head.content_length if head.content_length >= 0 else -1
 
 
+cdef uint64_t sent_now(Cached by, Exchange x, Visit v) except? 0:
+    """The number of purges before the request is sent; that its addresses were asked for is noted."""
+    cdef WorkerCache cache = by.cache
+    cdef uint64_t number
+    make_address(v, x, cache, by.rules, False)
+    number = cache.purges.sent(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
+    if x.forward_path is not None:
+        make_address(v, x, cache, by.rules, True)
+        cache.purges.sent(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
+    return number
+
+
+cdef bint is_plain(Head request) noexcept:
+    """Whether no field has the length of one that says how a stored answer may be used: most requests have none.
+
+    Those are Range, Pragma, If-Match, If-Range, Cache-Control, If-None-Match, If-Modified-Since, If-Unmodified-Since.
+    """
+    cdef Field* field
+    cdef int i
+    for i in range(request.count):
+        field = &request.fields[i]
+        if field.id == OTHER and field.name_length < 20 and LENGTHS >> field.name_length & 1:
+            return False
+    return True
+
+
 cdef int drop_fields(Head request, CacheRules rules) except -1:
     """Fields that the upstream of a cached route does not get."""
     cdef Field* field
@@ -742,6 +774,6 @@ cdef int drop_fields(Head request, CacheRules rules) except -1:
     for i in range(request.count):
         field = &request.fields[i]
         if rules.drop_lengths >> min(field.name_length, <int>63) & 1 \
-                and has_name(rules.drop, request.p + field.name, field.name_length):
+                and rules.drop_letters >> (request.p[field.name] & 31) & 1 and has_name(rules.drop, request.p + field.name, field.name_length):
             field.flags |= DROPPED
     return 0

@@ -98,21 +98,34 @@ cdef inline uint32_t facts_of(Cached by, Exchange x) noexcept:
     return request_facts(by.rules, x.request, x.identity is not None, forwards_credential(x, by.credentials))
 
 
-cdef int start_fetch(
-    Cached by, Exchange x, Visit v, const Ticket* ticket, uint64_t number, const View* stale, bint background
-) except -1:
+cdef Fetch fetch_for(Cached by, Exchange x, Visit v):
+    """A fetch of what this request asks for."""
     cdef Fetch f = Fetch.__new__(Fetch)
-    cdef Exchange copy
     f.by = by
     f.key = v.key
     f.hash = v.hash
+    f.primary_hash = v.primary_hash
     f.primary_length = v.primary_length
     f.method = v.method
     f.facts = facts_of(by, x)
     f.asked = v.asked
     f.forwarded = v.forwarded
-    f.number = number
-    f.asked_at = <int64_t>boottime_ms()
+    f.number = v.asked_number
+    f.asked_at = v.asked_at
+    return f
+
+
+cdef int start_fetch(
+    Cached by, Exchange x, Visit v, const Ticket* ticket, uint64_t number, const View* stale, bint background
+) except -1:
+    cdef Fetch f
+    cdef Exchange copy
+    v.asked_number = number
+    v.asked_at = <int64_t>boottime_ms()
+    by.counts[asked_for[v.forwarded]] += 1
+    if stale == NULL and not background and not v.wishes and not by.rules.filters_query and not by.rules.sort:
+        return lead(by, x, v, ticket)
+    f = fetch_for(by, x, v)
     if ticket != NULL:
         f.flies = True
         f.ticket = ticket[0]
@@ -132,7 +145,6 @@ cdef int start_fetch(
         v.fetch = f
         v.mode = WAITING
         x.wait(0)
-    by.counts[asked_for[f.forwarded]] += 1
     copy.wait(0)
     fetch_begin(by, f, copy, x)
     try:
@@ -149,12 +161,19 @@ cdef void moments_of(Fetch f, Moments* moments) noexcept:
     moments.received = <int64_t>boottime_ms()
 
 
+cdef bint is_useless(Cached by, Head head, const Judgement* judged, int64_t now) noexcept:
+    """Whether what may be stored would never be used."""
+    return judged.freshness.fresh_until <= now and max(judged.freshness.swr_until, judged.freshness.sie_until) <= now \
+        and not has_validator(head) and not by.rules.etag
+
+
 cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last) except -1:
     """The answer to a fetch has its head, and perhaps all of it."""
     cdef Head head = copy.response
     cdef Moments moments
     cdef Judgement judged
     cdef Entry entry
+    cdef Asked asked
     cdef Store* s = by.cache.store
     cdef int64_t now
     cdef int status = head.status
@@ -166,24 +185,23 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
     if f.replaces and is_failure(status) and spared(by, f, retry_after_of(head)):
         return end_fetch(f, copy, OK)
     moments_of(f, &moments)
+    asked_by(f, &asked)
     now = moments.received
     judge(by.rules, f.method, f.facts, &f.asked, head, head, &moments, &judged)
     if judged.obstacle != NO_OBSTACLE:
         by.counts[ROUTE_NOT_STORED + judged.obstacle] += 1
         return give_away(by, f, copy, piece, last, NULL)
-    if judged.freshness.fresh_until <= now and not has_validator(head) and not by.rules.etag \
-            and max(judged.freshness.swr_until, judged.freshness.sie_until) <= now:
-        # It would never be used.
+    if is_useless(by, head, &judged, now):
         return give_away(by, f, copy, piece, last, NULL)
     if last:
         if size > by.rules.max_object or (head.content_length >= 0 and head.content_length != size and status != 204):
             return give_away(by, f, copy, piece, last, NULL)
-        if entry_of(by, f, head, &judged, &entry, size, now):
+        if entry_of(by, copy, &asked, head, &judged, &entry, size, now):
             entry.body = PyBytes_AS_STRING(piece) if size else NULL
             stored = put_object(s, &entry, now)
             by.counts[ROUTE_STORED] += stored
         return give_whole(by, f, copy, piece, last, &judged, stored)
-    if not entry_of(by, f, head, &judged, &entry, head.content_length, now):
+    if not entry_of(by, copy, &asked, head, &judged, &entry, head.content_length, now):
         return give_away(by, f, copy, piece, last, "not-stored")
     if head.content_length >= 0:
         stored = begin_filling(s, &entry, now, &f.filling)
@@ -198,9 +216,10 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
 
 
 cdef bint entry_of(
-    Cached by, Fetch f, Head answer, const Judgement* judged, Entry* entry, int64_t length, int64_t now
+    Cached by, Exchange x, const Asked* asked, Head answer, const Judgement* judged, Entry* entry, int64_t length,
+    int64_t now
 ) except -1:
-    """What is to be stored of an answer, in the buffers of the worker. False: it cannot be stored.
+    """What is to be stored of an answer to ``x``, in the buffers of the worker. False: it cannot be stored.
 
     Where its Vary names fields, the record of the URL says so from then on.
     """
@@ -209,53 +228,64 @@ cdef bint entry_of(
     cdef Store* s = cache.store
     cdef VaryNames names, known
     cdef View view
-    cdef bint has_record
+    cdef bint has_record = False
     cdef int count
     cdef bytes tag
     memset(entry, 0, sizeof(Entry))
     cache.key.length = 0
-    put(&cache.key, PyBytes_AS_STRING(f.key), f.primary_length)
-    if read_vary(rules, answer, &names) == NEVER_THE_SAME or follows_client(&names, f.copy):
+    put(&cache.key, asked.key, asked.primary_length)
+    if read_vary(rules, answer, &names) == NEVER_THE_SAME:
         return False
     count = names.count
-    has_record = look(s, hash_key(s, cache.key.data, cache.key.length), cache.key.data, cache.key.length, 0, &view) \
-        and view.record.flags & IS_VARY_RECORD and names_of(cache, &view, &cache.query, &known)
-    if has_record:
-        if join_names(&names, &known) == NEVER_THE_SAME:
+    entry.hash = asked.primary_hash
+    if count or asked.length > asked.primary_length:
+        if follows_client(&names, x):
             return False
-        count = known.count
+        has_record = look(s, asked.primary_hash, cache.key.data, cache.key.length, 0, &view) \
+            and view.record.flags & IS_VARY_RECORD and names_of(cache, &view, &cache.query, &known)
+        if has_record:
+            if join_names(&names, &known) == NEVER_THE_SAME:
+                return False
+            count = known.count
     if names.count and (not has_record or names.count != count):
         cache.text.length = 0
         put_record(&cache.text, &names)
-        entry.hash = hash_key(s, cache.key.data, cache.key.length)
         entry.key = cache.key.data
         entry.key_length = <uint32_t>cache.key.length
         entry.head = cache.text.data
         entry.head_length = <uint32_t>cache.text.length
         entry.flags = IS_VARY_RECORD
-        entry.purge = entry.checked = f.number
+        entry.purge = entry.checked = asked.number
         entry.dies = FOREVER
         put_object(s, entry, <uint64_t>now)
         memset(entry, 0, sizeof(Entry))
-    if names.count and put_secondary(&cache.key, f.copy.request, f.copy.request_extra, &names) < 0:
-        return False
+    if names.count:
+        if put_secondary(&cache.key, x.request, x.request_extra, &names) < 0:
+            return False
+        entry.hash = hash_key(s, cache.key.data, cache.key.length)
     if cache.key.length > 65535:
         return False
     if rules.etag and answer.status == 200 and next_line(answer, b"etag", 4, 0) < 0:
-        tag = b'ETag: "%016x%016x"\r\n' % (f.copy.engine.random(), f.copy.engine.random())
+        tag = b'ETag: "%016x%016x"\r\n' % (x.engine.random(), x.engine.random())
         extend_head(answer, PyBytes_AS_STRING(tag), PyBytes_GET_SIZE(tag))
-    if not make_head(cache, rules, answer, &judged.said, by.request_id, length, f.copy.engine.date()):
+    if not make_head(cache, rules, answer, &judged.said, by.request_id, length, x.engine.date()):
         return False
-    make_address(by.aside, f.copy, cache, rules, False)
-    if not add_tags(cache, rules, answer):
+    if not add_tags(by.aside, x, cache, rules, answer):
         return False
     set_entry(cache, entry, &judged.freshness, now, has_validator(answer))
-    entry.hash = hash_key(s, cache.key.data, cache.key.length)
     entry.key = cache.key.data
     entry.key_length = <uint32_t>cache.key.length
     entry.body_length = <uint32_t>length
-    entry.purge = entry.checked = f.number
+    entry.purge = entry.checked = asked.number
     return True
+
+
+cdef void asked_by(Fetch f, Asked* asked) noexcept:
+    asked.key = PyBytes_AS_STRING(f.key)
+    asked.length = PyBytes_GET_SIZE(f.key)
+    asked.primary_length = f.primary_length
+    asked.primary_hash = f.primary_hash
+    asked.number = f.number
 
 
 cdef int keep_entry(Fetch f, const Entry* entry) except -1:
@@ -334,11 +364,13 @@ cdef int give_whole(
     v.result = CACHE_MISS
     if v.wishes:
         return serve_wishes(by, x, v, x.response.status, piece, judged, stored)
-    put_forwarded(by, x, v, judged, stored)
+    put_forwarded(by, x, v, judged, stored, <int64_t>boottime_ms())
     return by.tell_answered(x, piece, last)
 
 
-cdef int put_forwarded(Cached by, Exchange x, Visit v, const Judgement* judged, bint stored) except -1:
+cdef int put_forwarded(
+    Cached by, Exchange x, Visit v, const Judgement* judged, bint stored, int64_t now
+) except -1:
     """Cache-Status of an answer that the upstream has just given."""
     cdef Buffer* lines = &by.cache.lines
     if not by.rules.cache_status:
@@ -346,7 +378,7 @@ cdef int put_forwarded(Cached by, Exchange x, Visit v, const Judgement* judged, 
     lines.length = 0
     put_status(
         by, v, v.forwarded, x.response.status,
-        floor_seconds(judged.freshness.fresh_until - <int64_t>boottime_ms()),
+        floor_seconds(judged.freshness.fresh_until - now),
         (SAYS_TTL | SAYS_STORED) if stored else 0, NULL
     )
     return extend_head(x.response, lines.data, lines.length)
@@ -381,7 +413,7 @@ cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) 
     v.mode = SERVING
     v.result = CACHE_MISS
     v.reader = reader
-    put_forwarded(by, x, v, judged, True)
+    put_forwarded(by, x, v, judged, True, <int64_t>boottime_ms())
     return reader.begin(by, x, NULL, 0)
 
 

@@ -27,7 +27,7 @@ from fastgate._core.delivery.cache.spans cimport blank
 from fastgate._core.delivery.cache.vary cimport MOST_VALUES, VaryNames, put_lower, put_value
 from fastgate._core.exchange.head cimport Head, same_text
 from fastgate._core.exchange.request_key cimport find_cookie
-from fastgate._core.memory.buffer cimport Buffer, put
+from fastgate._core.memory.buffer cimport Buffer, filled, put, room
 
 cdef enum:
     START = 5                          # bytes of tag and length
@@ -49,7 +49,7 @@ cdef enum Tag:
     T_VALUE = 14
 
 
-cdef int set_start(unsigned char* start, int tag, Py_ssize_t length) except -1:
+cdef inline int set_start(unsigned char* start, int tag, Py_ssize_t length) except -1:
     """The five bytes before a value: its tag and its length; -1 as the length: it is not there."""
     cdef uint32_t size = <uint32_t>length
     if length >= 0xFFFFFFFFLL:
@@ -70,8 +70,12 @@ cdef int put_start(Buffer* buffer, int tag, Py_ssize_t length) except -1:
 
 cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t length) except -1:
     """Writes one part; a length of -1: it is not there."""
-    put_start(buffer, tag, length)
-    return put(buffer, p, length) if length > 0 else 0
+    cdef Py_ssize_t size = length if length > 0 else 0
+    cdef char* at = room(buffer, START + size)
+    set_start(<unsigned char*>at, tag, length)
+    memcpy(at + START, p, size)
+    filled(buffer, at + START + size)
+    return 0
 
 
 cdef inline int put_text(Buffer* buffer, int tag, const Text* text) except -1:

@@ -49,11 +49,7 @@ cdef int64_t whole_length(Head head) noexcept:
 
 cdef int expect_post(Cached by, Exchange x, Visit v) except -1:
     """Before a POST is sent: what purges there were, and that its address has been asked for."""
-    cdef uint64_t tags[OWN_TAGS]
-    own_tags(v, x, by.cache, by.rules, by.route, tags)
-    v.number = by.cache.purges.sent(tags[0])
-    if x.forward_path is not None:
-        by.cache.purges.sent(tags[1])
+    v.number = sent_now(by, x, v)
     v.now = <int64_t>boottime_ms()
     return 0
 
@@ -119,8 +115,8 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
     cdef Moments moments
     cdef Judgement judged
     cdef Entry entry
-    cdef Fetch f
-    cdef bytes body
+    cdef Asked asked
+    cdef bytes body, key
     if piece is not None:
         v.tapped.append(piece)
         v.tapped_size += PyBytes_GET_SIZE(piece)
@@ -135,18 +131,18 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
         return 0
     v.method = PLAIN_GET
     make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
-    f = Fetch.__new__(Fetch)
-    f.key = PyBytes_FromStringAndSize(by.cache.key.data, by.cache.key.length)
-    f.primary_length = v.primary_length
-    f.copy = x
-    f.number = v.tap_number
-    f.asked_at = v.now
-    moments_of(f, &moments)
+    key = PyBytes_FromStringAndSize(by.cache.key.data, by.cache.key.length)
+    asked.key = PyBytes_AS_STRING(key)
+    asked.length = asked.primary_length = v.primary_length
+    asked.primary_hash = v.primary_hash
+    asked.number = v.tap_number
+    moments.wall = <int64_t>time(NULL)
+    moments.asked = v.now
+    moments.received = <int64_t>boottime_ms()
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, v.tapped_head, v.tapped_head, &moments, &judged)
     if judged.obstacle == NO_OBSTACLE \
-            and entry_of(by, f, v.tapped_head, &judged, &entry, PyBytes_GET_SIZE(body), moments.received):
+            and entry_of(by, x, &asked, v.tapped_head, &judged, &entry, PyBytes_GET_SIZE(body), moments.received):
         entry.body = PyBytes_AS_STRING(body)
         by.counts[ROUTE_STORED] += put_object(by.cache.store, &entry, <uint64_t>moments.received)
-    f.copy = None
     v.tapped_head = None
     return 0

@@ -129,6 +129,7 @@ cdef class CacheRules:
         self.drop = tuple([_field_name("drop", name) for name in drop])
         for name in self.drop:
             self.drop_lengths |= <uint64_t>1 << min(<int>len(name), 63)
+            self.drop_letters |= <uint32_t>1 << (<int>name[0] & 31)
         self.vary = tuple(sorted({_field_name("vary", name) for name in vary}))
         self.vary_except = tuple(sorted({_field_name("vary_except", name) for name in vary_except}))
         for name in (b"cookie", b"authorization", b"accept-encoding"):

@@ -18,9 +18,11 @@ from libc.string cimport memcpy
 from fastgate._core.delivery.cache.directives cimport Directives
 from fastgate._core.delivery.cache.freshness cimport Freshness
 from fastgate._core.delivery.cache.heads cimport is_stored
+from fastgate._core.delivery.cache.key_lookup cimport Lookup, make_address
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.spans cimport next_line
 from fastgate._core.delivery.cache.tags cimport TOO_MANY_TAGS, MOST_TAGS, Tags, put_tag, read_tags
+from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport DATE, Field, Head
 from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, open_head
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
@@ -99,10 +101,8 @@ cdef bint make_head(
     return True
 
 
-cdef bint add_tags(WorkerCache cache, CacheRules rules, Head answer) except -1:
-    """Adds the tags of the answer and of the route to ``cache.index``; its address is in ``cache.address``. False: they
-    are too many.
-    """
+cdef bint add_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, Head answer) except -1:
+    """Adds the tags of the answer to ``x`` and of the route to ``cache.index``. False: they are too many."""
     cdef Purges purges = cache.purges
     cdef Buffer* buffer = &cache.lines
     cdef Tags tags
@@ -112,7 +112,9 @@ cdef bint add_tags(WorkerCache cache, CacheRules rules, Head answer) except -1:
     cdef uint64_t tag
     if read_tags(answer, &tags) == TOO_MANY_TAGS or tags.count + PyTuple_GET_SIZE(rules.tags) > MOST_TAGS:
         return False
-    while origin < cache.address.length and cache.address.data[origin] != c"/":
+    if tags.count:
+        make_address(l, x, cache, rules, False)
+    while tags.count and origin < cache.address.length and cache.address.data[origin] != c"/":
         origin += 1
     for i in range(tags.count):
         buffer.length = 0

@@ -10,6 +10,7 @@ cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
     cdef Moments moments
     cdef Judgement judged
     cdef Entry entry
+    cdef Asked asked
     cdef View view
     cdef bytes lines, start
     cdef Exchange x
@@ -29,9 +30,10 @@ cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
         return fetch_again(by, f, copy)
     merged.content_length = view.record.body_length
     moments_of(f, &moments)
+    asked_by(f, &asked)
     judge(by.rules, f.method, f.facts, &f.asked, merged, update, &moments, &judged)
     kept = judged.obstacle == NO_OBSTACLE \
-        and entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received) \
+        and entry_of(by, copy, &asked, merged, &judged, &entry, view.record.body_length, moments.received) \
         and replace_head(s, &view, &entry, moments.received)
     if lands(f):
         if kept and judged.freshness.fresh_until > moments.received:
@@ -76,9 +78,9 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     cdef Moments moments
     cdef Judgement judged
     cdef Entry entry
+    cdef Asked asked
     cdef View view
-    cdef Fetch f
-    cdef bytes start, lines
+    cdef bytes start, lines, key
     make_key(v, x, cache, by.rules, by.namespace, by.upstream, by.credentials)
     if find(v, x, cache, by.rules, by.route, &view) != FOUND:
         return 0
@@ -88,12 +90,12 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     if not agrees(stored, x.response, view.record.body_length):
         remove_this(cache.store, &view)
         return 0
-    f = Fetch.__new__(Fetch)
-    f.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
-    f.primary_length = v.primary_length
-    f.copy = x
-    f.number = view.record.purge
-    f.asked_at = v.now
+    key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
+    asked.key = PyBytes_AS_STRING(key)
+    asked.length = cache.key.length
+    asked.primary_length = v.primary_length
+    asked.primary_hash = v.primary_hash
+    asked.number = view.record.purge
     cache.lines.length = 0
     put_merged(&cache.lines, by.rules, stored, x.response, by.request_id)
     lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
@@ -102,11 +104,12 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
         return 0
     merged.content_length = view.record.body_length
-    moments_of(f, &moments)
+    moments.wall = <int64_t>time(NULL)
+    moments.asked = v.now
+    moments.received = <int64_t>boottime_ms()
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, merged, x.response, &moments, &judged)
     if judged.obstacle != NO_OBSTACLE:
         remove_this(cache.store, &view)
-    elif entry_of(by, f, merged, &judged, &entry, view.record.body_length, moments.received):
+    elif entry_of(by, x, &asked, merged, &judged, &entry, view.record.body_length, moments.received):
         replace_head(cache.store, &view, &entry, moments.received)
-    f.copy = None
     return 0
