@@ -161,7 +161,9 @@ class Gateway:
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         loop = asyncio.get_running_loop()
         closed_at = loop.time()
-        while (engine.open_connections or engine.afterwards or self._fetching()) and loop.time() - closed_at < gateway.drain_timeout:
+        while (
+            engine.open_connections or engine.afterwards or self._fetching()
+        ) and loop.time() - closed_at < gateway.drain_timeout:
             await asyncio.sleep(_POLL)
             if loop.time() - closed_at >= _GRACE:
                 engine.close_idle()

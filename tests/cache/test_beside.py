@@ -1,4 +1,4 @@
-"""What is stored beside and beyond plain answers: bodies in a coding, answers to POST, the whole in the place of parts."""
+"""What is stored beside plain answers: bodies in a coding, answers to POST, the whole in the place of parts."""
 
 import gzip
 import json

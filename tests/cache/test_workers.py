@@ -17,7 +17,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cache.support import Origin, ask, compose
 from server.harness import REAL, Server, running, running_file
 

@@ -31,8 +31,8 @@ def mirrored(play: World, *, sample: float = 1.0, timeout: float = 60.0, **route
 # What a copy does not take over: what belongs to the one use of the exchange, what it makes of its own, what it owes,
 # the answer, and what only policies before the first try look at.
 ITS_OWN = {
-    "engine", "runtime", "next_spare", "generation", "client", "over", "phase", "cause", "given_by", "delivery", "source",
-    "due", "total_due", "started", "connected_at", "response_at", "ended", "request", "response", "is_copy",
+    "engine", "runtime", "next_spare", "generation", "client", "over", "phase", "cause", "given_by", "delivery",
+    "source", "due", "total_due", "started", "connected_at", "response_at", "ended", "request", "response", "is_copy",
     "facts", "debts", "places", "later", "refused_for", "body_flows", "status",
     "answer", "response_started", "response_complete", "status_changed",
     "reframed", "filters", "response_extra", "response_withheld", "carried", "response_body", "response_kept",

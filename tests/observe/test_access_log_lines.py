@@ -18,8 +18,8 @@ from fastgate._core.observe.access_log import AccessLog
 Format: TypeAlias = Literal["json", "combined"]
 KEYS = [
     "time", "id", "client", "method", "host", "path", "query", "version", "status", "bytes_in", "bytes_out", "route",
-    "identity", "upstream", "attempts", "cache", "head_ms", "policies_ms", "connect_ms", "response_ms", "body_ms", "total_ms",
-    "end", "user_agent", "referer",
+    "identity", "upstream", "attempts", "cache", "head_ms", "policies_ms", "connect_ms", "response_ms", "body_ms",
+    "total_ms", "end", "user_agent", "referer",
 ]  # fmt: skip
 COMBINED = re.compile(
     r'203\.0\.113\.7 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] '

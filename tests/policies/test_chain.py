@@ -82,7 +82,6 @@ async def compiled(**keys: Any) -> Any:
     assert problems == []
     close(made)
     pools.forget(plan)
-    memory.close()
     return made.routes[0]
 
 

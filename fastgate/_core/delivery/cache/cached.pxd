@@ -109,15 +109,9 @@ cdef class Cached(Around):
 
     cdef int pass_by(self, Exchange x, Visit v, int forwarded) except -1
     cdef int look_up(self, Exchange x, Visit v) except -1
-    cdef int ask(self, Exchange x, Visit v, const View* stale, bint direct) except -1
-    cdef int refresh(self, Exchange x, Visit v, const View* stale) except -1
-    cdef int follow(self, Exchange x, Visit v) except -1
-    cdef bint join(self, Exchange x, Visit v, const Ticket* ticket, uint64_t place, uint64_t generation) except -1
-    cdef int alone(self, Exchange x, Visit v) except -1
     cdef int passed_on(self, Exchange x, Visit v) except -1
 
 
 cdef class Invalidating(Around):
     cdef WorkerCache cache
-    cdef readonly bytes route
     cdef Lookup aside

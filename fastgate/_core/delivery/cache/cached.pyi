@@ -37,7 +37,7 @@ class Cached(Delivery):
     ) -> None: ...
 
 class Invalidating(Delivery):
-    """Around the delivery of a route that does not cache, where others do: its unsafe requests change what they store."""
+    """Around the delivery of a route that does not cache, where others do: unsafe requests change what they store."""
 
     def __init__(self, inner: Delivery, cache: WorkerCache) -> None: ...
 

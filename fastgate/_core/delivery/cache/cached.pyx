@@ -17,7 +17,8 @@ What a request does that changes nothing here (`PASSING`) goes to who is within,
 other methods, HEAD, conditions and ranges that nothing stored can answer, what the route's `bypass` names. The answer
 of an unsafe method removes what is stored of its address before its client has it.
 
-The usual miss needs no second exchange: `leading.pxi`. Fetches: `fetch.pxi`, and what they find out of stored answers: `validating.pxi`. How an answer leaves the store:
+Who asks the upstream: `following.pxi`. The usual miss, which needs no second exchange: `leading.pxi`. Fetches:
+`fetch.pxi`, and what they find out about stored answers: `validating.pxi`. How an answer leaves the store:
 `serving.pxi`. What goes through: `passing.pxi`, `invalidating.pxi`.
 """
 
@@ -29,12 +30,9 @@ from libc.time cimport time
 
 from fastgate._core.delivery.cache.conditions cimport (
     A_PART,
-    HAS_CONDITION,
     HAS_ORIGIN_CONDITION,
-    HAS_RANGE,
     NOT_HERE,
     NOT_MODIFIED,
-    NOT_SATISFIABLE,
     THE_WHOLE,
     Selection,
     agrees,
@@ -45,11 +43,8 @@ from fastgate._core.delivery.cache.conditions cimport (
 )
 from fastgate._core.delivery.cache.directives cimport (
     NO_CACHE,
-    NO_SECONDS,
     NO_STORE,
-    Directives,
     no_directives,
-    read_directives,
     read_request_directives,
 )
 from fastgate._core.delivery.cache.freshness cimport (
@@ -181,7 +176,6 @@ from fastgate._core.memory.cache.cache_counts cimport (
 )
 from fastgate._core.memory.cache.cache_store cimport (
     Entry,
-    Filling,
     Store,
     View,
     abandon,
@@ -243,6 +237,7 @@ answered_as[:] = [
     ROUTE_HITS, ROUTE_HITS, ROUTE_HITS, ROUTE_STALE, ROUTE_REVALIDATED, ROUTE_COLLAPSED, ROUTE_HITS,
 ]
 
+include "following.pxi"
 include "leading.pxi"
 include "fetch.pxi"
 include "passing.pxi"
@@ -263,7 +258,6 @@ cdef class Visit(Lookup):
         self.fetch = None
         self.reader = None
         self.follower = None
-
 
     cdef bint keeps_versions(self) noexcept:
         return self.number != 0
@@ -402,7 +396,7 @@ cdef class Cached(Around):
             return self.inner.late(x)
         if v.mode == FOLLOWING:
             self.cache.flights.leave(v.follower)
-            return self.alone(x, v)
+            return alone(self, x, v)
         return 0
 
     cdef int leave(self, Exchange x) except -1:
@@ -542,7 +536,7 @@ cdef class Cached(Around):
                 return serve(self, x, v, &view, use == USE_STALE, NULL)
             if use == USE_WHILE_REVALIDATING:
                 if retry_at(&view) <= <uint64_t>v.now:
-                    self.refresh(x, v, &view)
+                    refresh(self, x, v, &view)
                 touch(cache.store, &view)
                 return serve(self, x, v, &view, True, NULL)
             if use != VALIDATE_REQUESTED and retry_at(&view) > <uint64_t>v.now \
@@ -559,198 +553,16 @@ cdef class Cached(Around):
             return self.pass_by(x, v, v.forwarded)
         if rules.honors == HONOR_BOTH and v.asked.words & NO_STORE:
             return self.pass_by(x, v, v.forwarded)
-        return self.ask(
-            x, v, &view if v.stale else NULL,
+        return ask(
+            self, x, v, &view if v.stale else NULL,
             use == VALIDATE_REQUESTED or use == VALIDATE_NO_CACHE
             or (rules.honors == HONOR_BOTH and v.asked.words & NO_CACHE) or not rules.collapse
         )
-
-    # -- asking
-
-    cdef int ask(self, Exchange x, Visit v, const View* stale, bint direct) except -1:
-        """The upstream has to be asked: by this request, or by one that asks already. ``direct``: by this one."""
-        cdef WorkerCache cache = self.cache
-        cdef Ticket ticket
-        cdef Ticket retired
-        cdef FlightView flight
-        cdef uint64_t tags[OWN_TAGS]
-        cdef uint64_t number, checked
-        cdef int how, count
-        v.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
-        # The number first, and then the request.
-        number = sent_now(self, x, v)
-        if direct:
-            return start_fetch(self, x, v, NULL, number, stale, False)
-        how = cache.flights.enter(v.hash, number, NULL, x.engine.wheel.now, &ticket)
-        if how == FLIGHT_FOLLOW:
-            cache.flights.look(&ticket, &flight)
-            checked = flight.number
-            count = own_tags(v, x, cache, self.rules, self.route, tags)
-            if cache.purges.compare(
-                flight.number, &checked, tags, count, <const unsigned char*>cache.address.data, cache.address.length,
-                v.path_at
-            ) != PURGED_NOT:
-                # What it brings was generated before a purge, and this request came after that.
-                retired = ticket
-                how = cache.flights.enter(v.hash, number, &retired, x.engine.wheel.now, &ticket)
-        if how == FLIGHT_FOLLOW:
-            v.follower = Follower.__new__(Follower)
-            v.follower.by = self
-            v.follower.x = x
-            v.follower.visit = v
-            v.follower.ticket = ticket
-            v.follower.number = number
-            v.mode = FOLLOWING
-            x.wait(self.rules.collapse_timeout)
-            return self.follow(x, v)
-        return start_fetch(self, x, v, &ticket if how == FLIGHT_LEAD else NULL, number, stale, False)
-
-    cdef int refresh(self, Exchange x, Visit v, const View* stale) except -1:
-        """Validates in the background what is stale and is used meanwhile, unless somebody does already."""
-        cdef WorkerCache cache = self.cache
-        cdef Ticket ticket
-        cdef uint64_t number
-        v.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
-        number = sent_now(self, x, v)
-        v.forwarded = FWD_STALE
-        if cache.flights.enter(v.hash, number, NULL, x.engine.wheel.now, &ticket) == FLIGHT_LEAD:
-            return start_fetch(self, x, v, &ticket, number, stale, True)
-        return 0
-
-    # -- following
-
-    cdef int alone(self, Exchange x, Visit v) except -1:
-        """It does not wait any longer, and asks by itself."""
-        cdef View view
-        cdef uint64_t number
-        cdef bint stale
-        x.wait(0)
-        v.mode = NOTHING
-        make_key(v, x, self.cache, self.rules, self.namespace, self.upstream, self.credentials)
-        stale = find(v, x, self.cache, self.rules, self.route, &view) == FOUND
-        v.key = PyBytes_FromStringAndSize(self.cache.key.data, self.cache.key.length)
-        number = sent_now(self, x, v)
-        return start_fetch(self, x, v, NULL, number, &view if stale else NULL, False)
-
-    cdef int follow(self, Exchange x, Visit v) except -1:
-        """Looks how the fetch of another exchange is, and goes on as that allows."""
-        cdef Follower follower = v.follower
-        cdef FlightView flight
-        cdef int cause
-        while True:
-            self.cache.flights.look(&follower.ticket, &flight)
-            if flight.state == FLIGHT_FILLING and not v.wishes:
-                if self.join(x, v, &follower.ticket, flight.place[0], flight.place[1]):
-                    return 0
-                return self.alone(x, v)
-            if flight.state != FLIGHT_ASKING and flight.state != FLIGHT_FILLING:
-                break
-            follower.seen_state = flight.state
-            follower.seen_filled = flight.filled
-            if self.cache.flights.wait(follower):
-                return 0
-        v.mode = NOTHING
-        x.wait(0)
-        if flight.state == FLIGHT_COMPLETE or flight.state == FLIGHT_GIVEN_UP:
-            v.collapsed = flight.state == FLIGHT_COMPLETE
-            v.turns += 1
-            return self.look_up(x, v) if v.turns <= MOST_TURNS else self.alone(x, v)
-        if flight.state == FLIGHT_FAILED:
-            cause = <int>flight.cause
-            if serve_stale(self, x, v):
-                return 0
-            if cause != OK:
-                return self.tell_failed(x, cause)
-            v.turns += 1
-            return self.look_up(x, v) if v.turns <= MOST_TURNS else self.alone(x, v)
-        return self.alone(x, v)
-
-    cdef bint join(self, Exchange x, Visit v, const Ticket* ticket, uint64_t place, uint64_t generation) except -1:
-        """Reads along what another exchange's fetch fills. False: it is not for this request."""
-        cdef WorkerCache cache = self.cache
-        cdef Freshness freshness
-        cdef VaryNames names
-        cdef View view
-        cdef Reader reader
-        if not look_at(cache.store, place, generation, &view):
-            return False
-        freshness_of(&view, &freshness)
-        if use_of(self.rules, &freshness, &v.asked, <int64_t>boottime_ms()) != USE_FRESH:
-            return False
-        cache.lines.length = 0
-        v.collapsed = True
-        put_status(self, v, v.forwarded, 0, 0, 0, NULL)
-        v.collapsed = False
-        if not open_view(cache, x.response, &view, cache.lines.data, cache.lines.length):
-            return False
-        cache.key.length = 0
-        put_bytes(&cache.key, v.key)
-        if not has_key(&view, &cache.key):
-            # The first answer of a URL with variants: the values that it names have to be those of this request.
-            cache.key.length = v.primary_length
-            if read_vary(self.rules, x.response, &names) == NEVER_THE_SAME \
-                    or put_secondary(&cache.key, x.request, x.request_extra, &names) < 0:
-                return False
-        if not has_key(&view, &cache.key) or not still(cache.store, &view):
-            x.response.release()
-            return False
-        if v.follower.number != view.record.purge \
-                and validity(v, x, cache, self.rules, self.route, &view) != PURGED_NOT:
-            # By a tag that was not known before the head came. Who asked before the purge might have it, but when that
-            # was is not known.
-            x.response.release()
-            return False
-        reader = Reader.__new__(Reader)
-        if not reader.set_out(cache, self.counts, &view, 0, body_end(x.response, &view)):
-            x.response.release()
-            return False
-        reader.follow(ticket)
-        v.mode = SERVING
-        v.collapsed = True
-        v.result = CACHE_COLLAPSED
-        self.counts[ROUTE_COLLAPSED] += 1
-        v.reader = reader
-        x.wait(0)
-        x.given_by = CACHE_ANSWERED
-        reader.begin(self, x, NULL, 0)
-        return True
-
-
-cdef class Follower(Waiter):
-    cdef int told(self, int state, uint64_t filled) except -1:
-        if self.visit.mode != FOLLOWING or self.visit.follower is not self:
-            return 0
-        try:
-            return self.by.follow(self.x, self.visit)
-        except Exception as error:
-            return self.x.delivery_raised(error)
 
 
 cdef inline bint is_failure(int status) noexcept:
     """The statuses for which something stale may be used instead (RFC 5861 section 4)."""
     return status == 500 or 502 <= status <= 504
-
-
-cdef bint has_key(const View* view, const Buffer* key) noexcept:
-    """Whether the record is of this whole key."""
-    return view.record.key_length == key.length and memcmp(view.key, key.data, key.length) == 0
-
-
-cdef int64_t body_end(Head head, const View* view) noexcept:
-    """Where the body of a record ends that is being filled; -1: that is not known yet."""
-    return head.content_length if head.content_length >= 0 else -1
-
-
-cdef uint64_t sent_now(Cached by, Exchange x, Visit v) except? 0:
-    """The number of purges before the request is sent; that its addresses were asked for is noted."""
-    cdef WorkerCache cache = by.cache
-    cdef uint64_t number
-    make_address(v, x, cache, by.rules, False)
-    number = cache.purges.sent(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
-    if x.forward_path is not None:
-        make_address(v, x, cache, by.rules, True)
-        cache.purges.sent(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
-    return number
 
 
 cdef bint is_plain(Head request) noexcept:
@@ -774,6 +586,7 @@ cdef int drop_fields(Head request, CacheRules rules) except -1:
     for i in range(request.count):
         field = &request.fields[i]
         if rules.drop_lengths >> min(field.name_length, <int>63) & 1 \
-                and rules.drop_letters >> (request.p[field.name] & 31) & 1 and has_name(rules.drop, request.p + field.name, field.name_length):
+                and rules.drop_letters >> (request.p[field.name] & 31) & 1 \
+                and has_name(rules.drop, request.p + field.name, field.name_length):
             field.flags |= DROPPED
     return 0

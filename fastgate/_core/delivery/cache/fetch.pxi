@@ -15,7 +15,7 @@ cdef class Fetch(NoClient):
         return 0
 
     cdef int left_alone(self) except -1:
-        """Its patron has left. What it brings goes into the store all the same, if it may; nobody waits for the rest."""
+        """Its patron has left. What it brings goes into the store all the same, if it may."""
         if self.unsent is not None:
             self.copy.client_gone(STOPPED)
         return 0
@@ -634,7 +634,7 @@ cdef bint spared(Cached by, Fetch f, int64_t retry_after) except -1:
 
 
 cdef int fetch_ended(Cached by, Fetch f) except -1:
-    """Its exchange is over. Where that came without an answer (its time is up, the gateway stops) others have to know."""
+    """Its exchange is over. Where that came without an answer (time is up, the gateway stops) others have to know."""
     cdef Exchange x
     cdef Reader reader = f.reader
     cdef int cause = STOPPED if f.engine.draining else TOTAL_TIMEOUT

@@ -62,7 +62,7 @@ cdef int changed_location(
 
 
 cdef class Invalidating(Around):
-    """Around the delivery of a route that does not cache, where others do: its unsafe requests change what they store."""
+    """Around the delivery of a route that does not cache, where others do: unsafe requests change what they store."""
 
     def __init__(self, Delivery inner not None, WorkerCache cache not None):
         self.inner = inner

@@ -44,7 +44,7 @@ from fastgate._core.exchange.hops cimport Hops
 from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.request_fields cimport port_of
 from fastgate._core.exchange.route cimport OWN_HOST
-from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
+from fastgate._core.memory.buffer cimport Buffer, put, put_bytes
 from fastgate._core.memory.cache.cache_store cimport View, hash_key, look, set_checked, still
 from fastgate._core.memory.cache.purges cimport (
     PURGED_HARD,

@@ -2,8 +2,9 @@
 
 
 cdef int hint_of(Cached by, Exchange x, Visit v) except -1:
-    """A 304 or a part went to a client whose request the store could not answer. If the whole may be stored, the next
-    one asks for that: clients with caches of their own, and players that ask for ranges only, would keep this one empty.
+    """A 304 or a part goes to a client whose request the store could not answer. If the whole may be stored, the next
+    such request asks for that: clients with caches of their own, and players that ask for ranges only, would keep this
+    one empty.
     """
     cdef Head head = x.response
     cdef Moments moments
@@ -71,7 +72,8 @@ cdef int answer_to_post(Cached by, Exchange x, Visit v) except -1:
         count = own_tags(v, x, by.cache, by.rules, by.route, tags)
         checked = asked
         stored = purges.compare(
-            asked, &checked, tags, count, <const unsigned char*>by.cache.address.data, by.cache.address.length, v.path_at
+            asked, &checked, tags, count, <const unsigned char*>by.cache.address.data, by.cache.address.length,
+            v.path_at
         ) == PURGED_NOT
     before = atomic_load_acquire(&purges.head.number)
     removed = invalidate(by.aside, x, by.cache, by.rules)

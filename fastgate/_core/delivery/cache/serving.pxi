@@ -1,4 +1,5 @@
-# How a stored answer leaves the store: with its head as it was, or as a condition or a range makes it. Part of cached.pyx.
+# How a stored answer leaves the store: with its head as it was, or as a condition or a range makes it. Part of
+# cached.pyx.
 
 
 cdef int put_status(
@@ -30,7 +31,8 @@ cdef int serve(Cached by, Exchange x, Visit v, const View* view, bint stale, con
     lines.length = 0
     put_age(lines, age_at(&freshness, v.now))
     put_status(
-        by, v, v.forwarded if v.collapsed else FWD_NOT, 0, floor_seconds(freshness.fresh_until - v.now), SAYS_TTL, detail
+        by, v, v.forwarded if v.collapsed else FWD_NOT, 0, floor_seconds(freshness.fresh_until - v.now), SAYS_TTL,
+        detail
     )
     return serve_view(by, x, v, view)
 

@@ -15,6 +15,8 @@ cdef bint make_head(
     bytes date
 ) except -1
 cdef bint add_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, Head answer) except -1
-cdef void set_entry(WorkerCache cache, Entry* entry, const Freshness* freshness, int64_t now, bint has_validator) noexcept
+cdef void set_entry(
+    WorkerCache cache, Entry* entry, const Freshness* freshness, int64_t now, bint has_validator
+) noexcept
 cdef bint open_view(WorkerCache cache, Head head, const View* view, const char* lines, Py_ssize_t length) except -1
 cdef bint has_validator(Head answer) noexcept

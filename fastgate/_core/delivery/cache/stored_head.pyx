@@ -50,7 +50,7 @@ cdef bint make_head(
     WorkerCache cache, CacheRules rules, Head answer, const Directives* said, bytes request_id, int64_t length,
     bytes date
 ) except -1:
-    """Writes what is stored of an answer's head into ``cache.text`` and ``cache.index``. False: it is too large for that.
+    """Writes what is stored of an answer's head into ``cache.text`` and ``cache.index``. False: it is too large.
 
     ``length`` is that of the body; ``date`` the line that says when it came, for an answer that does not (RFC 9110
     section 6.6.1).

@@ -70,8 +70,8 @@ cdef int fetch_again(Cached by, Fetch f, Exchange copy) except -1:
 
 
 cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
-    """The answer to a HEAD that went upstream: what GET has stored is still right, and gets its fields, or is stale from
-    now on (RFC 9111 section 4.3.5).
+    """The answer to a HEAD that went upstream: what GET has stored is still right, and gets its fields, or is removed
+    (RFC 9111 section 4.3.5).
     """
     cdef WorkerCache cache = by.cache
     cdef Head stored, merged
