@@ -1,7 +1,7 @@
 """Which requests share a stored answer, and what the upstream is asked for it."""
 
 import pytest
-from cache.looking import FRESH, answering, is_hit, status_of
+from cache.looking import ETAG, FRESH, answering, is_hit, status_of
 from cache.support import Fields, Origin, ask, caching
 from policies.passwords import ALICE, BOB, credential
 
@@ -129,6 +129,30 @@ async def test_drop_replaces_the_list() -> None:
         await ask(gateway.port, fields={"X-Mine": "1", "X-Original-URL": "/b"})
         assert "x-mine" not in origin.asked[0].fields
         assert origin.asked[0].fields["x-original-url"] == "/b"
+
+
+async def test_a_head_changes_nothing_by_what_the_key_leaves_out() -> None:
+    """What is asked for a HEAD may update what GET stored: so it must not see more than the key has."""
+
+    def handler(request: RecordedRequest) -> tuple[int, Fields, bytes]:
+        lives = FRESH if request.method == "HEAD" else {"Cache-Control": "max-age=60", "Age": "70"}
+        return 200, {**lives, "ETag": ETAG, "X-Target": request.target}, b"0123456789"
+
+    async with caching(handler, {"query": {"except": ["utm_*"]}}) as (_, gateway):
+        await ask(gateway.port, "/a?b=1")
+        await ask(gateway.port, "/a?b=1&utm_x=evil", "HEAD")
+        for _ in range(2):
+            assert "evil" not in (await ask(gateway.port, "/a?b=1")).fields["x-target"]
+
+
+@pytest.mark.parametrize("location", ["/a?b=1", "/a?b=1&utm_x=evil"])
+async def test_a_post_leaves_nothing_for_get_that_the_key_does_not_tell_from_others(location: str) -> None:
+    def handler(request: RecordedRequest) -> tuple[int, Fields, bytes]:
+        return 200, {**FRESH, "Content-Location": location}, request.target.encode()
+
+    async with caching(handler, {"query": {"except": ["utm_*"]}}) as (_, gateway):
+        await ask(gateway.port, "/a?b=1&utm_x=evil", "POST", body=b"1")
+        assert b"evil" not in (await ask(gateway.port, "/a?b=1")).body
 
 
 # -- Vary
