@@ -55,6 +55,15 @@ cdef int expect_post(Cached by, Exchange x, Visit v) except -1:
     return 0
 
 
+cdef bint sees_more(Cached by, Exchange x) except -1:
+    """Whether the upstream got another query than the key has: such an answer may depend on what the key leaves out."""
+    cdef WorkerCache cache = by.cache
+    if not x.has_query or not (by.rules.filters_query or by.rules.sort):
+        return False
+    return not make_query(x, cache, by.rules) or cache.query.length != x.query_length \
+        or memcmp(cache.query.data, x.query, x.query_length) != 0
+
+
 cdef bint is_post(Head request) noexcept:
     return exactly(request.p + request.method.start, request.method.length, b"POST", 4)
 
@@ -68,7 +77,8 @@ cdef int answer_to_post(Cached by, Exchange x, Visit v) except -1:
     cdef int count, removed
     cdef bint stored = False
     v.number = 0
-    if is_post(x.request) and x.response.status == 200 and is_own_location(by, x, v) and may_be_stored(by, x, v):
+    if is_post(x.request) and x.response.status == 200 and not sees_more(by, x) \
+            and is_own_location(by, x, v) and may_be_stored(by, x, v):
         count = own_tags(v, x, by.cache, by.rules, by.route, tags)
         checked = asked
         stored = purges.compare(

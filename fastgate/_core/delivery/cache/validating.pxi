@@ -81,6 +81,8 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     cdef Asked asked
     cdef View view
     cdef bytes start, lines, key
+    if sees_more(by, x):
+        return 0
     make_key(v, x, cache, by.rules, by.namespace, by.upstream, by.credentials)
     if find(v, x, cache, by.rules, by.route, &view) != FOUND:
         return 0
