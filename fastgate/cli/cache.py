@@ -89,6 +89,23 @@ def stats(as_json: bool, pid: int | None, timeout: float) -> None:
         return
     for name, value in lines_of(answer).items():
         click.echo(f"{name:<11} {value}")
+    for route, counts in sorted(answer["routes"].items()):
+        click.echo(f"route {route}: {_route_line(counts)}")
+
+
+ANSWERED = ("hits", "stale", "revalidated", "collapsed")
+
+
+def _route_line(counts: dict[str, int]) -> str:
+    """What happened to the requests of a route, in one line."""
+    answered = sum(counts.get(name, 0) for name in ANSWERED)
+    missed = sum(value for name, value in counts.items() if name.startswith("miss"))
+    asked = missed + counts.get("bypassed", 0)
+    parts = [f"{counts[name]} {name}" for name in ANSWERED if name in counts]
+    parts += [f"{asked} to the upstream", f"{counts.get('stored', 0)} stored"]
+    if answered:
+        parts.append(f"{_spell(counts.get('bytes_saved', 0))} from the store")
+    return ", ".join(parts)
 
 
 def lines_of(answer: dict[str, Any]) -> dict[str, str]:
@@ -104,6 +121,7 @@ def lines_of(answer: dict[str, Any]) -> dict[str, str]:
         "evictions": str(answer["evictions"]),
         "expired": str(answer["expired"]),
         "damaged": str(answer["damaged"]),
+        "cut": _count(answer["readers_cut"], "response"),
         "flights": ", ".join(f"{flights[name]} {name.replace('_', ' ')}" for name in flights),
         "purges": f"{purges['tag']} by tag, {purges['prefix']} by prefix, {purges['everything']} of everything, "
         f"{purges['unneeded']} unneeded",

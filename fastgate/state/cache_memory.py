@@ -58,8 +58,19 @@ class CacheFlights(Struct, frozen=True):
     taken_over: int
 
 
+HINDRANCES = (
+    "", "bypass", "method", "status", "type", "no_store", "request", "private", "set_cookie", "vary", "end", "length",
+    "lifetime", "credential", "cookie",
+)  # fmt: skip
+"""Why an answer was not stored: the words of `Obstacle` in ``_core/delivery/cache/freshness.pxd``."""
+
+
 class CacheStats(Struct, frozen=True):
-    """What the response cache of a host holds now, and what was counted since the start."""
+    """What the response cache of a host holds now, and what was counted since the start.
+
+    ``routes`` has what happened to the requests of each route, by the words of ``route_counts``, without those that are
+    0; ``readers_cut`` are answers that ended early because what they were sent from had to make room.
+    """
 
     max_bytes: int
     objects: int
@@ -75,8 +86,10 @@ class CacheStats(Struct, frozen=True):
     refused: int  # stores: there was no room
     too_large: int  # stores
     damaged: int  # records whose check does not fit
+    readers_cut: int
     flights: CacheFlights
     purges: CachePurges
+    routes: dict[str, dict[str, int]]
 
 
 class CacheMemory:
@@ -227,11 +240,16 @@ class CacheMemory:
     def stats(self) -> CacheStats:
         """What is stored, and what was counted in all workers. Reads no data and no index."""
         stored, flights, purges = self._viewer().stats(), self._flights().stats(), self.purges.stats()
+        from fastgate._core.memory.cache.cache_counts import route_counts
+
+        counted = route_counts(self.file.region("counts"), HINDRANCES)
+        routes = {name: words for name, words in counted.items() if words}
         names = ("objects", "bytes", "used_bytes", "segments", "segment_size", "free", "pinned", "stores")
         counts = ("evictions", "expired", "refused", "too_large", "damaged")
         return CacheStats(
             max_bytes=self.file.max_bytes,
             **{name: stored[name] for name in (*names, *counts)},
+            readers_cut=sum(each.get("readers_cut", 0) for each in routes.values()),
             flights=CacheFlights(flights.led, flights.followed, flights.alone, flights.full, flights.taken_over),
             purges=CachePurges(
                 purges.by_tag,
@@ -242,6 +260,7 @@ class CacheMemory:
                 purges.prefixes_merged,
                 purges.turns,
             ),
+            routes=routes,
         )
 
     def walk(self, part: bytes) -> "Iterator[list[StoredRecord]]":

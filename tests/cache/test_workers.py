@@ -288,7 +288,8 @@ async def test_reloads_and_killed_workers_make_nothing_wrong(tmp_path: Path) -> 
             for number in range(1, KILLS + 1):
                 os.kill(random.choice([*server.workers().values()]), signal.SIGKILL)
                 await server.says("killed by SIGKILL; starting a new one", times=number, within=30)
-                await asyncio.sleep(0.2)
+                # One that only just starts could die before it is told what it is.
+                await server.says(r"worker \d+ is ready", times=WORKERS - 1 + number, within=30)
             await asyncio.sleep(0.3)
             stop = True
             await asyncio.gather(*clients)

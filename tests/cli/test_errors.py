@@ -143,6 +143,7 @@ def test_decoding_a_configuration_loads_no_reader() -> None:
     folder = Path(__file__).parents[2] / "fastgate" / "config" / "schema"
     schema = {f"schema.{path.stem}" for path in folder.glob("[!_]*.py")} - {"schema.described"}
     parts = {"errors", "suggest", "schema", "syntax", "read", "read.gateway_config"}
-    syntax = {f"syntax.{name}" for name in ("addresses", "headers", "origins", "patterns", "request_key", "units")}
+    names = ("addresses", "headers", "origins", "patterns", "request_key", "statuses", "units")
+    syntax = {f"syntax.{name}" for name in names}
     needed = {f"fastgate.config.{name}" for name in schema | parts | syntax}
     assert set(eval(done.stdout)) == needed

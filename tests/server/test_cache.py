@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from server.harness import REAL, Server, config, fetch, running
 
+from fastgate._core.memory.cache.cache_file import needed
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.server import GatewayServer
 from fastgate.server.supervisor import StartError
@@ -195,4 +196,4 @@ def test_memory_that_is_too_small_for_the_workers_ends_the_start() -> None:
     with pytest.raises(ConfigError) as raised:
         GatewayServer(small).run()
     assert not isinstance(raised.value, StartError)
-    assert str(raised.value) == "cache.max_bytes: 2MB is too small: 8 workers need 3216KB at least"
+    assert str(raised.value) == f"cache.max_bytes: 2MB is too small: 8 workers need {needed(8) // 1024}KB at least"

@@ -17,7 +17,14 @@ from libc.string cimport strlen
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastgate._core.delivery.cache.directives cimport NOWHERE, Directives, excepted, read_directives
+from fastgate._core.delivery.cache.directives cimport (
+    NO_CACHE_FIELDS,
+    NOWHERE,
+    PRIVATE_FIELDS,
+    Directives,
+    excepted,
+    read_directives,
+)
 from fastgate._core.delivery.cache.rules cimport COOKIE_STORE, CacheRules
 from fastgate._core.delivery.cache.spans cimport next_line
 from fastgate._core.exchange.head cimport CONTENT_LENGTH, DROPPED, Field, Head, same, same_text
@@ -36,17 +43,21 @@ cdef bint is_stored(
     cdef Field* one = &answer.fields[field]
     cdef const unsigned char* name = answer.p + one.name
     cdef Py_ssize_t length = one.name_length
-    if one.flags & DROPPED or one.id == CONTENT_LENGTH or same(name, length, b"age", 3):
+    if one.flags & DROPPED or one.id == CONTENT_LENGTH:
         return False
-    if same(name, length, b"proxy-authentication-info", 25):
+    if length == 3 and same(name, length, b"age", 3):
         return False
-    if rules.cookies != COOKIE_STORE and (
+    if length == 25 and same(name, length, b"proxy-authentication-info", 25):
+        return False
+    if (length == 10 or length == 11) and rules.cookies != COOKIE_STORE and (
         same(name, length, b"set-cookie", 10) or same(name, length, b"set-cookie2", 11)
     ):
         return False
-    if request_id is not None and same(name, length, PyBytes_AS_STRING(request_id), PyBytes_GET_SIZE(request_id)):
+    if request_id is not None and length == PyBytes_GET_SIZE(request_id) \
+            and same(name, length, PyBytes_AS_STRING(request_id), length):
         return False
-    return not excepted(source, rules.targeted, said, name, length)
+    return not said.words & (NO_CACHE_FIELDS | PRIVATE_FIELDS) \
+        or not excepted(source, rules.targeted, said, name, length)
 
 
 cdef int put_field(Buffer* buffer, Head head, int field) except -1:

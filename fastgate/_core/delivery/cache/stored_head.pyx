@@ -25,25 +25,15 @@ from fastgate._core.delivery.cache.tags cimport TOO_MANY_TAGS, MOST_TAGS, Tags, 
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport DATE, Field, Head
 from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, open_head
-from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
+from fastgate._core.memory.buffer cimport Buffer, filled, put, room, write_number
 from fastgate._core.memory.cache.cache_store cimport Entry, View, still
 from fastgate._core.memory.cache.layout cimport FOREVER
 from fastgate._core.memory.cache.purges cimport TAG_GROUP, TAG_NAME, Purges
 
 cdef enum:
+    MOST_HEAD = 60000                  # bytes of a head that is stored
+    MOST_FIELDS = 1000
     KEPT_TO_VALIDATE = 86400000        # milliseconds for which an answer with a validator is kept when it is stale
-
-
-cdef int index_field(Buffer* index, Py_ssize_t name, Py_ssize_t name_length, Py_ssize_t length, int id) except -1:
-    """A field of the stored text: ``name: value``."""
-    cdef FieldIndex field
-    field.name = <uint16_t>name
-    field.name_length = <uint8_t>name_length
-    field.gap = 2
-    field.value_length = <uint16_t>length
-    field.id = <uint8_t>id
-    field.flags = 0
-    return put(index, &field, sizeof(FieldIndex))
 
 
 cdef bint make_head(
@@ -58,45 +48,82 @@ cdef bint make_head(
     cdef Buffer* text = &cache.text
     cdef Buffer* index = &cache.index
     cdef HeadIndex about
+    cdef FieldIndex entry
     cdef Field* field
+    cdef char* begin
+    cdef char* at
+    cdef char* entries
     cdef int i
     cdef int count = 0
+    cdef Py_ssize_t line
+    if answer.length > MOST_HEAD or answer.count > MOST_FIELDS:
+        return False
     text.length = index.length = 0
-    put(text, b"HTTP/1.1 ", 9)
-    put_number(text, answer.status)
-    put(text, b" ", 1)
-    about.reason_start = <uint16_t>text.length
+    # At most the head itself, a space a field, and the lines of the gateway's own.
+    begin = at = room(text, answer.length + answer.count + PyBytes_GET_SIZE(date) + 64)
+    entries = room(index, sizeof(HeadIndex) + (answer.count + 1) * <Py_ssize_t>sizeof(FieldIndex)) + sizeof(HeadIndex)
+    memcpy(at, b"HTTP/1.1 ", 9)
+    at = write_number(at + 9, answer.status)
+    at[0] = c" "
+    at += 1
+    about.reason_start = <uint16_t>(at - begin)
     about.reason_length = <uint16_t>answer.reason.length
-    put(text, answer.p + answer.reason.start, answer.reason.length)
-    put(text, b"\r\n", 2)
-    put(index, &about, sizeof(HeadIndex))
+    memcpy(at, answer.p + answer.reason.start, answer.reason.length)
+    at += answer.reason.length
+    memcpy(at, b"\r\n", 2)
+    at += 2
+    entry.gap = 2
+    entry.flags = 0
+    about.seen = answer.seen
     for i in range(answer.count):
+        field = &answer.fields[i]
         if not is_stored(rules, answer, i, answer, said, request_id):
             continue
-        field = &answer.fields[i]
-        if field.name_length > 255 or text.length + field.name_length + field.value_length > 65000:
+        if field.name_length > 255:
             return False
-        index_field(index, text.length, field.name_length, field.value_length, field.id)
-        put(text, answer.p + field.name, field.name_length)
-        put(text, b": ", 2)
-        put(text, answer.p + field.value, field.value_length)
-        put(text, b"\r\n", 2)
+        entry.name = <uint16_t>(at - begin)
+        entry.name_length = <uint8_t>field.name_length
+        entry.value_length = <uint16_t>field.value_length
+        entry.id = field.id
+        memcpy(entries, &entry, sizeof(FieldIndex))
+        entries += sizeof(FieldIndex)
         count += 1
-    about.seen = answer.seen
+        # Most lines are as they are written here.
+        line = field.value + field.value_length + 2 - field.name
+        if field.value == field.name + field.name_length + 2:
+            memcpy(at, answer.p + field.name, line)
+            at[field.name_length] = c":"
+            at[field.name_length + 1] = c" "
+            memcpy(at + line - 2, b"\r\n", 2)
+            at += line
+            continue
+        memcpy(at, answer.p + field.name, field.name_length)
+        at += field.name_length
+        memcpy(at, b": ", 2)
+        memcpy(at + 2, answer.p + field.value, field.value_length)
+        at += 2 + field.value_length
+        memcpy(at, b"\r\n", 2)
+        at += 2
     if not answer.seen & <uint32_t>1 << DATE:
-        index_field(index, text.length, 4, PyBytes_GET_SIZE(date) - 8, DATE)
-        put_bytes(text, date)
-        about.seen |= <uint32_t>1 << DATE
+        entry.name = <uint16_t>(at - begin)
+        entry.name_length = 4
+        entry.value_length = <uint16_t>(PyBytes_GET_SIZE(date) - 8)
+        entry.id = DATE
+        memcpy(entries, &entry, sizeof(FieldIndex))
+        entries += sizeof(FieldIndex)
         count += 1
-    put(text, b"\r\n", 2)
-    if answer.reason.length > 1024 or count > 1000:
-        return False
+        about.seen |= <uint32_t>1 << DATE
+        memcpy(at, PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date))
+        at += PyBytes_GET_SIZE(date)
+    memcpy(at, b"\r\n", 2)
+    filled(text, at + 2)
     about.content_length = length
     about.status = <uint16_t>answer.status
     about.count = <uint16_t>count
     about.length = <uint16_t>text.length
     about.major = <uint8_t>answer.major
     about.minor = <uint8_t>answer.minor
+    filled(index, entries)
     memcpy(index.data, &about, sizeof(HeadIndex))
     return True
 
