@@ -6,7 +6,7 @@
 #   make lint    ruff, mypy, cython-lint and the import directions; builds nothing
 #   make bench   measure against the proxies found on this machine
 #   make debug   build with bounds checks, assertions and live counters into build/debug and run the tests on it
-#   make asan    build with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan and run core, wire and policies on it
+#   make asan    build with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan and run core, wire, policies and cache on it
 #   make docs    write the generated pages again
 #   make clean   remove all that was built
 
@@ -125,7 +125,7 @@ SANITIZER = LD_PRELOAD="$$($(CC) -print-file-name=libubsan.so) $$($(CC) -print-f
 asan: build/asan/.built $(VENV)/.test
 	@rm -f build/asan-report.*; failed=0; \
 	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/asan $(SANITIZER) \
-	  $(BIN)/$(PYTEST) $(or $(ARGS),tests/core tests/wire tests/policies) || failed=1; \
+	  $(BIN)/$(PYTEST) $(or $(ARGS),tests/core tests/wire tests/policies tests/cache) || failed=1; \
 	if compgen -G 'build/asan-report.*' >/dev/null; then cat build/asan-report.*; exit 1; fi; \
 	exit $$failed
 
