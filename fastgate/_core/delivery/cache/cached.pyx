@@ -281,7 +281,7 @@ cdef class Visit(Lookup):
     cdef int keep_version(self, bytes name, bytes body) except -1:
         cdef Store* s = self.cache.store
         cdef Entry entry
-        memset(&entry, 0, sizeof(Entry))
+        clear_entry(&entry)
         put_version_key(self, name)
         entry.key = self.cache.key.data
         entry.key_length = <uint32_t>self.cache.key.length

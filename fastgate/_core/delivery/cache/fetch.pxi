@@ -197,7 +197,8 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
         if size > by.rules.max_object or (head.content_length >= 0 and head.content_length != size and status != 204):
             return give_away(by, f, copy, piece, last, NULL)
         if entry_of(by, copy, &asked, head, &judged, &entry, size, now):
-            entry.body = PyBytes_AS_STRING(piece) if size else NULL
+            if size:
+                entry.body = PyBytes_AS_STRING(piece)
             stored = put_object(s, &entry, now)
             by.counts[ROUTE_STORED] += stored
         return give_whole(by, f, copy, piece, last, &judged, stored)
@@ -213,6 +214,12 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
         return give_away(by, f, copy, piece, last, "not-stored")
     f.size = size
     return read_along(by, f, copy, &judged)
+
+
+cdef inline void clear_entry(Entry* entry) noexcept:
+    """Nothing, in no bytes."""
+    memset(entry, 0, sizeof(Entry))
+    entry.key = entry.head = entry.fields = entry.body = b""
 
 
 cdef bint entry_of(
@@ -231,7 +238,7 @@ cdef bint entry_of(
     cdef bint has_record = False
     cdef int count
     cdef bytes tag
-    memset(entry, 0, sizeof(Entry))
+    clear_entry(entry)
     cache.key.length = 0
     put(&cache.key, asked.key, asked.primary_length)
     if read_vary(rules, answer, &names) == NEVER_THE_SAME:
@@ -258,7 +265,8 @@ cdef bint entry_of(
         entry.purge = entry.checked = asked.number
         entry.dies = FOREVER
         put_object(s, entry, <uint64_t>now)
-        memset(entry, 0, sizeof(Entry))
+        clear_entry(entry)
+        entry.hash = asked.primary_hash
     if names.count:
         if put_secondary(&cache.key, x.request, x.request_extra, &names) < 0:
             return False

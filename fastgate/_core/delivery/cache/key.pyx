@@ -73,7 +73,8 @@ cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t le
     cdef Py_ssize_t size = length if length > 0 else 0
     cdef char* at = room(buffer, START + size)
     set_start(<unsigned char*>at, tag, length)
-    memcpy(at + START, p, size)
+    if size:
+        memcpy(at + START, p, size)
     filled(buffer, at + START + size)
     return 0
 

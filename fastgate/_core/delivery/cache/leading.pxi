@@ -46,7 +46,8 @@ cdef int lead_answered(Cached by, Exchange x, Visit v, bytes piece, bint last) e
         asked.primary_hash = v.primary_hash
         asked.number = v.asked_number
         if entry_of(by, x, &asked, head, &judged, &entry, size, moments.received):
-            entry.body = PyBytes_AS_STRING(piece) if size else NULL
+            if size:
+                entry.body = PyBytes_AS_STRING(piece)
             stored = put_object(by.cache.store, &entry, <uint64_t>moments.received)
             by.counts[ROUTE_STORED] += stored
     elif judged.obstacle != NO_OBSTACLE:

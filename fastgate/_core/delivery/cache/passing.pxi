@@ -60,8 +60,9 @@ cdef bint sees_more(Cached by, Exchange x) except -1:
     cdef WorkerCache cache = by.cache
     if not x.has_query or not (by.rules.filters_query or by.rules.sort):
         return False
-    return not make_query(x, cache, by.rules) or cache.query.length != x.query_length \
-        or memcmp(cache.query.data, x.query, x.query_length) != 0
+    if not make_query(x, cache, by.rules) or cache.query.length != x.query_length:
+        return True
+    return x.query_length > 0 and memcmp(cache.query.data, x.query, x.query_length) != 0
 
 
 cdef bint is_post(Head request) noexcept:

@@ -202,7 +202,8 @@ cdef bint open_view(WorkerCache cache, Head head, const View* view, const char* 
     text = PyBytes_FromStringAndSize(NULL, size + length)
     out = PyBytes_AS_STRING(text)
     memcpy(out, view.head, size - 2)
-    memcpy(out + size - 2, lines, length)
+    if length:
+        memcpy(out + size - 2, lines, length)
     memcpy(out + size - 2 + length, b"\r\n", 2)
     memcpy(&about, view.fields, sizeof(HeadIndex))
     if sizeof(HeadIndex) + about.count * sizeof(FieldIndex) > view.record.fields_length:
