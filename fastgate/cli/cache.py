@@ -138,8 +138,9 @@ def lines_of(answer: dict[str, Any]) -> dict[str, str]:
 def look(url: str, as_json: bool, pid: int | None, timeout: float) -> None:
     """Show what is stored for a URL, in all its variants.
 
-    URL has the scheme, host and path that the upstream sees; without a query it finds the answers to all queries. The
-    command goes through the whole store, which takes a while if that is large. Exit code: 1 if it finds nothing.
+    URL has the scheme and host of the client, and its path or the one that the upstream gets; without a query it finds
+    the answers to all queries. The command goes through the whole store, which takes a while if that is large. Exit
+    code: 1 if it finds nothing.
     """
     _, path = choose(pid)
     answer = ask(path, "look", timeout, url=url)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_FOUND = 200
 """Answers that one look tells."""
 
-_ROUTE, _UPSTREAM, _SCHEME, _HOST, _PORT, _PATH, _QUERY, _NAME, _VALUE = 1, 2, 3, 4, 5, 6, 7, 13, 14
+_ROUTE, _UPSTREAM, _SCHEME, _HOST, _PATH, _QUERY, _NAME, _VALUE = 1, 2, 3, 4, 6, 7, 13, 14
 _NOWHERE = 0xFFFFFFFF
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3}[^\r\n]*)")
 _PURGED = ("", "stale", "purged")
@@ -59,7 +59,7 @@ def look(
     address = parse_url(url, merge_slashes=merge_slashes)
     found: list[StoredAnswer] = []
     complete = True
-    for some in memory.walk(_part(_PATH, address.path)):
+    for some in memory.walk(address.path):
         for record in some:
             told = _told(memory, record, address, routes or {})
             if told is None:
@@ -73,10 +73,6 @@ def look(
         yield None
     found.sort(key=lambda each: (each.url, each.namespace, each.upstream, str(each.vary)))
     yield Look(found, complete)
-
-
-def _part(tag: int, value: bytes) -> bytes:
-    return bytes([tag]) + len(value).to_bytes(4, "little") + value
 
 
 def parts_of(key: bytes) -> Iterator[tuple[int, bytes | None]]:
@@ -113,9 +109,10 @@ def _told(
             vary[name] = None if value is None else value.decode("latin-1")
         else:
             first.setdefault(tag, value)
-    scheme, host, port = first.get(_SCHEME) or b"", first.get(_HOST) or b"", first.get(_PORT)
-    origin = origin_of(scheme, host + b":" + port if port else host)
-    if origin != address.origin or first.get(_PATH) != address.path:
+    # The port that the upstream is told is that of the listener: an address has the one that the client named.
+    origin = origin_of(first.get(_SCHEME) or b"", (first.get(_HOST) or b"").partition(b" ")[0])
+    paths = (first.get(_PATH) or b"").split(b" ")
+    if origin != address.origin or address.path not in paths:
         return None
     query = first.get(_QUERY)
     if address.query is not None and address.query != query:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastgate._core.memory.cache.purges import Purges
     from fastgate._core.memory.cache.walk import StoredRecord
 
+_AT_MOST = 1 << 40
 _SURELY = 524_288  # bytes: more than a worker needs, so that most need not be computed
 
 
@@ -277,8 +278,10 @@ class CacheMemory:
 def cache_problems(config: Root, slots: int) -> list[Problem]:
     """What is wrong with ``[cache]`` for so many workers."""
     size = config.cache.max_bytes
-    if size >= _SURELY * (slots + 4):
+    if _SURELY * (slots + 4) <= size <= _AT_MOST:
         return []
+    if size > _AT_MOST:
+        return [Problem("cache.max_bytes", f"{format_size(size)} is too large: at most {format_size(_AT_MOST)}")]
     from fastgate._core.memory.cache.cache_file import needed
 
     least = needed(slots)

@@ -191,6 +191,7 @@ from fastgate._core.memory.cache.cache_store cimport (
     publish_stream,
     remove_this,
     replace_head,
+    reserve,
     retry_at,
     set_retry_at,
     still,
@@ -491,7 +492,8 @@ cdef class Cached(Around):
             return 0
         if v.method == INVALIDATES and status < 400:
             answer_to_post(self, x, v)
-        elif v.result == CACHE_MISS and v.wishes and (status == 304 or status == 206) and not x.is_head:
+        elif v.result == CACHE_MISS and v.wishes and (status == 200 or status == 304 or status == 206) \
+                and not x.is_head:
             hint_of(self, x, v)
         elif x.is_head and status == 200 and v.result == CACHE_MISS:
             freshen_by_head(self, x, v)

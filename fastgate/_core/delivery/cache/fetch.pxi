@@ -205,10 +205,15 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
     if not entry_of(by, copy, &asked, head, &judged, &entry, head.content_length, now):
         return give_away(by, f, copy, piece, last, "not-stored")
     if head.content_length >= 0:
-        stored = begin_filling(s, &entry, now, &f.filling)
+        stored = begin_filling(s, &entry, now, &f.filling) and reserve(s, &f.filling, head.content_length, now)
     else:
         # What comes beyond `max_object` is for those who read along by then.
         stored = begin_stream(s, &entry, FILLED_ABANDONED, now, &f.filling)
+        if stored and f.filling.view.record.body_length < by.rules.max_object:
+            # A store that is too small for that: who read along might not get all.
+            abandon(s, &f.filling)
+            stored = False
+        stored = stored and reserve(s, &f.filling, by.rules.max_object, now)
         keep_entry(f, &entry)
     if not stored or (size and not append(s, &f.filling, PyBytes_AS_STRING(piece), <uint32_t>size, now)):
         return give_away(by, f, copy, piece, last, "not-stored")
@@ -315,8 +320,8 @@ cdef bint publish_body(Cached by, Fetch f, int64_t now) except -1:
     f.entry.head = PyBytes_AS_STRING(f.entry_head)
     f.entry.fields = PyBytes_AS_STRING(f.entry_fields)
     if f.size > by.rules.max_object:
-        # Under no key.
-        f.entry.key_length = 0
+        # Its use is over at once: who reads along has it, and nobody finds it.
+        f.entry.dies = 1
     return publish_stream(by.cache.store, &f.filling, &f.entry, <uint64_t>now, &place, &generation)
 
 
@@ -499,7 +504,8 @@ cdef int not_stored(Cached by, Fetch f, Exchange copy, bytes piece, bint last) e
     cdef Exchange x
     cdef Visit v
     if lands(f):
-        by.cache.flights.fail(&f.ticket, RESPONSE_CUT)
+        # Who has nothing of it yet asks anew.
+        by.cache.flights.fail(&f.ticket, OK)
     abandon(by.cache.store, &f.filling)
     if reader is None and f.patron is not None:
         # It has nothing yet, and asks by itself.

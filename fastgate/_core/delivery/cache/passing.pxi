@@ -2,16 +2,16 @@
 
 
 cdef int hint_of(Cached by, Exchange x, Visit v) except -1:
-    """A 304 or a part goes to a client whose request the store could not answer. If the whole may be stored, the next
-    such request asks for that: clients with caches of their own, and players that ask for ranges only, would keep this
-    one empty.
+    """A 304, a part or the whole goes to a client whose request the store could not answer. If the whole may be stored,
+    the next such request asks for that: clients with caches of their own, and players that ask for ranges only, would
+    keep this one empty.
     """
     cdef Head head = x.response
     cdef Moments moments
     cdef Judgement judged
     cdef int status = head.status
     cdef int64_t length = head.content_length
-    cdef int64_t total = whole_length(head) if status == 206 else 0
+    cdef int64_t total = whole_length(head) if status == 206 else max(length, 0)
     if total < 0:
         return 0
     moments.wall = <int64_t>time(NULL)

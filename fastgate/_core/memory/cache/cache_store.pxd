@@ -172,6 +172,9 @@ cdef uint64_t retry_at(const View* view) noexcept nogil
 cdef bint put(Store* s, const Entry* e, uint64_t now) noexcept nogil
 # The same for a body that comes in pieces; its length is known.
 cdef bint begin_filling(Store* s, const Entry* e, uint64_t now, Filling* filling) noexcept nogil
+# Opens the segments of its first so many bytes beforehand, so that none is missing later. False: there are too few, and
+# it is abandoned.
+cdef bint reserve(Store* s, Filling* filling, uint64_t size, uint64_t now) noexcept nogil
 cdef bint append(Store* s, Filling* filling, const char* data, uint32_t length, uint64_t now) noexcept nogil
 cdef bint publish(Store* s, Filling* filling) noexcept nogil
 cdef void abandon(Store* s, Filling* filling) noexcept nogil

@@ -128,6 +128,14 @@ cdef void seal_parts(Store* s, View* view) noexcept nogil:
                 seal_segment(s, segment, word, class_of(word))
 
 
+cdef void leave_parts(Store* s, View* view, uint32_t filled) noexcept nogil:
+    """No record leads to a body that is whole: its parts stay for who reads along, and are freed like any others when
+    their turn comes.
+    """
+    drop_parts(s, view, <uint32_t>parts_of(filled, s.segment_size))
+    seal_parts(s, view)
+
+
 cdef bint refuse(Store* s) noexcept nogil:
     s.counts.refused += 1
     s.pressed = True
@@ -183,6 +191,33 @@ cdef bint begin_filling(Store* s, const Entry* e, uint64_t now, Filling* filling
     return True
 
 
+cdef uint64_t part_for(Store* s, Filling* filling, uint32_t part, uint64_t now) noexcept nogil:
+    """The segment for a part of the body: one that was opened beforehand, or another one; 0: there is none."""
+    cdef View* view = &filling.view
+    cdef uint64_t generation, word
+    cdef uint32_t segment
+    if part_segment(s, view, part, &segment, &generation):
+        word = atomic_load_acquire(&s.states[segment])
+        if generation_of(word) == generation and state_of(word) == SEGMENT_OPEN and owner_of(word) == s.slot + 1:
+            return generation << 24 | segment
+        return 0
+    if view.record.kind & KIND_STREAM and not take_scratch(s, filling):
+        return 0
+    return open_part(s, view, part, filling.main, now)
+
+
+cdef bint reserve(Store* s, Filling* filling, uint64_t size, uint64_t now) noexcept nogil:
+    cdef uint32_t part
+    if not filling.active:
+        return False
+    for part in range(min(<uint32_t>parts_of(size, s.segment_size), filling.view.parts)):
+        if part_for(s, filling, part, now) == 0:
+            refuse(s)
+            abandon(s, filling)
+            return False
+    return True
+
+
 cdef bint append(Store* s, Filling* filling, const char* data, uint32_t length, uint64_t now) noexcept nogil:
     """False: longer than its length, or the store is full: it is abandoned."""
     cdef View* view = &filling.view
@@ -203,9 +238,7 @@ cdef bint append(Store* s, Filling* filling, const char* data, uint32_t length, 
         else:
             offset = filling.filled % s.segment_size
             if offset == 0:
-                filling.part = 0
-                if not view.record.kind & KIND_STREAM or take_scratch(s, filling):
-                    filling.part = open_part(s, view, filling.filled // s.segment_size, filling.main, now)
+                filling.part = part_for(s, filling, filling.filled // s.segment_size, now)
                 if filling.part == 0:
                     refuse(s)
                     abandon(s, filling)
@@ -249,7 +282,7 @@ cdef bint publish(Store* s, Filling* filling) noexcept nogil:
         s.counts.stores += 1
         s.counts.stored_bytes += view.record.body_length
     else:
-        drop_parts(s, view, 0)
+        leave_parts(s, view, filling.filled)
     unpin_segment(s, view.segment)
     return stored
 

@@ -16,7 +16,8 @@
 #
 # The record of the stream stays as it is until its segment is freed, with the final count; nothing of another life can
 # be read through it, since each of its parts carries the generation of its segment, and the count bounds it. Where the
-# body is whole but could not be stored it ends in the same way, with its parts given back. What was abandoned says so.
+# body is whole but could not be stored it ends in the same way; its parts stay for who reads along, until others need
+# them. What was abandoned says so.
 
 
 cdef inline uint64_t most_scratch(const Store* s) noexcept nogil:
@@ -100,7 +101,9 @@ cdef bint publish_stream(
     atomic_store_half(stream.filled + 1, 1)
     if stored:
         seal_parts(s, &view)
-    drop_parts(s, stream, view.parts if stored else 0)
+        drop_parts(s, stream, view.parts)
+    else:
+        leave_parts(s, stream, filling.filled)
     return_scratch(s, filling)
     unpin_segment(s, stream.segment)
     if stored:
