@@ -223,7 +223,7 @@ cdef uint32_t LENGTHS = 1 << 5 | 1 << 6 | 1 << 8 | 1 << 13 | 1 << 17 | 1 << 19
 cdef int64_t MOST_LENGTH = 1000000000000000     # bytes of a body
 
 cdef enum:
-    COPIED = 16384                     # bytes of a body that are copied instead of pinned
+    COPIED = 4096                      # bytes of a body that are copied instead of pinned
     MOST_TURNS = 3                     # how often a request is looked up anew because what it found had gone
     MAX_HEAD = 65536
     VERSION_KEPT = 86400000            # milliseconds for which what was made of a body is kept
