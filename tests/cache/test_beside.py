@@ -163,3 +163,15 @@ async def test_a_part_of_what_may_not_be_stored_stays_a_part() -> None:
         for target in ("/private", "/large"):
             for _ in range(3):
                 assert (await ask(gateway.port, target, fields={"Range": "bytes=0-9"})).status == 206
+
+
+async def test_what_a_refused_post_gets_is_compressed_as_without_a_cache() -> None:
+    def handler(request: RecordedRequest) -> tuple[int, dict[str, str], bytes]:
+        return 422, {"Content-Type": "application/json"}, TEXT
+
+    async with caching(handler, route={"compression": {"min_size": "1KB"}}) as (_, gateway):
+        gateway.cache.purge_everything()  # from then on purges have a number, and so has what was asked for
+        found = await ask(gateway.port, "/a", "POST", GZIP, b"{}")
+        assert found.status == 422
+        assert gzip.decompress(found.body) == TEXT
+        assert stores(gateway) == 0

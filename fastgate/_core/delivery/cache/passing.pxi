@@ -50,8 +50,8 @@ cdef int64_t whole_length(Head head) noexcept:
 
 cdef int expect_post(Cached by, Exchange x, Visit v) except -1:
     """Before a POST is sent: what purges there were, and that its address has been asked for."""
-    v.number = sent_now(by, x, v)
-    v.now = <int64_t>boottime_ms()
+    v.asked_number = sent_now(by, x, v)
+    v.asked_at = <int64_t>boottime_ms()
     return 0
 
 
@@ -74,10 +74,9 @@ cdef int answer_to_post(Cached by, Exchange x, Visit v) except -1:
     cdef Purges purges = by.cache.purges
     cdef uint64_t tags[OWN_TAGS]
     cdef uint64_t before, checked
-    cdef uint64_t asked = v.number
+    cdef uint64_t asked = v.asked_number
     cdef int count, removed
     cdef bint stored = False
-    v.number = 0
     if is_post(x.request) and x.response.status == 200 and not sees_more(by, x) \
             and is_own_location(by, x, v) and may_be_stored(by, x, v):
         count = own_tags(v, x, by.cache, by.rules, by.route, tags)
@@ -114,7 +113,7 @@ cdef bint may_be_stored(Cached by, Exchange x, Visit v) except -1:
     cdef Moments moments
     cdef Judgement judged
     moments.wall = <int64_t>time(NULL)
-    moments.asked = v.now
+    moments.asked = v.asked_at
     moments.received = <int64_t>boottime_ms()
     read_request_directives(x.request, &v.asked)
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, x.response, x.response, &moments, &judged)
@@ -150,7 +149,7 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
     asked.primary_hash = v.primary_hash
     asked.number = v.tap_number
     moments.wall = <int64_t>time(NULL)
-    moments.asked = v.now
+    moments.asked = v.asked_at
     moments.received = <int64_t>boottime_ms()
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, v.tapped_head, v.tapped_head, &moments, &judged)
     if judged.obstacle == NO_OBSTACLE \

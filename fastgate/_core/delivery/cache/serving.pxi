@@ -143,31 +143,31 @@ cdef int serve_body(Cached by, Exchange x, Visit v, const View* view, uint32_t f
     """Tells the head in ``x.response`` and gives the bytes of the body from ``first`` to before ``stop``."""
     cdef Store* s = by.cache.store
     cdef int64_t size = stop - first
-    cdef bytes piece
-    cdef Reader reader
-    by.counts[answered_as[v.result]] += 1
-    if size == view.record.body_length and x.response.status != 206:
-        v.number = view.record.number
-        v.cache = by.cache
-    if x.is_head or size <= 0:
-        v.mode = NOTHING
-        x.given_by = CACHE_ANSWERED
-        return by.tell_answered(x, None, True)
-    if size <= COPIED:
+    cdef bytes piece = None
+    cdef Reader reader = None
+    if x.is_head:
+        size = 0
+    if 0 < size <= COPIED:
         piece = PyBytes_FromStringAndSize(NULL, size)
         if not copy_body(s, view, first, PyBytes_AS_STRING(piece), <uint32_t>size):
             return gone(by, x, v)
-        v.mode = NOTHING
-        x.given_by = CACHE_ANSWERED
-        by.counts[ROUTE_BYTES_SAVED] += size
-        return by.tell_answered(x, piece, True)
-    reader = Reader.__new__(Reader)
-    if not reader.set_out(by.cache, by.counts, view, first, stop):
-        return gone(by, x, v)
-    v.mode = SERVING
-    v.reader = reader
+    elif size > 0:
+        reader = Reader.__new__(Reader)
+        if not reader.set_out(by.cache, by.counts, view, first, stop):
+            return gone(by, x, v)
+    # From here on it is this answer that the client gets.
+    if size == view.record.body_length and x.response.status != 206:
+        v.number = view.record.number
+        v.cache = by.cache
+    by.counts[answered_as[v.result]] += 1
     x.given_by = CACHE_ANSWERED
-    return reader.begin(by, x, NULL, 0)
+    if reader is not None:
+        v.mode = SERVING
+        v.reader = reader
+        return reader.begin(by, x, NULL, 0)
+    by.counts[ROUTE_BYTES_SAVED] += size
+    v.mode = NOTHING
+    return by.tell_answered(x, piece, True)
 
 
 cdef int serve_wishes(
