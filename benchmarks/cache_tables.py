@@ -140,7 +140,7 @@ def cache_crowd(result: Result) -> str:
     )  # fmt: skip
     lag, settings, private = result["lag"], result["settings"], result["no_store"]
     return (
-        f"{settings['connections']:,} clients of {settings['workers']} workers ask for 1 MB that nobody has asked for, "
+        f"{settings['connections']:,} clients of {settings['workers']} workers ask for 1 MB that is not stored, "
         f"which the origin sends in {settings['pieces']} pieces within {settings['seconds']} s:\n\n{rows}\n\n"
         f"A piece of 64 KB reaches {lag['clients']} clients {ranged(lag['p50_ms'])} ms (median) and "
         f"{ranged(lag['p99_ms'])} ms (p99) after the client that asked first. {private['clients']:,} clients of an "

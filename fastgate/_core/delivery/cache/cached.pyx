@@ -117,13 +117,14 @@ from fastgate._core.delivery.cache.rules cimport (
 )
 from fastgate._core.delivery.cache.spans cimport exactly, next_line
 from fastgate._core.delivery.cache.stored_head cimport (
+    add_tags,
+    group_tag,
     has_validator,
+    make_head,
     open_view,
     set_entry,
-    make_head,
-    add_tags,
 )
-from fastgate._core.delivery.cache.tags cimport Tags, put_tag, read_groups
+from fastgate._core.delivery.cache.tags cimport Tags, read_groups
 from fastgate._core.delivery.cache.vary cimport NEVER_THE_SAME, VaryNames, join_names, put_record, read_vary
 from fastgate._core.exchange.cache_result cimport (
     CACHE_BYPASS,
@@ -213,12 +214,13 @@ from fastgate._core.memory.cache.flights cimport (
     Ticket,
 )
 from fastgate._core.memory.cache.layout cimport FILLED_ABANDONED, FOREVER
-from fastgate._core.memory.cache.purges cimport PURGED_NOT, TAG_GROUP, TAG_URI, Purges
+from fastgate._core.memory.cache.purges cimport PURGED_NOT, TAG_URI, Purges
 
 cdef extern from "memory/atomics.h" nogil:
     uint64_t boottime_ms()
     uint64_t atomic_load_acquire(const uint64_t* word)
 
+# Of the names that `is_plain` looks for.
 cdef uint32_t LENGTHS = 1 << 5 | 1 << 6 | 1 << 8 | 1 << 13 | 1 << 17 | 1 << 19
 cdef int64_t MOST_LENGTH = 1000000000000000     # bytes of a body
 
@@ -497,11 +499,7 @@ cdef class Cached(Around):
             hint_of(self, x, v)
         elif x.is_head and status == 200 and v.result == CACHE_MISS:
             freshen_by_head(self, x, v)
-        if not self.rules.cache_status:
-            return 0
-        self.cache.lines.length = 0
-        put_status(self, v, v.forwarded, status, 0, 0, NULL)
-        return extend_head(x.response, self.cache.lines.data, self.cache.lines.length)
+        return put_forwarded(self, x, v, NULL, False, 0, NULL)
 
     # -- looking
 

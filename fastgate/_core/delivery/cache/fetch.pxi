@@ -35,6 +35,15 @@ cdef int fetch_raised(Cached by, Fetch f, object error) except -1:
     return end_fetch(f, copy, POLICY_FAILED) if copy is not None else 0
 
 
+cdef int land(Cached by, Exchange x, const Ticket* ticket, bint stored, const Judgement* judged, int64_t now) noexcept:
+    """All of an answer is there: those who wait take it from the store, or ask each for themselves."""
+    if stored and judged.freshness.fresh_until > now:
+        by.cache.flights.complete(ticket)
+    else:
+        by.cache.flights.refuse(ticket, x.engine.wheel.now + by.rules.hit_for_miss)
+    return 0
+
+
 cdef bint lands(Fetch f) noexcept:
     """Whether its flight is still to be ended; the caller ends it now."""
     if not f.flies:
@@ -155,9 +164,10 @@ cdef int start_fetch(
         raise
 
 
-cdef void moments_of(Fetch f, Moments* moments) noexcept:
+cdef void moments_since(int64_t asked, Moments* moments) noexcept:
+    """Of an answer that is there now."""
     moments.wall = <int64_t>time(NULL)
-    moments.asked = f.asked_at
+    moments.asked = asked
     moments.received = <int64_t>boottime_ms()
 
 
@@ -184,8 +194,8 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
         return freshened(by, f, copy)
     if f.replaces and is_failure(status) and spared(by, f, retry_after_of(head)):
         return end_fetch(f, copy, OK)
-    moments_of(f, &moments)
-    asked_by(f, &asked)
+    moments_since(f.asked_at, &moments)
+    set_asked(&asked, f.key, f.primary_length, f.primary_hash, f.number)
     now = moments.received
     judge(by.rules, f.method, f.facts, &f.asked, head, head, &moments, &judged)
     if judged.obstacle != NO_OBSTACLE:
@@ -293,12 +303,15 @@ cdef bint entry_of(
     return True
 
 
-cdef void asked_by(Fetch f, Asked* asked) noexcept:
-    asked.key = PyBytes_AS_STRING(f.key)
-    asked.length = PyBytes_GET_SIZE(f.key)
-    asked.primary_length = f.primary_length
-    asked.primary_hash = f.primary_hash
-    asked.number = f.number
+cdef void set_asked(
+    Asked* asked, bytes key, Py_ssize_t primary_length, uint64_t primary_hash, uint64_t number
+) noexcept:
+    """The key is the caller's as long as this is in use."""
+    asked.key = PyBytes_AS_STRING(key)
+    asked.length = PyBytes_GET_SIZE(key)
+    asked.primary_length = primary_length
+    asked.primary_hash = primary_hash
+    asked.number = number
 
 
 cdef int keep_entry(Fetch f, const Entry* entry) except -1:
@@ -364,11 +377,9 @@ cdef int give_whole(
     """All of the answer is there, and stored if that was possible: it goes to the patron."""
     cdef Visit v = f.visit
     cdef Exchange x = take_patron(f)
+    cdef int64_t now = <int64_t>boottime_ms()
     if lands(f):
-        if stored and judged.freshness.fresh_until > <int64_t>boottime_ms():
-            by.cache.flights.complete(&f.ticket)
-        else:
-            by.cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
+        land(by, copy, &f.ticket, stored, judged, now)
     if x is None:
         return end_fetch(f, copy, OK)
     x.response, copy.response = copy.response, x.response
@@ -377,22 +388,21 @@ cdef int give_whole(
     v.result = CACHE_MISS
     if v.wishes:
         return serve_wishes(by, x, v, x.response.status, piece, judged, stored)
-    put_forwarded(by, x, v, judged, stored, <int64_t>boottime_ms())
+    put_forwarded(by, x, v, judged, stored, now, NULL)
     return by.tell_answered(x, piece, last)
 
 
 cdef int put_forwarded(
-    Cached by, Exchange x, Visit v, const Judgement* judged, bint stored, int64_t now
+    Cached by, Exchange x, Visit v, const Judgement* judged, bint stored, int64_t now, const char* detail
 ) except -1:
-    """Cache-Status of an answer that the upstream has just given."""
+    """Cache-Status of an answer that the upstream has just given. What was not ``stored`` needs no judgement."""
     cdef Buffer* lines = &by.cache.lines
     if not by.rules.cache_status:
         return 0
     lines.length = 0
     put_status(
-        by, v, v.forwarded, x.response.status,
-        floor_seconds(judged.freshness.fresh_until - now),
-        (SAYS_TTL | SAYS_STORED) if stored else 0, NULL
+        by, v, v.forwarded, x.response.status, floor_seconds(judged.freshness.fresh_until - now) if stored else 0,
+        (SAYS_TTL | SAYS_STORED) if stored else 0, detail
     )
     return extend_head(x.response, lines.data, lines.length)
 
@@ -415,7 +425,7 @@ cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) 
         # For a part of it the whole is awaited.
         return 0
     reader = PatronReader.__new__(PatronReader)
-    if not reader.set_out(by.cache, by.counts, &f.filling.view, 0, body_end(copy.response, &f.filling.view)):
+    if not reader.set_out(by.cache, by.counts, &f.filling.view, 0, copy.response.content_length):
         x = take_patron(f)
         return by.tell_failed(x, RESPONSE_CUT)
     (<PatronReader>reader).fetch = f
@@ -426,7 +436,7 @@ cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) 
     v.mode = SERVING
     v.result = CACHE_MISS
     v.reader = reader
-    put_forwarded(by, x, v, judged, True, <int64_t>boottime_ms())
+    put_forwarded(by, x, v, judged, True, <int64_t>boottime_ms(), NULL)
     return reader.begin(by, x, NULL, 0)
 
 
@@ -471,20 +481,20 @@ cdef int take_piece(Cached by, Fetch f, Exchange copy, bytes piece, bint last) e
     if size and not append(s, &f.filling, PyBytes_AS_STRING(piece), <uint32_t>size, now):
         return not_stored(by, f, copy, piece, last)
     f.size += size
-    if last:
-        if f.entry_key is None and f.filling.filled != f.filling.view.record.body_length:
-            return fetch_fails(by, f, copy, RESPONSE_CUT)
-        by.counts[ROUTE_STORED] += publish_body(by, f, now)
-        f.complete = True
-        if lands(f):
-            by.cache.flights.complete(&f.ticket)
-    elif f.flies:
-        by.cache.flights.fill(&f.ticket, f.filling.filled)
     reader = f.reader
-    if last:
-        if reader is None and f.patron is not None:
-            return give_part(by, f, copy)
-        end_fetch(f, copy, OK)
+    if not last:
+        if f.flies:
+            by.cache.flights.fill(&f.ticket, f.filling.filled)
+        return reader.go() if reader is not None else 0
+    if f.entry_key is None and f.filling.filled != f.filling.view.record.body_length:
+        return fetch_fails(by, f, copy, RESPONSE_CUT)
+    by.counts[ROUTE_STORED] += publish_body(by, f, now)
+    f.complete = True
+    if lands(f):
+        by.cache.flights.complete(&f.ticket)
+    if reader is None and f.patron is not None:
+        return give_part(by, f, copy)
+    end_fetch(f, copy, OK)
     return reader.go() if reader is not None else 0
 
 
@@ -571,10 +581,7 @@ cdef int give_away(Cached by, Fetch f, Exchange copy, bytes piece, bint last, co
     copy.delivery = None
     copy.source = None
     end_fetch(f, copy, OK)
-    if by.rules.cache_status:
-        by.cache.lines.length = 0
-        put_status(by, v, v.forwarded, x.response.status, 0, 0, detail)
-        extend_head(x.response, by.cache.lines.data, by.cache.lines.length)
+    put_forwarded(by, x, v, NULL, False, 0, detail)
     return by.tell_answered(x, piece, last)
 
 
@@ -657,10 +664,9 @@ cdef int fetch_ended(Cached by, Fetch f) except -1:
         abandon(by.cache.store, &f.filling)
     if lands(f):
         if cause == STOPPED:
+            # As long as nothing of it has come, another worker may ask instead; else there is nothing to give up.
             by.cache.flights.give_up(&f.ticket)
-            by.cache.flights.fail(&f.ticket, cause)
-        else:
-            by.cache.flights.fail(&f.ticket, cause)
+        by.cache.flights.fail(&f.ticket, cause)
     if f.patron is None or f.complete:
         return 0
     if reader is not None:

@@ -61,8 +61,7 @@ cdef int alone(Cached by, Exchange x, Visit v) except -1:
     cdef bint stale
     x.wait(0)
     v.mode = NOTHING
-    make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
-    stale = find(v, x, by.cache, by.rules, by.route, &view) == FOUND
+    stale = find_again(by, x, v, &view)
     v.key = PyBytes_FromStringAndSize(by.cache.key.data, by.cache.key.length)
     number = sent_now(by, x, v)
     return start_fetch(by, x, v, NULL, number, &view if stale else NULL, False)
@@ -87,19 +86,18 @@ cdef int follow(Cached by, Exchange x, Visit v) except -1:
             return 0
     v.mode = NOTHING
     x.wait(0)
-    if flight.state == FLIGHT_COMPLETE or flight.state == FLIGHT_GIVEN_UP:
-        v.collapsed = flight.state == FLIGHT_COMPLETE
-        v.turns += 1
-        return by.look_up(x, v) if v.turns <= MOST_TURNS else alone(by, x, v)
     if flight.state == FLIGHT_FAILED:
         cause = <int>flight.cause
         if serve_stale(by, x, v):
             return 0
         if cause != OK:
             return by.tell_failed(x, cause)
-        v.turns += 1
-        return by.look_up(x, v) if v.turns <= MOST_TURNS else alone(by, x, v)
-    return alone(by, x, v)
+    elif flight.state == FLIGHT_COMPLETE or flight.state == FLIGHT_GIVEN_UP:
+        v.collapsed = flight.state == FLIGHT_COMPLETE
+    else:
+        return alone(by, x, v)
+    v.turns += 1
+    return by.look_up(x, v) if v.turns <= MOST_TURNS else alone(by, x, v)
 
 
 cdef bint join(Cached by, Exchange x, Visit v, const Ticket* ticket, uint64_t place, uint64_t generation) except -1:
@@ -138,7 +136,7 @@ cdef bint join(Cached by, Exchange x, Visit v, const Ticket* ticket, uint64_t pl
         x.response.release()
         return False
     reader = Reader.__new__(Reader)
-    if not reader.set_out(cache, by.counts, &view, 0, body_end(x.response, &view)):
+    if not reader.set_out(cache, by.counts, &view, 0, x.response.content_length):
         x.response.release()
         return False
     reader.follow(ticket)
@@ -166,11 +164,6 @@ cdef class Follower(Waiter):
 cdef bint has_key(const View* view, const Buffer* key) noexcept:
     """Whether the record is of this whole key."""
     return view.record.key_length == key.length and memcmp(view.key, key.data, key.length) == 0
-
-
-cdef int64_t body_end(Head head, const View* view) noexcept:
-    """Where the body of a record ends that is being filled; -1: that is not known yet."""
-    return head.content_length if head.content_length >= 0 else -1
 
 
 cdef uint64_t sent_now(Cached by, Exchange x, Visit v) except? 0:

@@ -8,30 +8,20 @@ cdef int invalidate(Lookup l, Exchange x, WorkerCache cache, CacheRules rules) e
     ``rules`` None: the route does not cache. Nothing is written for an address that nobody has asked for. How many
     purges that were.
     """
-    cdef Purges purges = cache.purges
     cdef int count = 0
-    cdef Buffer* address = &cache.address
     cdef Tags groups
-    cdef Py_ssize_t origin
-    cdef uint64_t tag
     cdef int i
     if x.forward_path is not None:
         count += changed_address(l, x, cache, rules, True)
     if rules is not None and (rules.filters_query or rules.sort):
         count += changed_address(l, x, cache, None, False)
     count += changed_address(l, x, cache, rules, False)
-    origin = l.path_at
-    count += changed_location(cache, x, b"location", 8, origin)
-    count += changed_location(cache, x, b"content-location", 16, origin)
+    count += changed_location(l, x, cache, b"location", 8)
+    count += changed_location(l, x, cache, b"content-location", 16)
     groups.count = 0
     read_groups(x.response, b"cache-group-invalidation", 24, &groups)
     for i in range(groups.count):
-        cache.lines.length = 0
-        put(&cache.lines, address.data, origin)
-        put(&cache.lines, b" ", 1)
-        put_tag(&cache.lines, &groups.tag[i])
-        tag = purges.tag_of(TAG_GROUP, cache.lines.data, cache.lines.length)
-        purges.write_tag(tag, False)
+        cache.purges.write_tag(group_tag(l, cache, &groups.tag[i]), False)
     return count + groups.count
 
 
@@ -40,25 +30,25 @@ cdef int changed_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rul
     return cache.purges.changed(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
 
 
-cdef int changed_location(
-    WorkerCache cache, Exchange x, const char* name, Py_ssize_t length, Py_ssize_t origin
-) except -1:
-    """The address in a field of the answer, if it is of the same origin. ``cache.address`` begins with that."""
-    cdef Buffer* address = &cache.address
-    cdef bytes whole, scheme, host, rest, mark, target
-    cdef int line = next_line(x.response, name, length, 0)
+cdef int changed_location(Lookup l, Exchange x, WorkerCache cache, const char* name, Py_ssize_t length) except -1:
+    """The address in a field of the answer, where that is another one. ``cache.address`` is that of the request."""
+    cdef bytes named = named_in(l, cache, x.response, name, length)
+    if named is None or named == cache.address.data[:cache.address.length]:
+        return 0
+    return cache.purges.changed(cache.purges.tag_of(TAG_URI, PyBytes_AS_STRING(named), PyBytes_GET_SIZE(named)))
+
+
+cdef bytes named_in(Lookup l, WorkerCache cache, Head answer, const char* name, Py_ssize_t length):
+    """The address that a field of the answer names, if it is of the origin of ``cache.address``; None: there is none."""
+    cdef bytes address, origin, scheme, mark, host, target
+    cdef int line = next_line(answer, name, length, 0)
     if line < 0:
-        return 0
-    whole = address.data[:address.length]
-    scheme, mark, rest = whole[:origin].partition(b"://")
-    host = rest
-    target = target_of(scheme, host, whole[origin:], x.response.value_of(line))
-    if target is None:
-        return 0
-    target = whole[:origin] + target
-    if target == whole:
-        return 0
-    return cache.purges.changed(cache.purges.tag_of(TAG_URI, PyBytes_AS_STRING(target), PyBytes_GET_SIZE(target)))
+        return None
+    address = cache.address.data[:cache.address.length]
+    origin = address[:l.path_at]
+    scheme, mark, host = origin.partition(b"://")
+    target = target_of(scheme, host, address[l.path_at:], answer.value_of(line))
+    return origin + target if target is not None else None
 
 
 cdef class Invalidating(Around):

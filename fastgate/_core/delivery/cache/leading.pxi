@@ -31,20 +31,14 @@ cdef int lead_answered(Cached by, Exchange x, Visit v, bytes piece, bint last) e
     cdef Asked asked
     cdef Py_ssize_t size = PyBytes_GET_SIZE(piece) if piece is not None else 0
     cdef bint storable, stored = False
-    moments.wall = <int64_t>time(NULL)
-    moments.asked = v.asked_at
-    moments.received = <int64_t>boottime_ms()
+    moments_since(v.asked_at, &moments)
     judge(by.rules, v.method, facts_of(by, x), &v.asked, head, head, &moments, &judged)
     storable = judged.obstacle == NO_OBSTACLE and not is_useless(by, head, &judged, moments.received)
     if storable and not last:
         return go_on_apart(by, x, v, piece)
     if storable and size <= by.rules.max_object \
             and (head.content_length < 0 or head.content_length == size or head.status == 204):
-        asked.key = PyBytes_AS_STRING(v.key)
-        asked.length = PyBytes_GET_SIZE(v.key)
-        asked.primary_length = v.primary_length
-        asked.primary_hash = v.primary_hash
-        asked.number = v.asked_number
+        set_asked(&asked, v.key, v.primary_length, v.primary_hash, v.asked_number)
         if entry_of(by, x, &asked, head, &judged, &entry, size, moments.received):
             if size:
                 entry.body = PyBytes_AS_STRING(piece)
@@ -53,12 +47,9 @@ cdef int lead_answered(Cached by, Exchange x, Visit v, bytes piece, bint last) e
     elif judged.obstacle != NO_OBSTACLE:
         by.counts[ROUTE_NOT_STORED + judged.obstacle] += 1
     if lands_here(by, v):
-        if stored and judged.freshness.fresh_until > moments.received:
-            by.cache.flights.complete(&v.ticket)
-        else:
-            by.cache.flights.refuse(&v.ticket, x.engine.wheel.now + by.rules.hit_for_miss)
+        land(by, x, &v.ticket, stored, &judged, moments.received)
     v.mode = NOTHING if last else PASSING
-    put_forwarded(by, x, v, &judged, stored, moments.received)
+    put_forwarded(by, x, v, &judged, stored, moments.received, NULL)
     return by.tell_answered(x, piece, last)
 
 

@@ -14,8 +14,7 @@ cdef int hint_of(Cached by, Exchange x, Visit v) except -1:
     cdef int64_t total = whole_length(head) if status == 206 else max(length, 0)
     if total < 0:
         return 0
-    moments.wall = <int64_t>time(NULL)
-    moments.asked = moments.received = <int64_t>boottime_ms()
+    moments_since(<int64_t>boottime_ms(), &moments)
     head.status = 200
     head.content_length = total
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, head, head, &moments, &judged)
@@ -99,22 +98,16 @@ cdef int answer_to_post(Cached by, Exchange x, Visit v) except -1:
 
 cdef bint is_own_location(Cached by, Exchange x, Visit v) except -1:
     """Whether Content-Location is the address of the request."""
-    cdef bytes whole, scheme, host, mark
-    cdef int line = next_line(x.response, b"content-location", 16, 0)
-    if line < 0:
-        return False
+    cdef bytes named
     make_address(v, x, by.cache, None, False)
-    whole = by.cache.address.data[:by.cache.address.length]
-    scheme, mark, host = whole[:v.path_at].partition(b"://")
-    return target_of(scheme, host, whole[v.path_at:], x.response.value_of(line)) == whole[v.path_at:]
+    named = named_in(v, by.cache, x.response, b"content-location", 16)
+    return named is not None and named == by.cache.address.data[:by.cache.address.length]
 
 
 cdef bint may_be_stored(Cached by, Exchange x, Visit v) except -1:
     cdef Moments moments
     cdef Judgement judged
-    moments.wall = <int64_t>time(NULL)
-    moments.asked = v.asked_at
-    moments.received = <int64_t>boottime_ms()
+    moments_since(v.asked_at, &moments)
     read_request_directives(x.request, &v.asked)
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, x.response, x.response, &moments, &judged)
     return judged.obstacle == NO_OBSTACLE and (
@@ -144,13 +137,8 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
     v.method = PLAIN_GET
     make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
     key = PyBytes_FromStringAndSize(by.cache.key.data, by.cache.key.length)
-    asked.key = PyBytes_AS_STRING(key)
-    asked.length = asked.primary_length = v.primary_length
-    asked.primary_hash = v.primary_hash
-    asked.number = v.tap_number
-    moments.wall = <int64_t>time(NULL)
-    moments.asked = v.asked_at
-    moments.received = <int64_t>boottime_ms()
+    set_asked(&asked, key, v.primary_length, v.primary_hash, v.tap_number)
+    moments_since(v.asked_at, &moments)
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, v.tapped_head, v.tapped_head, &moments, &judged)
     if judged.obstacle == NO_OBSTACLE \
             and entry_of(by, x, &asked, v.tapped_head, &judged, &entry, PyBytes_GET_SIZE(body), moments.received):

@@ -250,18 +250,15 @@ cdef class Reader(Stored):
 
     cdef int give_way(self) except -1:
         """Gives its pins back, since segments have become rare."""
+        cdef Store* s = self.cache.store
         cdef int64_t left = self.stop - self.position
         cdef bytes rest
         if self.stop >= 0 and left <= SHORT and self.there() >= self.stop \
-                and self.cache.copied + left <= <int64_t>(self.cache.memory.file.max_bytes // SHARE // s_slots(self)):
+                and self.cache.copied + left <= <int64_t>(self.cache.memory.file.max_bytes // SHARE // s.slots):
             rest = PyBytes_FromStringAndSize(NULL, left)
-            if copy_body(self.cache.store, &self.view, self.position, PyBytes_AS_STRING(rest), <uint32_t>left):
+            if copy_body(s, &self.view, self.position, PyBytes_AS_STRING(rest), <uint32_t>left):
                 self.rest = rest
                 self.cache.copied += left
                 return self.give_back()
         self.loose = True
         return self.give_back()
-
-
-cdef inline uint32_t s_slots(Reader reader) noexcept:
-    return reader.cache.store.slots

@@ -210,12 +210,17 @@ cdef bint serve_merged(Cached by, Exchange x, Visit v, Head merged, const View* 
     return True
 
 
+cdef bint find_again(Cached by, Exchange x, Visit v, View* view) except -1:
+    """Whether something is stored for the request, whose key other requests have overwritten since it was looked up."""
+    make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
+    return find(v, x, by.cache, by.rules, by.route, view) == FOUND
+
+
 cdef bint find_stale(Cached by, Exchange x, Visit v, View* view) except -1:
     """What is stale and may be used because the upstream cannot be asked. False: there is nothing."""
     cdef Freshness freshness
     v.now = <int64_t>boottime_ms()
-    make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
-    if find(v, x, by.cache, by.rules, by.route, view) != FOUND:
+    if not find_again(by, x, v, view):
         return False
     freshness_of(view, &freshness)
     return usable_after_failure(by.rules, &freshness, &v.asked, v.now)

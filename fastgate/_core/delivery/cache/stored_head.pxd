@@ -4,6 +4,7 @@ from fastgate._core.delivery.cache.directives cimport Directives
 from fastgate._core.delivery.cache.freshness cimport Freshness
 from fastgate._core.delivery.cache.key_lookup cimport Lookup
 from fastgate._core.delivery.cache.rules cimport CacheRules
+from fastgate._core.delivery.cache.tags cimport Tag
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport Head
@@ -15,6 +16,7 @@ cdef bint make_head(
     bytes date
 ) except -1
 cdef bint add_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, Head answer) except -1
+cdef uint64_t group_tag(Lookup l, WorkerCache cache, const Tag* tag) except? 0
 cdef void set_entry(
     WorkerCache cache, Entry* entry, const Freshness* freshness, int64_t now, bint has_validator
 ) noexcept

@@ -21,7 +21,7 @@ from fastgate._core.delivery.cache.heads cimport is_stored
 from fastgate._core.delivery.cache.key_lookup cimport Lookup, make_address
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.spans cimport next_line
-from fastgate._core.delivery.cache.tags cimport TOO_MANY_TAGS, MOST_TAGS, Tags, put_tag, read_tags
+from fastgate._core.delivery.cache.tags cimport MOST_TAGS, TOO_MANY_TAGS, Tag, Tags, put_tag, read_tags
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport DATE, Field, Head
 from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, open_head
@@ -133,7 +133,6 @@ cdef bint add_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, He
     cdef Purges purges = cache.purges
     cdef Buffer* buffer = &cache.lines
     cdef Tags tags
-    cdef Py_ssize_t origin = 8
     cdef Py_ssize_t i
     cdef bytes name
     cdef uint64_t tag
@@ -141,21 +140,29 @@ cdef bint add_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, He
         return False
     if tags.count:
         make_address(l, x, cache, rules, False)
-    while tags.count and origin < cache.address.length and cache.address.data[origin] != c"/":
-        origin += 1
     for i in range(tags.count):
-        buffer.length = 0
         if tags.tag[i].group:
-            put(buffer, cache.address.data, origin)
-            put(buffer, b" ", 1)
-        put_tag(buffer, &tags.tag[i])
-        tag = purges.tag_of(TAG_GROUP if tags.tag[i].group else TAG_NAME, buffer.data, buffer.length)
+            tag = group_tag(l, cache, &tags.tag[i])
+        else:
+            buffer.length = 0
+            put_tag(buffer, &tags.tag[i])
+            tag = purges.tag_of(TAG_NAME, buffer.data, buffer.length)
         put(&cache.index, &tag, sizeof(uint64_t))
     for i in range(PyTuple_GET_SIZE(rules.tags)):
         name = (<str>rules.tags[i]).encode()
         tag = purges.tag_of(TAG_NAME, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
         put(&cache.index, &tag, sizeof(uint64_t))
     return True
+
+
+cdef uint64_t group_tag(Lookup l, WorkerCache cache, const Tag* tag) except? 0:
+    """That of a member of Cache-Groups, whose meaning is its origin's. ``cache.address`` is an address of that."""
+    cdef Buffer* buffer = &cache.lines
+    buffer.length = 0
+    put(buffer, cache.address.data, l.path_at)
+    put(buffer, b" ", 1)
+    put_tag(buffer, tag)
+    return cache.purges.tag_of(TAG_GROUP, buffer.data, buffer.length)
 
 
 cdef inline uint64_t half(int64_t span) noexcept nogil:

@@ -12,34 +12,23 @@ cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
     cdef Entry entry
     cdef Asked asked
     cdef View view
-    cdef bytes lines, start
     cdef Exchange x
     cdef Visit v = f.visit
     cdef bint kept
     if not same_representation(f.stored, update) or not find_stored(by, f, &view) \
             or view.record.number != f.stored_number:
         return fetch_again(by, f, copy)
-    cache.lines.length = 0
-    put_merged(&cache.lines, by.rules, f.stored, update, by.request_id)
-    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
-    start = b"HTTP/1.1 %03d %b" % (
-        f.stored.status, f.stored.p[f.stored.reason.start:f.stored.reason.start + f.stored.reason.length]
-    )
-    merged = Head.__new__(Head)
-    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
+    merged = merge(by, f.stored, update, view.record.body_length)
+    if merged is None:
         return fetch_again(by, f, copy)
-    merged.content_length = view.record.body_length
-    moments_of(f, &moments)
-    asked_by(f, &asked)
+    moments_since(f.asked_at, &moments)
+    set_asked(&asked, f.key, f.primary_length, f.primary_hash, f.number)
     judge(by.rules, f.method, f.facts, &f.asked, merged, update, &moments, &judged)
     kept = judged.obstacle == NO_OBSTACLE \
         and entry_of(by, copy, &asked, merged, &judged, &entry, view.record.body_length, moments.received) \
         and replace_head(s, &view, &entry, moments.received)
     if lands(f):
-        if kept and judged.freshness.fresh_until > moments.received:
-            cache.flights.complete(&f.ticket)
-        else:
-            cache.flights.refuse(&f.ticket, copy.engine.wheel.now + by.rules.hit_for_miss)
+        land(by, copy, &f.ticket, kept, &judged, moments.received)
     x = take_patron(f)
     end_fetch(f, copy, OK)
     if x is None:
@@ -55,6 +44,22 @@ cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
         return 0
     v.turns += 1
     return by.look_up(x, v) if v.turns <= MOST_TURNS else by.tell_failed(x, CONNECT_FAILED)
+
+
+cdef Head merge(Cached by, Head stored, Head update, int64_t length):
+    """The head of a stored answer with the fields of what has confirmed it; None: there is no such head."""
+    cdef WorkerCache cache = by.cache
+    cdef Head merged = Head.__new__(Head)
+    cdef bytes start = b"HTTP/1.1 %03d %b" % (
+        stored.status, stored.p[stored.reason.start:stored.reason.start + stored.reason.length]
+    )
+    cache.lines.length = 0
+    put_merged(&cache.lines, by.rules, stored, update, by.request_id)
+    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
+    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
+        return None
+    merged.content_length = length
+    return merged
 
 
 cdef int fetch_again(Cached by, Fetch f, Exchange copy) except -1:
@@ -80,11 +85,8 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     cdef Entry entry
     cdef Asked asked
     cdef View view
-    cdef bytes start, lines, key
-    if sees_more(by, x):
-        return 0
-    make_key(v, x, cache, by.rules, by.namespace, by.upstream, by.credentials)
-    if find(v, x, cache, by.rules, by.route, &view) != FOUND:
+    cdef bytes key
+    if sees_more(by, x) or not find_again(by, x, v, &view):
         return 0
     stored = Head.__new__(Head)
     if not open_view(cache, stored, &view, NULL, 0) or stored.status != 200:
@@ -93,22 +95,11 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
         remove_this(cache.store, &view)
         return 0
     key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
-    asked.key = PyBytes_AS_STRING(key)
-    asked.length = cache.key.length
-    asked.primary_length = v.primary_length
-    asked.primary_hash = v.primary_hash
-    asked.number = view.record.purge
-    cache.lines.length = 0
-    put_merged(&cache.lines, by.rules, stored, x.response, by.request_id)
-    lines = PyBytes_FromStringAndSize(cache.lines.data, cache.lines.length)
-    start = b"HTTP/1.1 200 %b" % stored.p[stored.reason.start:stored.reason.start + stored.reason.length]
-    merged = Head.__new__(Head)
-    if merged.fill(start, lines, False, MAX_HEAD, NAMES_PASS) != OK:
+    set_asked(&asked, key, v.primary_length, v.primary_hash, view.record.purge)
+    merged = merge(by, stored, x.response, view.record.body_length)
+    if merged is None:
         return 0
-    merged.content_length = view.record.body_length
-    moments.wall = <int64_t>time(NULL)
-    moments.asked = v.now
-    moments.received = <int64_t>boottime_ms()
+    moments_since(v.now, &moments)
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, merged, x.response, &moments, &judged)
     if judged.obstacle != NO_OBSTACLE:
         remove_this(cache.store, &view)
