@@ -142,8 +142,7 @@ class CacheMemory:
 
     def make(self) -> None:
         """Makes the file and the eventfds now, for workers. Raises OSError when the system refuses one of them."""
-        assert self.file is not None
-        assert len(self.wakers) == self.slots
+        _ = self.file, self.wakers  # made when they are first asked for
 
     @property
     def fd(self) -> int:

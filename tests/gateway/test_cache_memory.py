@@ -69,7 +69,7 @@ def test_a_slot_is_opened_once(memory: CacheMemory) -> None:
 
 
 def test_the_file_costs_a_page_until_it_is_used(memory: CacheMemory) -> None:
-    memory.wakers  # noqa: B018 - as the supervisor asks for them
+    memory.make()
     before = blocks(memory)
     assert before * 512 <= 3 * 4096
     for slot in range(2):
