@@ -7,6 +7,7 @@ from cache.looking import age_of, is_hit, near, status_of
 from cache.support import Origin, ask, caching
 from waiting import until
 
+from fastgate.gateway import Gateway
 from fastgate.testing import CutShort, RawClient, RecordedResponse, UpstreamExchange
 
 PIECE = b"".join(b"%07d\n" % number for number in range(2048))
@@ -49,10 +50,9 @@ async def crowd(port: int, count: int) -> list["asyncio.Task[RecordedResponse]"]
     return [asyncio.create_task(ask(port, "/a")) for _ in range(count)]
 
 
-async def let_in(origin: Origin, asked: int = 1) -> None:
-    """All have sent their requests, and so many of them have reached the origin."""
-    await until(lambda: len(origin.asked) >= asked)
-    await asyncio.sleep(0.05)
+async def let_in(origin: Origin, gateway: Gateway, followers: int, asked: int = 1) -> None:
+    """So many requests wait for those of others, and so many have reached the origin."""
+    await until(lambda: len(origin.asked) >= asked and gateway.cache.stats().flights.followed >= followers)
 
 
 @pytest.mark.parametrize("kind", ["length", "chunks", "small"])
@@ -62,12 +62,13 @@ async def test_one_is_asked_for_all_and_all_get_the_whole(kind: str) -> None:
         pieces = [body] if kind == "small" else IN_PIECES if kind == "length" else IN_CHUNKS
         stage = Stage(origin, head(SHARED, length=None if kind == "chunks" else len(body)), *pieces)
         waiting = await crowd(gateway.port, 30)
-        await let_in(origin)
+        await let_in(origin, gateway, 29)
         for _ in range(4):
             await stage.go(3)
             await asyncio.sleep(0.002)
         late = await crowd(gateway.port, 5)
-        await asyncio.sleep(0.01)
+        if kind != "small":
+            await let_in(origin, gateway, 34)
         await stage.go()
         answers = await asyncio.gather(*waiting, *late)
         assert {(answer.status, answer.body) for answer in answers} == {(200, body)}
@@ -86,7 +87,7 @@ async def test_followers_get_each_piece_as_it_comes() -> None:
         async with RawClient(gateway.port) as one, RawClient(gateway.port) as two:
             for client in (one, two):
                 await client.send(b"GET /a HTTP/1.1\r\nHost: example.com\r\n\r\n")
-            await let_in(origin)
+            await let_in(origin, gateway, 1)
             await stage.go(2)
             answers = [await client.head() for client in (one, two)]
             for count in range(1, 16):
@@ -108,7 +109,7 @@ async def test_the_one_that_was_asked_for_leaves(when: str) -> None:
             await leader.send(b"GET /a HTTP/1.1\r\nHost: example.com\r\n\r\n")
             await origin.request(0)
             waiting = await crowd(gateway.port, 10)
-            await asyncio.sleep(0.05)
+            await let_in(origin, gateway, 10)
             if when == "under way":
                 await stage.go(4)
                 await leader.head()
@@ -129,7 +130,7 @@ async def test_one_that_takes_nothing_holds_nobody_up() -> None:
             await slow.send(b"GET /a HTTP/1.1\r\nHost: example.com\r\n\r\n")
             await origin.request(0)
             waiting = await crowd(gateway.port, 5)
-            await asyncio.sleep(0.05)
+            await let_in(origin, gateway, 5)
             await stage.go()
             assert {answer.body for answer in await asyncio.gather(*waiting)} == {body}
             answer = await slow.head()
@@ -142,11 +143,10 @@ async def test_a_follower_that_leaves_is_of_no_concern_to_others() -> None:
     async with caching() as (origin, gateway):
         stage = Stage(origin, head(SHARED), *IN_PIECES)
         waiting = await crowd(gateway.port, 5)
-        await let_in(origin)
-        for under_way in (False, True):
+        for followers, under_way in ((5, False), (6, True)):
             async with RawClient(gateway.port) as client:
                 await client.send(b"GET /a HTTP/1.1\r\nHost: example.com\r\n\r\n")
-                await asyncio.sleep(0.02)
+                await let_in(origin, gateway, followers)
                 if under_way:
                     await client.head()
                 client.reset()
@@ -181,7 +181,7 @@ async def test_what_may_not_be_shared_is_asked_for_by_all_at_once(case: str) -> 
 
         origin.play = play
         waiting = await crowd(gateway.port, 10)
-        await let_in(origin)
+        await let_in(origin, gateway, 9)
         assert len(origin.asked) == 1
         go_on.set()
         await until(lambda: len(origin.asked) == 10)
@@ -227,7 +227,7 @@ async def test_variants_do_not_get_each_others_answers() -> None:
         origin.play = play
         values = ["1", "2", "3"] * 5
         waiting = [asyncio.create_task(ask(gateway.port, "/a", fields={"X-A": value})) for value in values]
-        await let_in(origin)
+        await let_in(origin, gateway, 14)
         go_on.set()
         for value, task in zip(values, waiting, strict=True):
             assert (await task).body == value.encode() * 5000
@@ -243,7 +243,7 @@ async def test_the_failure_of_the_one_is_that_of_all_who_wait() -> None:
 
         origin.play = play
         waiting = await crowd(gateway.port, 10)
-        await let_in(origin)
+        await let_in(origin, gateway, 9)
         go_on.set()
         assert [answer.status for answer in await asyncio.gather(*waiting)] == [502] * 10
         # Once, and once more by the retry of the route.
@@ -261,7 +261,7 @@ async def test_a_body_that_is_cut_is_cut_for_all_and_asked_for_again_afterwards(
 
         origin.play = play
         waiting = await crowd(gateway.port, 10)
-        await let_in(origin)
+        await let_in(origin, gateway, 9)
         go_on.set()
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(answer, CutShort) for answer in answers)
@@ -271,21 +271,27 @@ async def test_a_body_that_is_cut_is_cut_for_all_and_asked_for_again_afterwards(
         assert (await ask(gateway.port, "/a")).body == BODY
 
 
+def validated(origin: Origin, answer: bytes) -> asyncio.Event:
+    """What the origin sends is stale at once; validations get ``answer``, when the event is set."""
+    go_on = asyncio.Event()
+
+    async def play(exchange: UpstreamExchange) -> None:
+        if "if-none-match" in exchange.request.fields:
+            await go_on.wait()
+            await exchange.send(answer)
+            return
+        await exchange.send(head("Cache-Control: max-age=60", "Age: 70", 'ETag: "v1"', length=4) + b"body")
+
+    origin.play = play
+    return go_on
+
+
 async def test_one_validates_for_all() -> None:
     async with caching() as (origin, gateway):
-        go_on = asyncio.Event()
-
-        async def play(exchange: UpstreamExchange) -> None:
-            if "if-none-match" in exchange.request.fields:
-                await go_on.wait()
-                await exchange.send(b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=90\r\n\r\n")
-                return
-            await exchange.send(head("Cache-Control: max-age=60", "Age: 70", 'ETag: "v1"', length=4) + b"body")
-
-        origin.play = play
+        go_on = validated(origin, b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=90\r\n\r\n")
         await ask(gateway.port, "/a")
         waiting = await crowd(gateway.port, 10)
-        await let_in(origin, 2)
+        await let_in(origin, gateway, 9, 2)
         go_on.set()
         answers = await asyncio.gather(*waiting)
         assert all(answer.body == b"body" and near(-age_of(answer), 0) for answer in answers)
@@ -296,19 +302,10 @@ async def test_one_validates_for_all() -> None:
 
 async def test_those_who_wait_for_a_validation_that_fails_get_what_is_stale() -> None:
     async with caching(cache={"stale_if_error": "600s"}) as (origin, gateway):
-        go_on = asyncio.Event()
-
-        async def play(exchange: UpstreamExchange) -> None:
-            if "if-none-match" in exchange.request.fields:
-                await go_on.wait()
-                await exchange.send(b"HTTP/1.1 503 Words\r\nContent-Length: 0\r\n\r\n")
-                return
-            await exchange.send(head("Cache-Control: max-age=60", "Age: 70", 'ETag: "v1"', length=4) + b"body")
-
-        origin.play = play
+        go_on = validated(origin, b"HTTP/1.1 503 Words\r\nContent-Length: 0\r\n\r\n")
         await ask(gateway.port, "/a")
         waiting = await crowd(gateway.port, 10)
-        await let_in(origin, 2)
+        await let_in(origin, gateway, 9, 2)
         go_on.set()
         assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"body"}
         assert len(origin.asked) == 2
@@ -319,9 +316,9 @@ async def test_a_body_that_outgrows_what_may_be_stored_reaches_all_who_read_it(t
     async with caching(cache={"max_object": len(BODY) // times}) as (origin, gateway):
         stage = Stage(origin, head(SHARED, length=None), *IN_CHUNKS)
         waiting = await crowd(gateway.port, 5)
-        await let_in(origin)
+        await let_in(origin, gateway, 4)
         await stage.go(3)
-        await asyncio.sleep(0.02)
+        await until(lambda: gateway.cache.stats().pinned > 0)
         await stage.go()
         assert {answer.body for answer in await asyncio.gather(*waiting)} == {BODY}
         assert not is_hit(await ask(gateway.port, "/a"))
