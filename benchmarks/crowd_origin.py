@@ -10,16 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import subprocess
 import sys
 import time
 from functools import cache
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import uvloop
 
-from benchmarks.load import ask, cached_head
-from benchmarks.machine import ROOT, Unavailable, pinned
+from benchmarks.load import Listening, ask, cached_head
 
 BODY = 1 << 20
 PIECES = 16
@@ -35,7 +33,8 @@ def body_of(path: str) -> bytes:
 class Serving(asyncio.Protocol):
     """One connection."""
 
-    asked: dict[str, list[dict[str, float]]] = {}  # noqa: RUF012  # of all connections
+    asked: ClassVar[dict[str, list[dict[str, float]]]] = {}
+    """On all connections."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
@@ -76,31 +75,16 @@ class Serving(asyncio.Protocol):
             asyncio.get_running_loop().call_at(due, self.give, begins, number + 1, b"", body)
 
 
-class CrowdOrigin:
+class CrowdOrigin(Listening):
     """The program, on ``core``. A context manager."""
 
     def __init__(self, core: int) -> None:
-        command = pinned(core, [sys.executable, "-m", "benchmarks.crowd_origin"])
-        self.child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        assert self.child.stdout is not None
-        line = self.child.stdout.readline()
-        if not line:
-            raise Unavailable("the origin of the crowd ended at once")
-        self.port = int(line)
+        super().__init__(core, [sys.executable, "-m", "benchmarks.crowd_origin"])
 
     def asked(self, path: str) -> list[dict[str, float]]:
         """Requests for a path so far: the port they came from and when."""
         found: dict[str, list[dict[str, float]]] = json.loads(ask(self.port, cached_head("/asked")).body)
         return found.get(path, [])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.child.terminate()
-        self.child.wait()
-        assert self.child.stdout is not None
-        self.child.stdout.close()
 
 
 async def main() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.machine import FILES, Unavailable, pinned, raise_file_limit
+from benchmarks.machine import FILES, ROOT, Unavailable, pinned, raise_file_limit
 from benchmarks.processes import Cpu, cpu_of
 
 HERE = Path(__file__).resolve().parent
@@ -105,25 +105,19 @@ def ask(port: int, head: bytes, body: bytes = b"", *, timeout: float = 5.0) -> A
         return Answer(response.status, content, line + fields + 2 + len(content))
 
 
-class Origin:
-    """The C origin, pinned to ``core``, at ``addresses`` of the loopback. A context manager."""
+class Listening:
+    """A program on ``core`` that prints its port and serves until it is ended. A context manager.
 
-    def __init__(self, core: int, addresses: int = 1) -> None:
-        command = [str(native("origin")), "--large", str(LARGE), "--addresses", str(addresses)]
-        # As many connections as a proxy may have.
-        raise_file_limit(FILES)
-        self.child = subprocess.Popen(pinned(core, command), stdout=subprocess.PIPE, text=True)
+    Raises `Unavailable` when it ends at once.
+    """
+
+    def __init__(self, core: int, command: list[str]) -> None:
+        self.child = subprocess.Popen(pinned(core, command), stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self.child.stdout is not None
-        self.port = int(self.child.stdout.readline())
-
-    def cpu(self) -> Cpu:
-        """Processor time so far."""
-        return cpu_of(self.child.pid)
-
-    def counts(self) -> dict[str, int]:
-        """Requests answered, connections accepted and body bytes read since the start."""
-        found: dict[str, int] = json.loads(ask(self.port, request_head(target="/count")).body)
-        return found
+        line = self.child.stdout.readline()
+        if not line:
+            raise Unavailable(f"{command[0]} ended at once")
+        self.port = int(line)
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +127,24 @@ class Origin:
         self.child.wait()
         assert self.child.stdout is not None
         self.child.stdout.close()
+
+
+class Origin(Listening):
+    """The C origin, pinned to ``core``, at ``addresses`` of the loopback. A context manager."""
+
+    def __init__(self, core: int, addresses: int = 1) -> None:
+        # As many connections as a proxy may have.
+        raise_file_limit(FILES)
+        super().__init__(core, [str(native("origin")), "--large", str(LARGE), "--addresses", str(addresses)])
+
+    def cpu(self) -> Cpu:
+        """Processor time so far."""
+        return cpu_of(self.child.pid)
+
+    def counts(self) -> dict[str, int]:
+        """Requests answered, connections accepted and body bytes read since the start."""
+        found: dict[str, int] = json.loads(ask(self.port, request_head(target="/count")).body)
+        return found
 
 
 @dataclass(frozen=True)

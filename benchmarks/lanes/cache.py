@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -219,12 +218,15 @@ def _objects(profile: Profile) -> int:
 
 def _where(places: dict[Place, float], most: int = 40) -> dict[str, object]:
     """By part, and the costliest functions."""
-    parts: Counter[str] = Counter()
+    parts: dict[str, float] = {}
     for place, count in places.items():
-        parts[part_of(place)] += count  # type: ignore[assignment]  # a counter of floats
+        part = part_of(place)
+        parts[part] = parts.get(part, 0.0) + count
     ordered = sorted(places.items(), key=lambda item: -item[1])[:most]
     return {
-        "parts": [{"part": part, "instructions": count} for part, count in parts.most_common()],
+        "parts": [
+            {"part": part, "instructions": count} for part, count in sorted(parts.items(), key=lambda item: -item[1])
+        ],
         "functions": [
             {"function": source_of(place), "part": part_of(place), "instructions": count} for place, count in ordered
         ],

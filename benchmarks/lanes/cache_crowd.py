@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from itertools import count
 from statistics import median, quantiles
 
@@ -230,7 +231,7 @@ def lag_of_few(origin: CrowdOrigin, proxy: Proxy, rounds: int) -> dict[str, obje
         with Crowd(proxy.port, FEW + 1, body_of(asked_path)) as crowd:
             first, others = crowd.clients[0], crowd.clients[1:]
             crowd.ask(head, [first])
-            until(lambda asked_path=asked_path: origin.asked(asked_path))  # type: ignore[misc]
+            until(partial(origin.asked, asked_path))
             crowd.ask(head, others)
             crowd.read(LIMIT)
             # The first pieces may have come before the others had asked.

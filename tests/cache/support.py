@@ -1,5 +1,7 @@
 """An origin whose answers are a function of the request, and one request to a gateway."""
 
+import os
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,6 +41,12 @@ class Origin(RecordingUpstream):
         status, fields, body = self.handler(exchange.request)
         bodiless = exchange.request.head.startswith(b"HEAD ") or status in (204, 304)
         await exchange.send(compose(status, fields, body, bodiless=bodiless))
+
+
+def some_seeds(count: int) -> list[int]:
+    """Of what a test makes up; ``FASTGATE_SEED`` repeats one."""
+    given = os.environ.get("FASTGATE_SEED")
+    return [int(given)] if given else [random.SystemRandom().randrange(2**31) for _ in range(count)]
 
 
 async def ask(

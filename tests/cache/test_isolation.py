@@ -5,7 +5,6 @@
 
 import asyncio
 import json
-import os
 import random
 from collections import Counter
 
@@ -13,7 +12,7 @@ import pytest
 from cache import isolation_model as model
 from cache.isolation_model import Asked, Made, World
 from cache.looking import status_of
-from cache.support import Origin
+from cache.support import Origin, some_seeds
 
 from fastgate.testing import RawClient, RecordedResponse, UpstreamExchange, start_gateway
 
@@ -212,11 +211,6 @@ async def run_many(seeds: list[int], count: int) -> Counter[str]:
         counts += await run(seed, count)
     print(json.dumps(counts))
     return counts
-
-
-def some_seeds(count: int) -> list[int]:
-    given = os.environ.get("FASTGATE_SEED")
-    return [int(given)] if given else [random.SystemRandom().randrange(2**31) for _ in range(count)]
 
 
 async def test_no_client_gets_what_was_made_for_another() -> None:

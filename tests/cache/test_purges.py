@@ -5,13 +5,12 @@ sends it. ``FASTGATE_SEED`` repeats one course.
 """
 
 import asyncio
-import os
 import random
 from collections.abc import Callable
 
 import pytest
 from cache.looking import is_hit, status_of
-from cache.support import Origin, ask, caching
+from cache.support import Origin, ask, caching, some_seeds
 
 from fastgate.gateway import Gateway
 from fastgate.testing import RecordedResponse, UpstreamExchange
@@ -183,11 +182,6 @@ async def course(seed: int) -> int:
             )
             count += "hit" in status_of(answer) or "collapsed" in status_of(answer)
     return count
-
-
-def some_seeds(count: int) -> list[int]:
-    given = os.environ.get("FASTGATE_SEED")
-    return [int(given)] if given else [random.SystemRandom().randrange(2**31) for _ in range(count)]
 
 
 async def test_generated_courses_of_requests_and_purges() -> None:

@@ -38,6 +38,17 @@ def settings(**more: Any) -> GatewayConfig:
     return GatewayConfig.from_dict({**proxy_config(1, **more), "cache": {"max_bytes": "2MB"}})
 
 
+def given_up(cache: WorkerCache) -> Told:
+    """Who follows a flight that has just been given up, and has not heard of it."""
+    _, ticket = flight_probe.enter(cache.flights, 5)
+    follower = Told(cache.flights, flight_probe.enter(cache.flights, 5)[1])
+    follower.heard = []
+    follower.look()
+    assert follower.wait()
+    flight_probe.give_up(cache.flights, ticket)
+    return follower
+
+
 async def test_all_routes_share_what_the_first_one_opens_and_a_reload_too() -> None:
     routes = [{"name": name, "path": f"/{name}", "respond": {}} for name in ("a", "b")]
     config = GatewayConfig.from_dict({**proxy_config(1), "routes": routes})
@@ -55,12 +66,7 @@ async def test_it_is_told_of_fetches_while_the_gateway_runs() -> None:
         (cache,) = opened
         assert gateway._control is not None
         (waker,) = gateway._control.cache.wakers
-        _, ticket = flight_probe.enter(cache.flights, 5)
-        follower = Told(cache.flights, flight_probe.enter(cache.flights, 5)[1])
-        follower.heard = []
-        follower.look()
-        assert follower.wait()
-        flight_probe.give_up(cache.flights, ticket)
+        follower = given_up(cache)
         await until(lambda: follower.heard == ["given up"])
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(waker)
@@ -72,12 +78,7 @@ async def test_a_wake_up_that_is_lost_is_made_good(monkeypatch: pytest.MonkeyPat
         (cache,) = opened
         assert gateway._control is not None
         (waker,) = gateway._control.cache.wakers
-        _, ticket = flight_probe.enter(cache.flights, 5)
-        follower = Told(cache.flights, flight_probe.enter(cache.flights, 5)[1])
-        follower.heard = []
-        follower.look()
-        assert follower.wait()
-        flight_probe.give_up(cache.flights, ticket)
+        follower = given_up(cache)
         os.eventfd_read(waker)
         await until(lambda: follower.heard == ["given up"])
 

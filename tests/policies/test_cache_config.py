@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from policies.compiling import compile_routes
 
 from fastgate import Policy
 from fastgate._core.delivery.cache.cached import Cached
@@ -24,18 +25,10 @@ from fastgate.config.schema import cache as schema
 from fastgate.config.schema.auth import METHODS as WAYS
 from fastgate.config.schema.auth import Auth
 from fastgate.config.schema.described import struct_fields
-from fastgate.gateway.building import close, find_problems, make_engine
-from fastgate.gateway.cooperative import Cooperative
-from fastgate.gateway.duties import DUTIES
-from fastgate.gateway.duties.dispatch import Subscribers
+from fastgate.gateway.building import find_problems
 from fastgate.gateway.gateway import Gateway
-from fastgate.gateway.pools import Pools
-from fastgate.gateway.runtime import compile_runtime
 from fastgate.policies import cache as policy
 from fastgate.policies.chain import tell_policies
-from fastgate.state.cache_memory import CacheMemory
-from fastgate.state.memory import make_segment
-from fastgate.state.shared_memory import SharedMemoryStore
 from fastgate.testing import RawClient, RecordingUpstream, respond, start_gateway
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -59,21 +52,8 @@ def configured(*, cache: Any = True, **route: Any) -> dict[str, Any]:
 
 async def compiled(data: Mapping[str, Any]) -> list[Any]:
     """The deliveries of all routes of a configuration."""
-    config = GatewayConfig.from_dict(data)
-    segment = make_segment(config, 1)
-    engine = make_engine(asyncio.get_running_loop(), segment, 0, lambda *_: None)
-    store, times = SharedMemoryStore(segment, 0), segment.region("plugins")
-    pools, problems, cache = Pools(engine, store, segment.region("events"), 1, {}), [], CacheMemory.private()
-    plan = await pools.plan(config.upstreams, Cooperative(), problems)
-    plugins = {each.name: Plugin(each.options) for each in config.plugins}
-    subscribers = Subscribers(DUTIES, lambda topic, data: None)
-    rest = (subscribers, lambda: cache.open(0), Cooperative(), problems)
-    made = await compile_runtime(config, engine, store, times, plan.pools, plugins, *rest)
-    cache.close()
-    assert problems == []
-    close(made)
-    pools.forget(plan)
-    return [route.delivery for route in made.routes]
+    routes = await compile_routes(GatewayConfig.from_dict(data), Plugin)
+    return [route.delivery for route in routes]
 
 
 async def cached(data: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from policies.compiling import compile_routes
 
 from fastgate import Policy
 from fastgate._core.delivery.mirror import Mirrored
@@ -16,7 +17,7 @@ from fastgate.config import GatewayConfig, HeaderEdits, Route
 from fastgate.config.schema.routes import PolicyKeys
 from fastgate.gateway.additions import Additions, over, together
 from fastgate.gateway.authentication import BuildContext, compile_methods
-from fastgate.gateway.building import close, make_engine
+from fastgate.gateway.building import make_engine
 from fastgate.gateway.cooperative import Cooperative
 from fastgate.gateway.delivery import compile_delivery, compile_upstreams
 from fastgate.gateway.duties import DUTIES
@@ -67,22 +68,7 @@ def configured(**keys: Any) -> GatewayConfig:
 
 async def compiled(**keys: Any) -> Any:
     """The compiled route of a configuration."""
-    config = configured(**keys)
-    segment = make_segment(config, 1)
-    engine = make_engine(asyncio.get_running_loop(), segment, 0, lambda *_: None)
-    store, times = SharedMemoryStore(segment, 0), segment.region("plugins")
-    pools, problems = Pools(engine, store, segment.region("events"), 1, {}), []
-    plan = await pools.plan(config.upstreams, Cooperative(), problems)
-    subscribers = Subscribers(DUTIES, lambda topic, data: None)
-    plugins = {"plugin": Plugin({})}
-    cache = CacheMemory.private()
-    rest = (subscribers, lambda: cache.open(0), Cooperative(), problems)
-    made = await compile_runtime(config, engine, store, times, plan.pools, plugins, *rest)
-    cache.close()
-    assert problems == []
-    close(made)
-    pools.forget(plan)
-    return made.routes[0]
+    return (await compile_routes(configured(**keys), Plugin))[0]
 
 
 def names(parts: Any) -> list[str]:

@@ -39,7 +39,7 @@ cdef int changed_location(Lookup l, Exchange x, WorkerCache cache, const char* n
 
 
 cdef bytes named_in(Lookup l, WorkerCache cache, Head answer, const char* name, Py_ssize_t length):
-    """The address that a field of the answer names, if it is of the origin of ``cache.address``; None: there is none."""
+    """The address that a field of the answer names, if its origin is that of ``cache.address``; None: none."""
     cdef bytes address, origin, scheme, mark, host, target
     cdef int line = next_line(answer, name, length, 0)
     if line < 0:
