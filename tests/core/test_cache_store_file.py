@@ -59,6 +59,15 @@ def test_everything_lies_within_max_bytes(draw: random.Random) -> None:
             assert file.segments * file.segment_size > 0.9 * size
 
 
+@pytest.mark.parametrize("slots", [1, 2, 3, 5, 8, 13, 32])
+def test_every_size_from_the_least_on_can_be_made(slots: int, draw: random.Random) -> None:
+    least = needed(slots)
+    for more in [*range(0, 4097, 273), *(draw.randrange(2_000_000) for _ in range(40))]:
+        assert CacheFile.create(least + more, slots=slots).segments >= least_segments(slots)
+    with pytest.raises(ValueError, match="too small"):
+        CacheFile.create(least - 1, slots=slots)
+
+
 def test_it_costs_nothing_until_it_is_used() -> None:
     cache = SharedCache.create(256 * MB, slots=8)
     assert cache.size > 250 * MB

@@ -88,7 +88,8 @@ def least_segments(int slots) -> int:
 
 
 def _sizes(uint64_t max_bytes, int slots, uint64_t segment_size, uint64_t segments) -> dict[str, int]:
-    """The size of each part, in the order in which they lie."""
+    """The size of each part, in the order in which they lie. Of ``max_bytes`` whole pages count."""
+    max_bytes -= max_bytes % CACHE_PAGE
     cdef uint64_t index = round_up(max_bytes // 40, 8 * BUCKET)
     return {
         "slots": slots * sizeof(CacheSlot),
@@ -145,6 +146,11 @@ def needed(int slots) -> int:
             high = middle
         else:
             low = middle + 1
+    # One page more may be a page more for each of several parts, and leave less: of all sizes from here on none is too
+    # small.
+    for page in range(low, low + len(_LAYOUTS)):
+        if _segments(page * CACHE_PAGE, slots, LEAST_SEGMENT) < least_segments(slots):
+            low = page + 1
     return low * CACHE_PAGE
 
 
