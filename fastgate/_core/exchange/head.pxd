@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastgate._core.memory.buffer cimport Buffer, put, put_number
 
@@ -103,6 +103,9 @@ cdef class Head:
     cdef bint has_forwarded            # any X-Forwarded-* or Forwarded
     cdef bint upgrade_named            # Connection names Upgrade
     cdef uint32_t seen                 # bit set of Name, for the first 32
+    # for who looks for many names: see `names_in`
+    cdef uint64_t names                # 0: nobody has looked
+    cdef uint64_t names_again
 
     cdef void clear(self) noexcept
     cdef void release(self) noexcept

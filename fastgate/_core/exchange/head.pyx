@@ -106,6 +106,7 @@ cdef class Head:
         self.chunked = self.close = self.keep_alive = self.has_forwarded = self.upgrade_named = False
         self.host = self.upgrade = self.expect = self.connection = -1
         self.seen = 0
+        self.names = 0
         self.status = 0
         self.method.length = self.target.length = self.reason.length = 0
 
@@ -143,6 +144,7 @@ cdef class Head:
         self.has_forwarded = other.has_forwarded
         self.upgrade_named = other.upgrade_named
         self.seen = other.seen
+        self.names = 0
         return 0
 
     # Heads that no HTTP/1.1 brought: a wire decodes ``lines``, each ``name: value`` with CRLF, and they are held to the

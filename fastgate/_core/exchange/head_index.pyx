@@ -118,6 +118,7 @@ cdef bint index_lines(Head head, Py_ssize_t added) except -1:
     cdef Py_ssize_t at = head.length - 2 - added
     cdef Py_ssize_t end
     cdef Field* one
+    head.names = 0
     while added > 0 and at < head.length - 2:
         head.lines = head.count + 4
         if head.count >= head.capacity and not head.grow():

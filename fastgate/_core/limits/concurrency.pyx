@@ -179,7 +179,7 @@ cdef class Concurrency(ShareCounter):
         cdef uint64_t slot
         cdef int64_t total = 0
         for slot in range(self.shares.slots):
-            total += (atomic_load_relaxed(&words[slot]) >> shift) & 0xffffffff
+            total += (atomic_load_relaxed(&words[slot]) >> shift) & 0xffffffffULL
         return total
 
     cdef unsigned char* place(self, uint64_t number, uint64_t key, bint claiming) noexcept:

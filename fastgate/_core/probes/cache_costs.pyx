@@ -21,7 +21,7 @@ from fastgate._core.delivery.cache.freshness cimport (
     request_facts,
     use_of,
 )
-from fastgate._core.delivery.cache.key cimport KeyFacts, Text, put_primary, put_query, put_secondary
+from fastgate._core.delivery.cache.key cimport NAMESPACE, KeyFacts, Text, put_primary, put_query, put_secondary
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.vary cimport VaryNames, read_record
 from fastgate._core.exchange.head cimport NAMES_PASS, Head
@@ -95,7 +95,8 @@ def hit(CacheRules rules not None, bytes request, bytes stored, bytes record, by
     freshness.flags = 0
     key.data = left.data = NULL
     key.length = key.capacity = left.length = left.capacity = 0
-    facts.route = <const unsigned char*>PyBytes_AS_STRING(route)
+    facts.route.p = <const unsigned char*>PyBytes_AS_STRING(route)
+    facts.route.length = NAMESPACE
     facts.upstream = facts.scheme = facts.host = facts.port = nothing
     facts.identity = facts.credential = facts.content_type = facts.body = nothing
     facts.parts = NULL

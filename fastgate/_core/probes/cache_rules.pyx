@@ -352,7 +352,8 @@ def key(CacheRules rules not None, bytes request, bytes record=b"", *, bytes rou
         raise ValueError("a route has 16 bytes, and each part of the key a text or None")
     if read_record(<const unsigned char*>PyBytes_AS_STRING(record), len(record), &names) == NEVER_THE_SAME:
         raise ValueError("not a valid record")
-    facts.route = <const unsigned char*>PyBytes_AS_STRING(route)
+    facts.route.p = <const unsigned char*>PyBytes_AS_STRING(route)
+    facts.route.length = NAMESPACE
     facts.upstream = text_of(texts.get("upstream"))
     facts.scheme = text_of(texts.get("scheme"))
     facts.host = text_of(texts.get("host"))

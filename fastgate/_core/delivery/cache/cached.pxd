@@ -7,6 +7,7 @@ from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
 from fastgate._core.exchange.exchange cimport Around, Exchange, NoClient
 from fastgate._core.exchange.head cimport Head
+from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.memory.cache.cache_store cimport Entry, Filling, View
 from fastgate._core.memory.cache.flights cimport Ticket, Waiter
 
@@ -49,10 +50,12 @@ cdef class Visit(Lookup):
     cdef int64_t tapped_size
     cdef uint64_t tap_number           # of purges, for that
     cdef WorkerCache cache             # where that is
-    cdef bytes key                     # the whole key, once it is needed beyond this call
+    cdef Buffer key                    # the whole key, once it is needed beyond this call
     cdef Fetch fetch
     cdef Reader reader
     cdef Follower follower
+
+    cdef int keep_key(self, const Buffer* key) except -1
 
 
 cdef class Follower(Waiter):
@@ -70,7 +73,7 @@ cdef class Fetch(NoClient):
     cdef Visit visit                   # that of the patron
     cdef bint flies                    # it leads a flight, which it owes an end
     cdef Ticket ticket
-    cdef bytes key
+    cdef Buffer key
     cdef uint64_t hash
     cdef uint64_t primary_hash
     cdef Py_ssize_t primary_length

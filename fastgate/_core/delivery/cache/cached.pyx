@@ -115,7 +115,7 @@ from fastgate._core.delivery.cache.rules cimport (
     CacheRules,
     has_name,
 )
-from fastgate._core.delivery.cache.spans cimport exactly, next_line
+from fastgate._core.delivery.cache.spans cimport exactly, name_bit, names_in, next_line
 from fastgate._core.delivery.cache.stored_head cimport (
     add_tags,
     group_tag,
@@ -154,9 +154,9 @@ from fastgate._core.exchange.exchange cimport (
     NoClient,
     copy_of,
 )
-from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, OTHER, Field, Head, same
+from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, Field, Head, same
 from fastgate._core.exchange.head_index cimport HeadIndex, extend_head
-from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_number
+from fastgate._core.memory.buffer cimport Buffer, free_buffer, put, put_bytes, put_number
 from fastgate._core.memory.cache.cache_counts cimport (
     ROUTE_BYPASSED,
     ROUTE_BYTES_SAVED,
@@ -220,8 +220,14 @@ cdef extern from "memory/atomics.h" nogil:
     uint64_t boottime_ms()
     uint64_t atomic_load_acquire(const uint64_t* word)
 
-# Of the names that `is_plain` looks for.
-cdef uint32_t LENGTHS = 1 << 5 | 1 << 6 | 1 << 8 | 1 << 13 | 1 << 17 | 1 << 19
+# Of what says in a request how a stored answer may be used.
+cdef uint64_t USE_BITS = 0
+for _name in (
+    b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since",
+    b"cache-control", b"pragma",
+):
+    USE_BITS |= name_bit(<const unsigned char*>PyBytes_AS_STRING(_name), PyBytes_GET_SIZE(_name))
+
 cdef int64_t MOST_LENGTH = 1000000000000000     # bytes of a body
 
 cdef enum:
@@ -250,6 +256,16 @@ include "invalidating.pxi"
 
 
 cdef class Visit(Lookup):
+    def __cinit__(self):
+        memset(&self.key, 0, sizeof(Buffer))
+
+    def __dealloc__(self):
+        free_buffer(&self.key)
+
+    cdef int keep_key(self, const Buffer* key) except -1:
+        self.key.length = 0
+        return put(&self.key, key.data, key.length)
+
     cdef void reset(self) noexcept:
         Lookup.reset(self)
         self.mode = NOTHING
@@ -257,7 +273,7 @@ cdef class Visit(Lookup):
         self.turns = 0
         self.number = 0
         self.tapped = self.tapped_head = None
-        self.key = None
+        self.key.length = 0
         self.fetch = None
         self.reader = None
         self.follower = None
@@ -565,28 +581,19 @@ cdef inline bint is_failure(int status) noexcept:
     return status == 500 or 502 <= status <= 504
 
 
-cdef bint is_plain(Head request) noexcept:
-    """Whether no field has the length of one that says how a stored answer may be used: most requests have none.
-
-    Those are Range, Pragma, If-Match, If-Range, Cache-Control, If-None-Match, If-Modified-Since, If-Unmodified-Since.
-    """
-    cdef Field* field
-    cdef int i
-    for i in range(request.count):
-        field = &request.fields[i]
-        if field.id == OTHER and field.name_length < 20 and LENGTHS >> field.name_length & 1:
-            return False
-    return True
+cdef inline bint is_plain(Head request) noexcept:
+    """Whether no field looks like one that says how a stored answer may be used: most requests have none."""
+    return not names_in(request) & USE_BITS
 
 
 cdef int drop_fields(Head request, CacheRules rules) except -1:
     """Fields that the upstream of a cached route does not get."""
     cdef Field* field
     cdef int i
+    if not names_in(request) & rules.drop_bits:
+        return 0
     for i in range(request.count):
         field = &request.fields[i]
-        if rules.drop_lengths >> min(field.name_length, <int>63) & 1 \
-                and rules.drop_letters >> (request.p[field.name] & 31) & 1 \
-                and has_name(rules.drop, request.p + field.name, field.name_length):
+        if has_name(rules.drop, request.p + field.name, field.name_length):
             field.flags |= DROPPED
     return 0

@@ -17,8 +17,20 @@ that fits.
 """
 
 from libc.stdint cimport int64_t
+from libc.string cimport memcmp, memcpy, memset
 
 from fastgate._core.delivery.cache.spans cimport lower
+
+cdef enum:
+    USUAL = 29                         # bytes of ``Sun, 06 Nov 1994 08:49:37 GMT``
+
+cdef struct Known:
+    unsigned char text[USUAL]
+    int64_t seconds
+
+# The last date in the usual form: an origin says the same one for a second, and of one thing for longer.
+cdef Known _last
+memset(&_last, 0, sizeof(Known))
 
 cdef const char* MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
 cdef const char* DAYS = "sunmontuewedthufrisat"
@@ -113,17 +125,24 @@ cdef bint read_date(const unsigned char* p, Py_ssize_t length, int64_t now, int6
     cdef int i, year, century
     cdef int64_t found = 0
     cdef int64_t limit = 0
+    if length == USUAL and memcmp(p, _last.text, USUAL) == 0:
+        seconds[0] = _last.seconds
+        return True
     if length < 24:
         return False
     day = name_among(p, DAYS, 7)
     if day < 0:
         return False
     if p[3] == b",":
-        if length != 29 or p[4] != b" " or p[7] != b" " or p[11] != b" " or p[16] != b" ":
+        if length != USUAL or p[4] != b" " or p[7] != b" " or p[11] != b" " or p[16] != b" ":
             return False
         if not spells(p + 25, " gmt", 4):
             return False
-        return whole(digits(p + 12, 4), name_among(p + 8, MONTHS, 12), digits(p + 5, 2), clock_of(p + 17), seconds)
+        if not whole(digits(p + 12, 4), name_among(p + 8, MONTHS, 12), digits(p + 5, 2), clock_of(p + 17), seconds):
+            return False
+        memcpy(_last.text, p, USUAL)
+        _last.seconds = seconds[0]
+        return True
     if p[3] == b" ":
         if length != 24 or p[7] != b" " or p[10] != b" " or p[19] != b" ":
             return False

@@ -20,6 +20,7 @@ without quotes.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
@@ -29,6 +30,8 @@ from fastgate._core.delivery.cache.spans cimport (
     end_of_quoted,
     is_tchar,
     lower,
+    name_bit,
+    names_in,
     next_line,
     skip_blank,
     skip_token,
@@ -390,6 +393,33 @@ cdef bint read_targeted(Head head, const char* name, Py_ssize_t length, Directiv
     return lines > 0 and empty == 0
 
 
+cdef enum:
+    MOST_KNOWN = 128                   # bytes
+
+# The last line of Cache-Control that an answer had: those of one route mostly have the same.
+cdef struct KnownLine:
+    Py_ssize_t length
+    unsigned char text[MOST_KNOWN]
+    Directives said
+
+cdef KnownLine _last
+_last.length = -1
+
+
+cdef void read_first_line(const unsigned char* p, Py_ssize_t length, Directives* found) noexcept:
+    """Reads a line of Cache-Control when nothing was said before."""
+    if length == _last.length and memcmp(p, _last.text, length) == 0:
+        found[0] = _last.said
+        return
+    no_directives(found)
+    found.source = CACHE_CONTROL
+    read_line(p, length, found)
+    if length <= MOST_KNOWN:
+        memcpy(_last.text, p, length)
+        _last.length = length
+        _last.said = found[0]
+
+
 cdef void read_directives(Head head, tuple targeted, Directives* found) noexcept:
     """What an answer says: the first field of ``targeted`` that can be read, else Cache-Control.
 
@@ -399,6 +429,10 @@ cdef void read_directives(Head head, tuple targeted, Directives* found) noexcept
     cdef Py_ssize_t i
     cdef int line
     for i in range(PyTuple_GET_SIZE(targeted)):
+        if not names_in(head) & name_bit(
+            <const unsigned char*>PyBytes_AS_STRING(<object>targeted[i]), PyBytes_GET_SIZE(<object>targeted[i])
+        ):
+            continue
         no_directives(found)
         if read_targeted(
             head, PyBytes_AS_STRING(<object>targeted[i]), PyBytes_GET_SIZE(<object>targeted[i]), found
@@ -406,10 +440,13 @@ cdef void read_directives(Head head, tuple targeted, Directives* found) noexcept
             found.source = TARGETED
             found.targeted = <int>i
             return
-    no_directives(found)
     line = next_line(head, b"cache-control", 13, 0)
+    if line < 0:
+        no_directives(found)
+        return
+    read_first_line(head.p + head.fields[line].value, head.fields[line].value_length, found)
+    line = next_line(head, b"cache-control", 13, line + 1)
     while line >= 0:
-        found.source = CACHE_CONTROL
         read_line(head.p + head.fields[line].value, head.fields[line].value_length, found)
         line = next_line(head, b"cache-control", 13, line + 1)
 

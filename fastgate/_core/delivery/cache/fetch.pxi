@@ -2,6 +2,12 @@
 
 
 cdef class Fetch(NoClient):
+    def __cinit__(self):
+        memset(&self.key, 0, sizeof(Buffer))
+
+    def __dealloc__(self):
+        free_buffer(&self.key)
+
     cdef int send_interim(self, Exchange x) except -1:
         """A 1xx is for the client that made this be asked; it lies in ``x.response``."""
         cdef Exchange patron = self.patron
@@ -111,7 +117,7 @@ cdef Fetch fetch_for(Cached by, Exchange x, Visit v):
     """A fetch of what this request asks for."""
     cdef Fetch f = Fetch.__new__(Fetch)
     f.by = by
-    f.key = v.key
+    put(&f.key, v.key.data, v.key.length)
     f.hash = v.hash
     f.primary_hash = v.primary_hash
     f.primary_length = v.primary_length
@@ -195,7 +201,7 @@ cdef int fetched_head(Cached by, Fetch f, Exchange copy, bytes piece, bint last)
     if f.replaces and is_failure(status) and spared(by, f, retry_after_of(head)):
         return end_fetch(f, copy, OK)
     moments_since(f.asked_at, &moments)
-    set_asked(&asked, f.key, f.primary_length, f.primary_hash, f.number)
+    set_asked(&asked, &f.key, f.primary_length, f.primary_hash, f.number)
     now = moments.received
     judge(by.rules, f.method, f.facts, &f.asked, head, head, &moments, &judged)
     if judged.obstacle != NO_OBSTACLE:
@@ -251,64 +257,70 @@ cdef bint entry_of(
     cdef VaryNames names, known
     cdef View view
     cdef bint has_record = False
+    cdef const char* key = asked.key
+    cdef Py_ssize_t key_length = asked.primary_length
     cdef int count
     cdef bytes tag
+    cdef bytes date = None
     clear_entry(entry)
-    cache.key.length = 0
-    put(&cache.key, asked.key, asked.primary_length)
-    if read_vary(rules, answer, &names) == NEVER_THE_SAME:
-        return False
-    count = names.count
+    count = judged.vary.count
     entry.hash = asked.primary_hash
     if count or asked.length > asked.primary_length:
+        names = judged.vary
         if follows_client(&names, x):
             return False
+        cache.key.length = 0
+        put(&cache.key, asked.key, asked.primary_length)
         has_record = look(s, asked.primary_hash, cache.key.data, cache.key.length, 0, &view) \
             and view.record.flags & IS_VARY_RECORD and names_of(cache, &view, &cache.query, &known)
         if has_record:
             if join_names(&names, &known) == NEVER_THE_SAME:
                 return False
             count = known.count
-    if names.count and (not has_record or names.count != count):
-        cache.text.length = 0
-        put_record(&cache.text, &names)
-        entry.key = cache.key.data
-        entry.key_length = <uint32_t>cache.key.length
-        entry.head = cache.text.data
-        entry.head_length = <uint32_t>cache.text.length
-        entry.flags = IS_VARY_RECORD
-        entry.purge = entry.checked = asked.number
-        entry.dies = FOREVER
-        put_object(s, entry, <uint64_t>now)
-        clear_entry(entry)
-        entry.hash = asked.primary_hash
-    if names.count:
-        if put_secondary(&cache.key, x.request, x.request_extra, &names) < 0:
-            return False
-        entry.hash = hash_key(s, cache.key.data, cache.key.length)
-    if cache.key.length > 65535:
+        if names.count and (not has_record or names.count != count):
+            cache.text.length = 0
+            put_record(&cache.text, &names)
+            entry.key = cache.key.data
+            entry.key_length = <uint32_t>cache.key.length
+            entry.head = cache.text.data
+            entry.head_length = <uint32_t>cache.text.length
+            entry.flags = IS_VARY_RECORD
+            entry.purge = entry.checked = asked.number
+            entry.dies = FOREVER
+            put_object(s, entry, <uint64_t>now)
+            clear_entry(entry)
+            entry.hash = asked.primary_hash
+        if names.count:
+            if put_secondary(&cache.key, x.request, x.request_extra, &names) < 0:
+                return False
+            key_length = cache.key.length
+            key = cache.key.data
+            entry.hash = hash_key(s, key, key_length)
+    if key_length > 65535:
         return False
     if rules.etag and answer.status == 200 and next_line(answer, b"etag", 4, 0) < 0:
         tag = b'ETag: "%016x%016x"\r\n' % (x.engine.random(), x.engine.random())
         extend_head(answer, PyBytes_AS_STRING(tag), PyBytes_GET_SIZE(tag))
-    if not make_head(cache, rules, answer, &judged.said, by.request_id, length, x.engine.date()):
+    if not answer.seen & <uint32_t>1 << DATE:
+        date = x.engine.date()
+    if not make_head(cache, rules, answer, &judged.said, by.request_id, length, date):
         return False
     if not add_tags(by.aside, x, cache, rules, answer):
         return False
     set_entry(cache, entry, &judged.freshness, now, has_validator(answer))
-    entry.key = cache.key.data
-    entry.key_length = <uint32_t>cache.key.length
+    entry.key = key
+    entry.key_length = <uint32_t>key_length
     entry.body_length = <uint32_t>length
     entry.purge = entry.checked = asked.number
     return True
 
 
 cdef void set_asked(
-    Asked* asked, bytes key, Py_ssize_t primary_length, uint64_t primary_hash, uint64_t number
+    Asked* asked, const Buffer* key, Py_ssize_t primary_length, uint64_t primary_hash, uint64_t number
 ) noexcept:
     """The key is the caller's as long as this is in use."""
-    asked.key = PyBytes_AS_STRING(key)
-    asked.length = PyBytes_GET_SIZE(key)
+    asked.key = key.data
+    asked.length = key.length
     asked.primary_length = primary_length
     asked.primary_hash = primary_hash
     asked.number = number

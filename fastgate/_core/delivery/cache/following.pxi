@@ -11,7 +11,7 @@ cdef int ask(Cached by, Exchange x, Visit v, const View* stale, bint direct) exc
     cdef uint64_t tags[OWN_TAGS]
     cdef uint64_t number, checked
     cdef int how, count
-    v.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
+    v.keep_key(&cache.key)
     # The number first, and then the request.
     number = sent_now(by, x, v)
     if direct:
@@ -46,7 +46,7 @@ cdef int refresh(Cached by, Exchange x, Visit v, const View* stale) except -1:
     cdef WorkerCache cache = by.cache
     cdef Ticket ticket
     cdef uint64_t number
-    v.key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
+    v.keep_key(&cache.key)
     number = sent_now(by, x, v)
     v.forwarded = FWD_STALE
     if cache.flights.enter(v.hash, number, NULL, x.engine.wheel.now, &ticket) == FLIGHT_LEAD:
@@ -62,7 +62,7 @@ cdef int alone(Cached by, Exchange x, Visit v) except -1:
     x.wait(0)
     v.mode = NOTHING
     stale = find_again(by, x, v, &view)
-    v.key = PyBytes_FromStringAndSize(by.cache.key.data, by.cache.key.length)
+    v.keep_key(&by.cache.key)
     number = sent_now(by, x, v)
     return start_fetch(by, x, v, NULL, number, &view if stale else NULL, False)
 
@@ -119,7 +119,7 @@ cdef bint join(Cached by, Exchange x, Visit v, const Ticket* ticket, uint64_t pl
     if not open_view(cache, x.response, &view, cache.lines.data, cache.lines.length):
         return False
     cache.key.length = 0
-    put_bytes(&cache.key, v.key)
+    put(&cache.key, v.key.data, v.key.length)
     if not has_key(&view, &cache.key):
         # The first answer of a URL with variants: the values that it names have to be those of this request.
         cache.key.length = v.primary_length

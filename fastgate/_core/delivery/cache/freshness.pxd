@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from fastgate._core.delivery.cache.directives cimport MOST_SECONDS, Directives
 from fastgate._core.delivery.cache.rules cimport CacheRules
+from fastgate._core.delivery.cache.vary cimport VaryNames
 from fastgate._core.exchange.head cimport Head
 
 
@@ -91,6 +92,7 @@ cdef struct Judgement:
     int rule                           # Lifetime
     int audience                       # Audience
     int obstacle                       # Obstacle
+    VaryNames vary                     # which fields select the answer, if there is no obstacle
 
 
 cdef uint32_t request_facts(CacheRules rules, Head request, bint identity, bint forwarded) noexcept

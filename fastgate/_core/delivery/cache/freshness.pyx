@@ -54,9 +54,9 @@ from fastgate._core.delivery.cache.rules cimport (
     CacheRules,
     KeyPart,
 )
-from fastgate._core.delivery.cache.spans cimport blank, exactly, next_line
-from fastgate._core.delivery.cache.vary cimport NEVER_THE_SAME, VaryNames, read_vary
-from fastgate._core.exchange.head cimport AUTHORIZATION, COOKIE, Head, same
+from fastgate._core.delivery.cache.spans cimport blank, exactly, next_known, next_line
+from fastgate._core.delivery.cache.vary cimport NEVER_THE_SAME, read_vary
+from fastgate._core.exchange.head cimport AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, Head, same
 
 cdef enum:
     MOST_OF_A_DAY = 86400              # seconds that a heuristic gives at most
@@ -151,26 +151,26 @@ cdef bint endless_type(Head answer) noexcept:
     """Whether it is an event stream, or parts of which each replaces the one before."""
     cdef const unsigned char* p
     cdef Py_ssize_t end
-    cdef int line = next_line(answer, b"content-type", 12, 0)
+    cdef int line = next_known(answer, CONTENT_TYPE, 0)
     while line >= 0:
         p = answer.p + answer.fields[line].value
         end = 0
+        if answer.fields[line].value_length < 17 or (p[0] | 32) not in (b"t", b"m"):
+            line = next_known(answer, CONTENT_TYPE, line + 1)
+            continue
         while end < <Py_ssize_t>answer.fields[line].value_length and p[end] != b";":
             end += 1
         while end > 0 and blank(p[end - 1]):
             end -= 1
         if same(p, end, b"text/event-stream", 17) or same(p, end, b"multipart/x-mixed-replace", 25):
             return True
-        line = next_line(answer, b"content-type", 12, line + 1)
+        line = next_known(answer, CONTENT_TYPE, line + 1)
     return False
 
 
-cdef bint read_only_date(
-    Head answer, const char* name, Py_ssize_t length, int64_t wall, int64_t* seconds
-) noexcept:
-    """The date in the one line of this name; False: there is none, or there are several, or it is no date."""
-    cdef int line = next_line(answer, name, length, 0)
-    if line < 0 or next_line(answer, name, length, line + 1) >= 0:
+cdef bint date_in(Head answer, int line, int next, int64_t wall, int64_t* seconds) noexcept:
+    """The date in the one line of a name; False: there is none, or there are several (``next``), or it is no date."""
+    if line < 0 or next >= 0:
         return False
     return read_date(answer.p + answer.fields[line].value, answer.fields[line].value_length, wall, seconds)
 
@@ -178,7 +178,8 @@ cdef bint read_only_date(
 cdef int64_t date_of(Head answer, int64_t wall) noexcept:
     """Date; where it is missing or cannot be read, when the answer was received (RFC 9110 section 6.6.1)."""
     cdef int64_t seconds = wall
-    read_only_date(answer, b"date", 4, wall, &seconds)
+    cdef int line = next_known(answer, DATE, 0)
+    date_in(answer, line, next_known(answer, DATE, line + 1), wall, &seconds)
     return seconds
 
 
@@ -214,7 +215,11 @@ cdef int64_t lifetime_of_heuristic(CacheRules rules, Head answer, int64_t wall) 
     cdef int64_t modified = 0
     cdef int64_t since
     cdef double share
-    if rules.heuristic <= 0 or not read_only_date(answer, b"last-modified", 13, wall, &modified):
+    cdef int line
+    if rules.heuristic <= 0:
+        return -1
+    line = next_line(answer, b"last-modified", 13, 0)
+    if not date_in(answer, line, next_line(answer, b"last-modified", 13, line + 1), wall, &modified):
         return -1
     since = date_of(answer, wall) - modified
     if since <= 0:
@@ -326,11 +331,10 @@ cdef void judge(
 
 
 cdef int obstacle_to(
-    CacheRules rules, int method, uint32_t facts, const Directives* asked, Head answer, const Judgement* judgement
+    CacheRules rules, int method, uint32_t facts, const Directives* asked, Head answer, Judgement* judgement
 ) noexcept:
     cdef uint32_t words = judgement.said.words
     cdef int status = answer.status
-    cdef VaryNames names
     if facts & BYPASSED:
         return BY_BYPASS
     if method != PLAIN_GET and method != WITH_BODY:
@@ -347,7 +351,7 @@ cdef int obstacle_to(
         return BY_PRIVATE
     if rules.cookies == COOKIE_BYPASS and next_line(answer, b"set-cookie", 10, 0) >= 0:
         return BY_SET_COOKIE
-    if read_vary(rules, answer, &names) == NEVER_THE_SAME:
+    if read_vary(rules, answer, &judgement.vary) == NEVER_THE_SAME:
         return BY_VARY
     if not answer.chunked and answer.content_length < 0 and status != 204:
         return BY_END

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastgate._core.delivery.cache.directives cimport Directives
 from fastgate._core.delivery.cache.rules cimport CacheRules
@@ -34,6 +34,7 @@ cdef struct CacheStatus:
     const char* detail                 # a token, NULL: none
 
 
+cdef uint64_t lengths_of_doubt(const Directives* said, bytes request_id) noexcept
 cdef bint is_stored(
     CacheRules rules, Head answer, int field, Head source, const Directives* said, bytes request_id
 ) noexcept

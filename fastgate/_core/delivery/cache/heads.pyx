@@ -12,8 +12,8 @@ takes the place of all lines of its name. Content-Length never changes, and neit
 Content-Range: the body is the stored one. `conditions.same_representation` says whether a 304 may do so at all.
 """
 
-from libc.stdint cimport int64_t
-from libc.string cimport strlen
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, strlen
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -28,10 +28,24 @@ from fastgate._core.delivery.cache.directives cimport (
 from fastgate._core.delivery.cache.rules cimport COOKIE_STORE, CacheRules
 from fastgate._core.delivery.cache.spans cimport next_line
 from fastgate._core.exchange.head cimport CONTENT_LENGTH, DROPPED, Field, Head, same, same_text
-from fastgate._core.memory.buffer cimport Buffer, put, put_number
+from fastgate._core.memory.buffer cimport Buffer, filled, put, put_number, room, write_number
+
+cdef enum:
+    MOST_STATUS = 128                  # bytes of Cache-Status without its detail
 
 cdef const char* FORWARD_WORDS[9]
 FORWARD_WORDS[:] = [b"", b"bypass", b"method", b"uri-miss", b"vary-miss", b"miss", b"request", b"stale", b"partial"]
+
+
+cdef uint64_t lengths_of_doubt(const Directives* said, bytes request_id) noexcept:
+    """The lengths, a bit each and the last for 63 and more, of names that `is_stored` has to look at; of others it asks
+    for Content-Length and for what was dropped only.
+    """
+    if said.words & (NO_CACHE_FIELDS | PRIVATE_FIELDS):
+        return ~<uint64_t>0
+    if request_id is None:
+        return 1 << 3 | 1 << 10 | 1 << 11 | 1 << 25
+    return 1 << 3 | 1 << 10 | 1 << 11 | 1 << 25 | <uint64_t>1 << min(PyBytes_GET_SIZE(request_id), <Py_ssize_t>63)
 
 
 cdef bint is_stored(
@@ -145,27 +159,35 @@ cdef int put_age(Buffer* buffer, int64_t seconds) except -1:
     return put(buffer, b"\r\n", 2)
 
 
+cdef inline char* written(char* at, const char* text, Py_ssize_t length) noexcept nogil:
+    """Where the text ends that is written there."""
+    memcpy(at, text, length)
+    return at + length
+
+
 cdef int put_cache_status(Buffer* buffer, const CacheStatus* status) except -1:
     """Writes Cache-Status with the one member of this cache (RFC 9211); it comes behind those of the upstream's."""
-    put(buffer, b"Cache-Status: fastgate", 22)
+    cdef Py_ssize_t detail = strlen(status.detail) if status.detail != NULL else 0
+    cdef char* at = room(buffer, MOST_STATUS + detail)
+    cdef const char* word
+    at = written(at, b"Cache-Status: fastgate", 22)
     if status.forwarded == FWD_NOT:
-        put(buffer, b"; hit", 5)
+        at = written(at, b"; hit", 5)
     else:
-        put(buffer, b"; fwd=", 6)
-        put(buffer, FORWARD_WORDS[status.forwarded], strlen(FORWARD_WORDS[status.forwarded]))
+        word = FORWARD_WORDS[status.forwarded]
+        at = written(written(at, b"; fwd=", 6), word, strlen(word))
         if status.forward_status:
-            put(buffer, b"; fwd-status=", 13)
-            put_number(buffer, status.forward_status)
+            at = write_number(written(at, b"; fwd-status=", 13), status.forward_status)
     if status.parts & SAYS_TTL:
-        put(buffer, b"; ttl=", 6)
+        at = written(at, b"; ttl=", 6)
         if status.ttl < 0:
-            put(buffer, b"-", 1)
-        put_number(buffer, -status.ttl if status.ttl < 0 else status.ttl)
+            at = written(at, b"-", 1)
+        at = write_number(at, -status.ttl if status.ttl < 0 else status.ttl)
     if status.parts & SAYS_STORED:
-        put(buffer, b"; stored", 8)
+        at = written(at, b"; stored", 8)
     if status.parts & SAYS_COLLAPSED:
-        put(buffer, b"; collapsed", 11)
-    if status.detail != NULL:
-        put(buffer, b"; detail=", 9)
-        put(buffer, status.detail, strlen(status.detail))
-    return put(buffer, b"\r\n", 2)
+        at = written(at, b"; collapsed", 11)
+    if detail:
+        at = written(written(at, b"; detail=", 9), status.detail, detail)
+    filled(buffer, written(at, b"\r\n", 2))
+    return 0

@@ -14,9 +14,9 @@ cdef struct Text:
     Py_ssize_t length                  # -1: it is not there, which is something else than empty
 
 
-# What of a key does not stand in the head of the request.
+# What of a key does not stand in the head of the request. Texts lie in the order of their tags: see `put_texts`.
 cdef struct KeyFacts:
-    const unsigned char* route         # NAMESPACE bytes
+    Text route                         # NAMESPACE bytes
     Text upstream                      # that a split has chosen
     Text scheme                        # scheme, host and port as the upstream is told them
     Text host

@@ -83,6 +83,27 @@ cdef inline int put_text(Buffer* buffer, int tag, const Text* text) except -1:
     return put_part(buffer, tag, text.p, text.length)
 
 
+cdef int put_texts(Buffer* buffer, int tag, const Text* texts, int count) except -1:
+    """Writes parts one behind the other, whose tags are ``tag`` and those that follow it."""
+    cdef Py_ssize_t size = count * START
+    cdef Py_ssize_t length
+    cdef char* at
+    cdef int i
+    for i in range(count):
+        if texts[i].length > 0:
+            size += texts[i].length
+    at = room(buffer, size)
+    for i in range(count):
+        length = texts[i].length
+        set_start(<unsigned char*>at, tag + i, length)
+        at += START
+        if length > 0:
+            memcpy(at, texts[i].p, length)
+            at += length
+    filled(buffer, at)
+    return 0
+
+
 cdef int set_length(Buffer* buffer, Py_ssize_t begin, int tag, bint there) except -1:
     """Says how long the part is that began at ``begin`` with `put_start` and has grown since."""
     cdef unsigned char start[START]
@@ -135,13 +156,7 @@ cdef int put_primary(
     cdef KeyPart part
     cdef Py_ssize_t i, start
     cdef bint there
-    put_part(buffer, T_ROUTE, facts.route, NAMESPACE)
-    put_text(buffer, T_UPSTREAM, &facts.upstream)
-    put_text(buffer, T_SCHEME, &facts.scheme)
-    put_text(buffer, T_HOST, &facts.host)
-    put_text(buffer, T_PORT, &facts.port)
-    put_text(buffer, T_PATH, &facts.path)
-    put_text(buffer, T_QUERY, &facts.query)
+    put_texts(buffer, T_ROUTE, &facts.route, 7)
     for i in range(PyTuple_GET_SIZE(rules.key)):
         part = <KeyPart>rules.key[i]
         if part.kind == OF_HEADER or part.kind == OF_COOKIE:
@@ -160,9 +175,7 @@ cdef int put_primary(
     if rules.identity_in_key:
         put_text(buffer, T_IDENTITY, &facts.identity)
         put_text(buffer, T_CREDENTIAL, &facts.credential)
-    put_text(buffer, T_CONTENT_TYPE, &facts.content_type)
-    put_text(buffer, T_BODY, &facts.body)
-    return 0
+    return put_texts(buffer, T_CONTENT_TYPE, &facts.content_type, 2)
 
 
 cdef int put_secondary(Buffer* buffer, Head request, list extra, const VaryNames* names) except -2:

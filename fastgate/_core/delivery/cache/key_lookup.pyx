@@ -19,7 +19,7 @@ from hashlib import sha256
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from fastgate._core.delivery.cache.key cimport KeyFacts, Text, put_primary, put_query, put_secondary
 from fastgate._core.delivery.cache.rules cimport (
@@ -44,7 +44,7 @@ from fastgate._core.exchange.hops cimport Hops
 from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.request_fields cimport port_of
 from fastgate._core.exchange.route cimport OWN_HOST
-from fastgate._core.memory.buffer cimport Buffer, put, put_bytes
+from fastgate._core.memory.buffer cimport Buffer, filled, put, room
 from fastgate._core.memory.cache.cache_store cimport View, hash_key, look, set_checked, still
 from fastgate._core.memory.cache.purges cimport (
     PURGED_HARD,
@@ -217,7 +217,7 @@ cdef int make_key(
     cdef Py_ssize_t i
     cdef int line
     read_origin(l, x, cache, &origin)
-    facts.route = <const unsigned char*>PyBytes_AS_STRING(namespace)
+    set_bytes(&facts.route, namespace)
     set_bytes(&facts.upstream, upstream)
     facts.scheme = origin.scheme
     facts.host = origin.host
@@ -280,6 +280,41 @@ cdef bint is_content_type(Head head, int line) noexcept:
 # -- addresses and tags
 
 
+cdef int put_origin(WorkerCache cache, const Origin* origin) except -1:
+    """Writes ``scheme://host[:port]`` as purges name it. The worker keeps the last one, which the next one often is."""
+    cdef Buffer* known = &cache.origin
+    cdef Py_ssize_t length = origin.host.length
+    cdef Py_ssize_t size, end
+    cdef const unsigned char* port
+    cdef char* at
+    cdef bint https = origin.scheme.length == 5
+    if length < 0:
+        length = 0
+    if known.length == 0 or length != cache.raw_host.length or https != cache.origin_https \
+            or memcmp(origin.host.p, cache.raw_host.data, length):
+        cache.raw_host.length = known.length = 0
+        at = room(known, origin.scheme.length + HOST_ROOM + length + 4)
+        memcpy(at, origin.scheme.p, origin.scheme.length)
+        at += origin.scheme.length
+        memcpy(at, b"://", 3)
+        at += 3
+        size = write_host(origin.host.p, origin.host.length, at)
+        if size > 0:
+            at += size
+        end = end_of_host(origin.host.p, origin.host.length) if origin.host.length > 0 else -1
+        if end >= 0 and end + 1 < origin.host.length:
+            port = origin.host.p + end + 1
+            size = origin.host.length - end - 1
+            if not same(port, size, b"443" if https else b"80", 3 if https else 2):
+                at[0] = c":"
+                memcpy(at + 1, port, size)
+                at += 1 + size
+        put(&cache.raw_host, origin.host.p, length)
+        cache.origin_https = https
+        filled(known, at)
+    return put(&cache.address, known.data, known.length)
+
+
 cdef int make_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1:
     """The address of the request in ``cache.address``, as purges name it: ``scheme://host[:port]path[?query]``.
 
@@ -287,30 +322,16 @@ cdef int make_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules,
     """
     cdef Buffer* buffer = &cache.address
     cdef Origin origin
-    cdef char form[HOST_ROOM]
-    cdef Py_ssize_t size, end
-    cdef const unsigned char* port
-    cdef bint https
+    cdef const unsigned char* path = x.path
+    cdef Py_ssize_t length = x.path_length
     read_origin(l, x, cache, &origin)
-    buffer.length = 0
-    put(buffer, origin.scheme.p, origin.scheme.length)
-    put(buffer, b"://", 3)
-    size = write_host(origin.host.p, origin.host.length, form)
-    if size > 0:
-        put(buffer, form, size)
-    end = end_of_host(origin.host.p, origin.host.length) if origin.host.length > 0 else -1
-    if end >= 0 and end + 1 < origin.host.length:
-        https = origin.scheme.length == 5
-        port = origin.host.p + end + 1
-        size = origin.host.length - end - 1
-        if not same(port, size, b"443" if https else b"80", 3 if https else 2):
-            put(buffer, b":", 1)
-            put(buffer, port, size)
-    l.path_at = buffer.length
     if forwarded and x.forward_path is not None:
-        put_bytes(buffer, x.forward_path)
-    else:
-        put(buffer, x.path, x.path_length)
+        path = <const unsigned char*>PyBytes_AS_STRING(x.forward_path)
+        length = PyBytes_GET_SIZE(x.forward_path)
+    buffer.length = 0
+    put_origin(cache, &origin)
+    l.path_at = buffer.length
+    put(buffer, path, length)
     if rules is None:
         if x.has_query:
             put(buffer, b"?", 1)

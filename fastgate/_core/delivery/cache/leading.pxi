@@ -38,10 +38,11 @@ cdef int lead_answered(Cached by, Exchange x, Visit v, bytes piece, bint last) e
         return go_on_apart(by, x, v, piece)
     if storable and size <= by.rules.max_object \
             and (head.content_length < 0 or head.content_length == size or head.status == 204):
-        set_asked(&asked, v.key, v.primary_length, v.primary_hash, v.asked_number)
+        set_asked(&asked, &v.key, v.primary_length, v.primary_hash, v.asked_number)
         if entry_of(by, x, &asked, head, &judged, &entry, size, moments.received):
             if size:
                 entry.body = PyBytes_AS_STRING(piece)
+            entry.is_new = v.forwarded == FWD_URI_MISS
             stored = put_object(by.cache.store, &entry, <uint64_t>moments.received)
             by.counts[ROUTE_STORED] += stored
     elif judged.obstacle != NO_OBSTACLE:

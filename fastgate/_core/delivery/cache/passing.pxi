@@ -121,7 +121,7 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
     cdef Judgement judged
     cdef Entry entry
     cdef Asked asked
-    cdef bytes body, key
+    cdef bytes body
     if piece is not None:
         v.tapped.append(piece)
         v.tapped_size += PyBytes_GET_SIZE(piece)
@@ -136,8 +136,8 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
         return 0
     v.method = PLAIN_GET
     make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
-    key = PyBytes_FromStringAndSize(by.cache.key.data, by.cache.key.length)
-    set_asked(&asked, key, v.primary_length, v.primary_hash, v.tap_number)
+    v.keep_key(&by.cache.key)
+    set_asked(&asked, &v.key, v.primary_length, v.primary_hash, v.tap_number)
     moments_since(v.asked_at, &moments)
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, v.tapped_head, v.tapped_head, &moments, &judged)
     if judged.obstacle == NO_OBSTACLE \

@@ -239,6 +239,6 @@ cdef bint find_stored(Cached by, Fetch f, View* view) except -1:
     """What a fetch validates, as it is stored now. False: it is gone, or another one is in its place."""
     cdef WorkerCache cache = by.cache
     cache.key.length = 0
-    put_bytes(&cache.key, f.key)
+    put(&cache.key, f.key.data, f.key.length)
     return look(cache.store, f.hash, cache.key.data, cache.key.length, <uint64_t>boottime_ms(), view) \
         and view.record.flags & IS_VARY_RECORD == 0

@@ -13,17 +13,17 @@ used while it is validated and when that fails, in two halves. Milliseconds of C
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from fastgate._core.delivery.cache.directives cimport Directives
 from fastgate._core.delivery.cache.freshness cimport Freshness
-from fastgate._core.delivery.cache.heads cimport is_stored
+from fastgate._core.delivery.cache.heads cimport is_stored, lengths_of_doubt
 from fastgate._core.delivery.cache.key_lookup cimport Lookup, make_address
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.spans cimport next_line
 from fastgate._core.delivery.cache.tags cimport MOST_TAGS, TOO_MANY_TAGS, Tag, Tags, put_tag, read_tags
 from fastgate._core.exchange.exchange cimport Exchange
-from fastgate._core.exchange.head cimport DATE, Field, Head
+from fastgate._core.exchange.head cimport CONTENT_LENGTH, DATE, DROPPED, Field, Head
 from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, open_head
 from fastgate._core.memory.buffer cimport Buffer, filled, put, room, write_number
 from fastgate._core.memory.cache.cache_store cimport Entry, View, still
@@ -43,25 +43,30 @@ cdef bint make_head(
     """Writes what is stored of an answer's head into ``cache.text`` and ``cache.index``. False: it is too large.
 
     ``length`` is that of the body; ``date`` the line that says when it came, for an answer that does not (RFC 9110
-    section 6.6.1).
+    section 6.6.1); None: it does.
     """
     cdef Buffer* text = &cache.text
     cdef Buffer* index = &cache.index
     cdef HeadIndex about
-    cdef FieldIndex entry
+    cdef FieldIndex* entry
     cdef Field* field
     cdef char* begin
     cdef char* at
-    cdef char* entries
     cdef int i
     cdef int count = 0
     cdef Py_ssize_t line
+    cdef Py_ssize_t run = 0            # bytes of the answer that are to be copied next
+    cdef Py_ssize_t run_end = 0
+    cdef uint64_t doubtful
+    cdef bint plain
     if answer.length > MOST_HEAD or answer.count > MOST_FIELDS:
         return False
     text.length = index.length = 0
     # At most the head itself, a space a field, and the lines of the gateway's own.
-    begin = at = room(text, answer.length + answer.count + PyBytes_GET_SIZE(date) + 64)
-    entries = room(index, sizeof(HeadIndex) + (answer.count + 1) * <Py_ssize_t>sizeof(FieldIndex)) + sizeof(HeadIndex)
+    begin = at = room(text, answer.length + answer.count + (PyBytes_GET_SIZE(date) if date is not None else 0) + 64)
+    entry = <FieldIndex*>(
+        room(index, sizeof(HeadIndex) + (answer.count + 1) * <Py_ssize_t>sizeof(FieldIndex)) + sizeof(HeadIndex)
+    )
     memcpy(at, b"HTTP/1.1 ", 9)
     at = write_number(at + 9, answer.status)
     at[0] = c" "
@@ -72,30 +77,37 @@ cdef bint make_head(
     at += answer.reason.length
     memcpy(at, b"\r\n", 2)
     at += 2
-    entry.gap = 2
-    entry.flags = 0
     about.seen = answer.seen
+    doubtful = lengths_of_doubt(said, request_id)
     for i in range(answer.count):
         field = &answer.fields[i]
-        if not is_stored(rules, answer, i, answer, said, request_id):
+        if field.flags & DROPPED or field.id == CONTENT_LENGTH:
+            continue
+        if doubtful >> min(field.name_length, <int>63) & 1 \
+                and not is_stored(rules, answer, i, answer, said, request_id):
             continue
         if field.name_length > 255:
             return False
-        entry.name = <uint16_t>(at - begin)
+        line = field.value + field.value_length + 2 - field.name
+        # Most lines are as they are written here, and are copied with those before and behind them.
+        plain = (
+            field.value == field.name + field.name_length + 2 and memcmp(answer.p + field.value - 2, b": ", 2) == 0
+            and memcmp(answer.p + field.name + line - 2, b"\r\n", 2) == 0
+        )
+        if not plain or field.name != run_end:
+            memcpy(at, answer.p + run, run_end - run)
+            at += run_end - run
+            run = run_end = field.name
+        entry.name = <uint16_t>(at - begin + run_end - run)
         entry.name_length = <uint8_t>field.name_length
         entry.value_length = <uint16_t>field.value_length
+        entry.gap = 2
         entry.id = field.id
-        memcpy(entries, &entry, sizeof(FieldIndex))
-        entries += sizeof(FieldIndex)
+        entry.flags = 0
+        entry += 1
         count += 1
-        # Most lines are as they are written here.
-        line = field.value + field.value_length + 2 - field.name
-        if field.value == field.name + field.name_length + 2:
-            memcpy(at, answer.p + field.name, line)
-            at[field.name_length] = c":"
-            at[field.name_length + 1] = c" "
-            memcpy(at + line - 2, b"\r\n", 2)
-            at += line
+        if plain:
+            run_end += line
             continue
         memcpy(at, answer.p + field.name, field.name_length)
         at += field.name_length
@@ -104,13 +116,16 @@ cdef bint make_head(
         at += 2 + field.value_length
         memcpy(at, b"\r\n", 2)
         at += 2
-    if not answer.seen & <uint32_t>1 << DATE:
+    memcpy(at, answer.p + run, run_end - run)
+    at += run_end - run
+    if date is not None:
         entry.name = <uint16_t>(at - begin)
         entry.name_length = 4
         entry.value_length = <uint16_t>(PyBytes_GET_SIZE(date) - 8)
+        entry.gap = 2
         entry.id = DATE
-        memcpy(entries, &entry, sizeof(FieldIndex))
-        entries += sizeof(FieldIndex)
+        entry.flags = 0
+        entry += 1
         count += 1
         about.seen |= <uint32_t>1 << DATE
         memcpy(at, PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date))
@@ -123,7 +138,7 @@ cdef bint make_head(
     about.length = <uint16_t>text.length
     about.major = <uint8_t>answer.major
     about.minor = <uint8_t>answer.minor
-    filled(index, entries)
+    filled(index, <const char*>entry)
     memcpy(index.data, &about, sizeof(HeadIndex))
     return True
 

@@ -11,12 +11,18 @@ apart.
 Cache-Group-Invalidation is read by `read_groups` as well.
 """
 
+from libc.stdint cimport uint64_t
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
-from fastgate._core.delivery.cache.spans cimport blank, next_line
+from fastgate._core.delivery.cache.spans cimport blank, name_bit, names_in, next_line
 from fastgate._core.delivery.cache.structured cimport STRING, Item, next_listed
 from fastgate._core.exchange.head cimport NAMES_PASS, Head
 from fastgate._core.memory.buffer cimport Buffer, free_buffer, put
+
+cdef uint64_t TAG_BITS = 0
+for _name in (b"cache-tag", b"surrogate-key", b"cache-groups"):
+    TAG_BITS |= name_bit(<const unsigned char*>PyBytes_AS_STRING(_name), PyBytes_GET_SIZE(_name))
 
 
 cdef bint add_tag(Tags* tags, const unsigned char* p, Py_ssize_t length, bint group) noexcept nogil:
@@ -80,6 +86,8 @@ cdef int read_groups(Head answer, const char* name, Py_ssize_t length, Tags* tag
 cdef int read_tags(Head answer, Tags* tags) noexcept:
     """All tags of an answer; how many, or TOO_MANY_TAGS."""
     tags.count = 0
+    if not names_in(answer) & TAG_BITS:
+        return 0
     if not add_words(answer, b"cache-tag", 9, True, tags) or not add_words(answer, b"surrogate-key", 13, False, tags):
         return TOO_MANY_TAGS
     return read_groups(answer, b"cache-groups", 12, tags)

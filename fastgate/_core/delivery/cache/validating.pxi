@@ -22,7 +22,7 @@ cdef int freshened(Cached by, Fetch f, Exchange copy) except -1:
     if merged is None:
         return fetch_again(by, f, copy)
     moments_since(f.asked_at, &moments)
-    set_asked(&asked, f.key, f.primary_length, f.primary_hash, f.number)
+    set_asked(&asked, &f.key, f.primary_length, f.primary_hash, f.number)
     judge(by.rules, f.method, f.facts, &f.asked, merged, update, &moments, &judged)
     kept = judged.obstacle == NO_OBSTACLE \
         and entry_of(by, copy, &asked, merged, &judged, &entry, view.record.body_length, moments.received) \
@@ -85,7 +85,6 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     cdef Entry entry
     cdef Asked asked
     cdef View view
-    cdef bytes key
     if sees_more(by, x) or not find_again(by, x, v, &view):
         return 0
     stored = Head.__new__(Head)
@@ -94,8 +93,8 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     if not agrees(stored, x.response, view.record.body_length):
         remove_this(cache.store, &view)
         return 0
-    key = PyBytes_FromStringAndSize(cache.key.data, cache.key.length)
-    set_asked(&asked, key, v.primary_length, v.primary_hash, view.record.purge)
+    v.keep_key(&cache.key)
+    set_asked(&asked, &v.key, v.primary_length, v.primary_hash, view.record.purge)
     merged = merge(by, stored, x.response, view.record.body_length)
     if merged is None:
         return 0

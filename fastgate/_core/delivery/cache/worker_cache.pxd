@@ -18,6 +18,9 @@ cdef class WorkerCache:
     cdef int64_t copied                # bytes of bodies that were copied so that their pins could be given back
     cdef int port                      # the port that `port_text` is
     cdef bytes port_text
+    cdef Buffer origin                 # the last one that an address had, and of what it was made
+    cdef Buffer raw_host
+    cdef bint origin_https
     # scratch, each for one thing, as what is made of one goes into another
     cdef Buffer key
     cdef Buffer query

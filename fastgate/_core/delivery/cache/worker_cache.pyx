@@ -23,6 +23,8 @@ cdef class WorkerCache:
         memset(&self.lines, 0, sizeof(Buffer))
         memset(&self.text, 0, sizeof(Buffer))
         memset(&self.index, 0, sizeof(Buffer))
+        memset(&self.origin, 0, sizeof(Buffer))
+        memset(&self.raw_host, 0, sizeof(Buffer))
 
     def __init__(self, CacheFile file not None, int slot, wakers):
         self.memory = CacheStore(file, slot)
@@ -39,6 +41,8 @@ cdef class WorkerCache:
         free_buffer(&self.lines)
         free_buffer(&self.text)
         free_buffer(&self.index)
+        free_buffer(&self.origin)
+        free_buffer(&self.raw_host)
 
     def woken(self) -> None:
         """The eventfd of the slot was written: tells those that wait."""

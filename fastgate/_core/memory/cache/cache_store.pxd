@@ -28,6 +28,7 @@ cdef struct Entry:
     uint64_t checked
     uint64_t dies                       # CLOCK_BOOTTIME in ms; FOREVER
     uint64_t words[RECORD_WORDS]
+    bint is_new                         # nothing of this key was found a moment ago
 
 
 # An object that was found. What the pointers lead to may be overwritten at any time, unless it is pinned: what has been

@@ -86,7 +86,7 @@ from fastgate._core.memory.cache.layout cimport (
     state_of,
     tag_of,
 )
-from fastgate._core.memory.hashing cimport mix64, quick_hash, siphash_24
+from fastgate._core.memory.hashing cimport mix64, quick_hash, siphash
 from fastgate._core.memory.region cimport CACHE_LAYOUT, Region
 
 cdef extern from "memory/atomics.h" nogil:
@@ -108,6 +108,11 @@ cdef extern from * nogil:
     #define prefetch(place) __builtin_prefetch(place)
     """
     void prefetch(const void* place)
+    int lowest_bit "__builtin_ctz" (unsigned int bits)
+    int count_bits "__builtin_popcount" (unsigned int bits)
+
+cdef extern from "memory/cache/buckets.h" nogil:
+    unsigned int words_with_tag(const uint64_t* bucket, uint64_t tag)
 
 cdef enum:
     FREQUENCY_MOST = 3

@@ -42,7 +42,7 @@ call.
 from collections import namedtuple
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from posix.unistd cimport read, write
 
@@ -161,7 +161,7 @@ cdef class Flights:
         cdef int first = <int>(hash >> 55) * FLIGHT_WAYS
         cdef FlightBucket* bucket = &self.buckets[hash >> 55]
         cdef FlightRow* row
-        cdef uint64_t entry = 1 + (hash & 0xffffffff) % 65535
+        cdef uint64_t entry = 1 + <uint32_t>hash % <uint32_t>65535
         cdef uint64_t pair[2]
         cdef uint64_t word, life, until
         cdef int turn, way, listed, state

@@ -43,9 +43,16 @@ cdef uint64_t* place_for(Store* s, uint64_t hash, uint64_t* word) noexcept nogil
     cdef uint64_t free_word[2]
     cdef uint64_t* worst = NULL
     cdef uint64_t found, rank, least = UINT64_MAX, worst_word = 0
+    cdef unsigned int empty[2]
     cdef int half, number
     cdef int count[2]
     cdef View view
+    for half in range(2):
+        empty[half] = words_with_tag(bucket_of(s, hash, half), 0)
+    if empty[0] | empty[1]:
+        half = count_bits(empty[1]) > count_bits(empty[0])
+        word[0] = 0
+        return &bucket_of(s, hash, half)[lowest_bit(empty[half])]
     for half in range(2):
         bucket = bucket_of(s, hash, half)
         free[half] = NULL
@@ -76,8 +83,11 @@ cdef uint64_t* place_for(Store* s, uint64_t hash, uint64_t* word) noexcept nogil
     return worst
 
 
-cdef bint link(Store* s, View* mine, uint64_t hash) noexcept nogil:
-    """Makes the index lead to a whole record, in place of an older one of its key. False: there is a newer one."""
+cdef bint link(Store* s, View* mine, uint64_t hash, bint is_new) noexcept nogil:
+    """Makes the index lead to a whole record, in place of an older one of its key. False: there is a newer one.
+
+    ``is_new``: there was none a moment ago. If there is one by now, `one_of_each` finds it.
+    """
     cdef uint64_t word = index_word(hash, mine.generation, mine.segment, mine.offset)
     cdef uint64_t expected
     cdef uint64_t* place
@@ -89,7 +99,7 @@ cdef bint link(Store* s, View* mine, uint64_t hash) noexcept nogil:
     mine.entry = NULL
     add_live(s, mine.segment, mine.generation, 1, record_bytes(&mine.record, s.segment_size))
     for tries in range(MOST_SWAPS):
-        replaces = find_same(s, hash, mine.key, mine.record.key_length, word, &other)
+        replaces = not is_new and find_same(s, hash, mine.key, mine.record.key_length, word, &other)
         if replaces:
             if is_newer(&other.record, &mine.record):
                 break

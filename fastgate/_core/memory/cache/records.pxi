@@ -2,7 +2,7 @@
 
 
 cdef uint64_t hash_key(const Store* s, const char* key, size_t length) noexcept nogil:
-    return siphash_24(s.key, key, length)
+    return siphash(s.key, key, length)
 
 
 cdef uint64_t check_of(
@@ -17,12 +17,9 @@ cdef bint open_record(
 ) noexcept nogil:
     """Copies what a record says of itself, and proves that it is one of this life of its segment, and lies inside."""
     cdef unsigned char* base
-    cdef uint32_t room
-    cdef uint64_t front
     if segment >= s.segments or offset > s.segment_size - sizeof(CacheRecord) or offset % UNIT:
         return False
     base = s.data + <size_t>segment * s.segment_size + offset
-    room = s.segment_size - offset
     prefetch(base + 64)
     prefetch(base + 128)
     memcpy(&view.record, base, sizeof(CacheRecord))
@@ -30,9 +27,15 @@ cdef bint open_record(
     compiler_fence()
     if view.record.check != check_of(s, generation, segment, offset, &view.record):
         return False
-    if record_bytes(&view.record, s.segment_size) > room:
+    if record_bytes(&view.record, s.segment_size) > s.segment_size - offset:
         return False
-    front = front_bytes(&view.record, s.segment_size)
+    set_place(s, segment, offset, generation, view)
+    return True
+
+
+cdef inline void set_place(Store* s, uint32_t segment, uint32_t offset, uint64_t generation, View* view) noexcept nogil:
+    """Where the parts of the record are that ``view.record`` is a copy of, which lies inside of its segment."""
+    cdef unsigned char* base = s.data + <size_t>segment * s.segment_size + offset
     view.segment = segment
     view.offset = offset
     view.generation = generation
@@ -42,7 +45,7 @@ cdef bint open_record(
     view.filled = NULL
     view.chain = NULL
     view.parts = 0
-    view.body = <const char*>base + front
+    view.body = <const char*>base + front_bytes(&view.record, s.segment_size)
     view.fields = view.body - view.record.fields_length
     view.head = view.fields - view.record.head_length
     view.key = view.head - view.record.key_length
@@ -55,7 +58,6 @@ cdef bint open_record(
         view.parts = <uint32_t>record_parts(&view.record, s.segment_size)
         if not view.record.kind & KIND_TAIL:
             view.body = NULL
-    return True
 
 
 cdef bint resolve(Store* s, uint64_t word, View* view) noexcept nogil:
@@ -84,33 +86,47 @@ cdef inline uint64_t* bucket_of(Store* s, uint64_t hash, int half) noexcept nogi
     return &s.index[BUCKET * (second_bucket(hash, s.buckets) if half else first_bucket(hash, s.buckets))]
 
 
-cdef bint find_same(
+cdef inline bint find_same(
     Store* s, uint64_t hash, const char* key, size_t length, uint64_t except_word, View* view
 ) noexcept nogil:
     """An object of this key, of use or not; not the one that this word leads to."""
+    cdef uint64_t* first = bucket_of(s, hash, 0)
+    cdef uint64_t* second = bucket_of(s, hash, 1)
+    cdef unsigned int alike
+    prefetch(second)
+    alike = words_with_tag(first, tag_of(hash)) | words_with_tag(second, tag_of(hash)) << BUCKET
+    return alike != 0 and find_among(s, first, second, alike, hash, key, length, except_word, view)
+
+
+cdef bint find_among(
+    Store* s, uint64_t* first, uint64_t* second, unsigned int alike, uint64_t hash, const char* key, size_t length,
+    uint64_t except_word, View* view
+) noexcept nogil:
+    """The same, where these words of the two buckets have the tag."""
     cdef uint64_t tag = tag_of(hash), word
-    cdef uint64_t* bucket
-    cdef int half, number, tries
+    cdef uint64_t* place
+    cdef int number, tries
     cdef bint moved
     for tries in range(MOST_SWAPS):
         moved = False
-        prefetch(bucket_of(s, hash, 1))
-        for half in range(2):
-            bucket = bucket_of(s, hash, half)
-            for number in range(BUCKET):
-                word = atomic_load_acquire(&bucket[number])
-                if word >> 48 != tag or word == except_word:
-                    continue
-                if resolve(s, word, view) and has_key(view, key, length):
-                    view.entry = &bucket[number]
-                    view.word = word
-                    view.hash = hash
-                    return True
-                # Perhaps it was moved meanwhile, and is where the word leads now.
-                if atomic_load_acquire(&bucket[number]) != word:
-                    moved = True
+        while alike:
+            number = lowest_bit(alike)
+            alike &= alike - 1
+            place = &first[number] if number < BUCKET else &second[number - BUCKET]
+            word = atomic_load_acquire(place)
+            if word >> 48 != tag or word == except_word:
+                continue
+            if resolve(s, word, view) and has_key(view, key, length):
+                view.entry = place
+                view.word = word
+                view.hash = hash
+                return True
+            # Perhaps it was moved meanwhile, and is where the word leads now.
+            if atomic_load_acquire(place) != word:
+                moved = True
         if not moved:
             return False
+        alike = words_with_tag(first, tag) | words_with_tag(second, tag) << BUCKET
     return False
 
 

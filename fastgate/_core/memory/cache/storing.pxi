@@ -5,13 +5,13 @@ cdef bint lay_out(
     Store* s, const Entry* e, int kind, int class_, uint64_t number, uint64_t now, View* view
 ) noexcept nogil:
     """Makes room for a record and writes all of it but its body. It is whole when it is committed. 0 = a new number."""
-    cdef CacheRecord record
+    cdef CacheRecord* record = &view.record
     cdef uint64_t front, size, generation
     cdef uint32_t segment, offset
     cdef unsigned char* target
     cdef unsigned char* at
     cdef int word
-    memset(&record, 0, sizeof(record))
+    memset(record, 0, sizeof(CacheRecord))
     record.key_length = <uint16_t>e.key_length
     record.fields_length = <uint16_t>e.fields_length
     record.head_length = e.head_length
@@ -23,8 +23,8 @@ cdef bint lay_out(
     for word in range(RECORD_WORDS):
         record.words[word] = e.words[word]
     record.checked = e.checked
-    front = front_bytes(&record, s.segment_size)
-    size = record_bytes(&record, s.segment_size)
+    front = front_bytes(record, s.segment_size)
+    size = record_bytes(record, s.segment_size)
     target = allocate(s, class_, size, False, &segment, &offset, &generation)
     if target == NULL:
         # All are taken: once more, after some work.
@@ -33,24 +33,21 @@ cdef bint lay_out(
         if target == NULL:
             return False
     record.number = number if number else atomic_add_relaxed(&s.header.number, 1) + 1
-    record.check = check_of(s, generation, segment, offset, &record)
-    at = target + sizeof(record)
+    record.check = check_of(s, generation, segment, offset, record)
+    at = target + sizeof(CacheRecord)
     if kind & KIND_FILLED:
         memset(at, 0, 8)
         at += 8
     if kind & KIND_CHAIN:
-        memset(at, 0, 8 * record_parts(&record, s.segment_size))
+        memset(at, 0, 8 * record_parts(record, s.segment_size))
     at = target + front - e.fields_length
     memcpy(at, e.fields, e.fields_length)
     at -= e.head_length
     memcpy(at, e.head, e.head_length)
     at -= e.key_length
     memcpy(at, e.key, e.key_length)
-    memcpy(target, &record, sizeof(record))
-    if not open_record(s, segment, offset, generation, view):
-        # Somebody else wrote there.
-        s.counts.damaged += 1
-        return False
+    memcpy(target, record, sizeof(CacheRecord))
+    set_place(s, segment, offset, generation, view)
     view.hash = e.hash
     return True
 
@@ -163,7 +160,7 @@ cdef bint put(Store* s, const Entry* e, uint64_t now) noexcept nogil:
     committed(s, class_, record_bytes(&view.record, s.segment_size), view.record.number, view.record.dies)
     s.counts.stores += 1
     s.counts.stored_bytes += e.body_length
-    link(s, &view, e.hash)
+    link(s, &view, e.hash, e.is_new)
     return True
 
 
@@ -266,7 +263,7 @@ cdef bint publish(Store* s, Filling* filling) noexcept nogil:
         abandon(s, filling)
         return False
     filling.active = False
-    stored = link(s, view, filling.hash)
+    stored = link(s, view, filling.hash, False)
     if stored:
         # Whoever frees the segment has gone through it before or after: if he may have done so before, it is unlinked.
         atomic_fence_full()

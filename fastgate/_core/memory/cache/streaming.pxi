@@ -145,4 +145,4 @@ cdef bint store_stream(Store* s, Filling* filling, const Entry* e, uint64_t now,
         s.counts.lost += 1
         return False
     committed(s, class_, record_bytes(&view.record, s.segment_size), view.record.number, view.record.dies)
-    return link(s, view, e.hash)
+    return link(s, view, e.hash, False)
