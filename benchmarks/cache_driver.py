@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.cache_driver REQUESTS KIND FIELDS`` is as `benchmarks.driver`, on a route that caches (``hit``,
 ``miss``), that proxies (``uncached``: the requests and answers of ``miss``), or that answers itself (``fixed``: the
-fields and the body of ``hit``). ``FIELDS`` is the number of fields that the upstream's answer has.
+fields and the body of ``hit``); ``traced_hit`` and ``traced_fixed`` are the same where each request has a trace id of
+its own. ``FIELDS`` is the number of fields that the upstream's answer has.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from fastgate.gateway import Gateway
 
 BODIES = {"hit": DOCUMENT, "fixed": DOCUMENT, "miss": 1024, "uncached": 1024}
 """Bytes of the answer's body, by kind."""
+TRACED_KINDS = ("traced_hit", "traced_fixed")
+"""As the kinds without the first word, where no request has the fields of the one before."""
 MOST = 2000
 """Requests of a run. All are made in every run, however many are used: what that takes is then in no difference."""
 OWN = ("date", "content-length")
@@ -84,8 +87,16 @@ def expected(count: int) -> list[str]:
 async def drive(loop: Loop, requests: int, kind: str, count: int) -> None:
     """One exchange that connects, where there is an upstream, then ``requests`` of the kind."""
     loop.connected = loop.create_future()
+    traced = kind in TRACED_KINDS
+    kind = kind.removeprefix("traced_")
     several = kind in ("miss", "uncached")
-    heads = [cached_head(f"/api/users/{number:06}" if several else "/api/users/4711") for number in range(MOST + 1)]
+    heads = [
+        cached_head(
+            f"/api/users/{number:06}" if several else "/api/users/4711",
+            **({"Traceparent": f"00-{number:032x}-{'1' * 16}-01"} if traced else {}),
+        )
+        for number in range(MOST + 1)
+    ]
     response = answer(kind, count)
     async with Gateway(configuration(kind, count)) as gateway:
         client: Any = gateway._connection(gateway._listeners[0], None, None)
@@ -104,9 +115,8 @@ async def drive(loop: Loop, requests: int, kind: str, count: int) -> None:
                 feed(heads[number])
                 give(response)
         else:
-            head = heads[0]
-            for _ in range(requests):
-                feed(head)
+            for number in range(requests):
+                feed(heads[number])
         last = written[-1]
         if not last.startswith(b"HTTP/1.1 200 ") or not last.endswith(body_of(BODIES[kind])):
             raise SystemExit(f"the last answer is not right: {last!r}")

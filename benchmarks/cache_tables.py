@@ -17,17 +17,24 @@ def size_name(size: int) -> str:
     return f"{size >> 10} KB" if size >= 1 << 10 else f"{size} B"
 
 
+def case_name(case: Result) -> str:
+    """The size of the answers; and what is not as in the others."""
+    return size_name(case["size"]) + (", a new trace id each" if case.get("traced") else "")
+
+
 def cache(result: Result) -> str:
     """Each size, this gateway beside each peer, and the instructions."""
     versions = result["machine"]["versions"]
     labels = [row["label"] for row in result["cases"][0]["rows"]]
-    rows = {(case["size"], row["label"]): row for case in result["cases"] for row in case["rows"]}
-    sizes = [case["size"] for case in result["cases"]]
+    sizes = [case_name(case) for case in result["cases"]]
+    rows = {
+        (size, row["label"]): row for size, case in zip(sizes, result["cases"], strict=True) for row in case["rows"]
+    }
     shown = {label: next(row for (_, name), row in rows.items() if name == label) for label in labels}
 
     def cells(figure: str) -> str:
         return grid(
-            ["contender", *map(size_name, sizes)],
+            ["contender", *sizes],
             (
                 [
                     named(shown[label], versions),
@@ -38,7 +45,7 @@ def cache(result: Result) -> str:
         )
 
     compared = grid(
-        ["fastgate ÷", *(f"{size_name(size)} (min–max), most" for size in sizes)],
+        ["fastgate ÷", *(f"{size} (min–max), most" for size in sizes)],
         ([name, *(_compared(case, name) for case in result["cases"])] for name in _peers(result)),
     )
     answers = sum(row["requests"] for row in rows.values())
@@ -100,6 +107,8 @@ def _kind_name(name: str) -> str:
     return {
         "fixed": f"a fixed answer, {fields} fields beside those of the gateway",
         "hit": f"a hit, {fields} stored fields",
+        "traced_fixed": "the fixed answer, to requests of which each has a trace id of its own",
+        "traced_hit": "the hit, the same",
         "uncached": "1 KB from the upstream, a route without `cache`",
         "miss": "the same, stored",
         "other_route": "the plain path, beside a second route",
@@ -110,7 +119,7 @@ def _kind_name(name: str) -> str:
 def cache_line(result: Result) -> str:
     """For the project's README."""
     parts = [
-        f"{size_name(case['size'])} "
+        f"{case_name(case)} "
         + ", ".join(f"{ratio(each['ratio'])} × {each['peer']}" for each in case["compared"])
         for case in result["cases"]
     ]

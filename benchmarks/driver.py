@@ -19,7 +19,7 @@ from typing import Any
 import uvloop
 
 from benchmarks import policy_features
-from benchmarks.load import DOCUMENT, WORK, request_head
+from benchmarks.load import DOCUMENT, TRACED, WORK, request_head
 from benchmarks.machine import ROOT
 from fastgate.config import GatewayConfig
 from fastgate.gateway import Gateway, Policy, Request
@@ -80,6 +80,8 @@ ROUTE_FEATURES: dict[str, dict[str, Any]] = {
     "retry": {"retry": {"attempts": 3, "on": ["connect", "reset", "timeout", "5xx"]}},
 }
 LOG = str(WORK / "driver.log")
+TRACED_MOST = 2000
+"""Requests of a run with ``traced``; all are made in every run, so that what that takes is in no difference."""
 MEGABYTE = b"x" * 1_048_576
 READ = 65_536
 """Bytes of one read of the fake transports, as an event loop would deliver them."""
@@ -136,6 +138,9 @@ def messages(features: Sequence[str]) -> tuple[bytes, bytes]:
     for feature in features:
         fields.update(policy_features.FIELDS.get(feature, {}))
     shape = next((SHAPES[feature] for feature in features if feature in SHAPES), None)
+    if "traced" in features:
+        # No request has the fields of the one before.
+        fields.update(TRACED)
     if shape is None:
         return request_head(**fields), RESPONSE
     method, sent, answer_field, answered = shape
@@ -172,7 +177,12 @@ async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
         for piece in answered:
             upstream.data_received(piece)
         feed, answer = client.data_received, upstream.data_received
-        if len(requested) == len(answered) == 1:
+        if "traced" in features:
+            heads = [request.replace(b"0" * 32, b"%032x" % number) for number in range(TRACED_MOST)]
+            for number in range(requests):
+                feed(heads[number])
+                answer(response)
+        elif len(requested) == len(answered) == 1:
             for _ in range(requests):
                 feed(request)
                 answer(response)
@@ -194,7 +204,7 @@ async def drive(loop: Loop, requests: int, features: Sequence[str]) -> None:
 def main(requests: int, features: Sequence[str]) -> None:
     """Drive ``requests`` requests through a route with these features."""
     ours = {*policy_features.FIELDS, *policy_features.ROUTE, *policy_features.OTHER_ROUTE}
-    ours |= {*ROUTE_FEATURES, *UPSTREAM_FEATURES, *GATEWAY_FEATURES, *SHAPES}
+    ours |= {*ROUTE_FEATURES, *UPSTREAM_FEATURES, *GATEWAY_FEATURES, *SHAPES, "traced"}
     unknown = set(features) - ours
     if unknown:
         raise SystemExit(f"no such feature: {', '.join(sorted(unknown))}")

@@ -58,9 +58,13 @@ def request_head(method: str = "GET", target: str = "/api/users/4711", **extra: 
     return "\r\n".join(lines).encode("latin-1")
 
 
-def cached_head(target: str) -> bytes:
+TRACED = {"Traceparent": f"00-{'0' * 32}-{'1' * 16}-01"}
+"""A field that is another one in each request, where the load counts them."""
+
+
+def cached_head(target: str, **extra: str) -> bytes:
     """A complete head of a request that a cache may answer."""
-    fields = (f"{name}: {value}" for name, value in BROWSED_FIELDS.items())
+    fields = (f"{name}: {value}" for name, value in (BROWSED_FIELDS | extra).items())
     return "\r\n".join([f"GET {target} HTTP/1.1", *fields, "", ""]).encode("latin-1")
 
 
@@ -193,11 +197,13 @@ def run_load(
     length: int = DOCUMENT,
     fresh: bool = False,
     rate: float = 0.0,
+    count: bool = False,
 ) -> Load:
     """Run ``native/load.c`` on ``core``: see its opening comment for the meaning of the options."""
     command = [str(native("load")), "--port", str(port), "--head", "/dev/stdin"]
     command += ["--connections", str(connections), "--duration", str(duration), "--body", str(body)]
     command += ["--length", str(length), *(["--fresh"] if fresh else []), *(["--rate", str(rate)] if rate else [])]
+    command += ["--count"] if count else []
     done = subprocess.run(pinned(core, command), input=head, capture_output=True, timeout=duration + 30, check=True)
     return parse_load(done.stdout.decode())
 

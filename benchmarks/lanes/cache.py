@@ -24,7 +24,7 @@ from benchmarks.arithmetic import ratios
 from benchmarks.callgrind import Place, Profile, part_of, source_of
 from benchmarks.callgrind import run as run_callgrind
 from benchmarks.contest import AGAIN, BASE, Contender, Contest, Options, Row, say, table
-from benchmarks.load import DOCUMENT, LARGE, WORK, Load, ask, cached_head, run_load
+from benchmarks.load import DOCUMENT, LARGE, TRACED, WORK, Load, ask, cached_head, run_load
 from benchmarks.machine import ROOT, Unavailable
 from benchmarks.proxies import Proxy
 
@@ -39,7 +39,10 @@ SHARED_MEMORY = Path("/dev/shm")
 SHORT, LONG = 200, 1200
 OBJECTS = "_PyObject_Malloc"
 OWN = {source.stem for source in (ROOT / "fastgate" / "_core").rglob("*.pyx")}
-KINDS = (("fixed", 8), ("hit", 8), ("fixed", 80), ("hit", 80), ("uncached", 8), ("miss", 8))
+KINDS = (
+    ("fixed", 8), ("hit", 8), ("traced_fixed", 8), ("traced_hit", 8), ("fixed", 80), ("hit", 80), ("uncached", 8),
+    ("miss", 8),
+)  # fmt: skip
 ELSEWHERE = (("other_route",), ("cached_elsewhere",))
 """Features of `benchmarks.driver`: another route without `cache`, and the same with it."""
 MISS_MOST = 6000
@@ -55,7 +58,7 @@ def run(options: Options) -> dict[str, object]:
         contest = stack.enter_context(
             Contest(options, contenders=chosen, head=cached_head(target(DOCUMENT)), cached=True)
         )
-        cases = [_case(contest, size) for size in SIZES]
+        cases = [*(_case(contest, size) for size in SIZES), _case(contest, DOCUMENT, traced=True)]
         skipped = contest.skipped
     return {
         "settings": {"connections": options.connections, "request_fields": 10, "short": SHORT, "long": LONG},
@@ -90,9 +93,10 @@ def target(size: int) -> str:
     return f"/cached/{size}"
 
 
-def _case(contest: Contest, size: int) -> dict[str, object]:
+def _case(contest: Contest, size: int, *, traced: bool = False) -> dict[str, object]:
+    """``traced``: each request has a trace id of its own, as clients send them that are traced."""
     core, connections = contest.load_core, contest.options.connections
-    head = cached_head(target(size))
+    head = cached_head(target(size), **(TRACED if traced else {}))
     for proxy in [*contest.proxies]:
         try:
             _must_hit(contest, proxy, head)
@@ -102,10 +106,11 @@ def _case(contest: Contest, size: int) -> dict[str, object]:
             contest.proxies.remove(proxy)
 
     def closed(proxy: Proxy, duration: float = contest.options.duration) -> Load:
-        return run_load(core, proxy.port, head, duration=duration, connections=connections, length=size)
+        return run_load(core, proxy.port, head, duration=duration, connections=connections, length=size, count=traced)
 
-    rows = contest.interleave(f"hits of {size:,} bytes", closed, lambda proxy: closed(proxy, 0.2))
-    return {"size": size, "rows": table(rows, connections), "compared": compared(rows, size)}
+    told = f"hits of {size:,} bytes" + (", a new trace id each" if traced else "")
+    rows = contest.interleave(told, closed, lambda proxy: closed(proxy, 0.2))
+    return {"size": size, "traced": traced, "rows": table(rows, connections), "compared": compared(rows, size)}
 
 
 def _must_hit(contest: Contest, proxy: Proxy, head: bytes) -> None:

@@ -19,6 +19,7 @@ from benchmarks.logged import driver
 TITLE = "What each kind of request costs"
 SETS: tuple[tuple[str, ...], ...] = (
     (),
+    ("traced",),
     ("jwt",),
     ("key",),
     ("cors", "security_headers"),

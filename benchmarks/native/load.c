@@ -1,6 +1,7 @@
 /* The load that wrk cannot make: a connection for each request, large bodies, and a fixed rate.
  *
  *     load --port N --head FILE [--connections N] [--duration SECONDS] [--body BYTES] [--length BYTES] [--fresh] [--rate N]
+ *          [--count]
  *
  * FILE holds one complete request head; --body bytes follow it. Every response must have status 200 and a body of
  * exactly --length bytes by its Content-Length; anything else is counted under `errors` and its connection replaced.
@@ -15,6 +16,9 @@
  * With --fresh every request has its own connection; its latency starts before connect(), and the server must close it
  * after the response (the head says Connection: close). Connections come from 127.0.0.1 to 127.0.0.32, so that ports in
  * TIME_WAIT do not run out.
+ *
+ * With --count the sixteen zeros that stand somewhere in the head are a number in hexadecimal digits, another one in each
+ * request: no request has the bytes of one before.
  *
  * One line of JSON on stdout: counts, seconds, bytes, latency percentiles in microseconds (of every sample, sorted; no
  * buckets), and the processor time of this process.
@@ -60,12 +64,12 @@ struct connection {
 };
 
 static struct {
-    int port, connections, fresh;
+    int port, connections, fresh, count;
     double duration, rate;
     uint64_t body, length;
 } want = {.connections = 32, .duration = 1, .length = 110};
 
-static char request_head[HEAD_LIMIT], scratch[READ_SIZE], *request;
+static char request_head[HEAD_LIMIT], scratch[READ_SIZE], *request, *counter;
 static size_t request_size;
 static int poller;
 static struct connection *connections, *idle;
@@ -148,9 +152,20 @@ static void hang_up(struct connection *connection)
     connection->state = CLOSED;
 }
 
+/* The number of the next request, where it is sent; a head goes out in one piece, so no other one has it. */
+static void count_request(void)
+{
+    static uint64_t number;
+    uint64_t rest = ++number;
+    for (int place = 15; place >= 0; place--, rest >>= 4)
+        counter[place] = "0123456789abcdef"[rest & 15];
+}
+
 /* Push the request out. 0 = go on, -1 = the connection is gone. */
 static int send_request(struct connection *connection)
 {
+    if (counter != NULL && connection->sent == 0)
+        count_request();
     while (connection->sent < request_size) {
         ssize_t sent = send(connection->fd, request + connection->sent, request_size - connection->sent, MSG_NOSIGNAL);
         if (sent < 0) {
@@ -407,6 +422,8 @@ static void read_request(const char *path)
         fail("load");
     memcpy(request, request_head, size);
     memset(request + size, 'u', want.body);
+    if (want.count && (counter = memmem(request, size, "0000000000000000", 16)) == NULL)
+        fail("load: --count needs sixteen zeros in the head");
 }
 
 static void report(double seconds)
@@ -439,6 +456,7 @@ int main(int argc, char **argv)
         {"connections", required_argument, NULL, 'c'}, {"duration", required_argument, NULL, 'd'},
         {"body", required_argument, NULL, 'b'},     {"length", required_argument, NULL, 'l'},
         {"fresh", no_argument, NULL, 'f'},          {"rate", required_argument, NULL, 'r'},
+        {"count", no_argument, NULL, 'n'},
         {NULL, 0, NULL, 0}};
     const char *head = NULL;
     int option;
@@ -452,6 +470,7 @@ int main(int argc, char **argv)
         case 'l': want.length = strtoull(optarg, NULL, 10); break;
         case 'f': want.fresh = 1; break;
         case 'r': want.rate = atof(optarg); break;
+        case 'n': want.count = 1; break;
         default: return 2;
         }
     }

@@ -65,7 +65,7 @@ def test_the_table_of_hits():
         "cases": [
             {"size": size, "rows": rows, "compared": [{"peer": BASE, "label": OFF, "ratio": ONE, "most": most}]}
             for size, most in ((DOCUMENT, 0.65), (LARGE, None))
-        ],
+        ] + [{"size": DOCUMENT, "traced": True, "rows": rows, "compared": []}],
         "instructions": {
             "rows": [{"name": "hit 8", "instructions": 1111.1, "own": 900.0, "objects": 24.94}],
             "claims": [{"claim": "a miss", "value": 6543.21, "most": 6000}],
@@ -75,15 +75,15 @@ def test_the_table_of_hits():
         "skipped": {},
     }
     text = render.markdown(json.loads(json.dumps(result)))
-    assert "| contender | 110 B | 1 MB |" in text
-    assert "| nginx, tcp_nopush off 1.22.1 | 10.0 (10.0–10.0) | 10.0 (10.0–10.0) |" in text
-    assert "| nginx | 1.00 (0.50–2.00), 0.65 | 1.00 (0.50–2.00) |" in text
+    assert "| contender | 110 B | 1 MB | 110 B, a new trace id each |" in text
+    assert "| nginx, tcp_nopush off 1.22.1 | 10.0 (10.0–10.0) | 10.0 (10.0–10.0) | 10.0 (10.0–10.0) |" in text
+    assert "| nginx | 1.00 (0.50–2.00), 0.65 | 1.00 (0.50–2.00) | – |" in text
     assert "| a hit, 8 stored fields | 1,111 | 900 | 24.9 |" in text
     assert "| cache | 2,345 |" in text
     assert "| cache | 49.0 |" not in text
     assert "| a miss | +6,543.2 | 6,000 |" in text
     assert text.count("| `cached: a/b` | cache | 1,234 |") == 2
-    assert "12,000 answers, 0 wrong" in text
+    assert "18,000 answers, 0 wrong" in text
     assert render.wrong_answers(result) == 0
     assert "110 B 1.00 (0.50–2.00) × nginx; 1 MB" in render.summary({"cache": result})
 

@@ -44,6 +44,7 @@ cdef class Engine:
     cdef public bint draining          # every answer says Connection: close
     cdef readonly object log           # log(level, message, **fields)
     cdef object sink
+    cdef readonly object repeats       # what a wire knows of requests that come again, for this runtime
     cdef object request_parser
     cdef bint request_first            # nothing was shown to it yet
     cdef bint response_first

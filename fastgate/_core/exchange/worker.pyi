@@ -68,6 +68,9 @@ class Engine:
     def close_idle_upstreams(self, most: int = 64) -> int:
         """Closes some connections to upstreams that have rested longest, because files are needed; says how many."""
     @property
+    def repeats(self) -> object:
+        """What the wire knows of requests that come again, for this configuration; None: nothing yet."""
+    @property
     def pools(self) -> WeakSet[Pool]:
         """The pools of connections to upstreams, as long as something else needs them."""
     def abort_connections(self) -> None:

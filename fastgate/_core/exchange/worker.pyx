@@ -159,6 +159,7 @@ cdef class Engine:
     def use(self, Runtime runtime):
         """New exchanges use this runtime; those under way keep theirs."""
         self.runtime = runtime
+        self.repeats = None
         self.spare = None
         self.spares = 0
         self.identify_anew()

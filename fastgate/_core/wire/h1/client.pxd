@@ -3,6 +3,7 @@ from libc.stdint cimport uint64_t
 from fastgate._core.exchange.worker cimport Engine
 from fastgate._core.exchange.exchange cimport ClientSide, Exchange
 from fastgate._core.wire.h1.framing cimport Framing
+from fastgate._core.wire.h1.repeats cimport Expected
 
 
 cdef enum Mode:
@@ -33,6 +34,7 @@ cdef class ClientConnection(ClientSide):
     cdef unsigned char blank_line      # one empty line before the request has been skipped
     cdef unsigned char half_closed     # the client has shut its sending side and is served on
     cdef unsigned char more_waits      # behind the request that is being opened lie bytes of the next
+    cdef Expected expected             # the fields that its requests may have again
     cdef int dropped                   # bytes of a body that were read and dropped
     cdef uint64_t lingers_until        # milliseconds: when an answered client is no longer read
 

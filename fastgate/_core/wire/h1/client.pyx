@@ -49,6 +49,7 @@ from fastgate._core.wire.h1.framing cimport put_last_chunk, take
 from fastgate._core.exchange.head cimport Head, is_host
 from fastgate._core.routing.networks cimport normal_address
 from fastgate._core.exchange.sockets cimport is_closing, is_reset, send_now
+from fastgate._core.wire.h1.repeats cimport again, remember
 from fastgate._core.wire.room cimport YOUNG, admitted, leave_share, share_of
 
 cdef enum:
@@ -59,6 +60,7 @@ cdef enum:
     LINGER_QUIET = 5000        # … and may send nothing meanwhile
     INLINE_BODY = 16384        # up to so many body bytes are copied behind the head; more are written on their own
 
+include "client_heads.pxi"
 include "client_memory.pxi"
 
 
@@ -77,6 +79,7 @@ cdef class ClientConnection(ClientSide):
         self.fresh = True
         self.stale = True
         self.share = None
+        self.expected.place = -1
         if peer is not None:
             self.peer = Peer.__new__(Peer)
             self.peer.address = normal_address(peer[0].encode("ascii"))
@@ -242,11 +245,12 @@ cdef class ClientConnection(ClientSide):
         cdef Engine engine = self.engine
         cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(data)
         cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
-        cdef Py_ssize_t size, begin
+        cdef Py_ssize_t size
         cdef Head head
         cdef bytes piece = None
         cdef int progress = MORE
         cdef int cause
+        cdef bint repeated
         if x is None:
             if p[offset[0]] == b"\r" and not self.blank_line:
                 # One empty line before a request is forgiven (RFC 9112 section 2.2).
@@ -269,16 +273,15 @@ cdef class ClientConnection(ClientSide):
             self.exchange = x
             self.begin_head()
         head = x.request
-        size = head.scan(p + offset[0], length - offset[0], True, x.runtime.max_header_bytes)
+        size = again(engine, &self.expected, head, p + offset[0], length - offset[0], x.runtime.max_header_bytes)
+        repeated = size > 0
+        if not repeated:
+            size = head.scan(p + offset[0], length - offset[0], True, x.runtime.max_header_bytes)
         if size == 0:
             self.stash(data, offset[0])
             return False
         if size < 0:
-            # What was read of the request line can still be logged.
-            head.data = data if head.target.length else None
-            x.is_head = length - offset[0] > 5 and memcmp(p + offset[0], b"HEAD ", 5) == 0
-            identify_client(x)
-            x.refuse(other_protocol(p + offset[0], length - offset[0], <int>-size))
+            refuse_start(x, data, offset[0], <int>-size)
             return False
         if length - size > 4096:
             # A head must not keep a whole read with body alive.
@@ -288,23 +291,12 @@ cdef class ClientConnection(ClientSide):
             head.data = data
         self.due = 0
         self.blank_line = False
-        cause = head.index(True, x.runtime.field_names)
-        if cause == OK:
-            begin = head.p - <const unsigned char*>PyBytes_AS_STRING(head.data)
-            if not engine.accept_request(head, head.data, begin):
-                # Where one of our own rules is broken too, that is the one to name.
-                cause = split_target(x)
-                if cause != BAD_TARGET and cause != BAD_HOST and cause != NO_HOST:
-                    cause = BAD_REQUEST
-        if cause != OK:
-            if head.host >= 0 and is_host(head.p + head.fields[head.host].value, head.fields[head.host].value_length):
-                # For the log.
-                x.host = head.p + head.fields[head.host].value
-                x.host_length = head.fields[head.host].value_length
-            x.is_head = memcmp(head.p, b"HEAD ", 5) == 0
-            identify_client(x)
-            x.refuse(cause)
-            return False
+        if not repeated:
+            cause = index_head(engine, x)
+            if cause != OK:
+                refuse_head(x, cause)
+                return False
+            remember(engine, &self.expected, head, x.runtime)
         offset[0] += size
         self.closing = head.close
         self.more_waits = offset[0] < length

@@ -1,0 +1,8 @@
+class Repeats:
+    """The heads that a worker knows, in one configuration.
+
+    Attributes:
+        matched: How many requests had the bytes of one of them around their targets, and were not read again.
+    """
+
+    matched: int
