@@ -29,7 +29,7 @@ cdef int choose(Store* s, uint64_t now) noexcept nogil:
         elif order < oldest[kind] and not is_pinned(s, segment):
             oldest[kind] = order
             found[kind] = segment
-    kind = probation * 10 <= s.segments
+    kind = probation * PROBATION <= s.segments
     return found[kind] if found[kind] >= 0 else found[1 - kind]
 
 
