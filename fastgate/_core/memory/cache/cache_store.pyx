@@ -117,8 +117,8 @@ cdef extern from "memory/cache/buckets.h" nogil:
 cdef enum:
     PROBATION = 24                  # the share of it: a tenth loses 0.2 to 0.6 points of hits on each trace
     FREQUENCY_MOST = 3
-    MOST_STEPS = 400                # records that one call examines at most: about 0.2 ms
-    MOST_EXAMINED = 196608          # bytes of them
+    MOST_STEPS = 256                # records that one call examines at most: about 0.1 ms
+    MOST_EXAMINED = 131072          # bytes of them
     SEGMENTS_FOR_TWO = 48           # a slot
     MOST_RECORD = 524288            # bytes
     MOST_SWAPS = 64                 # tries of one swap; in sound memory two or three are many
