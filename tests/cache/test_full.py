@@ -40,9 +40,17 @@ async def test_a_chunked_body_that_outgrows_at_full_speed_reaches_all_who_read_i
 @pytest.mark.parametrize(("size", "chunked"), [("8MB", False), ("8MB", True), ("20MB", True)])
 async def test_a_store_that_is_full_costs_no_client_anything(size: str, chunked: bool) -> None:
     """Many answers at once, each larger than a part of a small store."""
+    asked = 0
+    all_asked = asyncio.Event()
 
     async def slow(exchange: UpstreamExchange) -> None:
+        nonlocal asked
         await exchange.read_body()
+        asked += 1
+        if asked == 40:
+            all_asked.set()
+        # All fetches are under way before one has its answer.
+        await all_asked.wait()
         length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 900000"
         await exchange.send(b"HTTP/1.1 200 OK\r\n%b\r\nCache-Control: max-age=60\r\n\r\n" % length)
         for _ in range(9):

@@ -193,12 +193,14 @@ def test_clear_holds_for_all_and_for_what_is_being_stored() -> None:
     assert store.stats()["objects"] <= 2
 
 
-def test_of_two_stores_of_one_key_the_higher_purge_number_stays_then_the_newer() -> None:
+@pytest.mark.parametrize("is_new", [False, True])
+def test_of_two_stores_of_one_key_the_higher_purge_number_stays_then_the_newer(is_new: bool) -> None:
+    """``is_new``: whoever stores believes that there is none yet; another one was stored a moment before."""
     store = new()
     assert put(store, b"key", b"asked for after purge 7", purge=7)
-    assert put(store, b"key", b"asked for before it", purge=6)
+    assert put(store, b"key", b"asked for before it", purge=6, is_new=is_new)
     assert body_of(store, b"key") == b"asked for after purge 7"
-    assert put(store, b"key", b"newer", purge=7)
+    assert put(store, b"key", b"newer", purge=7, is_new=is_new)
     assert body_of(store, b"key") == b"newer"
     assert audit(store)[:3] == (1, 0, 0)
     assert store.stats()["objects"] == 1

@@ -211,6 +211,10 @@ def test_a_client_whose_fields_are_always_others_is_let_be() -> None:
         for _ in range(4):
             answered(play, client, get(b"/", b"Trace: 00"), "whole")
         assert matched(play) == 0
+        # Not for good.
+        for _ in range(300):
+            answered(play, client, get(b"/", b"Trace: 00"), "whole")
+        assert matched(play) > 50
 
 
 def test_of_two_kinds_of_requests_the_one_that_is_known_stays_known() -> None:
@@ -262,6 +266,21 @@ def test_many_kinds_of_requests_take_each_other_s_places_and_nothing_else() -> N
                 assert got.startswith(b"GET /%d HTTP" % turn)
                 assert b"\r\nWho: %03d\r\n" % number in got
         assert 0 < matched(play) < 1200
+
+
+def test_who_lost_its_place_to_others_has_one_again() -> None:
+    with scene() as play:
+        client = play.client()
+        for turn in range(12):
+            for _ in range(5):
+                answered(play, client, get(b"/", b"Mine: 1"), "whole")
+            other = play.client()
+            for number in range(600):
+                answered(play, other, get(b"/", b"Other: %02d%03d" % (turn, number // 2)), "whole")
+        before = matched(play)
+        for _ in range(5):
+            answered(play, client, get(b"/", b"Mine: 1"), "whole")
+        assert matched(play) - before >= 3
 
 
 def test_what_a_policy_takes_away_from_one_is_there_in_the_next() -> None:

@@ -361,6 +361,8 @@ cdef void use_once(Load* load, uint32_t keys, View* held, uint64_t* numbers, int
         what = 80
     if what == 80:
         make_body(load, &e, number)
+        # Whoever believes that there is none may be wrong.
+        e.is_new = draw(load) & 1
         if put(s, &e, load.now):
             load.counts[STORED] += 1
         else:
@@ -422,6 +424,7 @@ def store_together(CacheStore store not None, uint64_t[::1] meeting, int process
                 spins += 1
                 if spins % 4096 == 0:
                     sched_yield()
+            e.is_new = number & 1
             put(s, &e, now)
 
 

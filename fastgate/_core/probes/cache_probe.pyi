@@ -27,6 +27,7 @@ def store_whole(
     dies: int = 0,
     words: tuple[int, int, int] = (0, 0, 0),
     now: int | None = None,
+    is_new: bool = False,
 ) -> bool:
     """Stores an object in one go."""
 

@@ -157,13 +157,14 @@ cdef int entry_of(Store* s, Entry* e, bytes key, bytes head, bytes fields, tuple
 
 def store_whole(
     CacheStore store not None, bytes key, bytes head, bytes fields, bytes body,
-    flags=0, purge=0, checked=0, dies=0, words=(0, 0, 0), now=None
+    flags=0, purge=0, checked=0, dies=0, words=(0, 0, 0), now=None, is_new=False
 ):
     """Stores an object in one go."""
     cdef Entry e
     entry_of(&store.store, &e, key, head, fields, (flags, purge, checked, dies, *words))
     e.body = PyBytes_AS_STRING(body)
     e.body_length = PyBytes_GET_SIZE(body)
+    e.is_new = is_new
     return put(&store.store, &e, boottime_ms() if now is None else now)
 
 

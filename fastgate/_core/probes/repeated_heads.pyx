@@ -11,7 +11,8 @@ cdef Head read(bytes text, int field_names):
     """None: it is refused, or more stands behind it."""
     cdef Head head = Head.__new__(Head)
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(text)
-    if head.scan(p, PyBytes_GET_SIZE(text), True, 1 << 20) != PyBytes_GET_SIZE(text):
+    cdef Py_ssize_t size = head.scan(p, PyBytes_GET_SIZE(text), True, 1 << 20)
+    if size <= 0 or size != PyBytes_GET_SIZE(text):
         return None
     head.data = text
     if head.index(True, field_names) != OK:

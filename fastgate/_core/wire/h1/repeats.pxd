@@ -18,6 +18,7 @@ cdef struct Known:
     unsigned char* lines
     Py_ssize_t method_length           # with the space
     Py_ssize_t length                  # of the lines
+    uint32_t number                    # another one for each head that was kept here
     int count
     int64_t content_length             # 0, or -1: none
     int host
@@ -32,11 +33,13 @@ cdef struct Known:
 cdef struct Expected:
     unsigned short lines               # bytes that the head before had behind its target
     short place                        # of the one that is expected; -1: none is
+    uint32_t number                    # that of the place, as long as nothing else is kept there
     unsigned char strange              # heads in a row that were not that one
 
 
 cdef class Repeats:
     cdef Known known[REPEATS]
+    cdef uint64_t secret[2]            # heads are hashed with it: nobody can tell which have one place
     cdef readonly uint64_t matched     # requests that were not read again
 
     # Which place has it from now on; -1: it is not one that may be known.

@@ -13,10 +13,11 @@ close and is of HTTP/1.1, so neither parser has anything in mind afterwards. A t
 has only bytes that no parser can take for something else (`PLAIN`); every other one is read as usual, and so is a head
 that does not come in one piece.
 
-A worker knows `REPEATS` heads, by a hash of their bytes: what is alike has one place, whoever sent it. A connection
-knows the place of its own (`Expected`). It keeps one at the second request, if that has fields of the same length as
-the first, and gives up where several in a row were not alike: who sends a new trace id each time pays a few comparisons
-for a connection. A reload begins anew, as limits may be others.
+A worker knows `REPEATS` heads, by a keyed hash of their bytes: what is alike has one place, whoever sent it. A
+connection knows the place of its own and that nothing else was kept there since (`Expected`); it is never compared with
+what another one has sent. It keeps one at the second request, if that has fields of the same length as the first, and
+gives up for a while where several in a row were not alike: who sends a new trace id each time pays a few comparisons. A
+reload begins anew, as limits may be others.
 """
 
 from libc.stdint cimport uint8_t
@@ -26,12 +27,12 @@ from libc.string cimport memcmp, memcpy, memset
 from fastgate._core.exchange.head cimport PROXY_CONNECTION, Field, Head
 from fastgate._core.exchange.route cimport Runtime
 from fastgate._core.exchange.worker cimport Engine
-from fastgate._core.memory.hashing cimport quick_hash
+from fastgate._core.memory.hashing cimport siphash
 
 cdef enum:
     MOST_TARGET = 2048                 # bytes; a longer one is read as usual
     VERSION = 11                       # bytes of what stands behind a target
-    MOST_STRANGE = 8                   # heads in a row that were not alike, before alike ones are no longer expected
+    MOST_STRANGE = 8                   # heads in a row that were not alike, before none is expected for 248 requests
 
 cdef const char* BEHIND = b" HTTP/1.1\r\n"
 
@@ -75,7 +76,7 @@ cdef class Repeats:
             or method + length > MOST_BYTES or method != <Py_ssize_t>head.method.length + 1
         ):
             return -1
-        place = <int>(quick_hash(method, lines, length) & (REPEATS - 1))
+        place = <int>(siphash(<const unsigned char*>self.secret, lines, length) & (REPEATS - 1))
         known = &self.known[place]
         if known.fields != NULL and known.method_length == method and known.length == length \
                 and memcmp(known.method, head.p, method) == 0 and memcmp(known.lines, lines, length) == 0:
@@ -93,6 +94,7 @@ cdef class Repeats:
             field = &known.fields[number]
             field.name -= <uint32_t>line
             field.value -= <uint32_t>line
+        known.number += 1
         known.method_length = method
         known.length = length
         known.count = head.count
@@ -113,16 +115,17 @@ cdef class Repeats:
         cdef Field* field
         cdef Field* end
         cdef Py_ssize_t i = known.method_length
+        cdef Py_ssize_t stop = i + MOST_TARGET
         cdef Py_ssize_t size
         # One byte of a target at least. Behind the last byte of what came is a zero, which is no byte of a target.
         if known.fields == NULL or length < i + 1 + VERSION + known.length or memcmp(p, known.method, i) != 0 \
                 or p[i] != b"/":
             return 0
-        while PLAIN[p[i]]:
+        while i < stop and PLAIN[p[i]]:
             i += 1
         size = i + VERSION + known.length
-        if length < size or size > max_bytes or i - known.method_length > MOST_TARGET \
-                or memcmp(p + i, BEHIND, VERSION) != 0 or memcmp(p + i + VERSION, known.lines, known.length) != 0:
+        if length < size or size > max_bytes or memcmp(p + i, BEHIND, VERSION) != 0 \
+                or memcmp(p + i + VERSION, known.lines, known.length) != 0:
             return 0
         # As many as are known, or it grows.
         head.lines = known.count + 1
@@ -160,25 +163,38 @@ cdef class Repeats:
 cdef Py_ssize_t again(
     Engine engine, Expected* expected, Head head, const unsigned char* p, Py_ssize_t length, Py_ssize_t max_bytes
 ) except -1:
+    cdef Repeats repeats
     cdef Py_ssize_t size
     if expected.place < 0 or head.at or engine.repeats is None:
         return 0
-    size = (<Repeats>engine.repeats).read(expected.place, head, p, length, max_bytes)
+    repeats = <Repeats>engine.repeats
+    if repeats.known[expected.place].number != expected.number:
+        # Another one is kept there by now: it begins anew.
+        expected.place = -1
+        return 0
+    size = repeats.read(expected.place, head, p, length, max_bytes)
     if size:
         expected.strange = 0
     return size
 
 
 cdef int remember(Engine engine, Expected* expected, Head head, Runtime runtime) except -1:
+    cdef Repeats repeats
     cdef Py_ssize_t lines = head.length - head.target.start - head.target.length
+    if expected.place >= 0 or expected.strange >= MOST_STRANGE:
+        expected.strange += 1          # of 255 the next is 0
     if expected.strange >= MOST_STRANGE or lines > 65535:
         return 0
-    if expected.place >= 0:
-        expected.strange += 1
     # One that comes between others which are alike does not take their place.
     if lines == expected.lines and expected.strange != 1 and runtime is engine.runtime:
         if engine.repeats is None:
-            engine.repeats = Repeats.__new__(Repeats)
-        expected.place = <short>(<Repeats>engine.repeats).keep(head)
+            repeats = Repeats.__new__(Repeats)
+            repeats.secret[0] = engine.random()
+            repeats.secret[1] = engine.random()
+            engine.repeats = repeats
+        repeats = <Repeats>engine.repeats
+        expected.place = <short>repeats.keep(head)
+        if expected.place >= 0:
+            expected.number = repeats.known[expected.place].number
     expected.lines = <unsigned short>lines
     return 0
