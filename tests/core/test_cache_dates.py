@@ -1,6 +1,8 @@
 """HTTP dates: the three forms of RFC 9110 section 5.6.7 and nothing else, compared with a plain reading of them."""
 
 import random
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -14,6 +16,17 @@ NAMES = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 LONG_NAMES = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 MONTHS = [name.decode().title() for name in reference.MONTHS]
 ALPHABET = b"0123456789 ,:-GMTgmtSunayovJFe\x00\xff\t/+Z"
+
+
+def test_what_was_never_read_is_not_known() -> None:
+    """The last date is kept as read: what it is before the first has to be one too."""
+    program = (
+        "from fastgate._core.probes.cache_rules import date\n"
+        "texts = [bytes(29), b'Thu, 01 Jan 1970 00:00:00 GMT', b'Thu, 01 Jan 1970 00:00:01 GMT']\n"
+        "print(*[date(text, 0) for text in texts])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "None 0 1\n"
 
 
 def written(seconds: int, form: int) -> bytes:

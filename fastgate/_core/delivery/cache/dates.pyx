@@ -17,7 +17,7 @@ that fits.
 """
 
 from libc.stdint cimport int64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from fastgate._core.delivery.cache.spans cimport lower
 
@@ -28,9 +28,11 @@ cdef struct Known:
     unsigned char text[USUAL]
     int64_t seconds
 
-# The last date in the usual form: an origin says the same one for a second, and of one thing for longer.
+# The last date in the usual form: an origin says the same one for a second, and of one thing for longer. Who reads a
+# date has the interpreter's lock.
 cdef Known _last
-memset(&_last, 0, sizeof(Known))
+memcpy(_last.text, b"Thu, 01 Jan 1970 00:00:00 GMT", USUAL)
+_last.seconds = 0
 
 cdef const char* MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
 cdef const char* DAYS = "sunmontuewedthufrisat"
@@ -114,7 +116,7 @@ cdef int century_of(int64_t now, int64_t* limit) noexcept nogil:
     return year // 100
 
 
-cdef bint read_date(const unsigned char* p, Py_ssize_t length, int64_t now, int64_t* seconds) noexcept nogil:
+cdef bint read_date(const unsigned char* p, Py_ssize_t length, int64_t now, int64_t* seconds) noexcept:
     """The seconds since 1970 of an HTTP date; False: the text is none, and ``seconds`` stays.
 
     ``now``: the present in the same seconds, not before 1970, for years of two digits.
