@@ -163,7 +163,9 @@ def test_a_head_that_is_not_read_says_what_it_says_when_it_is(
         return
     assert repeated == read
     assert read_and_repeated(first, second, names, len(second) - 1) == (read, None)
-    assert read_and_repeated(first, second + b"more", names, len(second))[1] == read  # type: ignore[index]
+    longer = read_and_repeated(first, second + b"more", names, len(second))
+    assert longer is not None
+    assert longer[1] == read
 
 
 def get(target: bytes, *fields: bytes) -> bytes:

@@ -144,7 +144,8 @@ cdef class Head:
         self.has_forwarded = other.has_forwarded
         self.upgrade_named = other.upgrade_named
         self.seen = other.seen
-        self.names = 0
+        self.names = other.names
+        self.names_again = other.names_again
         return 0
 
     # Heads that no HTTP/1.1 brought: a wire decodes ``lines``, each ``name: value`` with CRLF, and they are held to the

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from fastgate._core.exchange.causes cimport OK
 from fastgate._core.exchange.head cimport Head
-from fastgate._core.wire.h1.repeats cimport Repeats
+from fastgate._core.wire.h1.repeats cimport Known, Repeats
 
 
 cdef Head read(bytes text, int field_names):
@@ -43,17 +43,17 @@ cdef dict shown(Head head):
 
 def read_and_repeated(bytes first not None, bytes second not None, int field_names, Py_ssize_t most):
     cdef Repeats repeats = Repeats()
-    cdef Head known = read(first, field_names)
+    cdef Head kept = read(first, field_names)
     cdef Head head = read(second, field_names)
     cdef Head again = Head.__new__(Head)
     cdef int place
     cdef Py_ssize_t size
-    if known is None:
+    if kept is None:
         return None
-    place = repeats.keep(known)
+    place = repeats.keep(kept)
     if place < 0:
         return None
-    size = repeats.read(
-        place, again, <const unsigned char*>PyBytes_AS_STRING(second), PyBytes_GET_SIZE(second), most
+    size = (<Known>repeats.known[place]).read(
+        again, <const unsigned char*>PyBytes_AS_STRING(second), PyBytes_GET_SIZE(second), most
     )
     return shown(head) if head is not None else None, shown(again) if size else None

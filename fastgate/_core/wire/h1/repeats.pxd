@@ -1,6 +1,6 @@
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
-from fastgate._core.exchange.head cimport Field, Head
+from fastgate._core.exchange.head cimport Head
 from fastgate._core.exchange.route cimport Runtime
 from fastgate._core.exchange.worker cimport Engine
 
@@ -10,47 +10,38 @@ cdef enum:
     MOST_FIELDS = 64
 
 
-# A head without its target: one block of memory has the fields' index, the method with its space, and the lines of the
-# fields with the empty line.
-cdef struct Known:
-    Field* fields                      # places count from the first of the lines; NULL: there is none
-    unsigned char* method
-    unsigned char* lines
-    Py_ssize_t method_length           # with the space
-    Py_ssize_t length                  # of the lines
-    uint32_t number                    # another one for each head that was kept here
-    int count
-    int64_t content_length             # 0, or -1: none
-    int host
-    int connection
-    uint32_t seen
-    bint keep_alive
-    bint has_forwarded
-    bint upgrade_named
-
-
 # What a connection knows of the fields of its requests.
 cdef struct Expected:
     unsigned short lines               # bytes that the head before had behind its target
     short place                        # of the one that is expected; -1: none is
-    uint32_t number                    # that of the place, as long as nothing else is kept there
+    uint32_t number                    # that of the head there, as long as no other one is
     unsigned char strange              # heads in a row that were not that one
 
 
+# A head that was read, without its target.
+cdef class Known:
+    cdef Head head                     # without bytes; the places of its fields count from the first of the lines
+    cdef bytes method                  # with the space behind it
+    cdef bytes lines                   # of the fields, with the empty line
+    cdef uint32_t number               # which no other one has
+
+    # As `Head.scan` and `Head.index` together: the length of the head; 0: it has to be read.
+    cdef Py_ssize_t read(
+        self, Head head, const unsigned char* p, Py_ssize_t length, Py_ssize_t max_bytes
+    ) except -1
+
+
 cdef class Repeats:
-    cdef Known known[REPEATS]
+    cdef list known                    # Known, None: there is none
+    cdef uint32_t kept                 # how many there were
     cdef uint64_t secret[2]            # heads are hashed with it: nobody can tell which have one place
     cdef readonly uint64_t matched     # requests that were not read again
 
     # Which place has it from now on; -1: it is not one that may be known.
     cdef int keep(self, Head head) except -2
-    # As `Head.scan` and `Head.index` together: the length of the head; 0: it has to be read.
-    cdef Py_ssize_t read(
-        self, int place, Head head, const unsigned char* p, Py_ssize_t length, Py_ssize_t max_bytes
-    ) except -1
 
 
-# A request whose head begins at ``p``, if it is the one that is expected: see `Repeats.read`.
+# A request whose head begins at ``p``, if it is the one that is expected: see `Known.read`.
 cdef Py_ssize_t again(
     Engine engine, Expected* expected, Head head, const unsigned char* p, Py_ssize_t length, Py_ssize_t max_bytes
 ) except -1

@@ -1,3 +1,6 @@
+class Known:
+    """A head that was read, without its target."""
+
 class Repeats:
     """The heads that a worker knows, in one configuration.
 

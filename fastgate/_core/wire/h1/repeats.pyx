@@ -20,9 +20,9 @@ gives up for a while where several in a row were not alike: who sends a new trac
 reload begins anew, as limits may be others.
 """
 
-from libc.stdint cimport uint8_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp, memset
 
 from fastgate._core.exchange.head cimport PROXY_CONNECTION, Field, Head
 from fastgate._core.exchange.route cimport Runtime
@@ -51,130 +51,101 @@ _PLAIN_BYTES = b"/-._~%?=&+:@!$'()*,;0123456789abcdefghijklmnopqrstuvwxyzABCDEFG
 prepare()
 
 
+cdef class Known:
+    """A head that was read, without its target."""
+
+    cdef Py_ssize_t read(
+        self, Head head, const unsigned char* p, Py_ssize_t length, Py_ssize_t max_bytes
+    ) except -1:
+        cdef Py_ssize_t lines = PyBytes_GET_SIZE(self.lines)
+        cdef Py_ssize_t method = PyBytes_GET_SIZE(self.method)
+        cdef Py_ssize_t i = method
+        cdef Py_ssize_t size
+        # One byte of a target at least. Behind the last byte of what came is a zero, which is no byte of a target.
+        if length < i + 1 + VERSION + lines or memcmp(p, PyBytes_AS_STRING(self.method), i) != 0 or p[i] != b"/":
+            return 0
+        while i < method + MOST_TARGET and PLAIN[p[i]]:
+            i += 1
+        size = i + VERSION + lines
+        if length < size or size > max_bytes or memcmp(p + i, BEHIND, VERSION) != 0 \
+                or memcmp(p + i + VERSION, PyBytes_AS_STRING(self.lines), lines) != 0:
+            return 0
+        head.copy(self.head)
+        head.p = p
+        head.length = size
+        head.target.length = <uint32_t>(i - method)
+        move_fields(head, i + VERSION)
+        return size
+
+
+cdef inline void move_fields(Head head, Py_ssize_t by) noexcept:
+    """So many bytes more stand before them; less, where it is below 0."""
+    cdef Field* field = head.fields
+    cdef Field* end = field + head.count
+    while field < end:
+        field.name += <uint32_t>by
+        field.value += <uint32_t>by
+        field += 1
+
+
 cdef class Repeats:
     """The heads that a worker knows, in one configuration."""
 
     def __cinit__(self):
-        memset(self.known, 0, sizeof(self.known))
-
-    def __dealloc__(self):
-        cdef int place
-        for place in range(REPEATS):
-            free(self.known[place].fields)
+        self.known = [None] * REPEATS
 
     cdef int keep(self, Head head) except -2:
         cdef Py_ssize_t line = head.target.start + head.target.length + VERSION
-        cdef Py_ssize_t method = head.target.start
-        cdef Py_ssize_t length = head.length - line
-        cdef const unsigned char* lines = head.p + line
-        cdef Known* known
-        cdef Field* field
-        cdef int place, number
+        cdef const unsigned char* p = head.p
+        cdef bytes lines, method
+        cdef Known known
+        cdef int place
         if (
             head.minor_sent != 1 or head.content_length > 0 or head.chunked or head.close or head.upgrade != -1
             or head.expect >= 0 or head.seen & <uint32_t>1 << PROXY_CONNECTION or head.count > MOST_FIELDS
-            or method + length > MOST_BYTES or method != <Py_ssize_t>head.method.length + 1
+            or head.target.start + head.length - line > MOST_BYTES or head.target.start != head.method.length + 1
         ):
             return -1
-        place = <int>(siphash(<const unsigned char*>self.secret, lines, length) & (REPEATS - 1))
-        known = &self.known[place]
-        if known.fields != NULL and known.method_length == method and known.length == length \
-                and memcmp(known.method, head.p, method) == 0 and memcmp(known.lines, lines, length) == 0:
+        method = p[:head.target.start]
+        lines = p[line:head.length]
+        place = <int>(siphash(
+            <const unsigned char*>self.secret, PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines)
+        ) & (REPEATS - 1))
+        known = <Known>self.known[place]
+        if known is not None and known.method == method and known.lines == lines:
             return place
-        free(known.fields)
-        known.fields = <Field*>malloc(head.count * sizeof(Field) + method + length)
-        if known.fields == NULL:
-            raise MemoryError
-        known.method = <unsigned char*>&known.fields[head.count]
-        known.lines = known.method + method
-        memcpy(known.fields, head.fields, head.count * sizeof(Field))
-        memcpy(known.method, head.p, method)
-        memcpy(known.lines, lines, length)
-        for number in range(head.count):
-            field = &known.fields[number]
-            field.name -= <uint32_t>line
-            field.value -= <uint32_t>line
-        known.number += 1
-        known.method_length = method
-        known.length = length
-        known.count = head.count
-        known.content_length = head.content_length
-        known.host = head.host
-        known.connection = head.connection
-        known.seen = head.seen
-        known.keep_alive = head.keep_alive
-        known.has_forwarded = head.has_forwarded
-        known.upgrade_named = head.upgrade_named
+        known = Known.__new__(Known)
+        known.head = Head.__new__(Head)
+        known.head.copy(head)
+        known.head.data = None
+        known.head.p = NULL
+        move_fields(known.head, -line)
+        known.method = method
+        known.lines = lines
+        self.kept += 1
+        known.number = self.kept
+        self.known[place] = known
         return place
-
-    cdef Py_ssize_t read(
-        self, int place, Head head, const unsigned char* p, Py_ssize_t length, Py_ssize_t max_bytes
-    ) except -1:
-        cdef Known* known = &self.known[place]
-        cdef const Field* one
-        cdef Field* field
-        cdef Field* end
-        cdef Py_ssize_t i = known.method_length
-        cdef Py_ssize_t stop = i + MOST_TARGET
-        cdef Py_ssize_t size
-        # One byte of a target at least. Behind the last byte of what came is a zero, which is no byte of a target.
-        if known.fields == NULL or length < i + 1 + VERSION + known.length or memcmp(p, known.method, i) != 0 \
-                or p[i] != b"/":
-            return 0
-        while i < stop and PLAIN[p[i]]:
-            i += 1
-        size = i + VERSION + known.length
-        if length < size or size > max_bytes or memcmp(p + i, BEHIND, VERSION) != 0 \
-                or memcmp(p + i + VERSION, known.lines, known.length) != 0:
-            return 0
-        # As many as are known, or it grows.
-        head.lines = known.count + 1
-        if known.count > head.capacity and not head.grow():
-            raise MemoryError
-        head.p = p
-        head.length = size
-        head.method.start = 0
-        head.method.length = <uint32_t>(known.method_length - 1)
-        head.target.start = <uint32_t>known.method_length
-        head.target.length = <uint32_t>(i - known.method_length)
-        head.minor = head.minor_sent = 1
-        i += VERSION
-        one = known.fields
-        field = head.fields
-        end = field + known.count
-        while field < end:
-            field[0] = one[0]
-            field.name += <uint32_t>i
-            field.value += <uint32_t>i
-            field += 1
-            one += 1
-        head.count = known.count
-        head.content_length = known.content_length
-        head.host = known.host
-        head.connection = known.connection
-        head.seen = known.seen
-        head.keep_alive = known.keep_alive
-        head.has_forwarded = known.has_forwarded
-        head.upgrade_named = known.upgrade_named
-        self.matched += 1
-        return size
 
 
 cdef Py_ssize_t again(
     Engine engine, Expected* expected, Head head, const unsigned char* p, Py_ssize_t length, Py_ssize_t max_bytes
 ) except -1:
     cdef Repeats repeats
+    cdef Known known
     cdef Py_ssize_t size
     if expected.place < 0 or head.at or engine.repeats is None:
         return 0
     repeats = <Repeats>engine.repeats
-    if repeats.known[expected.place].number != expected.number:
+    known = <Known>repeats.known[expected.place]
+    if known is None or known.number != expected.number:
         # Another one is kept there by now: it begins anew.
         expected.place = -1
         return 0
-    size = repeats.read(expected.place, head, p, length, max_bytes)
+    size = known.read(head, p, length, max_bytes)
     if size:
         expected.strange = 0
+        repeats.matched += 1
     return size
 
 
@@ -195,6 +166,6 @@ cdef int remember(Engine engine, Expected* expected, Head head, Runtime runtime)
         repeats = <Repeats>engine.repeats
         expected.place = <short>repeats.keep(head)
         if expected.place >= 0:
-            expected.number = repeats.known[expected.place].number
+            expected.number = (<Known>repeats.known[expected.place]).number
     expected.lines = <unsigned short>lines
     return 0
