@@ -9,6 +9,7 @@ None.
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -103,11 +104,11 @@ from fastgate._core.delivery.cache.heads cimport (
     put_age,
     put_cache_status,
     put_merged,
-    put_stored,
     put_validators,
 )
 from fastgate._core.delivery.cache.key cimport NAMESPACE, KeyFacts, Text, put_primary, put_query, put_secondary
 from fastgate._core.delivery.cache.rules cimport CacheRules
+from fastgate._core.delivery.cache.stored_head cimport make_head
 from fastgate._core.delivery.cache.tags cimport TOO_MANY_TAGS, Tags, put_tag, read_groups, read_tags
 from fastgate._core.delivery.cache.vary cimport (
     NEVER_THE_SAME,
@@ -118,7 +119,8 @@ from fastgate._core.delivery.cache.vary cimport (
     read_record,
     read_vary,
 )
-from fastgate._core.exchange.head cimport NAMES_PASS, Head
+from fastgate._core.exchange.head cimport NAMES_PASS, Field, Head
+from fastgate._core.exchange.head_index cimport open_head
 from fastgate._core.memory.buffer cimport Buffer, free_buffer
 from fastgate._core.probes.core cimport at_the_edge
 
@@ -416,13 +418,22 @@ def not_modified_fields(bytes stored):
 
 
 def stored_lines(CacheRules rules not None, bytes answer, bytes request_id=None):
-    """The lines of an answer that are stored."""
+    """The lines of an answer that are stored. AssertionError: their index is not the one that reading them gives."""
     cdef Directives found
     cdef Written written = Written()
+    cdef Written index = Written()
     cdef Head head = kept(answer)
+    cdef Head read, opened = Head.__new__(Head)
     read_directives(head, rules.targeted, &found)
-    put_stored(&written.buffer, rules, head, &found, request_id)
-    return written.text()
+    if not make_head(&written.buffer, &index.buffer, rules, head, &found, request_id, head.content_length, None):
+        raise ValueError("the head is too large to be stored")
+    text = written.text()
+    read = kept(text)
+    if not open_head(opened, text, index.buffer.data, index.buffer.length) or opened.count != read.count or memcmp(
+        opened.fields, read.fields, read.count * sizeof(Field)
+    ):
+        raise AssertionError(f"the index of {text!r} is wrong")
+    return text[text.index(b"\r\n") + 2:len(text) - 2]
 
 
 def merged_lines(CacheRules rules not None, bytes stored, bytes update, bytes request_id=None):

@@ -303,7 +303,9 @@ cdef bint entry_of(
         extend_head(answer, PyBytes_AS_STRING(tag), PyBytes_GET_SIZE(tag))
     if not answer.seen & <uint32_t>1 << DATE:
         date = x.engine.date()
-    if not make_head(cache, rules, answer, &judged.said, by.request_id, length, date):
+    if not make_head(
+        &cache.text, &cache.index, rules, answer, &judged.said, by.request_id, length, date
+    ):
         return False
     if not add_tags(by.aside, x, cache, rules, answer):
         return False

@@ -38,9 +38,6 @@ cdef uint64_t lengths_of_doubt(const Directives* said, bytes request_id) noexcep
 cdef bint is_stored(
     CacheRules rules, Head answer, int field, Head source, const Directives* said, bytes request_id
 ) noexcept
-cdef int put_stored(
-    Buffer* buffer, CacheRules rules, Head answer, const Directives* said, bytes request_id
-) except -1
 cdef int put_merged(Buffer* buffer, CacheRules rules, Head stored, Head update, bytes request_id) except -1
 cdef int put_validators(Buffer* buffer, Head stored) except -1
 cdef int put_age(Buffer* buffer, int64_t seconds) except -1

@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-`put_stored` writes the lines of an answer's fields that are stored: all but those of RFC 9111 section 3.1, which the
+`is_stored` says which fields of an answer are stored: all but those of RFC 9111 section 3.1, which the
 index of the head has flagged already (Connection and what it names, what is about one hop); what a qualified
 ``private`` or ``no-cache`` lists; the request id, which is that of another exchange; Age, which is kept as a time;
 Content-Length, which the record of the body says; and Set-Cookie, unless the route stores it.
@@ -81,17 +81,6 @@ cdef int put_field(Buffer* buffer, Head head, int field) except -1:
     put(buffer, b": ", 2)
     put(buffer, head.p + one.value, one.value_length)
     return put(buffer, b"\r\n", 2)
-
-
-cdef int put_stored(
-    Buffer* buffer, CacheRules rules, Head answer, const Directives* said, bytes request_id
-) except -1:
-    """Writes the fields of an answer that are stored, each as a line."""
-    cdef int i
-    for i in range(answer.count):
-        if is_stored(rules, answer, i, answer, said, request_id):
-            put_field(buffer, answer, i)
-    return 0
 
 
 cdef bint updates(

@@ -8,12 +8,13 @@ from fastgate._core.delivery.cache.tags cimport Tag
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport Head
+from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.memory.cache.cache_store cimport Entry, View
 
 
 cdef bint make_head(
-    WorkerCache cache, CacheRules rules, Head answer, const Directives* said, bytes request_id, int64_t length,
-    bytes date
+    Buffer* text, Buffer* index, CacheRules rules, Head answer, const Directives* said, bytes request_id,
+    int64_t length, bytes date
 ) except -1
 cdef bint add_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, Head answer) except -1
 cdef uint64_t group_tag(Lookup l, WorkerCache cache, const Tag* tag) except? 0

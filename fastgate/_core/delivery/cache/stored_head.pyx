@@ -37,16 +37,14 @@ cdef enum:
 
 
 cdef bint make_head(
-    WorkerCache cache, CacheRules rules, Head answer, const Directives* said, bytes request_id, int64_t length,
-    bytes date
+    Buffer* text, Buffer* index, CacheRules rules, Head answer, const Directives* said, bytes request_id,
+    int64_t length, bytes date
 ) except -1:
-    """Writes what is stored of an answer's head into ``cache.text`` and ``cache.index``. False: it is too large.
+    """Writes what is stored of an answer's head, and its index. False: it is too large.
 
     ``length`` is that of the body; ``date`` the line that says when it came, for an answer that does not (RFC 9110
     section 6.6.1); None: it does.
     """
-    cdef Buffer* text = &cache.text
-    cdef Buffer* index = &cache.index
     cdef HeadIndex about
     cdef FieldIndex* entry
     cdef Field* field
