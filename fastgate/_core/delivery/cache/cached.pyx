@@ -115,7 +115,7 @@ from fastgate._core.delivery.cache.rules cimport (
     CacheRules,
     has_name,
 )
-from fastgate._core.delivery.cache.spans cimport exactly, name_bit, names_in, next_line
+from fastgate._core.delivery.cache.spans cimport bits_of, exactly, names_in, next_line
 from fastgate._core.delivery.cache.stored_head cimport (
     add_tags,
     group_tag,
@@ -221,12 +221,10 @@ cdef extern from "memory/atomics.h" nogil:
     uint64_t atomic_load_acquire(const uint64_t* word)
 
 # Of what says in a request how a stored answer may be used.
-cdef uint64_t USE_BITS = 0
-for _name in (
+cdef uint64_t USE_BITS = bits_of((
     b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since",
     b"cache-control", b"pragma",
-):
-    USE_BITS |= name_bit(<const unsigned char*>PyBytes_AS_STRING(_name), PyBytes_GET_SIZE(_name))
+))
 
 cdef int64_t MOST_LENGTH = 1000000000000000     # bytes of a body
 

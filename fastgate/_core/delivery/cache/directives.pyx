@@ -30,8 +30,6 @@ from fastgate._core.delivery.cache.spans cimport (
     end_of_quoted,
     is_tchar,
     lower,
-    name_bit,
-    names_in,
     next_line,
     skip_blank,
     skip_token,
@@ -381,16 +379,17 @@ cdef bint read_targeted(Head head, const char* name, Py_ssize_t length, Directiv
     there is nothing else.
     """
     cdef int i = next_line(head, name, length, 0)
-    cdef int lines = 0
     cdef int empty = 0
+    if i < 0:
+        return False
+    no_directives(found)
     while i >= 0:
-        lines += 1
         if head.fields[i].value_length == 0:
             empty += 1
         elif not read_dictionary(head.p + head.fields[i].value, head.fields[i].value_length, found):
             return False
         i = next_line(head, name, length, i + 1)
-    return lines > 0 and empty == 0
+    return empty == 0
 
 
 cdef enum:
@@ -429,11 +428,6 @@ cdef void read_directives(Head head, tuple targeted, Directives* found) noexcept
     cdef Py_ssize_t i
     cdef int line
     for i in range(PyTuple_GET_SIZE(targeted)):
-        if not names_in(head) & name_bit(
-            <const unsigned char*>PyBytes_AS_STRING(<object>targeted[i]), PyBytes_GET_SIZE(<object>targeted[i])
-        ):
-            continue
-        no_directives(found)
         if read_targeted(
             head, PyBytes_AS_STRING(<object>targeted[i]), PyBytes_GET_SIZE(<object>targeted[i]), found
         ):

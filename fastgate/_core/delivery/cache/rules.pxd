@@ -48,7 +48,6 @@ cdef class KeyPart:
 
 cdef class CacheRules:
     cdef readonly tuple methods        # bytes
-    cdef bint gets                     # GET is one of them
     cdef readonly int64_t max_key_body  # bytes
     cdef readonly tuple key            # of KeyPart
     cdef readonly tuple bypass         # of KeyPart
@@ -57,7 +56,7 @@ cdef class CacheRules:
     cdef readonly tuple patterns       # bytes
     cdef readonly bint sort
     cdef readonly tuple drop           # bytes, names in lower case
-    cdef uint64_t drop_bits            # `name_bit` of each
+    cdef uint64_t drop_bits            # `bits_of` them
     cdef readonly tuple vary           # bytes, names in lower case, in order
     cdef readonly tuple vary_except    # the same
     cdef readonly tuple targeted       # the same, in the order of preference

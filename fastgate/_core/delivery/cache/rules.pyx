@@ -15,7 +15,7 @@ import re
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 
-from fastgate._core.delivery.cache.spans cimport exactly, name_bit
+from fastgate._core.delivery.cache.spans cimport bits_of, exactly
 from fastgate._core.exchange.head cimport Head, same
 
 TTL_STATUSES = (200, 203, 204, 300, 301, 308, 410)
@@ -117,7 +117,6 @@ cdef class CacheRules:
                 raise ValueError(f'methods: "{method.decode()}" cannot be cached; it is GET, HEAD, QUERY or POST')
         if b"HEAD" in self.methods and b"GET" not in self.methods:
             raise ValueError("methods: HEAD is answered from what GET has stored; add GET")
-        self.gets = b"GET" in self.methods
         self.max_key_body = max_key_body
         self.max_object = max_object
         self.key = tuple([KeyPart(part) for part in key])
@@ -128,8 +127,7 @@ cdef class CacheRules:
             raise ValueError("bypass: only header:NAME and cookie:NAME are possible here")
         self._set_query(query or {})
         self.drop = tuple([_field_name("drop", name) for name in drop])
-        for name in self.drop:
-            self.drop_bits |= name_bit(<const unsigned char*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        self.drop_bits = bits_of(self.drop)
         self.vary = tuple(sorted({_field_name("vary", name) for name in vary}))
         self.vary_except = tuple(sorted({_field_name("vary_except", name) for name in vary_except}))
         for name in (b"cookie", b"authorization", b"accept-encoding"):
@@ -214,15 +212,14 @@ cdef class CacheRules:
         cdef Py_ssize_t length = request.method.length
         cdef Py_ssize_t i
         cdef bint named = False
-        if length == 3 and self.gets and p[0] == b"G" and p[1] == b"E" and p[2] == b"T":
-            return PLAIN_GET
         for i in range(PyTuple_GET_SIZE(self.methods)):
             if exactly(
                 p, length, PyBytes_AS_STRING(<object>self.methods[i]), PyBytes_GET_SIZE(<object>self.methods[i])
             ):
                 named = True
+                break
         if exactly(p, length, b"GET", 3):
-            return PASSES_BY
+            return PLAIN_GET if named else PASSES_BY
         if exactly(p, length, b"HEAD", 4):
             return PLAIN_HEAD if named else PASSES_BY
         if named:

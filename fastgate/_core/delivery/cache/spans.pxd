@@ -3,6 +3,7 @@
 Nothing here writes, allocates or makes a Python object.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
@@ -63,6 +64,15 @@ cdef inline uint64_t name_bit(const unsigned char* name, Py_ssize_t length) noex
     hardly ever have that of another one that heads often have.
     """
     return <uint64_t>1 << ((5 * length + 2 * name[0] + 16 * name[length - 1]) & 63)
+
+
+cdef inline uint64_t bits_of(names) except? 0:
+    """Those of names in lower case, as bytes."""
+    cdef uint64_t bits = 0
+    cdef bytes name
+    for name in names:
+        bits |= name_bit(<const unsigned char*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    return bits
 
 
 cdef inline uint64_t names_in(Head head) noexcept:

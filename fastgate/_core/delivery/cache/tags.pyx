@@ -15,14 +15,12 @@ from libc.stdint cimport uint64_t
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
-from fastgate._core.delivery.cache.spans cimport blank, name_bit, names_in, next_line
+from fastgate._core.delivery.cache.spans cimport bits_of, blank, names_in, next_line
 from fastgate._core.delivery.cache.structured cimport STRING, Item, next_listed
 from fastgate._core.exchange.head cimport NAMES_PASS, Head
 from fastgate._core.memory.buffer cimport Buffer, free_buffer, put
 
-cdef uint64_t TAG_BITS = 0
-for _name in (b"cache-tag", b"surrogate-key", b"cache-groups"):
-    TAG_BITS |= name_bit(<const unsigned char*>PyBytes_AS_STRING(_name), PyBytes_GET_SIZE(_name))
+cdef uint64_t TAG_BITS = bits_of((b"cache-tag", b"surrogate-key", b"cache-groups"))
 
 
 cdef bint add_tag(Tags* tags, const unsigned char* p, Py_ssize_t length, bint group) noexcept nogil:
