@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 cdef extern from "memory/hashing.h" nogil:
     # SipHash-1-3 with a key of 16 bytes; that of a segment is Segment.key().
     uint64_t siphash(const unsigned char* key16, const void* data, size_t length) noexcept
-    # SipHash-2-4, for keys that clients choose and that live for long.
+    # SipHash-2-4, as its authors propose it.
     uint64_t siphash_24(const unsigned char* key16, const void* data, size_t length) noexcept
     # For tables that compare what they find and that nobody can fill at will.
     uint64_t quick_hash(uint64_t seed, const void* data, size_t length) noexcept

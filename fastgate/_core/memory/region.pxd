@@ -11,7 +11,7 @@ cdef enum:
     LOGS_LAYOUT = 1                 # rate.pxd: sliding logs
     SHARES_LAYOUT = 1               # concurrency.pxd
     PLUGINS_LAYOUT = 1              # plugin_times.pyx
-    CACHE_LAYOUT = 1                # cache/layout.pxd: every part of the response cache that has no line of its own
+    CACHE_LAYOUT = 2                # cache/layout.pxd: every part of the response cache that has no line of its own
     FLIGHTS_LAYOUT = 1              # cache/flights.pxd: fetches of the response cache that others may wait for
     PURGES_LAYOUT = 1               # cache/purges.pxd: what of the response cache was purged, by tag and prefix
     ROUTES_LAYOUT = 1               # cache/cache_counts.pxd: what the response cache did for each route

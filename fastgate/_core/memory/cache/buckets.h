@@ -4,14 +4,16 @@
 
 #include <stdint.h>
 
-#ifdef __SSE2__
+/* Debug builds go the way of machines without it, so that it is tested too. */
+#if defined(__SSE2__) && !defined(FASTGATE_DEBUG)
+#define BUCKETS_SSE2 1
 #include <emmintrin.h>
 #endif
 
 /* A bit for each of the eight words whose upper 16 bits are the tag. The words lie in one line and change meanwhile: who
  * acts on one reads it again. */
 static inline unsigned int words_with_tag(const uint64_t *bucket, uint64_t tag) {
-#ifdef __SSE2__
+#ifdef BUCKETS_SSE2
     const __m128i *pairs = (const __m128i *)(const void *)bucket;
     const __m128i wanted = _mm_set1_epi16((short)(uint16_t)tag);
     /* Of each word four bits of a mask are left: one for each 16 bits of it. The upper 16 bits are the last. */

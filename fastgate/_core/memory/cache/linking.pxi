@@ -37,7 +37,9 @@ cdef bint leads_nowhere(Store* s, uint64_t word) noexcept nogil:
 
 
 cdef uint64_t* place_for(Store* s, uint64_t hash, uint64_t* word) noexcept nogil:
-    """A free place of the index for this hash, in the emptier of its buckets; else the least used, oldest one."""
+    """A free place of the index for this hash, in the emptier of its buckets: one that is empty, else one that is left
+    from an earlier life of its segment; else the least used, oldest one.
+    """
     cdef uint64_t* bucket
     cdef uint64_t* free[2]
     cdef uint64_t free_word[2]
