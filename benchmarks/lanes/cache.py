@@ -110,7 +110,8 @@ def _case(contest: Contest, size: int, *, traced: bool = False) -> dict[str, obj
 
     told = f"hits of {size:,} bytes" + (", a new trace id each" if traced else "")
     rows = contest.interleave(told, closed, lambda proxy: closed(proxy, 0.2))
-    return {"size": size, "traced": traced, "rows": table(rows, connections), "compared": compared(rows, size)}
+    beside = compared(rows, None if traced else size)
+    return {"size": size, "traced": traced, "rows": table(rows, connections), "compared": beside}
 
 
 def _must_hit(contest: Contest, proxy: Proxy, head: bytes) -> None:
@@ -128,8 +129,11 @@ def _must_hit(contest: Contest, proxy: Proxy, head: bytes) -> None:
         raise Unavailable(f"{proxy.label} asked the origin for {asked} of 2 answers of {len(right):,} bytes")
 
 
-def compared(rows: Sequence[Row], size: int) -> list[dict[str, object]]:
-    """Processor time of this gateway's hits ÷ that of each peer's; nginx is the faster of its two settings."""
+def compared(rows: Sequence[Row], size: int | None) -> list[dict[str, object]]:
+    """Processor time of this gateway's hits ÷ that of each peer's; nginx is the faster of its two settings.
+
+    ``size``: of the answers, for which there is a most that it may be; None: there is none.
+    """
     found = {row.label: row for row in rows}
     ours = found.get("fastgate")
     if ours is None:
@@ -137,7 +141,7 @@ def compared(rows: Sequence[Row], size: int) -> list[dict[str, object]]:
     settings = [found[label] for label in (BASE, OFF) if label in found]
     faster = min(settings, key=lambda row: median(row.cpu_us()), default=None)
     peers = {BASE: faster, "haproxy": found.get("haproxy"), "varnish": found.get("varnish")}
-    most = SMALL_MOST if size <= 16 * 1024 else LARGE_MOST
+    most = {} if size is None else SMALL_MOST if size <= 16 * 1024 else LARGE_MOST
     return [
         {"peer": name, "label": row.label, "ratio": ratios(ours.cpu_us(), row.cpu_us()), "most": most.get(name)}
         for name, row in peers.items()
