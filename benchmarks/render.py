@@ -471,7 +471,7 @@ def _start_line(result: Result) -> str:
 
 
 def _callgrind_line(result: Result) -> str:
-    return f"Instructions per request, without the kernel: {result['instructions']:,.0f}."
+    return f"Instructions per request that repeats its fields, without the kernel: {result['instructions']:,.0f}."
 
 
 def _router_line(result: Result) -> str:

@@ -158,7 +158,7 @@ def test_one_line_for_each_other_lane():
     )
     assert "- An idle keep-alive connection: 975 bytes (with TLS: not measured)." in text
     assert "- Bodies of 1 MiB: 0.95 (0.90–1.00) × nginx in throughput down, – × up." in text
-    assert "- Instructions per request, without the kernel: 23,615." in text
+    assert "- Instructions per request that repeats its fields, without the kernel: 23,615." in text
     assert "203 github routes: 0.95 (0.90–1.00) × as fast as falcon's." in text
     assert "defaults: 0.95 (0.90–1.00) × nginx with 1,024 clients, 64 targets and 2 workers; 0 requests" in text
     assert "- 50 reloads of 10,000 routes under load: 0 wrong answers, p99 0.95 (0.90–1.00) × what" in text
