@@ -1,6 +1,7 @@
 """Requests that change something remove what is stored of the addresses that they change, whichever route stored it."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from cache.looking import ETAG, FRESH, is_hit
@@ -135,6 +136,39 @@ async def test_an_address_is_known_as_clients_and_as_the_upstream_name_it() -> N
             assert not is_hit(await ask(gateway.port, "/api/a"))
             await ask(gateway.port, "/api/a", "POST")
             assert not is_hit(await ask(gateway.port, "/api/a"))
+
+
+ONE_ADDRESS = {
+    "as it is": ("/a", {}, "/a", {}),
+    "with a query": ("/a?b=1", {}, "/a?b=1", {}),
+    "with an empty query": ("/a?", {}, "/a?", {}),
+    "the host in other letters": ("/a?b=1", {"Host": "EXAMPLE.com"}, "/a?b=1", {"Host": "example.COM"}),
+    "the port said": ("/a", {"Host": "example.com:80"}, "/a", {}),
+    "the port not said": ("/a?b", {}, "/a?b", {"Host": "example.com:80"}),
+    "another port": ("/a", {"Host": "example.com:8080"}, "/a", {"Host": "example.com:8080"}),
+    "the whole address": ("/a?b=1", {}, "http://example.com/a?b=1", {}),
+}
+ANOTHER_ADDRESS = {
+    "no query": ("/a?", {}, "/a", {}),
+    "a query": ("/a", {}, "/a?", {}),
+    "another query": ("/a?b=1", {}, "/a?b=2", {}),
+    "another port": ("/a", {"Host": "example.com:8080"}, "/a", {}),
+    "another host": ("/a", {"Host": "example.org"}, "/a", {}),
+}
+
+
+@pytest.mark.parametrize("route", [{}, {"add_prefix": "/v1"}, {"request_headers": {"set": {"Host": "x"}}}], ids=str)
+@pytest.mark.parametrize("case", [*ONE_ADDRESS, *(f"not: {name}" for name in ANOTHER_ADDRESS)])
+async def test_how_an_address_is_written_does_not_count(case: str, route: dict[str, Any]) -> None:
+    """What is marked when it is asked for is found when it is changed, also between requests for other hosts."""
+    same = case in ONE_ADDRESS
+    target, fields, changed, with_fields = ONE_ADDRESS[case] if same else ANOTHER_ADDRESS[case[5:]]
+    async with caching(changing(), route=route) as (_, gateway):
+        await ask(gateway.port, target, fields=fields)
+        await ask(gateway.port, target, fields={"Host": "example.net"})
+        await ask(gateway.port, changed, "POST", fields=with_fields)
+        assert is_hit(await ask(gateway.port, target, fields={"Host": "example.net"}))
+        assert is_hit(await ask(gateway.port, target, fields=fields)) == (not same)
 
 
 async def test_the_query_that_is_left_out_does_not_count_for_removing() -> None:

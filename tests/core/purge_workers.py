@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from fastgate._core.memory.cache.purges import Purges, purges_size
 from fastgate._core.probes.shared import region_in
 
-LAYOUT = 1
+LAYOUT = 2
 BOARD = 16384
 
 

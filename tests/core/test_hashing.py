@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fastgate._core.probes.limits import siphash_2_4, siphash_13
+from fastgate._core.probes.limits import siphash_2_4, siphash_13, siphash_continued
 
 
 def key_of_seed(seed: int) -> bytes:
@@ -34,6 +34,14 @@ def test_it_hashes_as_cpython_does(seed: int) -> None:
     )
     theirs = [int(word) % (1 << 64) for word in done.stdout.split()]
     assert [siphash_13(key_of_seed(seed), text) for text in texts] == theirs
+
+
+def test_a_hash_goes_on_behind_a_beginning_that_was_read_before() -> None:
+    for length in range(70):
+        text = random.Random(length).randbytes(length)
+        key = random.Random(-length).randbytes(16)
+        whole = siphash_13(key, text)
+        assert [siphash_continued(key, text, begin) for begin in range(length + 1)] == [whole] * (length + 1)
 
 
 def test_a_key_has_sixteen_bytes() -> None:

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastgate._core.probes.core import host, known_name, read_head, token
+from fastgate._core.probes.indexed_heads import same_name
 
 COMPARED = (
     "method", "target", "status", "reason", "minor", "minor_sent", "fields", "content_length", "chunked", "close",
@@ -327,3 +328,16 @@ def test_the_time_that_a_peer_keeps_a_connection() -> None:
 def test_a_reason_that_is_not_visible_ascii_is_forgotten() -> None:
     for reason, kept in ((b"OK", b"OK"), (b"", b""), (b"Not Found", b"Not Found"), (b"\xe4", b""), (b"a\xc3\xa9", b"")):
         assert accepted(b"HTTP/1.1 200 %b\r\n\r\n" % reason, request=False)["reason"] == kept
+
+
+@pytest.mark.parametrize("length", range(20))
+def test_a_name_is_the_same_in_any_case_and_by_no_other_byte(length: int) -> None:
+    lower = bytes(b"abcdefghijklmnopqrstuvwxyz0189-_~^`{@[\xe1\x01"[(5 * length + i) % 40] for i in range(length))
+    assert same_name(lower, lower)
+    assert same_name(lower.upper(), lower) == (lower.upper().lower() == lower)
+    assert not same_name(lower + b"a", lower)
+    assert not same_name(lower, lower + b"a")
+    for at in range(length):
+        for byte in range(256):
+            text = lower[:at] + bytes([byte]) + lower[at + 1 :]
+            assert same_name(text, lower) == (text.lower() == lower), (text, lower)

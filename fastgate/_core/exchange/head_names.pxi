@@ -35,6 +35,7 @@ cdef char name_letters[NAMES][24]      # 0x20 where the name has a letter, for `
 
 cdef extern from "exchange/head_names.h" nogil:
     bint same_name(const unsigned char* text, const char* name, const char* letters, Py_ssize_t length)
+    bint same_lower(const unsigned char* text, const char* lower, Py_ssize_t length)
 
 
 cdef inline int slot_of(int length, int first, int last) noexcept nogil:
@@ -82,13 +83,7 @@ prepare()
 
 cdef bint same(const unsigned char* text, Py_ssize_t length, const char* lower, Py_ssize_t lower_length) noexcept nogil:
     """Whether a name equals one that is given in lower case."""
-    cdef Py_ssize_t i
-    if length != lower_length:
-        return False
-    for i in range(length):
-        if LOWER[text[i]] != <unsigned char>lower[i]:
-            return False
-    return True
+    return length == lower_length and same_lower(text, lower, length)
 
 
 cdef bint is_token(const unsigned char* text, Py_ssize_t length) noexcept nogil:

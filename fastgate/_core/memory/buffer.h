@@ -140,26 +140,15 @@ static const char BUFFER_PAIRS[201] =
     "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
 /* The digits of 10,000 and more. Apart, so that what nearly all numbers are is a few instructions where it stands. */
-static __attribute__((noinline, unused)) char *write_long_number(char *at, uint64_t number) {
-    uint64_t bound = 100000;
-    int length = 5;
-    char *end, *p;
+static inline char *write_number(char *at, uint64_t number);
 
-    while (length < BUFFER_DIGITS && number >= bound) {
-        length++;
-        bound *= 10; /* 10 ** 19 at most, which 64 bits hold */
-    }
-    end = p = at + length;
-    while (number >= 100) {
-        p -= 2;
-        memcpy(p, BUFFER_PAIRS + 2 * (number % 100), 2);
-        number /= 100;
-    }
-    if (number >= 10)
-        memcpy(at, BUFFER_PAIRS + 2 * number, 2);
-    else
-        *at = (char)('0' + number);
-    return end;
+static __attribute__((noinline, unused)) char *write_long_number(char *at, uint64_t number) {
+    unsigned int last = (unsigned int)(number % 10000);
+
+    at = write_number(at, number / 10000);
+    memcpy(at, BUFFER_PAIRS + 2 * (last / 100), 2);
+    memcpy(at + 2, BUFFER_PAIRS + 2 * (last % 100), 2);
+    return at + 4;
 }
 
 /* Decimal digits at `at`, at most BUFFER_DIGITS; returns their end. */

@@ -23,21 +23,30 @@
         c += b; b = FG_ROTATE(b, 17); b ^= c; c = FG_ROTATE(c, 32);                                                        \
     } while (0)
 
-static inline __attribute__((always_inline)) uint64_t siphash_rounds(
-    const unsigned char *key16, const void *data, size_t length, int each, int last
-) {
-    const unsigned char *at = (const unsigned char *)data;
-    const unsigned char *end = at + (length & ~(size_t)7);
-    uint64_t k0, k1, word, a, b, c, d;
-    int round;
+/* What is left of a text when so many of its words have been read. */
+typedef struct {
+    uint64_t a, b, c, d;
+} SipHash;
+
+static inline __attribute__((always_inline)) void siphash_key(SipHash *state, const unsigned char *key16) {
+    uint64_t k0, k1;
     memcpy(&k0, key16, 8);
     memcpy(&k1, key16 + 8, 8);
     k0 = FG_LITTLE(k0);
     k1 = FG_LITTLE(k1);
-    a = k0 ^ 0x736f6d6570736575u;
-    b = k1 ^ 0x646f72616e646f6du;
-    c = k0 ^ 0x6c7967656e657261u;
-    d = k1 ^ 0x7465646279746573u;
+    state->a = k0 ^ 0x736f6d6570736575u;
+    state->b = k1 ^ 0x646f72616e646f6du;
+    state->c = k0 ^ 0x6c7967656e657261u;
+    state->d = k1 ^ 0x7465646279746573u;
+}
+
+/* Reads the whole words of `length` bytes. */
+static inline __attribute__((always_inline)) void siphash_words(
+    SipHash *state, const unsigned char *at, size_t length, int each
+) {
+    const unsigned char *end = at + (length & ~(size_t)7);
+    uint64_t word, a = state->a, b = state->b, c = state->c, d = state->d;
+    int round;
     for (; at != end; at += 8) {
         memcpy(&word, at, 8);
         word = FG_LITTLE(word);
@@ -47,7 +56,18 @@ static inline __attribute__((always_inline)) uint64_t siphash_rounds(
         }
         a ^= word;
     }
-    word = (uint64_t)length << 56;
+    state->a = a;
+    state->b = b;
+    state->c = c;
+    state->d = d;
+}
+
+/* The hash of a text of `length` bytes, of which the last `length & 7` lie at `at` and the others have been read. */
+static inline __attribute__((always_inline)) uint64_t siphash_end(
+    const SipHash *state, const unsigned char *at, size_t length, int each, int last
+) {
+    uint64_t word = (uint64_t)length << 56, a = state->a, b = state->b, c = state->c, d = state->d;
+    int round;
     switch (length & 7) {
     case 7: word |= (uint64_t)at[6] << 48; /* fall through */
     case 6: word |= (uint64_t)at[5] << 40; /* fall through */
@@ -68,6 +88,30 @@ static inline __attribute__((always_inline)) uint64_t siphash_rounds(
         FG_SIPROUND;
     }
     return a ^ b ^ c ^ d;
+}
+
+static inline __attribute__((always_inline)) uint64_t siphash_rounds(
+    const unsigned char *key16, const void *data, size_t length, int each, int last
+) {
+    const unsigned char *at = (const unsigned char *)data;
+    SipHash state;
+    siphash_key(&state, key16);
+    siphash_words(&state, at, length, each);
+    return siphash_end(&state, at + (length & ~(size_t)7), length, each, last);
+}
+
+/* SipHash-1-3 of a text whose beginning is that of many: once for its whole words, then for each text behind them. */
+static inline void siphash_begin(SipHash *state, const unsigned char *key16, const void *data, size_t length) {
+    siphash_key(state, key16);
+    siphash_words(state, (const unsigned char *)data, length, 1);
+}
+
+/* `data` is the whole text, of which `begin` bytes were given to `siphash_begin`. */
+static inline uint64_t siphash_from(const SipHash *begun, size_t begin, const void *data, size_t length) {
+    const unsigned char *at = (const unsigned char *)data + (begin & ~(size_t)7);
+    SipHash state = *begun;
+    siphash_words(&state, at, length - (begin & ~(size_t)7), 1);
+    return siphash_end(&state, (const unsigned char *)data + (length & ~(size_t)7), length, 1, 3);
 }
 
 static inline uint64_t siphash(const unsigned char *key16, const void *data, size_t length) {

@@ -13,7 +13,7 @@ cdef enum:
     PLUGINS_LAYOUT = 1              # plugin_times.pyx
     CACHE_LAYOUT = 2                # cache/layout.pxd: every part of the response cache that has no line of its own
     FLIGHTS_LAYOUT = 1              # cache/flights.pxd: fetches of the response cache that others may wait for
-    PURGES_LAYOUT = 1               # cache/purges.pxd: what of the response cache was purged, by tag and prefix
+    PURGES_LAYOUT = 2               # cache/purges.pxd: what of the response cache was purged, by tag and prefix
     ROUTES_LAYOUT = 1               # cache/cache_counts.pxd: what the response cache did for each route
 
 

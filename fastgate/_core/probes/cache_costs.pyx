@@ -9,6 +9,7 @@ replaced while it runs by one that counts and passes on.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
 from posix.time cimport CLOCK_PROCESS_CPUTIME_ID, clock_gettime, timespec
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -21,7 +22,16 @@ from fastgate._core.delivery.cache.freshness cimport (
     request_facts,
     use_of,
 )
-from fastgate._core.delivery.cache.key cimport NAMESPACE, KeyFacts, Text, put_primary, put_query, put_secondary
+from fastgate._core.delivery.cache.key cimport (
+    NAMESPACE,
+    KeyFacts,
+    KeyStart,
+    Text,
+    put_primary,
+    put_query,
+    put_secondary,
+    renew_start,
+)
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.vary cimport VaryNames, read_record
 from fastgate._core.exchange.head cimport NAMES_PASS, Head
@@ -78,6 +88,7 @@ def hit(CacheRules rules not None, bytes request, bytes stored, bytes record, by
     cdef Head head = indexed(request, True)
     cdef Head answer = indexed(stored, False)
     cdef Buffer key, left
+    cdef KeyStart start
     cdef VaryNames names
     cdef KeyFacts facts
     cdef Directives asked
@@ -93,6 +104,7 @@ def hit(CacheRules rules not None, bytes request, bytes stored, bytes record, by
     freshness.born = 0
     freshness.fresh_until = freshness.swr_until = freshness.sie_until = 60000
     freshness.flags = 0
+    memset(&start, 0, sizeof(KeyStart))
     key.data = left.data = NULL
     key.length = key.capacity = left.length = left.capacity = 0
     facts.route.p = <const unsigned char*>PyBytes_AS_STRING(route)
@@ -117,7 +129,8 @@ def hit(CacheRules rules not None, bytes request, bytes stored, bytes record, by
             )
             facts.query.p = <const unsigned char*>left.data
             facts.query.length = left.length
-            put_primary(&key, rules, head, None, &facts)
+            renew_start(&start, &facts)
+            put_primary(&key, &start, rules, head, None, &facts)
             read_record(<const unsigned char*>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), &names)
             put_secondary(&key, head, None, &names)
             if use_of(rules, &freshness, &asked, 1000) != USE_FRESH:
@@ -128,4 +141,5 @@ def hit(CacheRules rules not None, bytes request, bytes stored, bytes record, by
         began = cpu_ns() - began
         free_buffer(&key)
         free_buffer(&left)
+        free_buffer(&start.text)
     return began / <double>times, objects

@@ -106,7 +106,16 @@ from fastgate._core.delivery.cache.heads cimport (
     put_merged,
     put_validators,
 )
-from fastgate._core.delivery.cache.key cimport NAMESPACE, KeyFacts, Text, put_primary, put_query, put_secondary
+from fastgate._core.delivery.cache.key cimport (
+    NAMESPACE,
+    KeyFacts,
+    KeyStart,
+    Text,
+    put_primary,
+    put_query,
+    put_secondary,
+    renew_start,
+)
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.stored_head cimport make_head
 from fastgate._core.delivery.cache.tags cimport TOO_MANY_TAGS, Tags, put_tag, read_groups, read_tags
@@ -119,6 +128,7 @@ from fastgate._core.delivery.cache.vary cimport (
     read_record,
     read_vary,
 )
+from fastgate._core.exchange.field_lines cimport bits_of
 from fastgate._core.exchange.head cimport NAMES_PASS, Field, Head
 from fastgate._core.exchange.head_index cimport open_head
 from fastgate._core.memory.buffer cimport Buffer, free_buffer
@@ -200,7 +210,7 @@ def directives(bytes head, tuple targeted=(), names=()):
     """What the head of an answer says, from where (``source``), and which of ``names`` are not to be stored."""
     cdef Directives found
     cdef Head answer = head_of(head, False)
-    read_directives(answer, targeted, &found)
+    read_directives(answer, targeted, bits_of(targeted), &found)
     said = shown(&found)
     source = SOURCES.get(found.source)
     if found.source == TARGETED:
@@ -337,6 +347,9 @@ cdef Text text_of(object text):
     return made
 
 
+cdef KeyStart _start               # of the last key, as a worker has it
+
+
 def key(CacheRules rules not None, bytes request, bytes record=b"", *, bytes route, list parts=None, **texts):
     """The bytes of a key: the primary one, and behind it the fields of a record; None: their values are too long.
 
@@ -373,7 +386,8 @@ def key(CacheRules rules not None, bytes request, bytes record=b"", *, bytes rou
         for i in range(len(parts)):
             given[i] = text_of(parts[i])
         facts.parts = given
-        put_primary(&written.buffer, rules, head, None, &facts)
+        renew_start(&_start, &facts)
+        put_primary(&written.buffer, &_start, rules, head, None, &facts)
         if put_secondary(&written.buffer, head, None, &names) < 0:
             return None
         return written.text()
@@ -424,7 +438,7 @@ def stored_lines(CacheRules rules not None, bytes answer, bytes request_id=None)
     cdef Written index = Written()
     cdef Head head = kept(answer)
     cdef Head read, opened = Head.__new__(Head)
-    read_directives(head, rules.targeted, &found)
+    read_directives(head, rules.targeted, rules.targeted_bits, &found)
     if not make_head(&written.buffer, &index.buffer, rules, head, &found, request_id, head.content_length, None):
         raise ValueError("the head is too large to be stored")
     text = written.text()

@@ -1,9 +1,11 @@
 """The index of heads for tests. The gateway never loads it."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from fastgate._core.exchange.causes cimport OK
-from fastgate._core.exchange.head cimport Head
+from fastgate._core.exchange.head cimport Head, same
 from fastgate._core.exchange.head_index cimport index_of, open_head
 
 
@@ -54,3 +56,20 @@ def open_answer(bytes text not None, bytes index not None):
             raise AssertionError("something is left of a head that was not opened")
         return None
     return shown(head)
+
+
+def same_name(bytes text not None, bytes lower not None):
+    """Whether a text is a name that is given in lower case. Both lie in blocks of just their size."""
+    cdef Py_ssize_t length = len(text)
+    cdef Py_ssize_t lower_length = len(lower)
+    cdef unsigned char* one = <unsigned char*>malloc(length or 1)
+    cdef char* other = <char*>malloc(lower_length or 1)
+    try:
+        if one == NULL or other == NULL:
+            raise MemoryError
+        memcpy(one, PyBytes_AS_STRING(text), length)
+        memcpy(other, PyBytes_AS_STRING(lower), lower_length)
+        return same(one, length, other, lower_length)
+    finally:
+        free(one)
+        free(other)

@@ -7,6 +7,9 @@ from fastgate._core.memory.region import Region
 def siphash_13(key: bytes, text: bytes) -> int:
     """SipHash-1-3 of a text with a key of 16 bytes."""
 
+def siphash_continued(key: bytes, text: bytes, begin: int) -> int:
+    """SipHash-1-3 of a text of which so many bytes were read before, as the beginning of many."""
+
 def siphash_2_4(key: bytes, text: bytes) -> int:
     """SipHash-2-4 of a text with a key of 16 bytes."""
 

@@ -13,7 +13,7 @@ from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_PROCESS_CPUTIME_ID, clock_gettime, timespec
 
 from fastgate._core.limits.concurrency cimport Concurrency, Shares
-from fastgate._core.memory.hashing cimport mix64, siphash, siphash_24
+from fastgate._core.memory.hashing cimport SipHash, mix64, siphash, siphash_24, siphash_begin, siphash_from
 from fastgate._core.limits.rate cimport Limit, Logs, Table
 from fastgate._core.memory.locks cimport STRIPES, shared_lock
 from fastgate._core.memory.region cimport LIMITS_LAYOUT, LOGS_LAYOUT, SHARES_LAYOUT, Region
@@ -44,6 +44,15 @@ def siphash_13(bytes key, bytes text):
     if len(key) != 16:
         raise ValueError("a key has 16 bytes")
     return siphash(<const unsigned char*>PyBytes_AS_STRING(key), PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+def siphash_continued(bytes key, bytes text, Py_ssize_t begin):
+    """SipHash-1-3 of a text of which so many bytes were read before, as the beginning of many."""
+    cdef SipHash begun
+    if len(key) != 16 or not 0 <= begin <= len(text):
+        raise ValueError("a key has 16 bytes, and a beginning is part of its text")
+    siphash_begin(&begun, <const unsigned char*>PyBytes_AS_STRING(key), PyBytes_AS_STRING(text), begin)
+    return siphash_from(&begun, begin, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
 def siphash_2_4(bytes key, bytes text):

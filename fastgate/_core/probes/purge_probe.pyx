@@ -171,7 +171,7 @@ def flood_purges(Purges purges not None, uint64_t seed, uint64_t until_ns, int e
                 elif key % 2:
                     purges.write_prefix(<const unsigned char*>addresses[key], 9, True, False)
                 elif kind < 8:
-                    purges.changed(tags[key])
+                    purges.changed(tags[key], tags[key])
                 else:
                     purges.write_tag(tags[key], False)
                 found = atomic_load_relaxed(&returned[key])

@@ -55,7 +55,7 @@ cdef class Visit(Lookup):
     cdef Reader reader
     cdef Follower follower
 
-    cdef int keep_key(self, const Buffer* key) except -1
+    cdef void take_key(self, Buffer* key) noexcept      # what is in it by now is nothing to anybody
 
 
 cdef class Follower(Waiter):
@@ -107,6 +107,7 @@ cdef class Cached(Around):
     cdef readonly bytes upstream
     cdef readonly bytes request_id     # the name of the field of the request id in lower case; None: there is none
     cdef readonly tuple credentials    # names in lower case of fields that may have credentials, beside Authorization
+    cdef uint64_t credential_bits      # of these and of that: see `names_in`
     cdef Lookup aside                  # for addresses that are not those of a visit
     cdef uint64_t* counts              # of its route, in this worker's slot
 

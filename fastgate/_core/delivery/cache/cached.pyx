@@ -102,6 +102,8 @@ from fastgate._core.delivery.cache.key_lookup cimport (
     make_address,
     make_key,
     make_query,
+    mark_of_address,
+    mark_of_request,
     names_of,
     own_tags,
     validity,
@@ -115,7 +117,7 @@ from fastgate._core.delivery.cache.rules cimport (
     CacheRules,
     has_name,
 )
-from fastgate._core.delivery.cache.spans cimport bits_of, exactly, names_in, next_line
+from fastgate._core.delivery.cache.spans cimport exactly
 from fastgate._core.delivery.cache.stored_head cimport (
     add_tags,
     group_tag,
@@ -154,6 +156,7 @@ from fastgate._core.exchange.exchange cimport (
     NoClient,
     copy_of,
 )
+from fastgate._core.exchange.field_lines cimport bits_of, names_in, next_line
 from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, Field, Head, same
 from fastgate._core.exchange.head_index cimport HeadIndex, extend_head
 from fastgate._core.memory.buffer cimport Buffer, free_buffer, put, put_bytes, put_number
@@ -260,9 +263,8 @@ cdef class Visit(Lookup):
     def __dealloc__(self):
         free_buffer(&self.key)
 
-    cdef int keep_key(self, const Buffer* key) except -1:
-        self.key.length = 0
-        return put(&self.key, key.data, key.length)
+    cdef void take_key(self, Buffer* key) noexcept:
+        self.key, key[0] = key[0], self.key
 
     cdef void reset(self) noexcept:
         Lookup.reset(self)
@@ -320,12 +322,13 @@ cdef int put_version_key(Visit v, bytes name) except -1:
     return put_bytes(&v.cache.key, name)
 
 
-cdef Visit visit_of(Exchange x):
+cdef inline Visit visit_of(Exchange x):
     """What is known of it; made when it is first asked for."""
-    cdef Visit v
-    if x.places[CACHE_FACTS] != NULL:
-        return <Visit>x.places[CACHE_FACTS]
-    v = Visit.__new__(Visit)
+    return <Visit>x.places[CACHE_FACTS] if x.places[CACHE_FACTS] != NULL else first_visit(x)
+
+
+cdef Visit first_visit(Exchange x):
+    cdef Visit v = Visit.__new__(Visit)
     x.remember(v, CACHE_FACTS)
     return v
 
@@ -350,6 +353,7 @@ cdef class Cached(Around):
         self.upstream = upstream.encode() if upstream is not None else None
         self.request_id = request_id.lower().encode() if request_id is not None else None
         self.credentials = tuple([name.lower().encode() for name in credentials])
+        self.credential_bits = bits_of((b"authorization", *self.credentials))
         self.aside = Lookup.__new__(Lookup)
         self.counts = cache.counts.row_of(self.route)
         inner.enclose(self)
@@ -425,9 +429,11 @@ cdef class Cached(Around):
             return self.inner.leave(x)
         v = visit_of(x)
         mode = v.mode
-        v.mode = NOTHING
         f = v.fetch
         reader = v.reader
+        if mode == NOTHING and f is None and reader is None:
+            return 0
+        v.mode = NOTHING
         v.fetch = None
         v.reader = None
         if reader is not None:

@@ -18,7 +18,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 from fastgate._core.delivery.cache.dates cimport read_date
-from fastgate._core.delivery.cache.spans cimport blank, exactly, next_line, skip_blank
+from fastgate._core.delivery.cache.spans cimport blank, exactly, skip_blank
+from fastgate._core.exchange.field_lines cimport next_line
 from fastgate._core.exchange.head cimport Field, Head, same
 
 

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fastgate._core.exchange.head cimport Head
 
@@ -49,7 +49,7 @@ cdef struct Directives:
     int targeted                       # place in the list of targeted fields, -1: none of them
 
 
-cdef void read_directives(Head head, tuple targeted, Directives* found) noexcept
+cdef void read_directives(Head head, tuple targeted, uint64_t bits, Directives* found) noexcept
 cdef void read_request_directives(Head head, Directives* found) noexcept
 cdef bint excepted(
     Head head, tuple targeted, const Directives* found, const unsigned char* name, Py_ssize_t length

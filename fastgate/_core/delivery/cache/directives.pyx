@@ -25,16 +25,9 @@ from libc.string cimport memcmp, memcpy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 
-from fastgate._core.delivery.cache.spans cimport (
-    blank,
-    end_of_quoted,
-    is_tchar,
-    lower,
-    next_line,
-    skip_blank,
-    skip_token,
-)
+from fastgate._core.delivery.cache.spans cimport blank, end_of_quoted, is_tchar, lower, skip_blank, skip_token
 from fastgate._core.delivery.cache.structured cimport FALSE, INTEGER, STRING, TOKEN, TRUE, Item, next_item
+from fastgate._core.exchange.field_lines cimport names_in, next_line
 from fastgate._core.exchange.head cimport Head, same
 
 cdef enum Argument:
@@ -419,15 +412,15 @@ cdef void read_first_line(const unsigned char* p, Py_ssize_t length, Directives*
         _last.said = found[0]
 
 
-cdef void read_directives(Head head, tuple targeted, Directives* found) noexcept:
+cdef void read_directives(Head head, tuple targeted, uint64_t bits, Directives* found) noexcept:
     """What an answer says: the first field of ``targeted`` that can be read, else Cache-Control.
 
-    ``targeted``: names in lower case, as bytes. ``found.source`` is TARGETED where one of them counts: Expires counts
-    for nothing then.
+    ``targeted``: names in lower case, as bytes; ``bits`` are theirs (`bits_of`). ``found.source`` is TARGETED where one
+    of them counts: Expires counts for nothing then.
     """
     cdef Py_ssize_t i
     cdef int line
-    for i in range(PyTuple_GET_SIZE(targeted)):
+    for i in range(PyTuple_GET_SIZE(targeted) if names_in(head) & bits else 0):
         if read_targeted(
             head, PyBytes_AS_STRING(<object>targeted[i]), PyBytes_GET_SIZE(<object>targeted[i]), found
         ):

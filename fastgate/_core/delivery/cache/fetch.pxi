@@ -110,7 +110,10 @@ cdef int fetch_of_view(Cached by, Fetch f, const View* stale) except -1:
 
 
 cdef inline uint32_t facts_of(Cached by, Exchange x) noexcept:
-    return request_facts(by.rules, x.request, x.identity is not None, forwards_credential(x, by.credentials))
+    return request_facts(
+        by.rules, x.request, x.identity is not None,
+        names_in(x.request) & by.credential_bits != 0 and forwards_credential(x, by.credentials),
+    )
 
 
 cdef Fetch fetch_for(Cached by, Exchange x, Visit v):
@@ -136,7 +139,7 @@ cdef int start_fetch(
     cdef Fetch f
     cdef Exchange copy
     v.asked_number = number
-    v.asked_at = <int64_t>boottime_ms()
+    v.asked_at = v.now
     by.counts[asked_for[v.forwarded]] += 1
     if stale == NULL and not background and not v.wishes and not by.rules.filters_query and not by.rules.sort:
         return lead(by, x, v, ticket)

@@ -11,7 +11,7 @@ cdef int ask(Cached by, Exchange x, Visit v, const View* stale, bint direct) exc
     cdef uint64_t tags[OWN_TAGS]
     cdef uint64_t number, checked
     cdef int how, count
-    v.keep_key(&cache.key)
+    v.take_key(&cache.key)
     # The number first, and then the request.
     number = sent_now(by, x, v)
     if direct:
@@ -46,7 +46,7 @@ cdef int refresh(Cached by, Exchange x, Visit v, const View* stale) except -1:
     cdef WorkerCache cache = by.cache
     cdef Ticket ticket
     cdef uint64_t number
-    v.keep_key(&cache.key)
+    v.take_key(&cache.key)
     number = sent_now(by, x, v)
     v.forwarded = FWD_STALE
     if cache.flights.enter(v.hash, number, NULL, x.engine.wheel.now, &ticket) == FLIGHT_LEAD:
@@ -61,8 +61,9 @@ cdef int alone(Cached by, Exchange x, Visit v) except -1:
     cdef bint stale
     x.wait(0)
     v.mode = NOTHING
+    v.now = <int64_t>boottime_ms()
     stale = find_again(by, x, v, &view)
-    v.keep_key(&by.cache.key)
+    v.take_key(&by.cache.key)
     number = sent_now(by, x, v)
     return start_fetch(by, x, v, NULL, number, &view if stale else NULL, False)
 
@@ -170,9 +171,8 @@ cdef uint64_t sent_now(Cached by, Exchange x, Visit v) except? 0:
     """The number of purges before the request is sent; that its addresses were asked for is noted."""
     cdef WorkerCache cache = by.cache
     cdef uint64_t number
-    make_address(v, x, cache, by.rules, False)
-    number = cache.purges.sent(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
+    number = cache.purges.sent(mark_of_request(v, x, cache, by.rules))
     if x.forward_path is not None:
         make_address(v, x, cache, by.rules, True)
-        cache.purges.sent(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
+        cache.purges.sent(mark_of_address(v, cache, cache.address.data, cache.address.length))
     return number

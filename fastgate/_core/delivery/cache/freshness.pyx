@@ -54,8 +54,9 @@ from fastgate._core.delivery.cache.rules cimport (
     CacheRules,
     KeyPart,
 )
-from fastgate._core.delivery.cache.spans cimport blank, exactly, next_known, next_line
+from fastgate._core.delivery.cache.spans cimport blank, exactly
 from fastgate._core.delivery.cache.vary cimport NEVER_THE_SAME, read_vary
+from fastgate._core.exchange.field_lines cimport next_known, next_line
 from fastgate._core.exchange.head cimport AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, Head, same
 
 cdef enum:
@@ -105,6 +106,9 @@ cdef uint32_t request_facts(CacheRules rules, Head request, bint identity, bint 
     cdef uint32_t facts = 0
     cdef Py_ssize_t i
     cdef KeyPart part
+    if not (identity or forwarded or PyTuple_GET_SIZE(rules.bypass)) \
+            and not request.seen & (<uint32_t>1 << AUTHORIZATION | <uint32_t>1 << COOKIE):
+        return 0
     if identity:
         facts |= HAS_IDENTITY
     if forwarded:
@@ -156,7 +160,7 @@ cdef bint endless_type(Head answer) noexcept:
         p = answer.p + answer.fields[line].value
         end = 0
         if answer.fields[line].value_length < 17 or (p[0] | 32) not in (b"t", b"m"):
-            line = next_known(answer, CONTENT_TYPE, line + 1)
+            line = next_line(answer, b"content-type", 12, line + 1)
             continue
         while end < <Py_ssize_t>answer.fields[line].value_length and p[end] != b";":
             end += 1
@@ -164,7 +168,7 @@ cdef bint endless_type(Head answer) noexcept:
             end -= 1
         if same(p, end, b"text/event-stream", 17) or same(p, end, b"multipart/x-mixed-replace", 25):
             return True
-        line = next_known(answer, CONTENT_TYPE, line + 1)
+        line = next_line(answer, b"content-type", 12, line + 1)
     return False
 
 
@@ -179,7 +183,8 @@ cdef int64_t date_of(Head answer, int64_t wall) noexcept:
     """Date; where it is missing or cannot be read, when the answer was received (RFC 9110 section 6.6.1)."""
     cdef int64_t seconds = wall
     cdef int line = next_known(answer, DATE, 0)
-    date_in(answer, line, next_known(answer, DATE, line + 1), wall, &seconds)
+    if line >= 0:
+        date_in(answer, line, next_line(answer, b"date", 4, line + 1), wall, &seconds)
     return seconds
 
 
@@ -322,7 +327,7 @@ cdef void judge(
     what has come: the answer itself, or a 304 that has updated it; ``answer`` has the status and the length of the
     stored answer then.
     """
-    read_directives(answer, rules.targeted, &judgement.said)
+    read_directives(answer, rules.targeted, rules.targeted_bits, &judgement.said)
     renew(rules, facts, &judgement.said, answer, message, moments, judgement)
     judgement.audience = FOR_NONE
     judgement.obstacle = obstacle_to(rules, method, facts, asked, answer, judgement)

@@ -26,7 +26,7 @@ from fastgate._core.delivery.cache.directives cimport (
     read_directives,
 )
 from fastgate._core.delivery.cache.rules cimport COOKIE_STORE, CacheRules
-from fastgate._core.delivery.cache.spans cimport next_line
+from fastgate._core.exchange.field_lines cimport next_line
 from fastgate._core.exchange.head cimport CONTENT_LENGTH, DROPPED, Field, Head, same, same_text
 from fastgate._core.memory.buffer cimport Buffer, filled, put, put_number, room, write_number
 
@@ -35,17 +35,19 @@ cdef enum:
 
 cdef const char* FORWARD_WORDS[9]
 FORWARD_WORDS[:] = [b"", b"bypass", b"method", b"uri-miss", b"vary-miss", b"miss", b"request", b"stale", b"partial"]
+cdef Py_ssize_t FORWARD_LENGTHS[9]
+FORWARD_LENGTHS[:] = [0, 6, 6, 8, 9, 4, 7, 5, 7]
 
 
 cdef uint64_t lengths_of_doubt(const Directives* said, bytes request_id) noexcept:
-    """The lengths, a bit each and the last for 63 and more, of names that `is_stored` has to look at; of others it asks
-    for Content-Length and for what was dropped only.
+    """The lengths modulo 64, a bit each, of names that `is_stored` has to look at; of others it asks for Content-Length
+    and for what was dropped only.
     """
     if said.words & (NO_CACHE_FIELDS | PRIVATE_FIELDS):
         return ~<uint64_t>0
     if request_id is None:
         return 1 << 3 | 1 << 10 | 1 << 11 | 1 << 25
-    return 1 << 3 | 1 << 10 | 1 << 11 | 1 << 25 | <uint64_t>1 << min(PyBytes_GET_SIZE(request_id), <Py_ssize_t>63)
+    return 1 << 3 | 1 << 10 | 1 << 11 | 1 << 25 | <uint64_t>1 << (PyBytes_GET_SIZE(request_id) & 63)
 
 
 cdef bint is_stored(
@@ -102,10 +104,10 @@ cdef int put_merged(Buffer* buffer, CacheRules rules, Head stored, Head update, 
     cdef Field* other
     cdef int i, j
     cdef bint replaced
-    read_directives(update, rules.targeted, &said)
+    read_directives(update, rules.targeted, rules.targeted_bits, &said)
     if said.source == NOWHERE:
         source = stored
-        read_directives(stored, rules.targeted, &said)
+        read_directives(stored, rules.targeted, rules.targeted_bits, &said)
     for i in range(stored.count):
         one = &stored.fields[i]
         replaced = not is_stored(rules, stored, i, source, &said, request_id)
@@ -158,13 +160,13 @@ cdef int put_cache_status(Buffer* buffer, const CacheStatus* status) except -1:
     """Writes Cache-Status with the one member of this cache (RFC 9211); it comes behind those of the upstream's."""
     cdef Py_ssize_t detail = strlen(status.detail) if status.detail != NULL else 0
     cdef char* at = room(buffer, MOST_STATUS + detail)
-    cdef const char* word
     at = written(at, b"Cache-Status: fastgate", 22)
     if status.forwarded == FWD_NOT:
         at = written(at, b"; hit", 5)
     else:
-        word = FORWARD_WORDS[status.forwarded]
-        at = written(written(at, b"; fwd=", 6), word, strlen(word))
+        at = written(
+            written(at, b"; fwd=", 6), FORWARD_WORDS[status.forwarded], FORWARD_LENGTHS[status.forwarded]
+        )
         if status.forward_status:
             at = write_number(written(at, b"; fwd-status=", 13), status.forward_status)
     if status.parts & SAYS_TTL:

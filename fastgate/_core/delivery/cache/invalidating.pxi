@@ -27,7 +27,14 @@ cdef int invalidate(Lookup l, Exchange x, WorkerCache cache, CacheRules rules) e
 
 cdef int changed_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1:
     make_address(l, x, cache, rules, forwarded)
-    return cache.purges.changed(cache.purges.tag_of(TAG_URI, cache.address.data, cache.address.length))
+    return changed_uri(l, cache, cache.address.data, cache.address.length)
+
+
+cdef int changed_uri(Lookup l, WorkerCache cache, const char* address, Py_ssize_t length) noexcept:
+    """``address`` has the origin of ``cache.address``."""
+    return cache.purges.changed(
+        cache.purges.tag_of(TAG_URI, address, length), mark_of_address(l, cache, address, length)
+    )
 
 
 cdef int changed_location(Lookup l, Exchange x, WorkerCache cache, const char* name, Py_ssize_t length) except -1:
@@ -35,7 +42,7 @@ cdef int changed_location(Lookup l, Exchange x, WorkerCache cache, const char* n
     cdef bytes named = named_in(l, cache, x.response, name, length)
     if named is None or named == cache.address.data[:cache.address.length]:
         return 0
-    return cache.purges.changed(cache.purges.tag_of(TAG_URI, PyBytes_AS_STRING(named), PyBytes_GET_SIZE(named)))
+    return changed_uri(l, cache, PyBytes_AS_STRING(named), PyBytes_GET_SIZE(named))
 
 
 cdef bytes named_in(Lookup l, WorkerCache cache, Head answer, const char* name, Py_ssize_t length):

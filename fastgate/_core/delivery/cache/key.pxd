@@ -1,12 +1,16 @@
+from libc.stdint cimport uint64_t
+
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.vary cimport VaryNames
 from fastgate._core.exchange.head cimport Head
 from fastgate._core.memory.buffer cimport Buffer
+from fastgate._core.memory.hashing cimport SipHash
 
 cdef enum:
     NAMESPACE = 16                     # bytes of the digest of a route and of its configuration
     DIGEST = 32                        # bytes of a SHA-256
     MOST_PARAMETERS = 64               # of a query that is sorted
+    START_PARTS = 5                    # route, upstream, scheme, host, port
 
 
 cdef struct Text:
@@ -30,9 +34,20 @@ cdef struct KeyFacts:
     const Text* parts                  # one for each of `CacheRules.key`; of header:NAME and cookie:NAME it is not read
 
 
+# The parts of a key that most requests of a worker have alike, route to port, as they were last written.
+cdef struct KeyStart:
+    Buffer text
+    SipHash hash                       # of it, for who has set them: see `key_lookup`
+    uint64_t mark                      # of its origin
+    Py_ssize_t at[START_PARTS]         # where each of these parts lies
+    Py_ssize_t length[START_PARTS]
+
+
 cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t length) except -1
+# Makes it the start of this key. True: it was that of another one.
+cdef bint renew_start(KeyStart* start, const KeyFacts* facts) except -1
 cdef int put_primary(
-    Buffer* buffer, CacheRules rules, Head request, list extra, const KeyFacts* facts
+    Buffer* buffer, const KeyStart* start, CacheRules rules, Head request, list extra, const KeyFacts* facts
 ) except -1
 cdef int put_secondary(Buffer* buffer, Head request, list extra, const VaryNames* names) except -2
 cdef int put_query(Buffer* buffer, CacheRules rules, const unsigned char* p, Py_ssize_t length) except -1

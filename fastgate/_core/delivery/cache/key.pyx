@@ -3,12 +3,13 @@
 Theory of operation
 -------------------
 A key is a row of parts, each a tag of one byte, a length of four bytes (little endian) and a value. What is not there
-has the length 0xFFFFFFFF, which no value has. Each part is written in each key of a route, in one order, and the first
-is a digest of the route's configuration, which says which parts follow: so the bytes can be read back in one way only,
+has its tag only, with the highest bit set. Each part is written in each key of a route, in one order, and the first is
+a digest of the route's configuration, which says which parts follow: so the bytes can be read back in one way only,
 and two requests that differ in a part have different keys. The whole key is compared, not its hash.
 
-`put_primary` writes what is known before any answer is, `put_secondary` adds the fields that a Vary record names, each
-with its name: records that name different fields have different keys.
+`put_primary` writes what is known before any answer is. The first five parts are those of the request before, mostly:
+they are kept as a `KeyStart`, and so is what the hash of a key has of them. `put_secondary` adds the fields that a Vary
+record names, each with its name: records that name different fields have different keys.
 
 `put_query` writes the query without the parameters that the route leaves out; the upstream gets this query, not the one
 of the client. Names of parameters are compared decoded, since the upstream decodes them too. What stays is not touched,
@@ -23,7 +24,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 
 from fastgate._core.delivery.cache.rules cimport OF_COOKIE, OF_HEADER, OF_IDENTITY, CacheRules, KeyPart
-from fastgate._core.delivery.cache.spans cimport blank
+from fastgate._core.delivery.cache.spans cimport blank, equal_bytes
 from fastgate._core.delivery.cache.vary cimport MOST_VALUES, VaryNames, put_lower, put_value
 from fastgate._core.exchange.head cimport Head, same_text
 from fastgate._core.exchange.request_key cimport find_cookie
@@ -31,6 +32,7 @@ from fastgate._core.memory.buffer cimport Buffer, filled, put, room
 
 cdef enum:
     START = 5                          # bytes of tag and length
+    ABSENT = 128                       # added to the tag of what is not there
 
 cdef enum Tag:
     T_ROUTE = 1
@@ -49,8 +51,11 @@ cdef enum Tag:
     T_VALUE = 14
 
 
+cdef const char* WITHOUT_BODY = b"\x8b\x8c"      # what `put_texts` writes without T_CONTENT_TYPE and T_BODY
+
+
 cdef inline int set_start(unsigned char* start, int tag, Py_ssize_t length) except -1:
-    """The five bytes before a value: its tag and its length; -1 as the length: it is not there."""
+    """The five bytes before a value: its tag and its length."""
     cdef uint32_t size = <uint32_t>length
     if length >= 0xFFFFFFFFLL:
         raise OverflowError("a part of a key is longer than its length can say")
@@ -70,44 +75,49 @@ cdef int put_start(Buffer* buffer, int tag, Py_ssize_t length) except -1:
 
 cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t length) except -1:
     """Writes one part; a length of -1: it is not there."""
-    cdef Py_ssize_t size = length if length > 0 else 0
-    cdef char* at = room(buffer, START + size)
-    set_start(<unsigned char*>at, tag, length)
-    if size:
-        memcpy(at + START, p, size)
-    filled(buffer, at + START + size)
-    return 0
+    cdef Text text
+    text.p = p
+    text.length = length
+    return put_texts(buffer, tag, &text, 1)
 
 
 cdef inline int put_text(Buffer* buffer, int tag, const Text* text) except -1:
     return put_part(buffer, tag, text.p, text.length)
 
 
+cdef inline char* written(char* at, int tag, const Text* text) except NULL:
+    """Writes one part; where it ends."""
+    if text.length < 0:
+        at[0] = <char>(tag | ABSENT)
+        return at + 1
+    set_start(<unsigned char*>at, tag, text.length)
+    memcpy(at + START, text.p, text.length)
+    return at + START + text.length
+
+
 cdef int put_texts(Buffer* buffer, int tag, const Text* texts, int count) except -1:
     """Writes parts one behind the other, whose tags are ``tag`` and those that follow it."""
     cdef Py_ssize_t size = count * START
-    cdef Py_ssize_t length
     cdef char* at
     cdef int i
     for i in range(count):
-        if texts[i].length > 0:
-            size += texts[i].length
+        size += max(texts[i].length, 0)
     at = room(buffer, size)
     for i in range(count):
-        length = texts[i].length
-        set_start(<unsigned char*>at, tag + i, length)
-        at += START
-        if length > 0:
-            memcpy(at, texts[i].p, length)
-            at += length
+        at = written(at, tag + i, &texts[i])
     filled(buffer, at)
     return 0
 
 
 cdef int set_length(Buffer* buffer, Py_ssize_t begin, int tag, bint there) except -1:
-    """Says how long the part is that began at ``begin`` with `put_start` and has grown since."""
+    """Says how long the part is that began at ``begin`` with `put_start` and has grown since, or that it is not there.
+    """
     cdef unsigned char start[START]
-    set_start(start, tag, buffer.length - begin - START if there else -1)
+    if not there:
+        buffer.length = begin
+        start[0] = <unsigned char>(tag | ABSENT)
+        return put(buffer, start, 1)
+    set_start(start, tag, buffer.length - begin - START)
     memcpy(buffer.data + begin, start, START)
     return 0
 
@@ -149,18 +159,44 @@ cdef int put_selecting(
     return there
 
 
+cdef bint renew_start(KeyStart* start, const KeyFacts* facts) except -1:
+    cdef const Text* text = &facts.route
+    cdef Py_ssize_t length, at = START
+    cdef int i
+    if start.text.length:
+        for i in range(START_PARTS):
+            length = text[i].length
+            if length != start.length[i] or not equal_bytes(text[i].p, start.text.data + start.at[i], length):
+                break
+        else:
+            return False
+    start.text.length = 0
+    put_texts(&start.text, T_ROUTE, text, START_PARTS)
+    for i in range(START_PARTS):
+        length = text[i].length
+        start.length[i] = length
+        start.at[i] = at
+        at += START + length if length >= 0 else 1
+    return True
+
+
 cdef int put_primary(
-    Buffer* buffer, CacheRules rules, Head request, list extra, const KeyFacts* facts
+    Buffer* buffer, const KeyStart* start, CacheRules rules, Head request, list extra, const KeyFacts* facts
 ) except -1:
-    """Writes the primary key of a request. ``extra`` as of `put_selecting`."""
+    """Writes the primary key of a request, whose ``start`` was renewed. ``extra`` as of `put_selecting`."""
     cdef KeyPart part
-    cdef Py_ssize_t i, start
+    cdef Py_ssize_t i, begin
     cdef bint there
-    put_texts(buffer, T_ROUTE, &facts.route, 7)
+    cdef char* at = room(
+        buffer, start.text.length + 2 * START + max(facts.path.length, 0) + max(facts.query.length, 0)
+    )
+    memcpy(at, start.text.data, start.text.length)
+    at = written(at + start.text.length, T_PATH, &facts.path)
+    filled(buffer, written(at, T_QUERY, &facts.query))
     for i in range(PyTuple_GET_SIZE(rules.key)):
         part = <KeyPart>rules.key[i]
         if part.kind == OF_HEADER or part.kind == OF_COOKIE:
-            start = buffer.length
+            begin = buffer.length
             put_start(buffer, T_PART, 0)
             if part.kind == OF_HEADER:
                 there = put_selecting(
@@ -169,12 +205,15 @@ cdef int put_primary(
                 )
             else:
                 there = put_cookie(buffer, request, part.name)
-            set_length(buffer, start, T_PART, there)
+            set_length(buffer, begin, T_PART, there)
         elif part.kind != OF_IDENTITY:
             put_text(buffer, T_PART, &facts.parts[i])
     if rules.identity_in_key:
         put_text(buffer, T_IDENTITY, &facts.identity)
         put_text(buffer, T_CREDENTIAL, &facts.credential)
+    if facts.content_type.length < 0 and facts.body.length < 0:
+        # Those of nearly all.
+        return put(buffer, WITHOUT_BODY, 2)
     return put_texts(buffer, T_CONTENT_TYPE, &facts.content_type, 2)
 
 

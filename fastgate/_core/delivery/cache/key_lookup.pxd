@@ -34,6 +34,7 @@ cdef class Lookup(CacheFacts):
     cdef Py_ssize_t primary_length     # of the key, without the values that an answer's Vary names
     cdef bint soft                     # what was found was purged softly: it is stale
     cdef Py_ssize_t path_at            # where the path begins in ``address``
+    cdef uint64_t origin_mark          # of its origin: see `Purges.mark_of`; 0: it is not known
     cdef list owners                   # of texts that the key points into; None: there are none
 
 
@@ -42,6 +43,10 @@ cdef int make_key(
 ) except -1
 cdef int make_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bint forwarded) except -1
 cdef int make_query(Exchange x, WorkerCache cache, CacheRules rules) except -1
+# By which the address in ``cache.address``, or one of the same origin, is marked as present.
+cdef uint64_t mark_of_address(Lookup l, WorkerCache cache, const char* address, Py_ssize_t length) noexcept
+# The same for the request, under the address by which its client asked.
+cdef uint64_t mark_of_request(Lookup l, Exchange x, WorkerCache cache, CacheRules rules) except? 0
 cdef int own_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bytes route, uint64_t* tags) except -1
 cdef int find(
     Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bytes route, View* view

@@ -19,9 +19,17 @@ from hashlib import sha256
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
-from fastgate._core.delivery.cache.key cimport KeyFacts, Text, put_primary, put_query, put_secondary
+from fastgate._core.delivery.cache.key cimport (
+    KeyFacts,
+    KeyStart,
+    Text,
+    put_primary,
+    put_query,
+    put_secondary,
+    renew_start,
+)
 from fastgate._core.delivery.cache.rules cimport (
     MOST_KEY_PARTS,
     OF_CLAIM,
@@ -32,11 +40,11 @@ from fastgate._core.delivery.cache.rules cimport (
     CacheRules,
     KeyPart,
 )
-from fastgate._core.delivery.cache.spans cimport next_line
 from fastgate._core.delivery.cache.tags cimport MOST_TAGS
 from fastgate._core.delivery.cache.vary cimport VaryNames, read_record
 from fastgate._core.exchange.cache_result cimport CACHE_NOTHING, CacheFacts
 from fastgate._core.exchange.exchange cimport Exchange, Peer
+from fastgate._core.exchange.field_lines cimport next_line
 from fastgate._core.exchange.field_values cimport edited_host
 from fastgate._core.exchange.head cimport AUTHORIZATION, DROPPED, Head, same
 from fastgate._core.exchange.head_index cimport HeadIndex, FieldIndex
@@ -45,7 +53,15 @@ from fastgate._core.exchange.identity cimport Identity
 from fastgate._core.exchange.request_fields cimport port_of
 from fastgate._core.exchange.route cimport OWN_HOST
 from fastgate._core.memory.buffer cimport Buffer, filled, put, room
-from fastgate._core.memory.cache.cache_store cimport View, hash_key, look, set_checked, still
+from fastgate._core.memory.cache.cache_store cimport (
+    View,
+    begin_hash,
+    hash_from,
+    hash_key,
+    look,
+    set_checked,
+    still,
+)
 from fastgate._core.memory.cache.purges cimport (
     PURGED_HARD,
     PURGED_NOT,
@@ -67,6 +83,7 @@ cdef class Lookup(CacheFacts):
         self.result = CACHE_NOTHING
         self.soft = False
         self.owners = None
+        self.origin_mark = 0
 
 
 cdef inline void set_text(Text* text, const void* p, Py_ssize_t length) noexcept:
@@ -212,6 +229,7 @@ cdef int make_key(
     cdef Text parts[MOST_KEY_PARTS]
     cdef Origin origin
     cdef Head head = x.request
+    cdef KeyStart* start = &cache.start
     cdef KeyPart part
     cdef bytes value
     cdef Py_ssize_t i
@@ -265,11 +283,17 @@ cdef int make_key(
         value = sha256(b"".join(x.body) if x.body is not None else b"").digest()
         keep(l, value)
         set_bytes(&facts.body, value)
+    if renew_start(start, &facts):
+        begin_hash(cache.store, start.text.data, start.text.length, &start.hash)
+        cache.address.length = 0
+        put_origin(cache, &origin)
+        start.mark = cache.purges.mark_of_origin(cache.address.data, cache.address.length)
+    l.origin_mark = 0 if x.request_withheld & OWN_HOST else start.mark
     cache.key.length = 0
-    put_primary(&cache.key, rules, head, x.request_extra, &facts)
+    put_primary(&cache.key, start, rules, head, x.request_extra, &facts)
     l.owners = None
     l.primary_length = cache.key.length
-    l.primary_hash = l.hash = hash_key(cache.store, cache.key.data, cache.key.length)
+    l.primary_hash = l.hash = hash_from(&start.hash, start.text.length, cache.key.data, cache.key.length)
     return 0
 
 
@@ -341,6 +365,26 @@ cdef int make_address(Lookup l, Exchange x, WorkerCache cache, CacheRules rules,
         put(buffer, cache.query.data, cache.query.length)
     l.owners = None
     return 0
+
+
+cdef uint64_t mark_of_address(Lookup l, WorkerCache cache, const char* address, Py_ssize_t length) noexcept:
+    cdef Purges purges = cache.purges
+    cdef const char* path = address + l.path_at
+    cdef Py_ssize_t size = length - l.path_at
+    cdef const char* mark = <const char*>memchr(path, c"?", size)
+    cdef Py_ssize_t query = size if mark == NULL else mark - path
+    return purges.mark_of(
+        purges.mark_of_origin(address, l.path_at), path, query, path + query + 1, size - query - 1
+    )
+
+
+cdef uint64_t mark_of_request(Lookup l, Exchange x, WorkerCache cache, CacheRules rules) except? 0:
+    if l.origin_mark and not rules.filters_query and not rules.sort:
+        return cache.purges.mark_of(
+            l.origin_mark, x.path, x.path_length, x.query, x.query_length if x.has_query else -1
+        )
+    make_address(l, x, cache, rules, False)
+    return mark_of_address(l, cache, cache.address.data, cache.address.length)
 
 
 cdef int own_tags(Lookup l, Exchange x, WorkerCache cache, CacheRules rules, bytes route, uint64_t* tags) except -1:

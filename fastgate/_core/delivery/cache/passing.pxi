@@ -136,7 +136,7 @@ cdef int tap(Cached by, Exchange x, Visit v, bytes piece, bint last) except -1:
         return 0
     v.method = PLAIN_GET
     make_key(v, x, by.cache, by.rules, by.namespace, by.upstream, by.credentials)
-    v.keep_key(&by.cache.key)
+    v.take_key(&by.cache.key)
     set_asked(&asked, &v.key, v.primary_length, v.primary_hash, v.tap_number)
     moments_since(v.asked_at, &moments)
     judge(by.rules, PLAIN_GET, facts_of(by, x), &v.asked, v.tapped_head, v.tapped_head, &moments, &judged)

@@ -48,6 +48,8 @@ cdef class KeyPart:
 
 cdef class CacheRules:
     cdef readonly tuple methods        # bytes
+    cdef bint has_get                  # among them
+    cdef bint has_head
     cdef readonly int64_t max_key_body  # bytes
     cdef readonly tuple key            # of KeyPart
     cdef readonly tuple bypass         # of KeyPart
@@ -60,6 +62,7 @@ cdef class CacheRules:
     cdef readonly tuple vary           # bytes, names in lower case, in order
     cdef readonly tuple vary_except    # the same
     cdef readonly tuple targeted       # the same, in the order of preference
+    cdef uint64_t targeted_bits
     cdef int honors                    # Honor
     cdef readonly double heuristic     # share of Date − Last-Modified, 0: none
     cdef readonly bint private

@@ -15,7 +15,8 @@ import re
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 
-from fastgate._core.delivery.cache.spans cimport bits_of, exactly
+from fastgate._core.delivery.cache.spans cimport exactly
+from fastgate._core.exchange.field_lines cimport bits_of
 from fastgate._core.exchange.head cimport Head, same
 
 TTL_STATUSES = (200, 203, 204, 300, 301, 308, 410)
@@ -115,7 +116,9 @@ cdef class CacheRules:
         for method in self.methods:
             if method not in (b"GET", b"HEAD", b"QUERY", b"POST"):
                 raise ValueError(f'methods: "{method.decode()}" cannot be cached; it is GET, HEAD, QUERY or POST')
-        if b"HEAD" in self.methods and b"GET" not in self.methods:
+        self.has_get = b"GET" in self.methods
+        self.has_head = b"HEAD" in self.methods
+        if self.has_head and not self.has_get:
             raise ValueError("methods: HEAD is answered from what GET has stored; add GET")
         self.max_key_body = max_key_body
         self.max_object = max_object
@@ -136,6 +139,7 @@ cdef class CacheRules:
                     f'vary_except: "{name.decode()}" cannot be ignored: clients would get what is not theirs'
                 )
         self.targeted = tuple([_field_name("targeted", name) for name in targeted])
+        self.targeted_bits = bits_of(self.targeted)
         if b"cache-control" in self.targeted:
             raise ValueError("targeted: Cache-Control counts without being listed; remove it")
         self._set_ttl(ttl)
@@ -211,19 +215,15 @@ cdef class CacheRules:
         cdef const unsigned char* p = request.p + request.method.start
         cdef Py_ssize_t length = request.method.length
         cdef Py_ssize_t i
-        cdef bint named = False
+        if exactly(p, length, b"GET", 3):
+            return PLAIN_GET if self.has_get else PASSES_BY
+        if exactly(p, length, b"HEAD", 4):
+            return PLAIN_HEAD if self.has_head else PASSES_BY
         for i in range(PyTuple_GET_SIZE(self.methods)):
             if exactly(
                 p, length, PyBytes_AS_STRING(<object>self.methods[i]), PyBytes_GET_SIZE(<object>self.methods[i])
             ):
-                named = True
-                break
-        if exactly(p, length, b"GET", 3):
-            return PLAIN_GET if named else PASSES_BY
-        if exactly(p, length, b"HEAD", 4):
-            return PLAIN_HEAD if named else PASSES_BY
-        if named:
-            return WITH_BODY
+                return WITH_BODY
         if exactly(p, length, b"OPTIONS", 7) or exactly(p, length, b"TRACE", 5) or exactly(p, length, b"QUERY", 5):
             return PASSES_BY
         return INVALIDATES

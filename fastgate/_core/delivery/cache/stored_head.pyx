@@ -20,9 +20,9 @@ from fastgate._core.delivery.cache.freshness cimport Freshness
 from fastgate._core.delivery.cache.heads cimport is_stored, lengths_of_doubt
 from fastgate._core.delivery.cache.key_lookup cimport Lookup, make_address
 from fastgate._core.delivery.cache.rules cimport CacheRules
-from fastgate._core.delivery.cache.spans cimport next_line
 from fastgate._core.delivery.cache.tags cimport MOST_TAGS, TOO_MANY_TAGS, Tag, Tags, put_tag, read_tags
 from fastgate._core.exchange.exchange cimport Exchange
+from fastgate._core.exchange.field_lines cimport next_line
 from fastgate._core.exchange.head cimport CONTENT_LENGTH, DATE, DROPPED, Field, Head
 from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, open_head
 from fastgate._core.memory.buffer cimport Buffer, filled, put, room, write_number
@@ -47,14 +47,18 @@ cdef bint make_head(
     """
     cdef HeadIndex about
     cdef FieldIndex* entry
-    cdef Field* field
+    cdef FieldIndex about_line
+    cdef Field* next = answer.fields
+    cdef Field* end = next + answer.count
+    cdef Field* one
+    cdef const unsigned char* p = answer.p
     cdef char* begin
     cdef char* at
-    cdef int i
     cdef int count = 0
     cdef Py_ssize_t line
     cdef Py_ssize_t run = 0            # bytes of the answer that are to be copied next
     cdef Py_ssize_t run_end = 0
+    cdef Py_ssize_t shift              # of what is copied next: how much later it stands in the new text
     cdef uint64_t doubtful
     cdef bint plain
     if answer.length > MOST_HEAD or answer.count > MOST_FIELDS:
@@ -76,45 +80,49 @@ cdef bint make_head(
     memcpy(at, b"\r\n", 2)
     at += 2
     about.seen = answer.seen
+    shift = at - begin
     doubtful = lengths_of_doubt(said, request_id)
-    for i in range(answer.count):
-        field = &answer.fields[i]
-        if field.flags & DROPPED or field.id == CONTENT_LENGTH:
+    while next < end:
+        one = next
+        next += 1
+        if one.flags & DROPPED or one.id == CONTENT_LENGTH:
             continue
-        if doubtful >> min(field.name_length, <int>63) & 1 \
-                and not is_stored(rules, answer, i, answer, said, request_id):
+        if doubtful >> (one.name_length & 63) & 1 \
+                and not is_stored(rules, answer, <int>(one - answer.fields), answer, said, request_id):
             continue
-        if field.name_length > 255:
+        if one.name_length > 255:
             return False
-        line = field.value + field.value_length + 2 - field.name
+        line = one.value + one.value_length + 2 - one.name
         # Most lines are as they are written here, and are copied with those before and behind them.
         plain = (
-            field.value == field.name + field.name_length + 2 and memcmp(answer.p + field.value - 2, b": ", 2) == 0
-            and memcmp(answer.p + field.name + line - 2, b"\r\n", 2) == 0
+            one.value == one.name + one.name_length + 2 and memcmp(p + one.value - 2, b": ", 2) == 0
+            and memcmp(p + one.name + line - 2, b"\r\n", 2) == 0
         )
-        if not plain or field.name != run_end:
-            memcpy(at, answer.p + run, run_end - run)
+        if not plain or one.name != run_end:
+            memcpy(at, p + run, run_end - run)
             at += run_end - run
-            run = run_end = field.name
-        entry.name = <uint16_t>(at - begin + run_end - run)
-        entry.name_length = <uint8_t>field.name_length
-        entry.value_length = <uint16_t>field.value_length
-        entry.gap = 2
-        entry.id = field.id
-        entry.flags = 0
+            run = run_end = one.name
+            shift = at - begin - run
+        about_line.name = <uint16_t>(one.name + shift)
+        about_line.name_length = <uint8_t>one.name_length
+        about_line.value_length = <uint16_t>one.value_length
+        about_line.gap = 2
+        about_line.id = one.id
+        about_line.flags = 0
+        entry[0] = about_line
         entry += 1
         count += 1
         if plain:
             run_end += line
             continue
-        memcpy(at, answer.p + field.name, field.name_length)
-        at += field.name_length
+        memcpy(at, p + one.name, one.name_length)
+        at += one.name_length
         memcpy(at, b": ", 2)
-        memcpy(at + 2, answer.p + field.value, field.value_length)
-        at += 2 + field.value_length
+        memcpy(at + 2, p + one.value, one.value_length)
+        at += 2 + one.value_length
         memcpy(at, b"\r\n", 2)
         at += 2
-    memcpy(at, answer.p + run, run_end - run)
+    memcpy(at, p + run, run_end - run)
     at += run_end - run
     if date is not None:
         entry.name = <uint16_t>(at - begin)

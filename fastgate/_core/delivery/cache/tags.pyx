@@ -15,8 +15,9 @@ from libc.stdint cimport uint64_t
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
-from fastgate._core.delivery.cache.spans cimport bits_of, blank, names_in, next_line
+from fastgate._core.delivery.cache.spans cimport blank
 from fastgate._core.delivery.cache.structured cimport STRING, Item, next_listed
+from fastgate._core.exchange.field_lines cimport bits_of, names_in, next_line
 from fastgate._core.exchange.head cimport NAMES_PASS, Head
 from fastgate._core.memory.buffer cimport Buffer, free_buffer, put
 

@@ -93,7 +93,7 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     if not agrees(stored, x.response, view.record.body_length):
         remove_this(cache.store, &view)
         return 0
-    v.keep_key(&cache.key)
+    v.take_key(&cache.key)
     set_asked(&asked, &v.key, v.primary_length, v.primary_hash, view.record.purge)
     merged = merge(by, stored, x.response, view.record.body_length)
     if merged is None:

@@ -23,7 +23,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_SIZE
 
 from fastgate._core.delivery.cache.rules cimport CacheRules, has_name
-from fastgate._core.delivery.cache.spans cimport blank, lower, next_line, skip_blank, skip_token
+from fastgate._core.delivery.cache.spans cimport blank, lower, skip_blank, skip_token
+from fastgate._core.exchange.field_lines cimport next_line
 from fastgate._core.exchange.head cimport DROPPED, Head, same, same_text
 from fastgate._core.memory.buffer cimport Buffer, filled, put, room
 

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from fastgate._core.delivery.cache.key cimport KeyStart
 from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.memory.cache.cache_counts cimport RouteCounts
 from fastgate._core.memory.cache.cache_store cimport CacheStore, Store
@@ -21,6 +22,7 @@ cdef class WorkerCache:
     cdef Buffer origin                 # the last one that an address had, and of what it was made
     cdef Buffer raw_host
     cdef bint origin_https
+    cdef KeyStart start                # of the last key
     # scratch, each for one thing, as what is made of one goes into another
     cdef Buffer key
     cdef Buffer query

@@ -25,6 +25,7 @@ cdef class WorkerCache:
         memset(&self.index, 0, sizeof(Buffer))
         memset(&self.origin, 0, sizeof(Buffer))
         memset(&self.raw_host, 0, sizeof(Buffer))
+        memset(&self.start, 0, sizeof(KeyStart))
 
     def __init__(self, CacheFile file not None, int slot, wakers):
         self.memory = CacheStore(file, slot)
@@ -43,6 +44,7 @@ cdef class WorkerCache:
         free_buffer(&self.index)
         free_buffer(&self.origin)
         free_buffer(&self.raw_host)
+        free_buffer(&self.start.text)
 
     def woken(self) -> None:
         """The eventfd of the slot was written: tells those that wait."""

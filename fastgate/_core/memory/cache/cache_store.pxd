@@ -10,6 +10,7 @@ from fastgate._core.memory.cache.layout cimport (
     CacheSlot,
     SegmentRow,
 )
+from fastgate._core.memory.hashing cimport SipHash
 
 
 # What is to be stored. The caller owns what the pointers lead to; the key is hashed with `hash_key`.
@@ -128,6 +129,9 @@ cdef uint64_t check_of(
     const Store* s, uint64_t generation, uint32_t segment, uint32_t offset, const CacheRecord* record
 ) noexcept nogil
 cdef uint64_t hash_key(const Store* s, const char* key, size_t length) noexcept nogil
+# The same for keys that begin alike: once for the beginning, then for each whole key that has it.
+cdef void begin_hash(const Store* s, const char* beginning, size_t length, SipHash* begun) noexcept nogil
+cdef uint64_t hash_from(const SipHash* begun, size_t beginning, const char* key, size_t length) noexcept nogil
 # Whether there is an object of this key that is of use at this time, 0 = at any.
 cdef bint look(
     Store* s, uint64_t hash, const char* key, size_t key_length, uint64_t now, View* view

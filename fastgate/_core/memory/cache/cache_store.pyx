@@ -86,7 +86,7 @@ from fastgate._core.memory.cache.layout cimport (
     state_of,
     tag_of,
 )
-from fastgate._core.memory.hashing cimport mix64, quick_hash, siphash
+from fastgate._core.memory.hashing cimport SipHash, mix64, quick_hash, siphash, siphash_begin, siphash_from
 from fastgate._core.memory.region cimport CACHE_LAYOUT, Region
 
 cdef extern from "memory/atomics.h" nogil:
@@ -109,10 +109,10 @@ cdef extern from * nogil:
     """
     void prefetch(const void* place)
     int lowest_bit "__builtin_ctz" (unsigned int bits)
-    int count_bits "__builtin_popcount" (unsigned int bits)
 
 cdef extern from "memory/cache/buckets.h" nogil:
     unsigned int words_with_tag(const uint64_t* bucket, uint64_t tag)
+    unsigned int bits_of_eight(unsigned int bits)
 
 cdef enum:
     PROBATION = 24                  # the share of it: a tenth loses 0.2 to 0.6 points of hits on each trace

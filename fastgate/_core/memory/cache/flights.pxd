@@ -130,7 +130,7 @@ cdef class Flights:
     cdef void leave(self, Waiter waiter) noexcept
 
     cdef FlightRow* row_of(self, int number) noexcept
-    cdef int choose(self, FlightBucket* bucket, int listed, uint64_t now_ms, uint64_t* word) noexcept
+    cdef int choose(self, FlightBucket* bucket, int first, int listed, uint64_t now_ms, uint64_t* word) noexcept
     cdef bint list_row(
         self, FlightBucket* bucket, const uint64_t* pair, int way, int listed, uint64_t entry
     ) noexcept

@@ -65,6 +65,9 @@ cdef extern from "memory/atomics.h" nogil:
     void atomic_fence_full()
     uint64_t monotonic_ms()
 
+cdef extern from * nogil:
+    int lowest_bit "__builtin_ctzll" (unsigned long long bits)
+
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
 
@@ -98,8 +101,19 @@ cdef inline uint64_t life_in(uint64_t word) noexcept nogil:
     return word >> 24
 
 
-cdef inline uint64_t entry_in(const uint64_t* pair, int way) noexcept nogil:
-    return pair[way >> 2] >> ((way & 3) * 16) & 65535
+cdef inline uint64_t quarters_equal(uint64_t word, uint64_t entry) noexcept nogil:
+    """The highest bit of each 16 that are equal to the entry."""
+    cdef uint64_t others = word ^ entry * 0x0001000100010001ULL
+    return ~(((others & 0x7fff7fff7fff7fffULL) + 0x7fff7fff7fff7fffULL) | others | 0x7fff7fff7fff7fffULL)
+
+
+cdef inline int listed_in(const uint64_t* pair, uint64_t entry) noexcept nogil:
+    """The first row that is listed under the entry; NONE: none. The last 16 bits of the pair are its version."""
+    cdef uint64_t found = quarters_equal(pair[0], entry)
+    if found:
+        return lowest_bit(found) >> 4
+    found = quarters_equal(pair[1], entry) & 0x0000ffffffffffffULL
+    return 4 + (lowest_bit(found) >> 4) if found else NONE
 
 
 cdef size_t flights_bytes(int slots) noexcept:
@@ -172,11 +186,7 @@ cdef class Flights:
                 sched_yield()
             pair[0] = atomic_load_acquire(&bucket.pair[0])
             pair[1] = atomic_load_acquire(&bucket.pair[1])
-            listed = NONE
-            for way in range(FLIGHT_WAYS):
-                if entry_in(pair, way) == entry:
-                    listed = way
-                    break
+            listed = listed_in(pair, entry)
             if listed != NONE:
                 row = &bucket.rows[listed]
                 word = atomic_load_acquire(&row.word)
@@ -208,7 +218,7 @@ cdef class Flights:
                         if self.take_over(ticket, number):
                             return FLIGHT_LEAD
                         continue
-            way = self.choose(bucket, listed, now_ms, &word)
+            way = self.choose(bucket, <int>(pair[1] >> 48) % FLIGHT_WAYS, listed, now_ms, &word)
             if way == NONE:
                 break
             row = &bucket.rows[way]
@@ -231,35 +241,37 @@ cdef class Flights:
         self.own.full += 1
         return FLIGHT_FULL
 
-    cdef int choose(self, FlightBucket* bucket, int listed, uint64_t now_ms, uint64_t* word) noexcept:
-        """A row that may be taken, NONE = there is none: free ones first, then those that were over first.
+    cdef int choose(self, FlightBucket* bucket, int first, int listed, uint64_t now_ms, uint64_t* word) noexcept:
+        """A row that may be taken, NONE = there is none. The rows take turns, ``first`` is the next: so followers have
+        six more flights of the bucket in which they may read how theirs ended.
 
-        One that is listed for the hash comes after these, so that its followers may still read how it ended; then those
-        that were given up, at last those that are refused for a while yet.
+        What is free or over comes first; then one that is over and listed for the hash, those that were given up, at
+        last those that are refused for a while yet, the shortest first.
         """
         cdef FlightRow* row
-        cdef uint64_t found, best_since = 0, since
-        cdef int way, rank, best = NONE, best_rank = 8, state
-        for way in range(FLIGHT_WAYS):
+        cdef uint64_t found, until, best_until = 0
+        cdef int _turn, way = first, rank, best = NONE, best_rank = 4, state
+        for _turn in range(FLIGHT_WAYS):
             row = &bucket.rows[way]
             found = atomic_load_acquire(&row.word)
-            since = atomic_load_relaxed(&row.until)
+            until = atomic_load_relaxed(&row.until)
             state = state_in(found)
-            if state == FLIGHT_FREE:
-                rank = 0
-            elif state == FLIGHT_COMPLETE or state == FLIGHT_FAILED or state == FLIGHT_REFUSED and since <= now_ms:
-                rank = 2 if way == listed else 1
+            rank = 4
+            if state == FLIGHT_FREE or state == FLIGHT_COMPLETE or state == FLIGHT_FAILED \
+                    or state == FLIGHT_REFUSED and until <= now_ms:
+                rank = 1 if way == listed and state != FLIGHT_FREE else 0
             elif state == FLIGHT_GIVEN_UP:
-                rank = 3
+                rank = 2
             elif state == FLIGHT_REFUSED:
-                rank = 4
-            else:
-                continue
-            if rank < best_rank or rank == best_rank and since < best_since:
+                rank = 3
+            if rank < best_rank or rank == 3 and rank == best_rank and until < best_until:
                 best = way
                 best_rank = rank
-                best_since = since
+                best_until = until
                 word[0] = found
+                if rank == 0:
+                    break
+            way = way + 1 if way + 1 < FLIGHT_WAYS else 0
         return best
 
     cdef bint list_row(

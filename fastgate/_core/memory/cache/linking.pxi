@@ -36,9 +36,9 @@ cdef bint leads_nowhere(Store* s, uint64_t word) noexcept nogil:
     return ((generation_of(state) ^ word >> 40) & 0xff) != 0 or state_of(state) == SEGMENT_FREE
 
 
-cdef uint64_t* place_for(Store* s, uint64_t hash, uint64_t* word) noexcept nogil:
-    """A free place of the index for this hash, in the emptier of its buckets: one that is empty, else one that is left
-    from an earlier life of its segment; else the least used, oldest one.
+cdef uint64_t* place_for(Store* s, uint64_t* const* buckets, uint64_t* word) noexcept nogil:
+    """A free place of the index in the emptier of two buckets: one that is empty, else one that is left from an earlier
+    life of its segment; else the least used, oldest one.
     """
     cdef uint64_t* bucket
     cdef uint64_t* free[2]
@@ -50,13 +50,13 @@ cdef uint64_t* place_for(Store* s, uint64_t hash, uint64_t* word) noexcept nogil
     cdef int count[2]
     cdef View view
     for half in range(2):
-        empty[half] = words_with_tag(bucket_of(s, hash, half), 0)
+        empty[half] = words_with_tag(buckets[half], 0)
     if empty[0] | empty[1]:
-        half = count_bits(empty[1]) > count_bits(empty[0])
+        half = bits_of_eight(empty[1]) > bits_of_eight(empty[0])
         word[0] = 0
-        return &bucket_of(s, hash, half)[lowest_bit(empty[half])]
+        return &buckets[half][lowest_bit(empty[half])]
     for half in range(2):
-        bucket = bucket_of(s, hash, half)
+        bucket = buckets[half]
         free[half] = NULL
         count[half] = 0
         for number in range(BUCKET):
@@ -71,7 +71,7 @@ cdef uint64_t* place_for(Store* s, uint64_t hash, uint64_t* word) noexcept nogil
         word[0] = free_word[half]
         return free[half]
     for half in range(2):
-        bucket = bucket_of(s, hash, half)
+        bucket = buckets[half]
         for number in range(BUCKET):
             found = atomic_load_acquire(&bucket[number])
             rank = 0
@@ -92,10 +92,13 @@ cdef bint link(Store* s, View* mine, uint64_t hash, bint is_new) noexcept nogil:
     """
     cdef uint64_t word = index_word(hash, mine.generation, mine.segment, mine.offset)
     cdef uint64_t expected
+    cdef uint64_t* buckets[2]
     cdef uint64_t* place
     cdef View other
     cdef int tries
     cdef bint replaces
+    buckets[0] = bucket_of(s, hash, 0)
+    buckets[1] = bucket_of(s, hash, 1)
     mine.hash = hash
     mine.word = word
     mine.entry = NULL
@@ -108,7 +111,7 @@ cdef bint link(Store* s, View* mine, uint64_t hash, bint is_new) noexcept nogil:
             place = other.entry
             expected = other.word
         else:
-            place = place_for(s, hash, &expected)
+            place = place_for(s, buckets, &expected)
         if not atomic_swap_if_equal(place, &expected, word):
             continue
         mine.entry = place
@@ -119,21 +122,26 @@ cdef bint link(Store* s, View* mine, uint64_t hash, bint is_new) noexcept nogil:
             s.counts.crowded_out += 1
             other.hash = hash_key(s, other.key, other.record.key_length)
             unlinked(s, &other, True)
-        one_of_each(s, mine, hash)
+        one_of_each(s, mine, buckets)
         return True
     unlinked(s, mine, False)
     return False
 
 
-cdef void one_of_each(Store* s, View* mine, uint64_t hash) noexcept nogil:
+cdef void one_of_each(Store* s, View* mine, uint64_t* const* buckets) noexcept nogil:
     """Two processes that store one key at once may use two places: of the two the newer one stays."""
     cdef View other
-    cdef uint64_t expected
+    cdef uint64_t expected, tag = tag_of(mine.hash)
+    cdef unsigned int alike
     cdef int tries
     # Who links the other one looks here after he has done so: one of the two sees both.
     atomic_fence_full()
+    alike = words_with_tag(buckets[0], tag) | words_with_tag(buckets[1], tag) << BUCKET
+    if not alike & (alike - 1) and atomic_load_acquire(mine.entry) == mine.word:
+        # The only one with this tag is the one that was just linked.
+        return
     for tries in range(MOST_SWAPS):
-        if not find_same(s, hash, mine.key, mine.record.key_length, mine.word, &other):
+        if not find_same(s, mine.hash, mine.key, mine.record.key_length, mine.word, &other):
             return
         if other.record.number == mine.record.number:
             # It is mine, and was moved.

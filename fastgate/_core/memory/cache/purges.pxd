@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
+from fastgate._core.memory.hashing cimport quick_hash
 from fastgate._core.memory.locks cimport STRIPES, Stripe
 from fastgate._core.memory.region cimport Region
 
@@ -90,13 +91,26 @@ cdef class Purges:
     cdef uint64_t count         # buckets
     cdef uint64_t width         # bytes of a map
     cdef unsigned char secrets[TAG_KINDS][16]
+    cdef uint64_t seed          # of marks
     cdef void (*between)() noexcept nogil       # for tests: called between the two writes of a purge
 
     # The hash of a tag. Never 0.
     cdef uint64_t tag_of(self, int kind, const void* text, size_t length) noexcept nogil
+    # By which a URI is marked as present: a hash of its own that costs a fourth of a tag. Whoever finds two URIs of one
+    # mark gains a purge that was not needed, and asking for both gains as much. Of an origin first, then of what is
+    # behind it; a `query` of length -1 is not there.
+    cdef inline uint64_t mark_of_origin(self, const void* text, size_t length) noexcept nogil:
+        return quick_hash(self.seed, text, length)
+
+    cdef inline uint64_t mark_of(
+        self, uint64_t origin, const void* path, size_t length, const void* query, Py_ssize_t query_length
+    ) noexcept nogil:
+        cdef uint64_t mark = quick_hash(origin, path, length)
+        return mark if query_length < 0 else quick_hash(mark, query, query_length)
+
     # The number for a record whose request is sent after this returns; its URI is marked as present. For a record of
     # several URIs it is called for each, and the first number counts.
-    cdef uint64_t sent(self, uint64_t uri) noexcept nogil
+    cdef uint64_t sent(self, uint64_t mark) noexcept nogil
     # PURGED_*, of an object with this number. `address` is where it came from, its path begins at `path`.
     cdef int compare(
         self, uint64_t number, uint64_t* checked, const uint64_t* tags, int count, const unsigned char* address,
@@ -115,14 +129,14 @@ cdef class Purges:
     # Purges what has a tag.
     cdef void write_tag(self, uint64_t tag, bint soft) noexcept nogil
     # The same of a URI by which an unsafe request was answered; 0 = nothing of it was asked for, nothing is written.
-    cdef bint changed(self, uint64_t uri) noexcept nogil
+    cdef bint changed(self, uint64_t uri, uint64_t mark) noexcept nogil
     cdef void write_prefix(self, const unsigned char* text, size_t length, bint tail, bint soft) noexcept nogil
     cdef void write_everything(self, bint soft) noexcept nogil
 
     cdef void pause(self) noexcept nogil
     cdef uint64_t count_purge(self) noexcept nogil
     cdef TagBucket* bucket_of(self, uint64_t mixed) noexcept nogil
-    cdef bint is_present(self, uint64_t uri) noexcept nogil
+    cdef bint is_present(self, uint64_t mark) noexcept nogil
     cdef void enter(self, uint64_t tag, uint64_t hard, uint64_t soft) noexcept nogil
     cdef int match(
         self, uint64_t number, const unsigned char* address, size_t length, size_t path

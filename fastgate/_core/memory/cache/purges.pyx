@@ -127,6 +127,7 @@ cdef class Purges:
         cdef size_t rest
         cdef int kind
         cdef bytes name
+        cdef uint64_t words[2]
         cdef unsigned char* base = region.open(
             "purges", PURGES_LAYOUT, fixed_bytes() + LEAST
         )
@@ -142,6 +143,8 @@ cdef class Purges:
         for kind in range(TAG_KINDS):
             name = KINDS[kind].encode()
             siphash_derive(self.secrets[kind], region.secret, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        siphash_derive(<unsigned char*>words, region.secret, b"presence", 8)
+        self.seed = words[0]
         if shared_lock_prepare(self.head.prefix_lock.lock) or shared_lock_prepare(self.head.map_lock.lock):
             raise OSError("this system has no mutexes that processes share")
         prepare_stripes(self.head.stripes)
@@ -237,8 +240,8 @@ cdef class Purges:
         self.count_purge()
         atomic_add_relaxed(&self.head.purges_by_tag, 1)
 
-    cdef bint changed(self, uint64_t uri) noexcept nogil:
-        if not self.is_present(uri):
+    cdef bint changed(self, uint64_t uri, uint64_t mark) noexcept nogil:
+        if not self.is_present(mark):
             atomic_add_relaxed(&self.head.unneeded, 1)
             return False
         self.write_tag(uri, False)
@@ -453,11 +456,11 @@ cdef class Purges:
 
     # -- presence ------------------------------------------------------------------------------------------------------
 
-    cdef uint64_t sent(self, uint64_t uri) noexcept nogil:
+    cdef uint64_t sent(self, uint64_t mark) noexcept nogil:
         # The number first, then the map: see above.
         cdef uint64_t number = atomic_load_acquire(&self.head.number)
         cdef int newer = atomic_load_acquire(&self.head.turn) & 1
-        cdef uint64_t bit = ((uri >> 32) * (self.width * 8)) >> 32
+        cdef uint64_t bit = ((mark >> 32) * (self.width * 8)) >> 32
         cdef uint64_t* word = <uint64_t*>(self.maps + newer * self.width) + (bit >> 6)
         cdef uint64_t mask = <uint64_t>1 << (bit & 63)
         if not atomic_load_acquire(word) & mask and not atomic_set_bits(word, mask) & mask:
@@ -465,8 +468,8 @@ cdef class Purges:
                 self.turn_maps()
         return number
 
-    cdef bint is_present(self, uint64_t uri) noexcept nogil:
-        cdef uint64_t bit = ((uri >> 32) * (self.width * 8)) >> 32
+    cdef bint is_present(self, uint64_t mark) noexcept nogil:
+        cdef uint64_t bit = ((mark >> 32) * (self.width * 8)) >> 32
         cdef uint64_t mask = <uint64_t>1 << (bit & 63)
         cdef uint64_t* words = <uint64_t*>self.maps + (bit >> 6)
         return (atomic_load_acquire(words) | atomic_load_acquire(words + self.width // 8)) & mask != 0
@@ -533,7 +536,7 @@ cdef class Purges:
 
     def invalidate(self, uint64_t uri) -> bool:
         """Purges a URI that an unsafe request has changed. False: nothing of it was ever asked for, nothing to do."""
-        return self.changed(uri)
+        return self.changed(uri, uri)
 
     def stats(self):
         """What was purged, and how often without need."""

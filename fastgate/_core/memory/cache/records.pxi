@@ -5,6 +5,14 @@ cdef uint64_t hash_key(const Store* s, const char* key, size_t length) noexcept 
     return siphash(s.key, key, length)
 
 
+cdef void begin_hash(const Store* s, const char* beginning, size_t length, SipHash* begun) noexcept nogil:
+    siphash_begin(begun, s.key, beginning, length)
+
+
+cdef uint64_t hash_from(const SipHash* begun, size_t beginning, const char* key, size_t length) noexcept nogil:
+    return siphash_from(begun, beginning, key, length)
+
+
 cdef uint64_t check_of(
     const Store* s, uint64_t generation, uint32_t segment, uint32_t offset, const CacheRecord* record
 ) noexcept nogil:

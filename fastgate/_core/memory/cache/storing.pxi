@@ -11,7 +11,7 @@ cdef bint lay_out(
     cdef unsigned char* target
     cdef unsigned char* at
     cdef int word
-    memset(record, 0, sizeof(CacheRecord))
+    record.retry_low = record.retry_high = record.frequency = record.reserved = 0
     record.key_length = <uint16_t>e.key_length
     record.fields_length = <uint16_t>e.fields_length
     record.head_length = e.head_length
@@ -152,7 +152,8 @@ cdef bint put(Store* s, const Entry* e, uint64_t now) noexcept nogil:
             return False
         publish(s, &filling)
         return True
-    make_room(s, 2 * (sizeof(CacheRecord) + <int64_t>e.key_length + e.head_length + e.body_length), now)
+    if s.pressed or s.victim.segment >= 0:
+        make_room(s, 2 * (sizeof(CacheRecord) + <int64_t>e.key_length + e.head_length + e.body_length), now)
     class_ = class_for(s, e.hash)
     if not lay_out(s, e, kind, class_, 0, now, &view):
         return refuse(s)

@@ -24,6 +24,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memset
 
+from fastgate._core.exchange.field_lines cimport names_in
 from fastgate._core.exchange.head cimport PROXY_CONNECTION, Field, Head
 from fastgate._core.exchange.route cimport Runtime
 from fastgate._core.exchange.worker cimport Engine
@@ -116,6 +117,8 @@ cdef class Repeats:
             return place
         known = Known.__new__(Known)
         known.head = Head.__new__(Head)
+        # What is found out of them once more, where a route caches.
+        names_in(head)
         known.head.copy(head)
         known.head.data = None
         known.head.p = NULL
