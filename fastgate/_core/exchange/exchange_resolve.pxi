@@ -164,7 +164,7 @@ cdef int split_target(Exchange x) noexcept:
     if head.host >= 0:
         x.host = head.p + head.fields[head.host].value
         x.host_length = head.fields[head.host].value_length
-        if not is_host(x.host, x.host_length):
+        if not head.host_checked and not is_host(x.host, x.host_length):
             return BAD_HOST
     elif head.minor == 1:
         return NO_HOST

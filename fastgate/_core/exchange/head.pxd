@@ -97,6 +97,7 @@ cdef class Head:
     cdef bint close
     cdef bint keep_alive               # asked for in so many words
     cdef int host                      # index of the field, -1: none
+    cdef bint host_checked             # it is one: see `is_host`
     cdef int upgrade
     cdef int expect
     cdef int connection

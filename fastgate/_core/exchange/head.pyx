@@ -105,6 +105,7 @@ cdef class Head:
         self.content_length = -1
         self.chunked = self.close = self.keep_alive = self.has_forwarded = self.upgrade_named = False
         self.host = self.upgrade = self.expect = self.connection = -1
+        self.host_checked = False
         self.seen = 0
         self.names = 0
         self.status = 0
@@ -138,6 +139,7 @@ cdef class Head:
         self.close = other.close
         self.keep_alive = other.keep_alive
         self.host = other.host
+        self.host_checked = other.host_checked
         self.upgrade = other.upgrade
         self.expect = other.expect
         self.connection = other.connection

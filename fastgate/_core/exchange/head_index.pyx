@@ -11,7 +11,7 @@ is never read beyond its end.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memcpy
 
 from fastgate._core.exchange.head cimport NAMES, OTHER, Field, Head
 
@@ -56,17 +56,17 @@ cdef bytes index_of(Head head):
     return index
 
 
-cdef bint open_head(Head head, bytes text, const char* index, Py_ssize_t length, Py_ssize_t added=0) except -1:
+cdef bint open_head(Head head, bytes text, const char* index, Py_ssize_t length, const OwnLines* own=NULL) except -1:
     """``head`` becomes the answer's head that ``text`` is, which it keeps. False: this is not its index; it is empty.
 
-    The last ``added`` bytes before the empty line of ``text`` are lines that the index does not know yet: see
-    `index_lines`.
+    ``own``: what stands in ``text`` before the empty line and is not in the index; NULL: nothing.
 
     The index is read once, and may change meanwhile.
     """
     cdef HeadIndex about
     cdef FieldIndex field
     cdef Field* one
+    cdef Py_ssize_t added = own.text.length if own != NULL else 0
     cdef Py_ssize_t size = PyBytes_GET_SIZE(text) - added
     cdef Py_ssize_t value, end = 0
     cdef int i
@@ -106,44 +106,36 @@ cdef bint open_head(Head head, bytes text, const char* index, Py_ssize_t length,
     head.reason.length = about.reason_length
     head.content_length = about.content_length
     head.seen = about.seen
-    return index_lines(head, added)
-
-
-cdef bint index_lines(Head head, Py_ssize_t added) except -1:
-    """Adds the fields in the last ``added`` bytes before the empty line: ``name: value`` lines of the gateway's own,
-    well-formed and of names that a head does not know. False: they are none; it is empty.
-    """
-    cdef const unsigned char* p = head.p
-    cdef const unsigned char* found
-    cdef Py_ssize_t at = head.length - 2 - added
-    cdef Py_ssize_t end
-    cdef Field* one
-    head.names = 0
-    while added > 0 and at < head.length - 2:
-        head.lines = head.count + 4
-        if head.count >= head.capacity and not head.grow():
-            raise MemoryError
-        found = <const unsigned char*>memchr(p + at, c":", head.length - at)
-        end = head.length if found == NULL else found - p
-        one = &head.fields[head.count]
-        one.name = <uint32_t>at
-        one.name_length = <uint16_t>(end - at)
-        one.value = <uint32_t>(end + 2)
-        found = <const unsigned char*>memchr(p + at, c"\r", head.length - at)
-        end = head.length - 2 if found == NULL else found - p
-        if end < <Py_ssize_t>one.value or end > head.length - 4:
-            head.release()
-            return False
-        one.value_length = <uint32_t>(end - one.value)
-        one.id = OTHER
-        one.flags = 0
-        head.count += 1
-        at = end + 2
+    if added:
+        index_lines(head, own)
     return True
 
 
-cdef int extend_head(Head head, const char* lines, Py_ssize_t length) except -1:
-    """Puts lines of the gateway's own behind the fields of an answer's head: see `index_lines`."""
+cdef int index_lines(Head head, const OwnLines* own) except -1:
+    """Adds the fields of the gateway's own, which stand before the empty line."""
+    cdef Py_ssize_t at = head.length - 2 - own.text.length
+    cdef Field* one
+    cdef int i
+    head.names = 0
+    head.lines = head.count + own.count
+    if head.lines > head.capacity and not head.grow():
+        raise MemoryError
+    for i in range(own.count):
+        one = &head.fields[head.count]
+        one.name = <uint32_t>at
+        one.name_length = own.names[i]
+        one.value = <uint32_t>(at + own.names[i] + 2)
+        one.value_length = own.lengths[i] - own.names[i] - 4
+        one.id = OTHER
+        one.flags = 0
+        head.count += 1
+        at += own.lengths[i]
+    return 0
+
+
+cdef int extend_head(Head head, const OwnLines* own) except -1:
+    """Puts lines of the gateway's own behind the fields of an answer's head."""
+    cdef Py_ssize_t length = own.text.length
     cdef bytes text
     cdef char* out
     if length == 0:
@@ -151,11 +143,9 @@ cdef int extend_head(Head head, const char* lines, Py_ssize_t length) except -1:
     text = PyBytes_FromStringAndSize(NULL, head.length + length)
     out = PyBytes_AS_STRING(text)
     memcpy(out, head.p, head.length - 2)
-    memcpy(out + head.length - 2, lines, length)
+    memcpy(out + head.length - 2, own.text.data, length)
     memcpy(out + head.length - 2 + length, b"\r\n", 2)
     head.data = text
     head.p = <const unsigned char*>out
     head.length += length
-    if not index_lines(head, length):
-        raise ValueError("an answer's head cannot take more fields")
-    return 0
+    return index_lines(head, own)

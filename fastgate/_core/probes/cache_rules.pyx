@@ -130,7 +130,7 @@ from fastgate._core.delivery.cache.vary cimport (
 )
 from fastgate._core.exchange.field_lines cimport bits_of
 from fastgate._core.exchange.head cimport NAMES_PASS, Field, Head
-from fastgate._core.exchange.head_index cimport open_head
+from fastgate._core.exchange.head_index cimport OwnLines, no_lines, open_head
 from fastgate._core.memory.buffer cimport Buffer, free_buffer
 from fastgate._core.probes.core cimport at_the_edge
 
@@ -473,18 +473,20 @@ def validators(bytes stored):
     return written.text()
 
 
+cdef OwnLines _own
+
+
 def age_line(int64_t seconds):
     """Age as the cache writes it."""
-    cdef Written written = Written()
-    put_age(&written.buffer, seconds)
-    return written.text()
+    no_lines(&_own)
+    put_age(&_own, seconds)
+    return _own.text.data[:_own.text.length]
 
 
 def cache_status(
     int forwarded=0, *, int forward_status=0, ttl=None, bint stored=False, bint collapsed=False, bytes detail=None
 ):
     """Cache-Status as the cache writes it; ``forwarded`` is the number of a `Forwarded`."""
-    cdef Written written = Written()
     cdef CacheStatus status
     if not 0 <= forwarded <= FWD_PARTIAL:
         raise ValueError("not a reason to forward")
@@ -494,8 +496,9 @@ def cache_status(
         | (SAYS_COLLAPSED if collapsed else 0)
     status.ttl = 0 if ttl is None else ttl
     status.detail = NULL if detail is None else PyBytes_AS_STRING(detail)
-    put_cache_status(&written.buffer, &status)
-    return written.text()
+    no_lines(&_own)
+    put_cache_status(&_own, &status)
+    return _own.text.data[:_own.text.length]
 
 
 cdef list tag_texts(const Tags* found):

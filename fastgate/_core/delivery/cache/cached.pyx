@@ -158,7 +158,7 @@ from fastgate._core.exchange.exchange cimport (
 )
 from fastgate._core.exchange.field_lines cimport bits_of, names_in, next_line
 from fastgate._core.exchange.head cimport DATE, DROPPED, NAMES_PASS, Field, Head, same
-from fastgate._core.exchange.head_index cimport HeadIndex, extend_head
+from fastgate._core.exchange.head_index cimport HeadIndex, OwnLines, end_line, extend_head, no_lines
 from fastgate._core.memory.buffer cimport Buffer, free_buffer, put, put_bytes, put_number
 from fastgate._core.memory.cache.cache_counts cimport (
     ROUTE_BYPASSED,

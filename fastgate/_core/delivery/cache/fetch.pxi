@@ -102,7 +102,7 @@ cdef int fetch_begin(Cached by, Fetch f, Exchange copy, Exchange x) except -1:
 cdef int fetch_of_view(Cached by, Fetch f, const View* stale) except -1:
     """What is stale and can be validated is validated."""
     cdef Head head = Head.__new__(Head)
-    if not open_view(by.cache, head, stale, NULL, 0) or not has_validator(head):
+    if not open_view(by.cache, head, stale, NULL) or not has_validator(head):
         return 0
     f.stored = head
     f.stored_number = stale.record.number
@@ -302,8 +302,11 @@ cdef bint entry_of(
     if key_length > 65535:
         return False
     if rules.etag and answer.status == 200 and next_line(answer, b"etag", 4, 0) < 0:
-        tag = b'ETag: "%016x%016x"\r\n' % (x.engine.random(), x.engine.random())
-        extend_head(answer, PyBytes_AS_STRING(tag), PyBytes_GET_SIZE(tag))
+        tag = b'ETag: "%016x%016x"' % (x.engine.random(), x.engine.random())
+        no_lines(&cache.own)
+        put_bytes(&cache.own.text, tag)
+        end_line(&cache.own, 4)
+        extend_head(answer, &cache.own)
     if not answer.seen & <uint32_t>1 << DATE:
         date = x.engine.date()
     if not make_head(
@@ -413,15 +416,15 @@ cdef int put_forwarded(
     Cached by, Exchange x, Visit v, const Judgement* judged, bint stored, int64_t now, const char* detail
 ) except -1:
     """Cache-Status of an answer that the upstream has just given. What was not ``stored`` needs no judgement."""
-    cdef Buffer* lines = &by.cache.lines
+    cdef OwnLines* lines = &by.cache.own
     if not by.rules.cache_status:
         return 0
-    lines.length = 0
+    no_lines(lines)
     put_status(
         by, v, v.forwarded, x.response.status, floor_seconds(judged.freshness.fresh_until - now) if stored else 0,
         (SAYS_TTL | SAYS_STORED) if stored else 0, detail
     )
-    return extend_head(x.response, lines.data, lines.length)
+    return extend_head(x.response, lines)
 
 
 cdef int read_along(Cached by, Fetch f, Exchange copy, const Judgement* judged) except -1:

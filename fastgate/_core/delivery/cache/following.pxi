@@ -113,11 +113,11 @@ cdef bint join(Cached by, Exchange x, Visit v, const Ticket* ticket, uint64_t pl
     freshness_of(&view, &freshness)
     if use_of(by.rules, &freshness, &v.asked, <int64_t>boottime_ms()) != USE_FRESH:
         return False
-    cache.lines.length = 0
+    no_lines(&cache.own)
     v.collapsed = True
     put_status(by, v, v.forwarded, 0, 0, 0, NULL)
     v.collapsed = False
-    if not open_view(cache, x.response, &view, cache.lines.data, cache.lines.length):
+    if not open_view(cache, x.response, &view, &cache.own):
         return False
     cache.key.length = 0
     put(&cache.key, v.key.data, v.key.length)

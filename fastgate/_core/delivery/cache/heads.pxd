@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from fastgate._core.delivery.cache.directives cimport Directives
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.exchange.head cimport Head
+from fastgate._core.exchange.head_index cimport OwnLines
 from fastgate._core.memory.buffer cimport Buffer
 
 
@@ -40,5 +41,5 @@ cdef bint is_stored(
 ) noexcept
 cdef int put_merged(Buffer* buffer, CacheRules rules, Head stored, Head update, bytes request_id) except -1
 cdef int put_validators(Buffer* buffer, Head stored) except -1
-cdef int put_age(Buffer* buffer, int64_t seconds) except -1
-cdef int put_cache_status(Buffer* buffer, const CacheStatus* status) except -1
+cdef int put_age(OwnLines* lines, int64_t seconds) except -1
+cdef int put_cache_status(OwnLines* lines, const CacheStatus* status) except -1

@@ -28,6 +28,7 @@ from fastgate._core.delivery.cache.directives cimport (
 from fastgate._core.delivery.cache.rules cimport COOKIE_STORE, CacheRules
 from fastgate._core.exchange.field_lines cimport next_line
 from fastgate._core.exchange.head cimport CONTENT_LENGTH, DROPPED, Field, Head, same, same_text
+from fastgate._core.exchange.head_index cimport OwnLines, end_line
 from fastgate._core.memory.buffer cimport Buffer, filled, put, put_number, room, write_number
 
 cdef enum:
@@ -143,11 +144,11 @@ cdef int put_validators(Buffer* buffer, Head stored) except -1:
     return tag >= 0 or modified >= 0
 
 
-cdef int put_age(Buffer* buffer, int64_t seconds) except -1:
+cdef int put_age(OwnLines* lines, int64_t seconds) except -1:
     """Writes Age."""
-    put(buffer, b"Age: ", 5)
-    put_number(buffer, seconds if seconds > 0 else 0)
-    return put(buffer, b"\r\n", 2)
+    put(&lines.text, b"Age: ", 5)
+    put_number(&lines.text, seconds if seconds > 0 else 0)
+    return end_line(lines, 3)
 
 
 cdef inline char* written(char* at, const char* text, Py_ssize_t length) noexcept nogil:
@@ -156,10 +157,10 @@ cdef inline char* written(char* at, const char* text, Py_ssize_t length) noexcep
     return at + length
 
 
-cdef int put_cache_status(Buffer* buffer, const CacheStatus* status) except -1:
+cdef int put_cache_status(OwnLines* lines, const CacheStatus* status) except -1:
     """Writes Cache-Status with the one member of this cache (RFC 9211); it comes behind those of the upstream's."""
     cdef Py_ssize_t detail = strlen(status.detail) if status.detail != NULL else 0
-    cdef char* at = room(buffer, MOST_STATUS + detail)
+    cdef char* at = room(&lines.text, MOST_STATUS + detail)
     at = written(at, b"Cache-Status: fastgate", 22)
     if status.forwarded == FWD_NOT:
         at = written(at, b"; hit", 5)
@@ -180,5 +181,5 @@ cdef int put_cache_status(Buffer* buffer, const CacheStatus* status) except -1:
         at = written(at, b"; collapsed", 11)
     if detail:
         at = written(written(at, b"; detail=", 9), status.detail, detail)
-    filled(buffer, written(at, b"\r\n", 2))
-    return 0
+    filled(&lines.text, at)
+    return end_line(lines, 12)

@@ -14,7 +14,7 @@ cdef int put_status(
     said.ttl = ttl
     said.parts = parts | (SAYS_COLLAPSED if v.collapsed and forwarded != FWD_NOT else 0)
     said.detail = detail
-    return put_cache_status(&by.cache.lines, &said)
+    return put_cache_status(&by.cache.own, &said)
 
 
 cdef inline int64_t floor_seconds(int64_t milliseconds) noexcept nogil:
@@ -25,10 +25,10 @@ cdef inline int64_t floor_seconds(int64_t milliseconds) noexcept nogil:
 cdef int serve(Cached by, Exchange x, Visit v, const View* view, bint stale, const char* detail) except -1:
     """Answers from the store."""
     cdef Freshness freshness
-    cdef Buffer* lines = &by.cache.lines
+    cdef OwnLines* lines = &by.cache.own
     freshness_of(view, &freshness)
     v.result = CACHE_STALE if stale else CACHE_COLLAPSED if v.collapsed else CACHE_HIT
-    lines.length = 0
+    no_lines(lines)
     put_age(lines, age_at(&freshness, v.now))
     put_status(
         by, v, v.forwarded if v.collapsed else FWD_NOT, 0, floor_seconds(freshness.fresh_until - v.now), SAYS_TTL,
@@ -40,10 +40,10 @@ cdef int serve(Cached by, Exchange x, Visit v, const View* view, bint stale, con
 cdef int serve_validated(Cached by, Exchange x, Visit v, const View* view) except -1:
     """Answers from the store what the upstream has just confirmed."""
     cdef Freshness freshness
-    cdef Buffer* lines = &by.cache.lines
+    cdef OwnLines* lines = &by.cache.own
     freshness_of(view, &freshness)
     v.result = CACHE_REVALIDATED
-    lines.length = 0
+    no_lines(lines)
     put_age(lines, age_at(&freshness, v.now))
     put_status(by, v, v.forwarded, 304, floor_seconds(freshness.fresh_until - v.now), SAYS_TTL | SAYS_STORED, NULL)
     return serve_view(by, x, v, view)
@@ -51,11 +51,11 @@ cdef int serve_validated(Cached by, Exchange x, Visit v, const View* view) excep
 
 cdef int serve_view(Cached by, Exchange x, Visit v, const View* view) except -1:
     """The head with the lines that were prepared, and the body."""
-    cdef Buffer* lines = &by.cache.lines
+    cdef OwnLines* lines = &by.cache.own
     if v.wishes:
-        if open_view(by.cache, x.response, view, NULL, 0):
+        if open_view(by.cache, x.response, view, NULL):
             return serve_selected(by, x, v, view)
-    elif open_view(by.cache, x.response, view, lines.data, lines.length):
+    elif open_view(by.cache, x.response, view, lines):
         return serve_body(by, x, v, view, 0, view.record.body_length)
     return gone(by, x, v)
 
@@ -80,21 +80,21 @@ cdef int serve_selected(Cached by, Exchange x, Visit v, const View* view) except
     freshness_of(view, &freshness)
     select(x.request, head, length, now - age_at(&freshness, v.now), now, &selection)
     if selection.answered == A_PART:
-        put_range(&by.cache.lines, selection.first, selection.last, length)
-        restate(head, 206, b"Partial Content", &by.cache.lines)
+        put_range(&by.cache.own, selection.first, selection.last, length)
+        restate(head, 206, b"Partial Content", &by.cache.own)
         head.content_length = selection.last - selection.first + 1
         return serve_body(by, x, v, view, <uint32_t>selection.first, selection.last + 1)
     if selection.answered == THE_WHOLE or selection.answered == NOT_HERE:
-        extend_head(head, by.cache.lines.data, by.cache.lines.length)
+        extend_head(head, &by.cache.own)
         return serve_body(by, x, v, view, 0, length)
-    bare(head, selection.answered, length, &by.cache.lines)
+    bare(head, selection.answered, length, &by.cache.own)
     by.counts[answered_as[v.result]] += 1
     v.mode = NOTHING
     x.given_by = CACHE_ANSWERED
     return by.tell_answered(x, None, True)
 
 
-cdef int bare(Head head, int answered, int64_t length, Buffer* lines) except -1:
+cdef int bare(Head head, int answered, int64_t length, OwnLines* lines) except -1:
     """304 or 416 in the place of an answer of which only the head is needed."""
     cdef int i
     for i in range(head.count):
@@ -106,29 +106,29 @@ cdef int bare(Head head, int answered, int64_t length, Buffer* lines) except -1:
         restate(head, 304, b"Not Modified", lines)
         head.content_length = -1
     else:
-        put(lines, b"Content-Range: bytes */", 23)
-        put_number(lines, length)
-        put(lines, b"\r\n", 2)
+        put(&lines.text, b"Content-Range: bytes */", 23)
+        put_number(&lines.text, length)
+        end_line(lines, 13)
         restate(head, 416, b"Range Not Satisfiable", lines)
         head.content_length = 0
     return 0
 
 
-cdef int put_range(Buffer* lines, int64_t first, int64_t last, int64_t length) except -1:
-    put(lines, b"Content-Range: bytes ", 21)
-    put_number(lines, first)
-    put(lines, b"-", 1)
-    put_number(lines, last)
-    put(lines, b"/", 1)
-    put_number(lines, length)
-    return put(lines, b"\r\n", 2)
+cdef int put_range(OwnLines* lines, int64_t first, int64_t last, int64_t length) except -1:
+    put(&lines.text, b"Content-Range: bytes ", 21)
+    put_number(&lines.text, first)
+    put(&lines.text, b"-", 1)
+    put_number(&lines.text, last)
+    put(&lines.text, b"/", 1)
+    put_number(&lines.text, length)
+    return end_line(lines, 13)
 
 
-cdef int restate(Head head, int status, bytes phrase, Buffer* lines) except -1:
+cdef int restate(Head head, int status, bytes phrase, OwnLines* lines) except -1:
     """Another status, and lines of the gateway's own behind the fields. The phrase lies behind the text of the head."""
     cdef Py_ssize_t length
     cdef bytes text
-    extend_head(head, lines.data, lines.length)
+    extend_head(head, lines)
     length = head.length
     text = head.p[:length] + phrase
     head.data = text
@@ -175,11 +175,11 @@ cdef int serve_wishes(
 ) except -1:
     """A fresh answer of the upstream, for a client with conditions or a range of its own: it lies in ``x.response``."""
     cdef Head head = x.response
-    cdef Buffer* lines = &by.cache.lines
+    cdef OwnLines* lines = &by.cache.own
     cdef Selection selection
     cdef int64_t length = PyBytes_GET_SIZE(piece) if piece is not None else 0
     cdef int64_t now = <int64_t>time(NULL)
-    lines.length = 0
+    no_lines(lines)
     put_status(
         by, v, v.forwarded, status, floor_seconds(judged.freshness.fresh_until - <int64_t>boottime_ms()),
         (SAYS_STORED | SAYS_TTL) if stored else 0, NULL
@@ -191,7 +191,7 @@ cdef int serve_wishes(
         head.content_length = selection.last - selection.first + 1
         return by.tell_answered(x, piece[selection.first:selection.last + 1], True)
     if selection.answered == THE_WHOLE or selection.answered == NOT_HERE:
-        extend_head(head, lines.data, lines.length)
+        extend_head(head, lines)
         return by.tell_answered(x, piece, True)
     bare(head, selection.answered, length, lines)
     return by.tell_answered(x, None, True)

@@ -8,6 +8,7 @@ from fastgate._core.delivery.cache.tags cimport Tag
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.head cimport Head
+from fastgate._core.exchange.head_index cimport OwnLines
 from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.memory.cache.cache_store cimport Entry, View
 
@@ -21,5 +22,5 @@ cdef uint64_t group_tag(Lookup l, WorkerCache cache, const Tag* tag) except? 0
 cdef void set_entry(
     WorkerCache cache, Entry* entry, const Freshness* freshness, int64_t now, bint has_validator
 ) noexcept
-cdef bint open_view(WorkerCache cache, Head head, const View* view, const char* lines, Py_ssize_t length) except -1
+cdef bint open_view(WorkerCache cache, Head head, const View* view, const OwnLines* own) except -1
 cdef bint has_validator(Head answer) noexcept

@@ -24,7 +24,7 @@ from fastgate._core.delivery.cache.tags cimport MOST_TAGS, TOO_MANY_TAGS, Tag, T
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.field_lines cimport next_line
 from fastgate._core.exchange.head cimport CONTENT_LENGTH, DATE, DROPPED, Field, Head
-from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, open_head
+from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, OwnLines, open_head
 from fastgate._core.memory.buffer cimport Buffer, filled, put, room, write_number
 from fastgate._core.memory.cache.cache_store cimport Entry, View, still
 from fastgate._core.memory.cache.layout cimport FOREVER
@@ -217,12 +217,13 @@ cdef void set_entry(
     entry.dies = <uint64_t>dies if 0 < dies < <int64_t>FOREVER else (FOREVER if dies > 0 else 1)
 
 
-cdef bint open_view(WorkerCache cache, Head head, const View* view, const char* lines, Py_ssize_t length) except -1:
-    """Opens the head of a stored answer, with lines of the gateway's own behind its fields. False: it is not whole any
-    more.
+cdef bint open_view(WorkerCache cache, Head head, const View* view, const OwnLines* own) except -1:
+    """Opens the head of a stored answer, with lines of the gateway's own behind its fields; NULL: none. False: it is
+    not whole any more.
     """
     cdef HeadIndex about
     cdef Py_ssize_t size = view.record.head_length
+    cdef Py_ssize_t length = own.text.length if own != NULL else 0
     cdef bytes text
     cdef char* out
     if size < 2 or view.record.fields_length < sizeof(HeadIndex):
@@ -231,13 +232,13 @@ cdef bint open_view(WorkerCache cache, Head head, const View* view, const char* 
     out = PyBytes_AS_STRING(text)
     memcpy(out, view.head, size - 2)
     if length:
-        memcpy(out + size - 2, lines, length)
+        memcpy(out + size - 2, own.text.data, length)
     memcpy(out + size - 2 + length, b"\r\n", 2)
     memcpy(&about, view.fields, sizeof(HeadIndex))
     if sizeof(HeadIndex) + about.count * sizeof(FieldIndex) > view.record.fields_length:
         return False
     if not open_head(
-        head, text, view.fields, sizeof(HeadIndex) + about.count * <Py_ssize_t>sizeof(FieldIndex), length
+        head, text, view.fields, sizeof(HeadIndex) + about.count * <Py_ssize_t>sizeof(FieldIndex), own
     ):
         return False
     if still(cache.store, view):

@@ -88,7 +88,7 @@ cdef int freshen_by_head(Cached by, Exchange x, Visit v) except -1:
     if sees_more(by, x) or not find_again(by, x, v, &view):
         return 0
     stored = Head.__new__(Head)
-    if not open_view(cache, stored, &view, NULL, 0) or stored.status != 200:
+    if not open_view(cache, stored, &view, NULL) or stored.status != 200:
         return 0
     if not agrees(stored, x.response, view.record.body_length):
         remove_this(cache.store, &view)

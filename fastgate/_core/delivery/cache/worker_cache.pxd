@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
 from fastgate._core.delivery.cache.key cimport KeyStart
+from fastgate._core.exchange.head_index cimport OwnLines
 from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.memory.cache.cache_counts cimport RouteCounts
 from fastgate._core.memory.cache.cache_store cimport CacheStore, Store
@@ -28,5 +29,6 @@ cdef class WorkerCache:
     cdef Buffer query
     cdef Buffer address
     cdef Buffer lines
+    cdef OwnLines own
     cdef Buffer text
     cdef Buffer index

@@ -25,7 +25,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memset
 
 from fastgate._core.exchange.field_lines cimport names_in
-from fastgate._core.exchange.head cimport PROXY_CONNECTION, Field, Head
+from fastgate._core.exchange.head cimport PROXY_CONNECTION, Field, Head, is_host
 from fastgate._core.exchange.route cimport Runtime
 from fastgate._core.exchange.worker cimport Engine
 from fastgate._core.memory.hashing cimport siphash
@@ -117,9 +117,12 @@ cdef class Repeats:
             return place
         known = Known.__new__(Known)
         known.head = Head.__new__(Head)
-        # What is found out of them once more, where a route caches.
+        # What requests find out of their fields: they do so no more.
         names_in(head)
         known.head.copy(head)
+        known.head.host_checked = head.host >= 0 and is_host(
+            head.p + head.fields[head.host].value, head.fields[head.host].value_length
+        )
         known.head.data = None
         known.head.p = NULL
         move_fields(known.head, -line)
