@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from fastgate._core.auth.gate import Method
 from fastgate._core.delivery.pool import Pool
+from fastgate._core.delivery.tries import Changes
 from fastgate._core.exchange.exchange import BodyFilter, BodyRule, Delivery, FinishMark, Gate, Hook, Problems, Stamp
 from fastgate._core.exchange.worker import Engine
 from fastgate._core.memory.plugin_times import PluginTimes
@@ -66,6 +67,8 @@ class Additions(Struct, frozen=True, kw_only=True):
     """Put a delivery around the upstream, inside of what is ``around``; the first is the outermost. In a split each
     way gets its own, made with the name of its upstream; without a split there is no name.
     """
+    changes: Changes | None = None
+    """Hears of what the upstreams answer to other requests than GET."""
     stamps: Sequence[Stamp] = ()
     """Put fields on every answer, whoever made it."""
     answers_preflights: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from fastgate._core.delivery.pool import Pool
 from fastgate._core.delivery.retry import RetryRule
-from fastgate._core.delivery.tries import Upstreams
+from fastgate._core.delivery.tries import Changes, Upstreams
 from fastgate._core.exchange.exchange import Delivery
 from fastgate._core.exchange.request_key import RequestKey
 from fastgate.config import Retry, Route
@@ -15,15 +15,16 @@ def compile_delivery(
     pools: Mapping[str, Pool],
     around: Iterable[Callable[[Delivery], Delivery]] = (),
     within: Iterable[Callable[[Delivery, str | None], Delivery]] = (),
+    changes: Changes | None = None,
 ) -> Delivery:
     """For a route with an upstream. What policies put ``around`` it stands in the order in which a request meets it.
 
-    So does what they put ``within`` it, around each upstream that may be chosen.
+    So does what they put ``within`` it, around each upstream that may be chosen. ``changes`` as of `Upstreams`.
     """
     innermost_first = [*within][::-1]
 
     def way(upstream: str, chosen: str | None) -> Delivery:
-        made: Delivery = compile_upstreams(route, pools[upstream])
+        made: Delivery = compile_upstreams(route, pools[upstream], changes=changes)
         for enclose in innermost_first:
             made = enclose(made, chosen)
         return made
@@ -45,14 +46,16 @@ def compile_delivery(
     return delivery
 
 
-def compile_upstreams(route: Route, pool: Pool, *, single: bool = False) -> Upstreams:
+def compile_upstreams(
+    route: Route, pool: Pool, *, single: bool = False, changes: Changes | None = None
+) -> Upstreams:
     """The targets of a pool, asked as the route says; ``single``: once."""
     rule = compile_retry(route.retry)
     if rule is not None and route.retry.hedge is not None and not single:
         from fastgate._core.delivery.hedge import Hedged  # on use: as above
 
-        return Hedged(pool, rule, connect_timeout=route.timeouts.connect)
-    return Upstreams(pool, rule, connect_timeout=route.timeouts.connect, single=single)
+        return Hedged(pool, rule, connect_timeout=route.timeouts.connect, changes=changes)
+    return Upstreams(pool, rule, connect_timeout=route.timeouts.connect, single=single, changes=changes)
 
 
 def compile_retry(retry: Retry) -> RetryRule | None:

@@ -145,7 +145,7 @@ def _route(route: Route, context: RouteContext) -> CoreRoute:
         steps += [*added.edits, *([RequestEdits(requests)] if requests is not None else [])]
     return CoreRoute(
         name=route.name,
-        delivery=fixed or compile_delivery(route, context.pools, added.around, added.within),
+        delivery=fixed or compile_delivery(route, context.pools, added.around, added.within, added.changes),
         on_request=steps,
         on_response=added.on_response,
         on_error=added.on_error,

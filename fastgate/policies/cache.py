@@ -86,12 +86,7 @@ def _compile_invalidation(route: Route, context: RouteContext) -> Additions | No
         return None
     from fastgate._core.delivery.cache.cached import Invalidating  # on use: as above
 
-    opened = context.cache()
-
-    def changing(inner: Delivery, upstream: str | None) -> Delivery:
-        return Invalidating(inner, opened)
-
-    return Additions(within=[changing])
+    return Additions(changes=Invalidating(context.cache()))
 
 
 def compile_rules(cache: Cache) -> Any:

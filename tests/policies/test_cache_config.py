@@ -107,9 +107,8 @@ async def test_a_route_without_it_has_none() -> None:
         {"name": "fixed", "path": "/fixed", "respond": {"body": "x"}},
     ]
     made = await compiled(data)
-    assert [outline(each) for each in made] == [
-        ["Cached", "Upstreams"], ["Invalidating", "Upstreams"], ["Fixed"],
-    ]  # fmt: skip
+    assert [outline(each) for each in made] == [["Cached", "Upstreams"], ["Upstreams"], ["Fixed"]]
+    assert [type(each.changes).__name__ for each in (made[0].inner, made[1])] == ["NoneType", "Invalidating"]
 
 
 async def test_a_mirror_gets_copies_and_a_fallback_answers_around_it() -> None:

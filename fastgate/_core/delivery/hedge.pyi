@@ -1,5 +1,5 @@
 from fastgate._core.delivery.retry import RetryRule
-from fastgate._core.delivery.tries import Upstream, Upstreams
+from fastgate._core.delivery.tries import Changes, Upstream, Upstreams
 from fastgate._core.exchange.exchange import Exchange, NoClient
 
 class HedgeClient(NoClient):
@@ -8,7 +8,9 @@ class HedgeClient(NoClient):
 class Hedged(Upstreams):
     """Upstreams of which a second target is asked when the first has not answered after a while: `hedge_delay`."""
 
-    def __init__(self, upstream: Upstream, rule: RetryRule, *, connect_timeout: float = 2.0) -> None: ...
+    def __init__(
+        self, upstream: Upstream, rule: RetryRule, *, connect_timeout: float = 2.0, changes: Changes | None = None
+    ) -> None: ...
     def hedge_now(self, x: Exchange, generation: int) -> None:
         """No answer yet: a second target is asked too."""
 

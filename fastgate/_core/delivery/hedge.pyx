@@ -14,7 +14,17 @@ A copy ends in one way, `finish`, and its client, a `HedgeClient`, tells the ori
 from libc.stdint cimport uint64_t
 
 from fastgate._core.delivery.retry cimport RetryRule
-from fastgate._core.delivery.tries cimport ASKING, KEEPING, LEFT_TO_HEDGE, Try, Upstream, Upstreams, remember, try_of
+from fastgate._core.delivery.tries cimport (
+    ASKING,
+    KEEPING,
+    LEFT_TO_HEDGE,
+    Changes,
+    Try,
+    Upstream,
+    Upstreams,
+    remember,
+    try_of,
+)
 from fastgate._core.exchange.causes cimport NO_FAILURE, OK, STOPPED
 from fastgate._core.exchange.exchange cimport PHASE_DELIVERY, Exchange, NoClient, copy_of
 from fastgate._core.exchange.head cimport Head
@@ -34,8 +44,8 @@ cdef class HedgeClient(NoClient):
 cdef class Hedged(Upstreams):
     """Upstreams of which a second target is asked when the first has not answered after a while."""
 
-    def __init__(self, Upstream upstream, RetryRule rule not None, *, connect_timeout=2.0):
-        Upstreams.__init__(self, upstream, rule, connect_timeout=connect_timeout)
+    def __init__(self, Upstream upstream, RetryRule rule not None, *, connect_timeout=2.0, Changes changes=None):
+        Upstreams.__init__(self, upstream, rule, connect_timeout=connect_timeout, changes=changes)
         self.second = SecondTry(upstream, rule, connect_timeout=connect_timeout, single=True)
 
     cdef int ask(self, Exchange x, Try t) except -1:

@@ -60,9 +60,15 @@ cdef class Try(Facts):
     cdef int take_over(self, Exchange x, Try other, Upstreams by) except -1
 
 
+cdef class Changes:
+    """What an answer to another request than GET changes elsewhere, before its client has it."""
+    cdef int answered(self, Exchange x) except -1
+
+
 cdef class Upstreams(Delivery):
     cdef readonly Upstream upstream
     cdef readonly RetryRule rule       # None: one try
+    cdef readonly Changes changes      # None: nothing
     cdef readonly uint32_t connect_timeout     # milliseconds; 0 = none
     cdef bint single                   # whatever the rule says: one try, also where the connection was dead
 

@@ -84,6 +84,12 @@ cdef class Upstream:
         return True
 
 
+cdef class Changes:
+    cdef int answered(self, Exchange x) except -1:
+        """An upstream has answered: the head lies in ``x.response``, as it came."""
+        return 0
+
+
 cdef class Try(Facts):
     cdef void reset(self) noexcept:
         self.clear()
@@ -149,9 +155,12 @@ cdef Try try_of(Exchange x):
 cdef class Upstreams(Delivery):
     """The targets of an upstream answer, each asked as a `RetryRule` says."""
 
-    def __init__(self, Upstream upstream, RetryRule rule=None, *, connect_timeout=2.0, single=False):
+    def __init__(
+        self, Upstream upstream, RetryRule rule=None, *, connect_timeout=2.0, single=False, Changes changes=None
+    ):
         self.upstream = upstream
         self.rule = rule
+        self.changes = changes
         self.connect_timeout = milliseconds(connect_timeout)
         self.single = single
 
@@ -334,6 +343,9 @@ cdef class Upstreams(Delivery):
         if t.due:
             t.due = 0
             x.wait(0)
+        # In this order a GET costs the same whether there is something.
+        if not x.is_get and self.changes is not None:
+            self.changes.answered(x)
         return self.tell_answered(x, piece, last)
 
     cdef bint left_to_another(self, Exchange x, Try t, int cause) except -1:

@@ -5,6 +5,7 @@ from fastgate._core.delivery.cache.key_lookup cimport Lookup
 from fastgate._core.delivery.cache.reader cimport Reader
 from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.worker_cache cimport WorkerCache
+from fastgate._core.delivery.tries cimport Changes
 from fastgate._core.exchange.exchange cimport Around, Exchange, NoClient
 from fastgate._core.exchange.head cimport Head
 from fastgate._core.memory.buffer cimport Buffer
@@ -116,6 +117,6 @@ cdef class Cached(Around):
     cdef int passed_on(self, Exchange x, Visit v) except -1
 
 
-cdef class Invalidating(Around):
+cdef class Invalidating(Changes):
     cdef WorkerCache cache
     cdef Lookup aside

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from fastgate._core.delivery.cache.rules import CacheRules
 from fastgate._core.delivery.cache.worker_cache import WorkerCache
+from fastgate._core.delivery.tries import Changes
 from fastgate._core.exchange.exchange import Delivery
 
 class Cached(Delivery):
@@ -36,10 +37,10 @@ class Cached(Delivery):
         credentials: Iterable[str] = (),
     ) -> None: ...
 
-class Invalidating(Delivery):
-    """Around the delivery of a route that does not cache, where others do: unsafe requests change what they store."""
+class Invalidating(Changes):
+    """Of the upstreams of a route that does not cache, where others do: unsafe requests change what they store."""
 
-    def __init__(self, inner: Delivery, cache: WorkerCache) -> None: ...
+    def __init__(self, cache: WorkerCache) -> None: ...
 
 class Visit:
     """A request that came to the cache."""

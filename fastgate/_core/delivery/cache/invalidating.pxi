@@ -58,20 +58,17 @@ cdef bytes named_in(Lookup l, WorkerCache cache, Head answer, const char* name, 
     return origin + target if target is not None else None
 
 
-cdef class Invalidating(Around):
-    """Around the delivery of a route that does not cache, where others do: unsafe requests change what they store."""
+cdef class Invalidating(Changes):
+    """Of the upstreams of a route that does not cache, where others do: unsafe requests change what they store."""
 
-    def __init__(self, Delivery inner not None, WorkerCache cache not None):
-        self.inner = inner
+    def __init__(self, WorkerCache cache not None):
         self.cache = cache
         self.aside = Lookup.__new__(Lookup)
-        inner.enclose(self)
 
-    cdef int answered(self, Exchange x, bytes piece, bint last) except -1:
-        cdef int status = x.response.status
-        if 200 <= status < 400 and not is_safe(x.request):
+    cdef int answered(self, Exchange x) except -1:
+        if 200 <= x.response.status < 400 and not is_safe(x.request):
             invalidate(self.aside, x, self.cache, None)
-        return self.tell_answered(x, piece, last)
+        return 0
 
 
 cdef bint is_safe(Head request) noexcept:

@@ -43,7 +43,6 @@ cdef struct KeyStart:
     Py_ssize_t length[START_PARTS]
 
 
-cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t length) except -1
 # Makes it the start of this key. True: it was that of another one.
 cdef bint renew_start(KeyStart* start, const KeyFacts* facts) except -1
 cdef int put_primary(

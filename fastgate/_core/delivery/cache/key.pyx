@@ -73,18 +73,6 @@ cdef int put_start(Buffer* buffer, int tag, Py_ssize_t length) except -1:
     return put(buffer, start, START)
 
 
-cdef int put_part(Buffer* buffer, int tag, const unsigned char* p, Py_ssize_t length) except -1:
-    """Writes one part; a length of -1: it is not there."""
-    cdef Text text
-    text.p = p
-    text.length = length
-    return put_texts(buffer, tag, &text, 1)
-
-
-cdef inline int put_text(Buffer* buffer, int tag, const Text* text) except -1:
-    return put_part(buffer, tag, text.p, text.length)
-
-
 cdef inline char* written(char* at, int tag, const Text* text) except NULL:
     """Writes one part; where it ends."""
     if text.length < 0:
@@ -207,10 +195,9 @@ cdef int put_primary(
                 there = put_cookie(buffer, request, part.name)
             set_length(buffer, begin, T_PART, there)
         elif part.kind != OF_IDENTITY:
-            put_text(buffer, T_PART, &facts.parts[i])
+            put_texts(buffer, T_PART, &facts.parts[i], 1)
     if rules.identity_in_key:
-        put_text(buffer, T_IDENTITY, &facts.identity)
-        put_text(buffer, T_CREDENTIAL, &facts.credential)
+        put_texts(buffer, T_IDENTITY, &facts.identity, 2)
     if facts.content_type.length < 0 and facts.body.length < 0:
         # Those of nearly all.
         return put(buffer, WITHOUT_BODY, 2)
