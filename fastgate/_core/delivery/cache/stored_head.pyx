@@ -15,7 +15,7 @@ from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
-from fastgate._core.delivery.cache.directives cimport Directives
+from fastgate._core.delivery.cache.directives cimport NO_CACHE_FIELDS, PRIVATE_FIELDS, Directives
 from fastgate._core.delivery.cache.freshness cimport Freshness
 from fastgate._core.delivery.cache.heads cimport is_stored, lengths_of_doubt
 from fastgate._core.delivery.cache.key_lookup cimport Lookup, make_address
@@ -23,7 +23,7 @@ from fastgate._core.delivery.cache.rules cimport CacheRules
 from fastgate._core.delivery.cache.tags cimport MOST_TAGS, TOO_MANY_TAGS, Tag, Tags, put_tag, read_tags
 from fastgate._core.exchange.exchange cimport Exchange
 from fastgate._core.exchange.field_lines cimport next_line
-from fastgate._core.exchange.head cimport CONTENT_LENGTH, DATE, DROPPED, Field, Head
+from fastgate._core.exchange.head cimport CONTENT_LENGTH, CONTENT_TYPE, DATE, DROPPED, Field, Head
 from fastgate._core.exchange.head_index cimport FieldIndex, HeadIndex, OwnLines, open_head
 from fastgate._core.memory.buffer cimport Buffer, filled, put, room, write_number
 from fastgate._core.memory.cache.cache_store cimport Entry, View, still
@@ -60,6 +60,7 @@ cdef bint make_head(
     cdef Py_ssize_t run_end = 0
     cdef Py_ssize_t shift              # of what is copied next: how much later it stands in the new text
     cdef uint64_t doubtful
+    cdef int settled = -1              # a name that most answers have, and that is stored in any case
     cdef bint plain
     if answer.length > MOST_HEAD or answer.count > MOST_FIELDS:
         return False
@@ -82,12 +83,16 @@ cdef bint make_head(
     about.seen = answer.seen
     shift = at - begin
     doubtful = lengths_of_doubt(said, request_id)
+    if not said.words & (NO_CACHE_FIELDS | PRIVATE_FIELDS) and (
+        request_id is None or PyBytes_AS_STRING(request_id)[0] != c"c"
+    ):
+        settled = CONTENT_TYPE
     while next < end:
         one = next
         next += 1
         if one.flags & DROPPED or one.id == CONTENT_LENGTH:
             continue
-        if doubtful >> (one.name_length & 63) & 1 \
+        if doubtful >> (one.name_length & 63) & 1 and one.id != settled \
                 and not is_stored(rules, answer, <int>(one - answer.fields), answer, said, request_id):
             continue
         if one.name_length > 255:
