@@ -56,7 +56,8 @@ cdef inline int next_line(Head head, const char* name, Py_ssize_t length, int st
     cdef const unsigned char* name_at
     cdef const Field* field = head.fields + start
     cdef const Field* end = head.fields + head.count
-    if not (head.names_again if start else names_in(head)) & name_bit(<const unsigned char*>name, length):
+    cdef uint64_t names = names_in(head)
+    if not (head.names_again if start else names) & name_bit(<const unsigned char*>name, length):
         return -1
     while field < end:
         if field.name_length == length:
