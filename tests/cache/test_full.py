@@ -37,9 +37,14 @@ async def test_a_chunked_body_that_outgrows_at_full_speed_reaches_all_who_read_i
             assert await sizes(gateway.port, 12) == {(200, SIZE)}
 
 
+@pytest.mark.parametrize("paced", [9, 4])
 @pytest.mark.parametrize(("size", "chunked"), [("8MB", False), ("8MB", True), ("20MB", True)])
-async def test_a_store_that_is_full_costs_no_client_anything(size: str, chunked: bool) -> None:
-    """Many answers at once, each larger than a part of a small store."""
+async def test_a_store_that_is_full_costs_no_client_anything(size: str, chunked: bool, paced: int) -> None:
+    """Many answers at once, each larger than a part of a small store.
+
+    What is not ``paced`` of one comes at once: it is whole, and perhaps thrown out for another, before those who read
+    along have heard of it.
+    """
     asked = 0
     all_asked = asyncio.Event()
 
@@ -53,10 +58,11 @@ async def test_a_store_that_is_full_costs_no_client_anything(size: str, chunked:
         await all_asked.wait()
         length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 900000"
         await exchange.send(b"HTTP/1.1 200 OK\r\n%b\r\nCache-Control: max-age=60\r\n\r\n" % length)
-        for _ in range(9):
+        for number in range(9):
             piece = b"z" * 100_000
             await exchange.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            await asyncio.sleep(0.01)
+            if number < paced:
+                await asyncio.sleep(0.01)
         if chunked:
             await exchange.send(b"0\r\n\r\n")
 

@@ -153,6 +153,9 @@ def release_part(store: CacheStore, segment: int) -> None:
 def scratch(store: CacheStore) -> list[int]:
     """How many segments of streams that are not published each slot says that it has."""
 
+def starve(store: CacheStore) -> None:
+    """What a store says that finds no segment."""
+
 def work(store: CacheStore, budget: int, now: int | None = None) -> None:
     """Frees segments for about so many bytes, whether or not there are too few."""
 

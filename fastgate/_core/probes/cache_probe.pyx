@@ -366,6 +366,11 @@ def scratch(CacheStore store not None):
     return [store.store.slot_rows[slot].scratch for slot in range(<int>store.store.slots)]
 
 
+def starve(CacheStore store not None):
+    """What a store says that finds no segment."""
+    store.store.slot_rows[store.store.slot].starved += 1
+
+
 def work(CacheStore store not None, int64_t budget, now=None):
     """Frees segments for about so many bytes, whether or not there are too few."""
     store.store.pressed = True

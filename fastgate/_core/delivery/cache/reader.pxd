@@ -13,6 +13,9 @@ cdef class Reader(Stored):
     cdef int64_t stop                  # where it ends; -1: not known yet
     cdef bint front                    # the record is pinned
     cdef bint loose                    # its pins were given up: it pins what it takes, while it takes it
+    cdef bytes key                     # of the record, from then on
+    cdef int looks                     # since its client has taken something: the first one, and those that found more
+    cdef uint64_t starved              # of this than before
     cdef bint lent                     # it pins such a part now
     cdef bint broken                   # there will not be more
     cdef uint32_t first_part           # parts that are pinned: from here to before `next_part`
@@ -30,8 +33,9 @@ cdef class Reader(Stored):
     cdef bint pin_more(self) except -1
     cdef bint change_over(self) except -1
     cdef int64_t there(self) noexcept
+    cdef bint pin_front(self) noexcept
     cdef int give_back(self) except -1
-    cdef int give_way(self) except -1
+    cdef bint copy_rest(self) except -1
     cdef int cut_off(self) except -1
 
 

@@ -6,12 +6,13 @@ What is read is pinned: the record, and each segment of a body that has several,
 So nobody overwrites it, and the kernel gets it from where it lies.
 
 A body that is being filled is read as far as it is there. Then the reader waits for news of the flight that fills it;
-its own worker's flight tells it directly. It pins each part as soon as that is begun: once it is filled it may be
-freed like any other.
+its own worker's flight tells it directly. It pins every part that has a segment, also what is not filled yet: what
+comes after its last look may be whole, and thrown out again, before it hears of it.
 
-A pin holds a segment, and clients may be slow on purpose. When segments become rare, a reader that has waited for its
-client for a second gives its pins back: a short rest is copied first; a long one is pinned only while it is taken, and
-if it is gone by then the answer is cut, as an upstream's cut would be.
+A pin holds a segment, and clients may be slow on purpose. A reader that waits for its client looks each second whether
+a store has found no segment since. It copies a short rest then, and gives its pins back. A long rest loses them after
+`PATIENCE` such looks, between which the client has taken nothing, and which a worker that stood still did not miss: it
+is found by its key when the client goes on, and if it is gone by then the answer is cut, as an upstream's cut would be.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -27,8 +28,10 @@ from fastgate._core.memory.cache.cache_store cimport (
     body_at,
     copy_body,
     look,
+    part_segment,
     pin_segment,
     progress_of,
+    starved_of_all,
     unpin_segment,
 )
 from fastgate._core.memory.cache.flights cimport (
@@ -37,10 +40,11 @@ from fastgate._core.memory.cache.flights cimport (
     FlightView,
     Ticket,
 )
-from fastgate._core.memory.cache.layout cimport FILLED_ABANDONED, KIND_STREAM
+from fastgate._core.memory.cache.layout cimport FILLED_ABANDONED, KIND_STREAM, parts_of
 
 cdef enum:
-    LOOK_EVERY = 1000                  # milliseconds between looks whether segments have become rare
+    LOOK_EVERY = 1000                  # milliseconds between looks whether stores were refused
+    PATIENCE = 5                       # looks at which they were
     SHORT = 65536                      # bytes that are copied then
     SHARE = 16                         # copies of all readers of a host: at most this part of the store
 
@@ -92,19 +96,25 @@ cdef class Reader(Stored):
         return filled if self.stop < 0 or filled < self.stop else self.stop
 
     cdef bint pin_more(self) except -1:
-        """Pins the parts that have begun since. False: one is gone."""
+        """Pins the parts that have got a segment since. False: one that is to be read is gone."""
         cdef Store* s = self.cache.store
         cdef int64_t there
-        cdef uint32_t length, segment
+        cdef uint32_t segment, wanted = self.view.parts
         cdef uint64_t generation
         if self.view.chain == NULL or self.loose:
             return True
         there = self.there()
-        while self.next_part < self.view.parts and <int64_t>self.next_part * s.segment_size < there:
-            if body_at(s, &self.view, self.next_part * s.segment_size, &length, &segment, &generation) == NULL \
+        if self.stop >= 0:
+            wanted = min(wanted, <uint32_t>parts_of(self.stop, s.segment_size))
+        while self.next_part < wanted and self.view.chain[self.next_part] != 0:
+            if not part_segment(s, &self.view, self.next_part, &segment, &generation) \
                     or not pin_segment(s, segment, generation):
-                return self.change_over()
+                return <int64_t>self.next_part * s.segment_size >= there or self.change_over()
             self.next_part += 1
+        while self.next_part > max(wanted, self.first_part):
+            # Its end was not known when they were pinned.
+            self.next_part -= 1
+            unpin_segment(s, <uint32_t>(self.view.chain[self.next_part] & 0xffffff))
         return True
 
     cdef bint change_over(self) except -1:
@@ -124,6 +134,19 @@ cdef class Reader(Stored):
         self.front = True
         self.first_part = self.next_part = min(self.position // s.segment_size, view.parts)
         return self.pin_more()
+
+    cdef bint pin_front(self) noexcept:
+        """Pins the record whose pins were given back, in its place or where it was moved to. False: it is gone."""
+        cdef Store* s = self.cache.store
+        cdef View view
+        if pin_segment(s, self.view.segment, self.view.generation):
+            return True
+        if not look(s, self.view.hash, PyBytes_AS_STRING(self.key), PyBytes_GET_SIZE(self.key), 0, &view) \
+                or view.record.number != self.view.record.number \
+                or not pin_segment(s, view.segment, view.generation):
+            return False
+        self.view = view
+        return True
 
     cdef int give_back(self) except -1:
         """All pins."""
@@ -162,7 +185,7 @@ cdef class Reader(Stored):
         if not self.loose and not self.pin_more():
             self.broken = True
             return 0
-        if self.loose and not pin_segment(s, self.view.segment, self.view.generation):
+        if self.loose and not self.pin_front():
             self.broken = True
             return 0
         found = body_at(s, &self.view, self.position, &length, &segment, &generation)
@@ -182,6 +205,7 @@ cdef class Reader(Stored):
     cdef int took(self, Py_ssize_t count) except -1:
         cdef Store* s = self.cache.store
         self.position += <uint32_t>count
+        self.looks = 0
         self.counts[ROUTE_BYTES_SAVED] += count
         self.taken += count
         if self.lent:
@@ -236,6 +260,7 @@ cdef class Reader(Stored):
     cdef int expired(self) except -1:
         """The client has taken nothing for a while."""
         cdef Store* s = self.cache.store
+        cdef uint64_t starved
         if self.exchange is None:
             return 0
         if self.held == 0:
@@ -243,22 +268,32 @@ cdef class Reader(Stored):
             return self.go()
         if self.loose or self.rest is not None:
             return 0
-        if s.free < 2 * s.reserve:
-            return self.give_way()
+        starved = starved_of_all(s)
+        if self.looks == 0:
+            self.looks = 1
+        elif starved != self.starved:
+            self.looks += 1
+            if self.copy_rest():
+                return self.give_back()
+            if self.looks > PATIENCE:
+                self.key = self.view.key[:self.view.record.key_length]
+                self.loose = True
+                return self.give_back()
+        self.starved = starved
         self.exchange.engine.wheel.arm(self, LOOK_EVERY)
         return 0
 
-    cdef int give_way(self) except -1:
-        """Gives its pins back, since segments have become rare."""
+    cdef bint copy_rest(self) except -1:
+        """What is left, if that is short and there is room for copies."""
         cdef Store* s = self.cache.store
         cdef int64_t left = self.stop - self.position
         cdef bytes rest
-        if self.stop >= 0 and left <= SHORT and self.there() >= self.stop \
-                and self.cache.copied + left <= <int64_t>(self.cache.memory.file.max_bytes // SHARE // s.slots):
-            rest = PyBytes_FromStringAndSize(NULL, left)
-            if copy_body(s, &self.view, self.position, PyBytes_AS_STRING(rest), <uint32_t>left):
-                self.rest = rest
-                self.cache.copied += left
-                return self.give_back()
-        self.loose = True
-        return self.give_back()
+        if self.stop < 0 or left > SHORT or self.there() < self.stop \
+                or self.cache.copied + left > <int64_t>(self.cache.memory.file.max_bytes // SHARE // s.slots):
+            return False
+        rest = PyBytes_FromStringAndSize(NULL, left)
+        if not copy_body(s, &self.view, self.position, PyBytes_AS_STRING(rest), <uint32_t>left):
+            return False
+        self.rest = rest
+        self.cache.copied += left
+        return True

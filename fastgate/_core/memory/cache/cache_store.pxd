@@ -170,6 +170,12 @@ cdef bint was_thrown_out(Store* s, uint64_t hash) noexcept nogil
 cdef void unpin(Store* s, const View* view) noexcept nogil
 cdef bint pin_segment(Store* s, uint32_t segment, uint64_t generation) noexcept nogil
 cdef void unpin_segment(Store* s, uint32_t segment) noexcept nogil
+# Which segment has a part of the body, in which life; False: none, or not any more.
+cdef bint part_segment(
+    Store* s, const View* view, uint32_t part, uint32_t* segment, uint64_t* generation
+) noexcept nogil
+# How often any process has found no segment for what it wanted to store.
+cdef uint64_t starved_of_all(const Store* s) noexcept nogil
 cdef void set_checked(Store* s, const View* view, uint64_t checked) noexcept nogil
 cdef void set_retry_at(Store* s, const View* view, uint64_t retry_at) noexcept nogil
 cdef uint64_t retry_at(const View* view) noexcept nogil

@@ -136,7 +136,8 @@ cdef struct CacheSlot:
     uint64_t starts
     CacheCounts counts
     uint64_t scratch                    # segments of streams that are not published yet
-    uint64_t reserved[14]
+    uint64_t starved                    # how often no segment was to be had
+    uint64_t reserved[13]
 
 
 # A line for each segment, written by its owner, and `live` by all.

@@ -89,6 +89,21 @@ cdef int open_segment(Store* s, int kind, bint from_reserve, uint64_t* opened) n
     return -1
 
 
+cdef void note_starved(Store* s) noexcept nogil:
+    """No segment was to be had, also after some work."""
+    cdef uint64_t* count = &s.slot_rows[s.slot].starved
+    atomic_store_relaxed(count, atomic_load_relaxed(count) + 1)
+
+
+cdef uint64_t starved_of_all(const Store* s) noexcept nogil:
+    cdef uint64_t sum = 0
+    cdef uint32_t slot
+    for slot in range(s.slots):
+        if atomic_load_relaxed(&s.slot_rows[slot].starts):
+            sum += atomic_load_relaxed(&s.slot_rows[slot].starved)
+    return sum
+
+
 cdef inline uint64_t with_state(uint64_t word, int kind, int owner, int state) noexcept nogil:
     return segment_word(generation_of(word), owner, kind, state)
 

@@ -31,6 +31,7 @@ cdef bint lay_out(
         make_room(s, MOST_EXAMINED, now)
         target = allocate(s, class_, size, False, &segment, &offset, &generation)
         if target == NULL:
+            note_starved(s)
             return False
     record.number = number if number else atomic_add_relaxed(&s.header.number, 1) + 1
     record.check = check_of(s, generation, segment, offset, record)
@@ -91,6 +92,7 @@ cdef uint64_t open_part(Store* s, View* view, uint32_t part, bint main, uint64_t
         make_room(s, MOST_EXAMINED, now)
         segment = open_segment(s, kind, False, &word)
     if segment < 0:
+        note_starved(s)
         wish = part + 1 if view.record.kind & KIND_STREAM else view.parts
         if atomic_load_relaxed(&s.header.wish) < wish:
             # Others make so much room from now on.
