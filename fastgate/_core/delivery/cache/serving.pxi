@@ -27,6 +27,9 @@ cdef int serve(Cached by, Exchange x, Visit v, const View* view, bint stale, con
     cdef Freshness freshness
     cdef OwnLines* lines = &by.cache.own
     freshness_of(view, &freshness)
+    if stale:
+        # What was waited for came fresh: it is another one, or has become stale since.
+        v.collapsed = False
     v.result = CACHE_STALE if stale else CACHE_COLLAPSED if v.collapsed else CACHE_HIT
     no_lines(lines)
     put_age(lines, age_at(&freshness, v.now))
