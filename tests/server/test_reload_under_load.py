@@ -78,9 +78,11 @@ class Origin(asyncio.Protocol):
     """Answers "ok", and on /events a number a tick until it is told to stop."""
 
     streams: set["Origin"] = set()
+    connections: set["Origin"] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.connections.add(self)
         self.received = b""
 
     def data_received(self, data: bytes) -> None:
@@ -97,6 +99,7 @@ class Origin(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.streams.discard(self)
+        self.connections.discard(self)
 
     @classmethod
     def tick(cls, number: int) -> None:
@@ -123,8 +126,12 @@ async def origins() -> AsyncIterator[tuple[list[int], list[int]]]:
         plain = [await stack.enter_async_context(await loop.create_server(Origin, "127.0.0.1", 0)) for _ in range(3)]
         echoing = [await stack.enter_async_context(serve(echo, "127.0.0.1", 0)) for _ in range(2)]
         yield [port_of(each) for each in plain], [port_of(each) for each in echoing]
-        for stream in list(Origin.streams):
-            stream.transport.abort()
+        # The loop is closed next: what is still open then is an error of this test, or of one that runs after it.
+        for connection in list(Origin.connections):
+            connection.transport.abort()
+        async with asyncio.timeout(10):
+            while Origin.connections:
+                await asyncio.sleep(0.01)
 
 
 class Client:
