@@ -198,12 +198,13 @@ def run_load(
     fresh: bool = False,
     rate: float = 0.0,
     count: bool = False,
+    spin: bool = False,
 ) -> Load:
     """Run ``native/load.c`` on ``core``: see its opening comment for the meaning of the options."""
     command = [str(native("load")), "--port", str(port), "--head", "/dev/stdin"]
     command += ["--connections", str(connections), "--duration", str(duration), "--body", str(body)]
     command += ["--length", str(length), *(["--fresh"] if fresh else []), *(["--rate", str(rate)] if rate else [])]
-    command += ["--count"] if count else []
+    command += [*(["--count"] if count else []), *(["--spin"] if spin else [])]
     done = subprocess.run(pinned(core, command), input=head, capture_output=True, timeout=duration + 30, check=True)
     return parse_load(done.stdout.decode())
 

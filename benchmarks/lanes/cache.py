@@ -2,7 +2,9 @@
 
 All have one worker, keep-alive and no access log, and answer from memory: nginx from files on a file system in memory.
 Before a turn counts, each must have answered twice without the origin, with the origin's own bytes. nginx takes part
-with `tcp_nopush` on and off; it is compared by the faster of the two.
+with `tcp_nopush` on and off; it is compared by the faster of the two. The load generator does not sleep: the origin has
+nothing to do and leaves it the core, and to wake it costs who sends: in a virtual machine up to a third of a large
+answer, which a client on another machine does not cost.
 
 Instructions are those of `benchmarks/cache_driver.py`, as in the cost lane; once, since they are repeatable, and as
 many programs at a time as there are cores, since nobody looks at the time.
@@ -106,7 +108,9 @@ def _case(contest: Contest, size: int, *, traced: bool = False) -> dict[str, obj
             contest.proxies.remove(proxy)
 
     def closed(proxy: Proxy, duration: float = contest.options.duration) -> Load:
-        return run_load(core, proxy.port, head, duration=duration, connections=connections, length=size, count=traced)
+        return run_load(
+            core, proxy.port, head, duration=duration, connections=connections, length=size, count=traced, spin=True
+        )
 
     told = f"hits of {size:,} bytes" + (", a new trace id each" if traced else "")
     rows = contest.interleave(told, closed, lambda proxy: closed(proxy, 0.2))

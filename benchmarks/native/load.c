@@ -1,7 +1,7 @@
 /* The load that wrk cannot make: a connection for each request, large bodies, and a fixed rate.
  *
  *     load --port N --head FILE [--connections N] [--duration SECONDS] [--body BYTES] [--length BYTES] [--fresh] [--rate N]
- *          [--count]
+ *          [--count] [--spin]
  *
  * FILE holds one complete request head; --body bytes follow it. Every response must have status 200 and a body of
  * exactly --length bytes by its Content-Length; anything else is counted under `errors` and its connection replaced.
@@ -19,6 +19,8 @@
  *
  * With --count the sixteen zeros that stand somewhere in the head are a number in hexadecimal digits, another one in each
  * request: no request has the bytes of one before.
+ *
+ * With --spin it never sleeps, so that nobody who sends to it has to wake it up.
  *
  * One line of JSON on stdout: counts, seconds, bytes, latency percentiles in microseconds (of every sample, sorted; no
  * buckets), and the processor time of this process.
@@ -64,7 +66,7 @@ struct connection {
 };
 
 static struct {
-    int port, connections, fresh, count;
+    int port, connections, fresh, count, spin;
     double duration, rate;
     uint64_t body, length;
 } want = {.connections = 32, .duration = 1, .length = 110};
@@ -394,7 +396,7 @@ static void run(void)
         int64_t time = now();
         if (time >= deadline && ((!busy() && backlog == 0) || time >= deadline + GRACE))
             break;
-        int count = epoll_wait(poller, ready, EVENTS, 100);
+        int count = epoll_wait(poller, ready, EVENTS, want.spin ? 0 : 100);
         for (int i = 0; i < count; i++) {
             if (ready[i].data.ptr != NULL)
                 serve(ready[i].data.ptr, ready[i].events);
@@ -456,7 +458,7 @@ int main(int argc, char **argv)
         {"connections", required_argument, NULL, 'c'}, {"duration", required_argument, NULL, 'd'},
         {"body", required_argument, NULL, 'b'},     {"length", required_argument, NULL, 'l'},
         {"fresh", no_argument, NULL, 'f'},          {"rate", required_argument, NULL, 'r'},
-        {"count", no_argument, NULL, 'n'},
+        {"count", no_argument, NULL, 'n'},          {"spin", no_argument, NULL, 's'},
         {NULL, 0, NULL, 0}};
     const char *head = NULL;
     int option;
@@ -471,6 +473,7 @@ int main(int argc, char **argv)
         case 'f': want.fresh = 1; break;
         case 'r': want.rate = atof(optarg); break;
         case 'n': want.count = 1; break;
+        case 's': want.spin = 1; break;
         default: return 2;
         }
     }

@@ -61,12 +61,13 @@ def test_the_document_has_its_size(origin):
     ("head", "options"),
     [
         (request_head(), {}),
+        (request_head(), {"spin": True}),
         (request_head(), {"rate": 2000}),
         (request_head(connection="close"), {"fresh": True}),
         (request_head(target="/large"), {"length": LARGE, "connections": 2}),
         (request_head("POST", "/upload", content_length=str(LARGE)), {"body": LARGE, "connections": 2}),
     ],
-    ids=["closed", "fixed rate", "connection per request", "down", "up"],
+    ids=["closed", "spinning", "fixed rate", "connection per request", "down", "up"],
 )
 def test_every_request_is_answered_and_counted_on_both_sides(origin, head, options):
     before = origin.counts()

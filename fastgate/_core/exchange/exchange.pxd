@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from fastgate._core.exchange.worker cimport Engine
+from fastgate._core.exchange.worker cimport Engine, Part
 from fastgate._core.memory.buffer cimport Buffer
 from fastgate._core.exchange.head cimport Head
 from fastgate._core.exchange.route cimport Route, Runtime
@@ -29,6 +29,8 @@ cdef enum:
     WRITE_TIME = 60000                 # milliseconds without a byte taken, where no route says it
     ASK_EVERY = 1000                   # milliseconds between looks at a connection that is not read or takes no more
     SLICE = 65536                      # bytes of a body that a slow filter takes in a turn, or that are copied at once
+    DEFERRED = 16384                   # bytes that may wait for the end of a turn of the loop
+    TOGETHER = 32                      # sides whose bytes are sent together
 
 
 cdef class Source(Timed):
@@ -78,7 +80,11 @@ cdef class Side(Source):
     cdef unsigned char write_paused
     cdef unsigned char connected
     cdef unsigned char eager           # its transport says so at once when the kernel does not take all, for `draw`
+    cdef unsigned char known           # whether `outbox` is decided
+    cdef unsigned char behind          # the transport may hold bytes that the socket has not taken
     cdef int fd
+    cdef Outbox outbox                 # None: everything is given to the transport
+    cdef bytes unsent                  # written, and to be sent at the end of this turn of the loop
     cdef int64_t written               # bytes so far
     cdef int64_t taken                 # of these, what the peer had taken when that was last looked at
     cdef uint64_t progress_at          # milliseconds: when it last took a byte
@@ -89,6 +95,12 @@ cdef class Side(Source):
     cdef int rearm(self) except -1
     cdef int restart(self) except -1
     cdef int write(self, bytes data) except -1
+    cdef int send(self, bytes first, bytes second) except -1
+    cdef int send_unsent(self) except -1
+    cdef int hand_over(self, object data) except -1
+    cdef Py_ssize_t backlog(self) except -1
+    cdef bint outbox_takes(self, Py_ssize_t size) except -1
+    cdef int abort_transport(self) except -1
     cdef int64_t taken_so_far(self) except -1
     cdef bint stalled(self, uint64_t limit) except -1
     cdef bint too_slow(self, int64_t rate) except -1
@@ -99,6 +111,17 @@ cdef class Side(Source):
     cdef int abort_if_stalled(self) except -1
     cdef int reset(self) except -1
     cdef int sink_changed(self, int hold) except -1
+
+
+cdef class Outbox(Part):
+    """What the sides of a worker have written in this turn of its loop and have not sent yet."""
+    cdef Engine engine
+    cdef list sides
+    cdef bint scheduled                # `turn_ends` will be called
+
+    cdef int put(self, Side side) except -1
+    cdef int send_all(self) except -1
+    cdef int schedule(self) except -1
 
 
 cdef class ClientSide(Side):

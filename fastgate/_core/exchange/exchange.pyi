@@ -5,7 +5,7 @@ from typing import Any, Self
 from fastgate._core.exchange.head import Head
 from fastgate._core.exchange.timers import Timed
 from fastgate._core.exchange.views import Response
-from fastgate._core.exchange.worker import Engine
+from fastgate._core.exchange.worker import Engine, Part
 from fastgate._core.memory.plugin_times import PluginTimes
 
 class Source(Timed):
@@ -22,6 +22,11 @@ class Side(Source):
         """None before the connection was made and after it was lost, and where it has none of its own."""
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
+
+class Outbox(Part):
+    """What the sides of a worker have written in this turn of its event loop and have not sent yet."""
+
+    def turn_ends(self) -> None: ...
 
 class ClientSide(Side):
     """The client's end of an exchange."""

@@ -75,9 +75,17 @@ from fastgate._core.exchange.causes cimport (
 from fastgate._core.exchange.head cimport CONTENT_TYPE, DROPPED, Field, Head, is_host, is_token, same
 from fastgate._core.exchange.hops cimport client_of, read_hops
 from fastgate._core.exchange.route cimport Route, Runtime
-from fastgate._core.exchange.sockets cimport is_closing, is_quiet, reset_on_close, unacknowledged
+from fastgate._core.exchange.sockets cimport (
+    is_closing,
+    is_plain,
+    is_quiet,
+    reset_on_close,
+    send_now,
+    send_one,
+    unacknowledged,
+)
 from fastgate._core.exchange.timers cimport Timed, clock_us
-from fastgate._core.exchange.worker cimport Engine, live
+from fastgate._core.exchange.worker cimport Engine, Part, live, new_part
 from fastgate._core.memory.buffer cimport filled, room
 from fastgate._core.memory.histogram cimport histogram_record
 from fastgate._core.memory.plugin_times cimport PluginTimes
@@ -104,6 +112,7 @@ cdef enum:
     SPARE = 256                # exchanges, and debts of each kind, kept for later
     MAX_INTERIM = 8
 
+include "exchange_outbox.pxi"
 include "exchange_sides.pxi"
 include "exchange_answers.pxi"
 include "exchange_copies.pxi"

@@ -187,6 +187,7 @@ cdef int advance(Exchange x) except -1:
         if x.request_view is None:
             prepare_views(x)
         hook = <Hook?>step
+        hurry(x.engine)
         began = clock_us() if hook.meter is not None else 0
         try:
             if x.phase == PHASE_REQUEST:
@@ -217,6 +218,8 @@ cdef int wait_on(Exchange x, object awaitable) except -1:
     """A task waits, and goes on with the next step: for a hook or a gate that was not done at once."""
     x.stop_waiting()
     x.awaited = True
+    # Before the task: what is written in this turn does not wait for it.
+    outbox_of(x.engine).schedule()
     x.task = x.engine.spawn(wait_for(x, x.generation, awaitable))
     x.task.add_done_callback(partial(let_go, awaitable))
     return 0
@@ -370,6 +373,7 @@ cdef bint finish_hooks(Exchange x) except -1:
         if not isinstance(step, FinishMark):
             continue
         hook = (<FinishMark>step).hook
+        hurry(x.engine)
         began = clock_us() if hook.meter is not None else 0
         try:
             result = hook.call(x.request_view, outcome)

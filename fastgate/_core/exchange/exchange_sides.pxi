@@ -99,6 +99,8 @@ cdef class Side(Source):
         self.transport = transport
         self.connected = True
         self.fd = -1
+        self.known = False
+        self.outbox = None
         return 0
 
     cdef int hold(self, int reason) except -1:
@@ -131,9 +133,82 @@ cdef class Side(Source):
         return 0
 
     cdef int write(self, bytes data) except -1:
-        if self.connected:
-            self.written += PyBytes_GET_SIZE(data)
-            self.transport.write(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef bytes unsent = self.unsent
+        if not self.connected:
+            return 0
+        if unsent is not None:
+            self.written += size
+            self.unsent = None
+            return self.send(unsent, data)
+        if self.outbox_takes(size):
+            self.written += size
+            self.unsent = data
+            return self.outbox.put(self)
+        self.written += size
+        if self.outbox is not None:
+            return self.send(data, None)
+        self.transport.write(data)
+        return 0
+
+    cdef bint outbox_takes(self, Py_ssize_t size) except -1:
+        """Whether so many bytes can wait for the end of the turn. Not the first ones of a connection: one that carries
+        no more than an answer is not asked for its socket.
+        """
+        if not self.known and self.written:
+            self.known = self.behind = True
+            if is_plain(self.transport):
+                self.descriptor()
+                self.outbox = outbox_of(self.engine)
+        return self.outbox is not None and size <= DEFERRED
+
+    cdef int send(self, bytes first, bytes second) except -1:
+        """Gives both to the socket, as far as it takes them at once, and the rest to the transport."""
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(first)
+        cdef Py_ssize_t sent = 0
+        if not self.behind or self.transport.get_write_buffer_size() == 0:
+            self.behind = False
+            if second is None:
+                sent = send_one(self.fd, PyBytes_AS_STRING(first), length)
+            else:
+                sent = send_now(
+                    self.fd, PyBytes_AS_STRING(first), length, PyBytes_AS_STRING(second), PyBytes_GET_SIZE(second)
+                )
+        if sent < length:
+            self.hand_over(memoryview(first)[sent:] if sent else first)
+            sent = length
+        if second is not None and sent - length < PyBytes_GET_SIZE(second):
+            sent -= length
+            self.hand_over(memoryview(second)[sent:] if sent else second)
+        return 0
+
+    cdef int send_unsent(self) except -1:
+        """What waits for the end of the turn is sent now: the connection is closed next, or written to past `write`."""
+        cdef bytes unsent = self.unsent
+        if unsent is not None:
+            self.unsent = None
+            if self.connected:
+                self.send(unsent, None)
+        return 0
+
+    cdef int hand_over(self, object data) except -1:
+        """Gives bytes, which are counted already, to the transport: behind what it holds, or because it is to say when
+        the socket takes more.
+        """
+        self.behind = True
+        self.transport.write(data)
+        return 0
+
+    cdef Py_ssize_t backlog(self) except -1:
+        """Bytes that were written, and that the socket has not been given or has not taken."""
+        cdef Py_ssize_t size = self.transport.get_write_buffer_size()
+        return size + PyBytes_GET_SIZE(self.unsent) if self.unsent is not None else size
+
+    cdef int abort_transport(self) except -1:
+        """Ends the connection; what the transport holds is lost."""
+        self.send_unsent()
+        if self.connected and self.transport is not None:
+            self.transport.abort()
         return 0
 
     cdef int64_t taken_so_far(self) except -1:
@@ -141,7 +216,7 @@ cdef class Side(Source):
 
         Taken is what it has acknowledged: what lies in the socket's own buffer, megabytes at times, has not arrived.
         """
-        return self.written - <Py_ssize_t>self.transport.get_write_buffer_size() - unacknowledged(self.descriptor())
+        return self.written - self.backlog() - unacknowledged(self.descriptor())
 
     cdef bint stalled(self, uint64_t limit) except -1:
         """Whether the peer has taken no byte for ``limit`` milliseconds; to be asked about once a second while
@@ -185,6 +260,7 @@ cdef class Side(Source):
     cdef int flush_and_close(self) except -1:
         """Closes behind what is still unsent; a peer that takes none of it is not waited for."""
         self.due = 0
+        self.send_unsent()
         if self.connected and self.transport is not None:
             self.transport.close()
             if self.connected and self.transport.get_write_buffer_size():
@@ -195,7 +271,7 @@ cdef class Side(Source):
     cdef int abort_if_stalled(self) except -1:
         """After `flush_and_close`: once a second until it is flushed or given up."""
         if self.stalled(FLUSH_TIME) or self.too_slow(self.engine.runtime.min_rate):
-            self.transport.abort()
+            self.abort_transport()
         else:
             self.engine.wheel.arm(self, ASK_EVERY)
         return 0
@@ -204,7 +280,7 @@ cdef class Side(Source):
         """Ends the connection so that the peer cannot take what it got for complete."""
         if self.connected:
             reset_on_close(self.transport)
-            self.transport.abort()
+            self.abort_transport()
         return 0
 
     def pause_writing(self):

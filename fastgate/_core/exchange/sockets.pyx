@@ -6,12 +6,16 @@ from libc.errno cimport EAGAIN, errno
 import socket
 import struct
 
+from uvloop.loop import TCPTransport, UnixTransport
+
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
     int getsockopt(int fd, int level, int option, void* value, socklen_t* length)
     Py_ssize_t recv(int fd, void* buffer, size_t length, int flags)
+    Py_ssize_t c_send "send"(int fd, const void* data, size_t length, int flags)
     enum: MSG_PEEK
     enum: MSG_DONTWAIT
+    enum: MSG_NOSIGNAL
 
 cdef extern from *:
     """
@@ -58,6 +62,11 @@ cdef extern from *:
 cdef bytes _NO_LINGER = struct.pack("ii", 1, 0)
 
 
+cdef bint is_plain(object transport) noexcept:
+    """Whether what is written to this transport is what its socket is given, byte by byte."""
+    return type(transport) is TCPTransport or type(transport) is UnixTransport
+
+
 cdef bint is_closing(int fd) noexcept:
     """Whether the peer has closed or reset the connection. Unread bytes do not hide it, as they do from `recv`."""
     return tcp_is_closing(tcp_state(fd))
@@ -78,6 +87,12 @@ cdef Py_ssize_t send_now(
 ) noexcept:
     """How many bytes of the two the kernel takes at once. 0 for an error too: the transport's next write meets it."""
     cdef Py_ssize_t sent = send_two(fd, head, head_length, body, length)
+    return sent if sent > 0 else 0
+
+
+cdef Py_ssize_t send_one(int fd, const char* data, Py_ssize_t length) noexcept:
+    """As `send_now`, for one piece."""
+    cdef Py_ssize_t sent = c_send(fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL)
     return sent if sent > 0 else 0
 
 

@@ -29,6 +29,7 @@ cdef class PooledConnection(UpstreamSide):
     cdef int forget(self) except -1:
         """The connection is no more, or was never made."""
         self.connected = False
+        self.unsent = None
         self.transport = None
         self.unlink()
         if not self.forgotten:

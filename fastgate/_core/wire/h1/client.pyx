@@ -18,7 +18,7 @@ An idle connection owns no head, no buffer and no exchange.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from fastgate._core.wire.h1.answer_head cimport Ending, put_answer_head, put_interim_head, put_tunnel_head
 from fastgate._core.memory.buffer cimport Buffer, put, put_bytes, put_hex
@@ -176,6 +176,7 @@ cdef class ClientConnection(ClientSide):
                 x.client_gone(OK if mode == TUNNEL else CLIENT_GONE)
         self.exchange = None
         self.tail = None
+        self.unsent = None
         self.transport = None
         if self.peer is not None:
             self.peer.leave()
@@ -493,6 +494,7 @@ cdef class ClientConnection(ClientSide):
         if self.until_close:
             # Without length or chunks only a reset tells.
             return self.reset()
+        self.send_unsent()
         self.transport.close()
         return 0
 
@@ -552,6 +554,7 @@ cdef class ClientConnection(ClientSide):
         self.tail = None
         if self.held:
             self.release(self.held)
+        self.send_unsent()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         return self.linger_on()
@@ -596,7 +599,7 @@ cdef class ClientConnection(ClientSide):
         cdef Exchange x = self.exchange
         if not self.connected or (self.mode == IDLE and not self.quiet()):
             return False
-        if self.mode == IDLE and not self.transport.get_write_buffer_size():
+        if self.mode == IDLE and not self.backlog():
             self.close()
             return True
         self.mode = CLOSED
@@ -604,8 +607,7 @@ cdef class ClientConnection(ClientSide):
         if x is not None:
             identify_client(x)
             x.client_gone(TURNED_AWAY)
-        if self.connected:
-            self.transport.abort()
+        self.abort_transport()
         return True
 
     def close_idle(self):
@@ -624,8 +626,7 @@ cdef class ClientConnection(ClientSide):
         self.tail = None
         if x is not None:
             x.client_gone(STOPPED)
-        if self.connected and self.transport is not None:
-            self.transport.abort()
+        self.abort_transport()
 
     cdef int rearm(self) except -1:
         """The deadline of the mode; that of a tunnel is kept by the upstream's side, which sees both ways."""
@@ -662,9 +663,7 @@ cdef class ClientConnection(ClientSide):
                 self.mode = CLOSED
                 if x is not None:
                     x.client_gone(CLIENT_GONE)
-                if self.connected:
-                    self.transport.abort()
-                return 0
+                return self.abort_transport()
             self.engine.wheel.arm(self, ASK_EVERY)
         elif self.mode == READING_HEAD:
             if x is None:
@@ -688,5 +687,5 @@ cdef class ClientConnection(ClientSide):
             self.linger()
         elif self.mode == LINGERING:
             self.mode = CLOSED
-            self.transport.abort()
+            self.abort_transport()
         return 0

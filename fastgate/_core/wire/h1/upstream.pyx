@@ -267,9 +267,7 @@ cdef class UpstreamConnection(PooledConnection):
             return self.close()
         self.mode = CLOSED
         self.due = 0
-        if self.connected:
-            self.transport.abort()
-        return 0
+        return self.abort_transport()
 
     # -- reading
 
@@ -411,8 +409,7 @@ cdef class UpstreamConnection(PooledConnection):
         self.exchange = None
         self.mode = CLOSED
         self.due = 0
-        if self.connected:
-            self.transport.abort()
+        self.abort_transport()
         return self.delivery.failed(x, cause)
 
     cdef int reject(self, int cause) except -1:
