@@ -7,6 +7,7 @@ socket lies in the run-time directory with mode 0600, and peers other than its u
 import asyncio
 import json
 import os
+import pwd
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -22,8 +23,10 @@ from fastgate.state.cache_look import Look
 from fastgate.state.cache_memory import CacheStats
 from fastgate.state.cache_purge import PurgeRequest
 
-Command = Callable[[dict[str, Any]], Awaitable[Struct | dict[str, Any]]]
-"""Gets the request, and gives the fields of the answer; raises OperationError, or ConfigError for a refused reload."""
+Command = Callable[[dict[str, Any], str], Awaitable[Struct | dict[str, Any]]]
+"""Gets the request and who makes it, and gives the fields of the answer; raises OperationError, or ConfigError for a
+refused reload.
+"""
 
 _LONGEST = 65536
 _PATIENCE = 5.0  # for a request to be complete
@@ -77,8 +80,9 @@ class ControlSocket:
         try:
             # Read in any case: who has sent what nobody read loses the answer.
             line = await asyncio.wait_for(reader.readline(), _PATIENCE)
-            if _may_ask(writer.get_extra_info("socket")):
-                answer = await self._answer(line)
+            user = peer_of(writer.get_extra_info("socket"))
+            if _may_ask(user):
+                answer = await self._answer(line, name_of(user))
             else:
                 answer = {"ok": False, "error": "only the user of the gateway and root may use the control socket"}
             writer.write(json.dumps(answer).encode() + b"\n")
@@ -88,7 +92,7 @@ class ControlSocket:
         finally:
             writer.close()
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes, by: str) -> dict[str, Any]:
         try:
             request = json.loads(line)
             name = request["command"]
@@ -98,7 +102,7 @@ class ControlSocket:
         if command is None:
             return {"ok": False, "error": f"unknown command; the commands are {', '.join(self._commands)}"}
         try:
-            return {"ok": True, **to_builtins(await command(request))}
+            return {"ok": True, **to_builtins(await command(request, by))}
         except ConfigError as error:
             return {"ok": False, "problems": to_builtins(error.problems)}
         except (OperationError, ValidationError) as error:
@@ -108,33 +112,33 @@ class ControlSocket:
 def commands(operations: Operations) -> dict[str, Command]:
     """What can be asked over the socket: each translates the request, and calls an operation."""
 
-    async def reload(request: dict[str, Any]) -> Reloaded:
-        return await operations.reload(by="an operator", allow_empty=convert(request, _Reload).allow_empty)
+    async def reload(request: dict[str, Any], by: str) -> Reloaded:
+        return await operations.reload(by=by, allow_empty=convert(request, _Reload).allow_empty)
 
-    async def status(_: dict[str, Any]) -> Status:
+    async def status(_: dict[str, Any], by: str) -> Status:
         return operations.status()
 
-    async def drain(_: dict[str, Any]) -> dict[str, Any]:
-        operations.drain()
+    async def drain(_: dict[str, Any], by: str) -> dict[str, Any]:
+        operations.drain(by=by)
         return {}
 
-    async def maintenance(request: dict[str, Any]) -> Maintained:
+    async def maintenance(request: dict[str, Any], by: str) -> Maintained:
         asked = convert(request, _Maintenance)
         if asked.action == "status":
             operations.check_routes(asked.routes)
             return operations.maintenance()
-        by = f"`fastgate maintenance {asked.action}`"
-        return await operations.switch_maintenance(asked.action, asked.routes, asked.retry_after, by=by)
+        asker = f"`fastgate maintenance {asked.action}` of {by}"
+        return await operations.switch_maintenance(asked.action, asked.routes, asked.retry_after, by=asker)
 
-    async def purge(request: dict[str, Any]) -> dict[str, Any]:
+    async def purge(request: dict[str, Any], by: str) -> dict[str, Any]:
         asked = convert({name: value for name, value in request.items() if name != "command"}, PurgeRequest)
-        operations.purge(asked, by="an operator")
+        operations.purge(asked, by=by)
         return {}
 
-    async def cache_stats(_: dict[str, Any]) -> CacheStats:
+    async def cache_stats(_: dict[str, Any], by: str) -> CacheStats:
         return operations.cache_stats()
 
-    async def look(request: dict[str, Any]) -> Look:
+    async def look(request: dict[str, Any], by: str) -> Look:
         return await operations.look(convert(request, _Look).url)
 
     return {
@@ -168,6 +172,16 @@ class _Look(Struct):
     url: str
 
 
-def _may_ask(peer: socket.socket) -> bool:
+def _may_ask(user: int | None) -> bool:
     """Whether the peer is our user or root. Where the system does not tell, the mode of the socket has to do."""
-    return peer_of(peer) in (os.geteuid(), 0, None)
+    return user in (os.geteuid(), 0, None)
+
+
+def name_of(user: int | None) -> str:
+    """How the log calls the user at the other end of the control socket."""
+    if user is None:
+        return "an operator"
+    try:
+        return f"user {pwd.getpwuid(user).pw_name} (uid {user})"
+    except KeyError:
+        return f"uid {user}"

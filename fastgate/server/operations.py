@@ -119,7 +119,7 @@ class Operations:
             raise OperationError(str(error)) from None
         raise AssertionError("a look ends with what it has found")
 
-    def drain(self) -> None:
+    def drain(self, *, by: str) -> None:
         """Finishes what is in flight and ends the gateway; nothing more when it drains already."""
         if self._server.state != "draining":
-            self._server.stop()
+            self._server.stop(by=by)

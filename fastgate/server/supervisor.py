@@ -172,10 +172,13 @@ class GatewayServer:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._close()
 
-    def stop(self) -> None:
-        """What SIGTERM does: drains, and when called again stops at once. May be called from any thread."""
+    def stop(self, *, by: str = "stop()") -> None:
+        """What SIGTERM does: drains, and when called again stops at once. May be called from any thread.
+
+        ``by`` is for the log.
+        """
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._asked_to_stop, "stop()")
+            self._loop.call_soon_threadsafe(self._asked_to_stop, by)
 
     def reload(
         self, config: GatewayConfig | None = None, *, by: str = "reload()", allow_empty: bool = False
@@ -307,7 +310,8 @@ class GatewayServer:
                 loop.add_signal_handler(number, self._asked_to_stop, number.name)
             loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
             loop.add_signal_handler(signal.SIGHUP, reloads.request, None, "SIGHUP")
-            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # an upgrade signal elsewhere; its default would kill
+            # An upgrade signal elsewhere; its default would kill.
+            loop.add_signal_handler(signal.SIGUSR2, self._ignored)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if self._failure:  # not even an interpreter could be started
             raise StartError(self._failure)
@@ -333,7 +337,9 @@ class GatewayServer:
         self._reloads = None
         if self._failure:
             raise StartError(self._failure)
-        return 1 if self._forced else self._exit_code
+        code = 1 if self._forced else self._exit_code
+        _log.info("stopped after %.1f s, exit code %d", time.monotonic() - self.started, code)
+        return code
 
     async def _open_control_socket(self) -> "ControlSocket":
         from fastgate.server.control_socket import ControlSocket, commands
@@ -345,6 +351,9 @@ class GatewayServer:
         except OSError as error:
             _log.warning("no control socket, so `fastgate reload` and `fastgate status` do not work: %s", error)
         return control_socket
+
+    def _ignored(self) -> None:
+        _log.warning("SIGUSR2 is ignored: the gateway cannot upgrade in place; restart it to run another version")
 
     def _reopen_logs(self) -> None:
         assert self._log_handler is not None
@@ -534,6 +543,14 @@ class GatewayServer:
         if not self._ever_ready:
             self._ever_ready = True
             self._on_ready()
+            _log.info(
+                "started: version %s, %s, workers: %d, process id %d, configuration file: %s",
+                installed_version(),
+                ", ".join(self.addresses),
+                self.workers,
+                os.getpid(),
+                self.file or "none",
+            )
             for other in self.slots:
                 if other.waits:
                     self._replace(other, other.waits)
@@ -602,6 +619,16 @@ class GatewayServer:
     def _leave(self) -> None:
         if self._everyone_left is not None:
             self._everyone_left.set()
+
+
+def installed_version() -> str:
+    """The version of the package that runs; "unknown" where it was not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # on use: it takes 10 ms
+
+    try:
+        return version("fastgate")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _tell(process: WorkerProcess, topic: str, data: bytes) -> None:

@@ -108,10 +108,10 @@ async def test_maintenance_is_switched_by_route_or_for_all(running: Running) -> 
 
 async def test_draining_twice_is_draining_once(running: Running) -> None:
     async def drain() -> None:
-        running.operations.drain()
+        running.operations.drain(by="a test")
         await asyncio.sleep(0)
         assert running.server.state == "draining"
-        running.operations.drain()
+        running.operations.drain(by="a test")
 
     running.do(drain)
     running.thread.join(20)
@@ -126,13 +126,13 @@ def test_a_gateway_that_does_not_run_says_so() -> None:
 
 
 async def test_the_control_socket_translates_results_and_errors() -> None:
-    async def result(_: dict[str, Any]) -> Reloaded:
+    async def result(_: dict[str, Any], by: str) -> Reloaded:
         return Reloaded(2, 1, 3, 0.5)
 
-    async def error(_: dict[str, Any]) -> Reloaded:
+    async def error(_: dict[str, Any], by: str) -> Reloaded:
         raise OperationError("not now")
 
-    async def refused(_: dict[str, Any]) -> Reloaded:
+    async def refused(_: dict[str, Any], by: str) -> Reloaded:
         raise ConfigError([Problem("routes", "no good")])
 
     control = ControlSocket({"result": result, "error": error, "refused": refused})

@@ -25,12 +25,12 @@ import asyncio, os, sys
 from fastgate.config import ConfigError, Problem
 from fastgate.server.control_socket import ControlSocket
 
-async def status(_):
+async def status(_, by):
     maintenance = {"closed": [], "switched": []}
     return {"pid": os.getpid(), "state": "running", "addresses": ["http://a:1"], "uptime": 1.0, "file": sys.argv[2],
             "generation": 1, "routes": 2, "workers": [], "maintenance": maintenance}
 
-async def reload(request):
+async def reload(request, by):
     return {"generation": 2, "workers": 1, "routes": 3, "seconds": 0.1}
 
 async def run():

@@ -139,7 +139,7 @@ async def test_another_user_is_turned_away(place: Path, monkeypatch: pytest.Monk
     """Even where the mode of the socket would let it in."""
     called = []
 
-    async def command(_: dict[str, object]) -> dict[str, object]:
+    async def command(_: dict[str, object], by: str) -> dict[str, object]:
         called.append(1)
         return {}
 
