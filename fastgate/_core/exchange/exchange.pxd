@@ -370,6 +370,7 @@ cdef class Hook:
     cdef readonly object call
     cdef readonly PluginTimes meter          # None: it is not measured
 
+    cdef uint64_t begin(self, Exchange x) except? 0
     cdef int ran(self, Exchange x, uint64_t began) except -1
     cdef int stretch(self, Exchange x, uint64_t running, uint64_t now) except -1
 

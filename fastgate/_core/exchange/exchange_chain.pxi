@@ -37,6 +37,11 @@ cdef class Hook:
         self.call = call
         self.meter = meter
 
+    cdef uint64_t begin(self, Exchange x) except? 0:
+        """It is called next, and may take its time: no answer waits for it. When that was; 0: it is not measured."""
+        outbox_of(x.engine).send_all()
+        return clock_us() if self.meter is not None else 0
+
     cdef int ran(self, Exchange x, uint64_t began) except -1:
         """It is done, without having waited."""
         cdef uint64_t now = clock_us()
@@ -187,8 +192,7 @@ cdef int advance(Exchange x) except -1:
         if x.request_view is None:
             prepare_views(x)
         hook = <Hook?>step
-        hurry(x.engine)
-        began = clock_us() if hook.meter is not None else 0
+        began = hook.begin(x)
         try:
             if x.phase == PHASE_REQUEST:
                 result = hook.call(x.request_view)
@@ -218,9 +222,7 @@ cdef int wait_on(Exchange x, object awaitable) except -1:
     """A task waits, and goes on with the next step: for a hook or a gate that was not done at once."""
     x.stop_waiting()
     x.awaited = True
-    # Before the task: what is written in this turn does not wait for it.
-    outbox_of(x.engine).schedule()
-    x.task = x.engine.spawn(wait_for(x, x.generation, awaitable))
+    x.task = spawn_policy(x.engine, wait_for(x, x.generation, awaitable))
     x.task.add_done_callback(partial(let_go, awaitable))
     return 0
 
@@ -373,8 +375,7 @@ cdef bint finish_hooks(Exchange x) except -1:
         if not isinstance(step, FinishMark):
             continue
         hook = (<FinishMark>step).hook
-        hurry(x.engine)
-        began = clock_us() if hook.meter is not None else 0
+        began = hook.begin(x)
         try:
             result = hook.call(x.request_view, outcome)
         except BaseException as error:
@@ -455,7 +456,7 @@ cdef class Afterwards(Timed):
             self.x = x
             self.tasks = set()
             x.engine.wheel.arm(self, AFTERWARDS_TIME)
-        task = x.engine.spawn(error_of(awaitable))
+        task = spawn_policy(x.engine, error_of(awaitable))
         self.tasks.add(task)
         under_way.add(task)
         task.add_done_callback(partial(self.done, hook, awaitable))

@@ -7,7 +7,7 @@ that could be read is read, and then go out one behind the other. It costs a req
 under load, on both sides of the gateway.
 
 Nothing waits for something slow. Not more than `TOGETHER` sides are gathered. Before a policy in Python runs everything
-goes out (`hurry`), and before a task of a policy is made the end of the turn has its place before that task.
+goes out (`Hook.begin`), and a task of a policy has its place behind the end of the turn (`spawn_policy`).
 
 The socket is written to by the gateway itself, if the transport is a plain one of uvloop's and holds nothing. What the
 socket does not take goes to the transport, which then says when it is too much. The descriptor is that of the transport
@@ -24,12 +24,10 @@ cdef Outbox outbox_of(Engine engine):
     return <Outbox>found
 
 
-cdef int hurry(Engine engine) except -1:
-    """Before Python code of a policy, which may take its time."""
-    cdef object outbox = engine.parts[OUTBOX]
-    if outbox is not None:
-        (<Outbox>outbox).send_all()
-    return 0
+cdef object spawn_policy(Engine engine, object coroutine):
+    """A task in which Python code of a policy runs: what is written in this turn goes out before it begins."""
+    outbox_of(engine).schedule()
+    return engine.spawn(coroutine)
 
 
 cdef class Outbox(Part):

@@ -133,22 +133,22 @@ cdef class Side(Source):
         return 0
 
     cdef int write(self, bytes data) except -1:
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef bytes unsent = self.unsent
+        cdef bint later
         if not self.connected:
             return 0
-        if unsent is not None:
-            self.written += size
+        later = self.outbox_takes(PyBytes_GET_SIZE(data))
+        self.written += PyBytes_GET_SIZE(data)
+        if self.outbox is None:
+            self.transport.write(data)
+        elif unsent is not None:
             self.unsent = None
-            return self.send(unsent, data)
-        if self.outbox_takes(size):
-            self.written += size
+            self.send(unsent, data)
+        elif later:
             self.unsent = data
-            return self.outbox.put(self)
-        self.written += size
-        if self.outbox is not None:
-            return self.send(data, None)
-        self.transport.write(data)
+            self.outbox.put(self)
+        else:
+            self.send(data, None)
         return 0
 
     cdef bint outbox_takes(self, Py_ssize_t size) except -1:

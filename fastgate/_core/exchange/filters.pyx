@@ -14,7 +14,6 @@ from fastgate._core.exchange.exchange cimport (
     prepare_views,
 )
 from fastgate._core.exchange.head cimport DROPPED, Head
-from fastgate._core.exchange.timers cimport clock_us
 
 cdef tuple _DIGESTS = (b"accept-ranges", b"content-digest", b"content-md5", b"digest", b"repr-digest")
 
@@ -35,7 +34,7 @@ cdef class HookFilter(BodyFilter):
             return piece
         if x.request_view is None:
             prepare_views(x)
-        began = clock_us() if self.hook.meter is not None else 0
+        began = self.hook.begin(x)
         try:
             if self.of_request:
                 made = self.hook.call(x.request_view, piece, last)

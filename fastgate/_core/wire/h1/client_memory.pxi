@@ -20,19 +20,11 @@ cdef int draw_on(ClientConnection c, Exchange x) except -1:
     return draw_behind(c, x)
 
 
-cdef int draw_together(ClientConnection c, Exchange x, const char* at, Py_ssize_t size) except -1:
-    """All of it and what was assembled before it, copied, so that it can wait for the end of the turn."""
-    cdef Buffer* buffer = &c.engine.buffer
-    cdef bytes whole = PyBytes_FromStringAndSize(NULL, buffer.length + size)
-    memcpy(PyBytes_AS_STRING(whole), buffer.data, buffer.length)
-    memcpy(PyBytes_AS_STRING(whole) + buffer.length, at, size)
-    c.write(whole)
-    c.engine.slab.bytes_out += PyBytes_GET_SIZE(whole)
-    x.bytes_out += size
-    x.source.took(size)
-    if not c.write_paused:
-        c.rearm()
-    return 0
+cdef bytes behind_each_other(const Buffer* first, const char* second, Py_ssize_t size):
+    cdef bytes both = PyBytes_FromStringAndSize(NULL, first.length + size)
+    memcpy(PyBytes_AS_STRING(both), first.data, first.length)
+    memcpy(PyBytes_AS_STRING(both) + first.length, second, size)
+    return both
 
 
 cdef int draw_behind(ClientConnection c, Exchange x) except -1:
@@ -44,11 +36,13 @@ cdef int draw_behind(ClientConnection c, Exchange x) except -1:
     cdef Py_ssize_t sent = 0
     cdef bint plain = c.listener.scheme == "http"
     if not c.eager and c.outbox_takes(head + size):
-        return draw_together(c, x, at, size)
-    c.send_unsent()
-    if plain and c.transport.get_write_buffer_size() == 0:
-        sent = send_now(c.descriptor(), buffer.data, head, at, size)
-        c.written += sent
+        c.write(behind_each_other(buffer, at, size))
+        sent = head + size
+    else:
+        c.send_unsent()
+        if plain and c.transport.get_write_buffer_size() == 0:
+            sent = send_now(c.descriptor(), buffer.data, head, at, size)
+            c.written += sent
     c.engine.slab.bytes_out += head
     if sent < head + size:
         if plain and not c.eager:
