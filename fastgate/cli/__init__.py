@@ -163,12 +163,8 @@ def main(ctx: click.Context, version: bool, debug: bool) -> None:
     fastgate serve fastgate.toml   run a gateway
     """  # noqa: D301 - click wants the control character itself
     if version:
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as installed_version
+        from fastgate.observe.version import installed_version
 
-        try:
-            click.echo(f"fastgate {installed_version('fastgate')}")
-        except PackageNotFoundError:
-            click.echo("fastgate (not installed)")
+        click.echo(f"fastgate {installed_version() or '(not installed)'}")
     elif ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -7,7 +7,6 @@ socket lies in the run-time directory with mode 0600, and peers other than its u
 import asyncio
 import json
 import os
-import pwd
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -178,10 +177,10 @@ def _may_ask(user: int | None) -> bool:
 
 
 def name_of(user: int | None) -> str:
-    """How the log calls the user at the other end of the control socket."""
+    """How the log calls the user at the other end of the control socket.
+
+    Names are not looked up: a directory service that does not answer would hold up the supervisor.
+    """
     if user is None:
         return "an operator"
-    try:
-        return f"user {pwd.getpwuid(user).pw_name} (uid {user})"
-    except KeyError:
-        return f"uid {user}"
+    return "root (uid 0)" if user == 0 else f"the gateway's user (uid {user})"

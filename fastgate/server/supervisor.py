@@ -29,6 +29,7 @@ from msgspec import msgpack, to_builtins
 from fastgate.config import ConfigError, GatewayConfig
 from fastgate.gateway.listening_sockets import ListenError, Listening, open_listening, url_of
 from fastgate.observe.log import LogHandler, configure
+from fastgate.observe.version import installed_version
 from fastgate.server.control_messages import (
     Asked,
     Close,
@@ -545,7 +546,7 @@ class GatewayServer:
             self._on_ready()
             _log.info(
                 "started: version %s, %s, workers: %d, process id %d, configuration file: %s",
-                installed_version(),
+                installed_version() or "unknown",
                 ", ".join(self.addresses),
                 self.workers,
                 os.getpid(),
@@ -619,16 +620,6 @@ class GatewayServer:
     def _leave(self) -> None:
         if self._everyone_left is not None:
             self._everyone_left.set()
-
-
-def installed_version() -> str:
-    """The version of the package that runs; "unknown" where it was not installed."""
-    from importlib.metadata import PackageNotFoundError, version  # on use: it takes 10 ms
-
-    try:
-        return version("fastgate")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _tell(process: WorkerProcess, topic: str, data: bytes) -> None:
